@@ -1,0 +1,191 @@
+"""Voxel grids in physical space.
+
+Conventions, here and everywhere else:
+
+- Axis order is (z, y, x). Lengths are micrometres (µm).
+- The origin is the physical position of the *centre* of voxel (0, 0, 0); voxel i covers i ± ½.
+- physical = origin + index · spacing, axis by axis; there are no direction cosines.
+
+Command lines and N5 metadata are (x, y, z): `reverse_axes` turns them round, and nothing else does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Triple: TypeAlias = tuple[int, int, int]
+FloatTriple: TypeAlias = tuple[float, float, float]
+T = TypeVar("T")
+
+
+def reverse_axes(values: Sequence[T]) -> tuple[T, ...]:
+    """Turn (x, y, z) into (z, y, x), or back."""
+    return tuple(reversed(values))
+
+
+@dataclass(frozen=True, order=True)
+class Region:
+    """A box of voxels of some grid: from `start` up to but not including `stop`, both (z, y, x)."""
+
+    start: Triple
+    stop: Triple
+
+    @classmethod
+    def whole(cls, shape: Sequence[int]) -> Region:
+        """The region of all voxels of an array of this (z, y, x) shape."""
+        z, y, x = (int(n) for n in shape)
+        return cls((0, 0, 0), (z, y, x))
+
+    @property
+    def shape(self) -> Triple:
+        """Voxels along (z, y, x); 0 where the region is empty."""
+        z, y, x = (max(0, b - a) for a, b in zip(self.start, self.stop, strict=True))
+        return z, y, x
+
+    @property
+    def size(self) -> int:
+        """The number of voxels."""
+        return math.prod(self.shape)
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """What to index an array with to get this region."""
+        z, y, x = (slice(a, max(a, b)) for a, b in zip(self.start, self.stop, strict=True))
+        return z, y, x
+
+    def grow(self, margin: Sequence[int]) -> Region:
+        """Extend by `margin` (z, y, x) voxels on either side; negative margins shrink."""
+        return Region(
+            _triple(a - m for a, m in zip(self.start, margin, strict=True)),
+            _triple(b + m for b, m in zip(self.stop, margin, strict=True)),
+        )
+
+    def intersect(self, other: Region) -> Region:
+        """The voxels that both regions hold; a region of size 0 when there are none."""
+        start = _triple(max(a, b) for a, b in zip(self.start, other.start, strict=True))
+        stop = _triple(min(a, b) for a, b in zip(self.stop, other.stop, strict=True))
+        return Region(start, _triple(max(a, b) for a, b in zip(start, stop, strict=True)))
+
+    def shift(self, offset: Sequence[int]) -> Region:
+        """Move by `offset` (z, y, x) voxels."""
+        return Region(
+            _triple(a + o for a, o in zip(self.start, offset, strict=True)),
+            _triple(b + o for b, o in zip(self.stop, offset, strict=True)),
+        )
+
+    def relative_to(self, other: Region) -> Region:
+        """The same voxels, counted from the start of `other`."""
+        return self.shift([-a for a in other.start])
+
+    def split(self, shape: Sequence[int]) -> Iterator[Region]:
+        """Cut into regions of at most `shape` (z, y, x), on the lattice of that shape from voxel 0."""
+        ranges = [
+            range(a // n, -(-b // n)) if b > a else range(0)
+            for a, b, n in zip(self.start, self.stop, shape, strict=True)
+        ]
+        for index in itertools.product(*ranges):
+            cell = Region(
+                _triple(i * n for i, n in zip(index, shape, strict=True)),
+                _triple((i + 1) * n for i, n in zip(index, shape, strict=True)),
+            )
+            yield cell.intersect(self)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the voxels of a (z, y, x) array lie: `shape` voxels of `spacing` µm, the first centred at `origin` µm."""
+
+    shape: Triple
+    spacing: FloatTriple
+    origin: FloatTriple = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _triple(self.shape))
+        object.__setattr__(self, "spacing", _float_triple(self.spacing))
+        object.__setattr__(self, "origin", _float_triple(self.origin))
+        if min(self.shape) < 1:
+            raise ValueError(f"a grid needs at least one voxel along each axis, not {self.shape}")
+        if not all(s > 0 and math.isfinite(s) for s in self.spacing):
+            raise ValueError(f"voxel spacing must be positive and finite, not {self.spacing}")
+
+    @property
+    def region(self) -> Region:
+        """All voxels of the grid."""
+        return Region.whole(self.shape)
+
+    @property
+    def extent(self) -> FloatTriple:
+        """The physical size (z, y, x) in µm, outer faces to outer faces."""
+        return _float_triple(n * s for n, s in zip(self.shape, self.spacing, strict=True))
+
+    @property
+    def centre(self) -> Floats:
+        """The physical position (z, y, x) of the middle of the grid, in µm."""
+        return self.to_physical((np.array(self.shape) - 1) / 2)
+
+    def to_physical(self, index: ArrayLike) -> Floats:
+        """Positions in µm of voxel indices (…, 3), which may be fractional."""
+        points: Floats = np.asarray(self.origin) + np.asarray(index, dtype=np.float64) * np.asarray(self.spacing)
+        return points
+
+    def to_index(self, points: ArrayLike) -> Floats:
+        """Fractional voxel indices of positions (…, 3) in µm."""
+        index: Floats = (np.asarray(points, dtype=np.float64) - np.asarray(self.origin)) / np.asarray(self.spacing)
+        return index
+
+    def crop(self, region: Region) -> Grid:
+        """The grid of `region`, whose voxels stay where they are; it may reach outside this grid."""
+        origin = self.to_physical(region.start)
+        return Grid(region.shape, self.spacing, _float_triple(origin))
+
+    def coarsen(self, strides: Sequence[int]) -> Grid:
+        """Every stride-th voxel centre, from voxel 0 up to the first node at or beyond the last voxel."""
+        return Grid(
+            _triple(-(-(n - 1) // s) + 1 for n, s in zip(self.shape, strides, strict=True)),
+            _float_triple(d * s for d, s in zip(self.spacing, strides, strict=True)),
+            self.origin,
+        )
+
+    def downsample(self, factors: Sequence[int]) -> Grid:
+        """The grid of means over `factors` (z, y, x) voxels: the origin moves by (factor − 1)/2 voxels.
+
+        A last group that is not full is dropped, but an axis keeps at least one voxel.
+        """
+        factors = _triple(min(f, n) for f, n in zip(factors, self.shape, strict=True))
+        return Grid(
+            _triple(n // f for n, f in zip(self.shape, factors, strict=True)),
+            _float_triple(d * f for d, f in zip(self.spacing, factors, strict=True)),
+            _float_triple(self.to_physical([(f - 1) / 2 for f in factors])),
+        )
+
+    def covering(self, low: ArrayLike, high: ArrayLike, margin: int = 0) -> Region:
+        """The region whose voxel centres enclose the box from `low` to `high` (µm), `margin` more voxels around.
+
+        It is not cut to the grid: intersect it with `region` to read.
+        """
+        a = np.floor(self.to_index(low) + 1e-9).astype(int) - margin
+        b = np.ceil(self.to_index(high) - 1e-9).astype(int) + 1 + margin
+        return Region(_triple(a), _triple(b))
+
+    def corners(self) -> Floats:
+        """The eight outermost voxel centres, (8, 3) µm."""
+        ends = [(0, n - 1) for n in self.shape]
+        return self.to_physical(list(itertools.product(*ends)))
+
+
+def _triple(values: object) -> Triple:
+    z, y, x = (int(v) for v in values)  # type: ignore[attr-defined]
+    return z, y, x
+
+
+def _float_triple(values: object) -> FloatTriple:
+    z, y, x = (float(v) for v in values)  # type: ignore[attr-defined]
+    return z, y, x
