@@ -1,0 +1,140 @@
+"""Options that several commands share, and the types that turn x,y,z into z,y,x."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from teralign.grids import reverse_axes
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class AxesType(click.ParamType):
+    """Numbers x,y,z (or one for all three axes), given to the command as z,y,x."""
+
+    def __init__(self, number: type[int] | type[float]) -> None:
+        self._number = number
+        self.name = "x,y,z"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:  # noqa: ANN401 - click's signature
+        """Parse and reverse; all numbers must be positive."""
+        if isinstance(value, tuple):
+            return value
+        kind = "whole numbers" if self._number is int else "numbers"
+        try:
+            numbers = [self._number(part) for part in str(value).split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not x,y,z: give three {kind} with commas between them, or one.", param, ctx)
+        if len(numbers) == 1:
+            numbers *= 3
+        if len(numbers) != 3 or not all(0 < n < float("inf") for n in numbers):
+            self.fail(f"{value!r} is not x,y,z: give three positive {kind} with commas between them.", param, ctx)
+        return reverse_axes(numbers)
+
+
+class NamesType(click.ParamType):
+    """Names with commas between them."""
+
+    name = "a,b,c"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ANN401 - click's signature
+        """Split and strip; empty names are left out."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+
+
+VOXELS = AxesType(int)
+MICROMETRES = AxesType(float)
+NAMES = NamesType()
+PATH = click.Path(path_type=Path)
+
+
+def chain(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """One decorator out of several; the first one given is listed first in the help."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def _set_up_logging(ctx: click.Context, param: click.Parameter, verbose: bool) -> None:
+    """Log to stderr; with --verbose in detail, and with tracebacks."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log = logging.getLogger("teralign")
+    log.handlers[:] = [handler]
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
+    log.propagate = False
+
+
+verbose_option = click.option(
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_set_up_logging,
+    help="Log in detail, and show tracebacks.",
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads to compute with.  [default: the cores this task was given]"
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything random."
+)
+fixed_option = click.option("--fixed", required=True, metavar="URI", help="The volume that stays: PATH[/DATASET].")
+moving_option = click.option("--moving", required=True, metavar="URI", help="The volume to bring onto it.")
+spacing_options = chain(
+    click.option("--fixed-spacing", type=MICROMETRES, help="Voxel spacing in µm, instead of what the file says."),
+    click.option("--moving-spacing", type=MICROMETRES, help="Likewise for the moving volume."),
+)
+channel_options = chain(
+    click.option(
+        "--fixed-channel", type=click.IntRange(min=0), default=0, show_default=True, help="Channel to align."
+    ),
+    click.option("--moving-channel", type=click.IntRange(min=0), default=0, show_default=True, help="Likewise."),
+)
+mask_options = chain(
+    click.option("--fixed-mask", metavar="URI", help="Where to look: voxels above 0, of any sampling."),
+    click.option("--moving-mask", metavar="URI", help="Likewise for the moving volume."),
+)
+steps_options = chain(
+    click.option(
+        "--steps", type=NAMES, help="Steps in order: ransac, random, rigid, affine, deform.  [default: the config's]"
+    ),
+    click.option("--config", type=PATH, help="YAML file of the steps' parameters.  [default: built in]"),
+)
+transform_option = click.option(
+    "--transform", "transforms", multiple=True, required=True, type=PATH, help="Repeats; outermost first."
+)
+work_dir_option = click.option(
+    "--work-dir", type=PATH, help="Where unfinished work lies, to go on from.  [default: OUTPUT.partial]"
+)
+cluster_options = chain(
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS_OR_FILE",
+        envvar="TERALIGN_SCHEDULER",
+        show_envvar=True,
+        help="A Dask scheduler that runs.",
+    ),
+    click.option("--workers", type=click.IntRange(min=1), help="Workers to start on this machine."),
+    click.option("--worker-cpus", type=click.IntRange(min=1), help="Cores of each of them."),
+    click.option("--worker-mem-gb", type=click.FloatRange(min=0, min_open=True), help="Memory of each of them."),
+)
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Print the result as one JSON line on standard output."""
+    click.echo(json.dumps(result))
