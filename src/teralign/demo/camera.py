@@ -1,0 +1,79 @@
+"""What differs between imaging rounds: light, gain, offset and noise.
+
+A voxel of signal s (counts) reads offset + s + n, n normal with variance s · counts_per_photon + read_noise².
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from teralign.grids import Floats, Region, Triple
+
+
+@dataclass(frozen=True)
+class Round:
+    """How one round turns the scene into counts; unevenness and bleaching over the whole field of view.
+
+    `brightness` scales the scene; `unevenness` is the amplitude of the light's logarithm along y and x; a round
+    bleaches to exp(−`bleaching`) at the last slice; about `haze` counts of autofluorescence belong to it alone.
+    """
+
+    name: str
+    index: int
+    brightness: float
+    unevenness: float
+    bleaching: float
+    haze: float
+    offset: float
+    read_noise: float
+    counts_per_photon: float
+
+    def light(self, whole: Triple, region: Region) -> tuple[Floats, Floats, Floats]:
+        """The light on the voxels of `region` in a volume of shape `whole`: factors along z, y and x to multiply."""
+        z, y, x = _fractions(whole, region)
+        return (
+            self.brightness * np.exp(-self.bleaching * z),
+            np.exp(0.8 * self.unevenness * np.cos(np.pi * (0.9 * y - 0.1))),
+            np.exp(self.unevenness * np.cos(np.pi * (1.3 * x + 0.2))),
+        )
+
+    def fog(self, whole: Triple, region: Region) -> tuple[Floats, Floats, Floats]:
+        """The autofluorescence of this round alone, counts: factors along z, y and x to multiply."""
+        z, y, x = _fractions(whole, region)
+        shift = 0.7 * self.index
+        return (
+            self.haze * (1 + 0.4 * np.cos(np.pi * (1.4 * z + shift))),
+            1 + 0.4 * np.cos(np.pi * (1.7 * y + 1.3 * shift)),
+            1 + 0.4 * np.cos(np.pi * (2.1 * x + 0.6 * shift)),
+        )
+
+
+def _fractions(whole: Triple, region: Region) -> list[Floats]:
+    """Where the voxels of `region` lie in the whole volume, 0 to 1 along each axis."""
+    return [np.arange(a, b) / n for a, b, n in zip(region.start, region.stop, whole, strict=True)]
+
+
+FIXED_ROUND = Round(
+    name="fixed",
+    index=0,
+    brightness=1.0,
+    unevenness=0.05,
+    bleaching=0.1,
+    haze=10.0,
+    offset=200.0,
+    read_noise=6.0,
+    counts_per_photon=2.0,
+)
+MOVING_ROUND = Round(
+    name="moving",
+    index=1,
+    brightness=0.6,
+    unevenness=0.25,
+    bleaching=0.45,
+    haze=25.0,
+    offset=215.0,
+    read_noise=6.0,
+    counts_per_photon=2.0,
+)
