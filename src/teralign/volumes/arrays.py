@@ -1,0 +1,155 @@
+"""Chunked arrays on disk through tensorstore: N5, Zarr v2 and v3.
+
+tensorstore does the voxels because it loses no update when processes share a chunk, and leaves no torn one behind.
+Its memory and threads are bounded for the whole process by `limit_io`.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+from numpy.typing import NDArray
+
+from teralign.errors import DataError, InputError
+from teralign.grids import Region, Triple
+
+_SPACE = "zyx"
+_KINDS_READ = "buif"
+
+
+class _Limits:
+    """The tensorstore context of this process, made at first use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._settings = _settings(threads=2, cache_bytes=64 << 20)
+        self._context: Any = None
+
+    def set(self, threads: int, cache_bytes: int) -> None:
+        with self._lock:
+            self._settings, self._context = _settings(threads, cache_bytes), None
+
+    def context(self) -> Any:  # noqa: ANN401 (tensorstore has no types)
+        with self._lock:
+            if self._context is None:
+                self._context = ts.Context(self._settings)
+            return self._context
+
+
+def _settings(threads: int, cache_bytes: int) -> dict[str, dict[str, int]]:
+    return {
+        "cache_pool": {"total_bytes_limit": cache_bytes},
+        "data_copy_concurrency": {"limit": threads},
+        "file_io_concurrency": {"limit": threads},
+    }
+
+
+_limits = _Limits()
+
+
+def limit_io(*, threads: int, cache_bytes: int = 64 << 20) -> None:
+    """Bound the threads and the chunk cache of all arrays that this process opens from now on."""
+    _limits.set(max(1, threads), cache_bytes)
+
+
+@dataclass
+class StoredArray:
+    """An image in one or several chunked arrays, each of which `open_array` can open.
+
+    `axes` names the axes of each array as tensorstore has them ("tczyx", "xyz"); with several `paths` each holds one
+    channel. Opened lazily, so that it travels to workers as a few strings.
+    """
+
+    driver: str
+    paths: tuple[Path, ...]
+    axes: str
+    _arrays: dict[Path, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[type[StoredArray], tuple[str, tuple[Path, ...], str]]:
+        return StoredArray, (self.driver, self.paths, self.axes)
+
+    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
+        """The (z, y, x) voxels of `region`, C order. Raises DataError when they cannot be read."""
+        path = self._path(channel)
+        try:
+            array: NDArray[Any] = self._view(channel, timepoint)[region.slices].read(order="C").result()
+        except ValueError as error:
+            raise DataError(
+                f"{path} cannot be read from {region.start} to {region.stop} (zyx): {reason(error)}."
+            ) from error
+        return array
+
+    def write(self, region: Region, array: NDArray[Any], channel: int, timepoint: int) -> None:
+        """Write (z, y, x) voxels, on disk when it returns. Raises DataError when they cannot be written."""
+        path = self._path(channel)
+        try:
+            self._view(channel, timepoint)[region.slices].write(array).result()
+        except ValueError as error:
+            raise DataError(
+                f"{path} cannot be written from {region.start} to {region.stop} (zyx): {reason(error)}."
+            ) from error
+
+    def _path(self, channel: int) -> Path:
+        return self.paths[channel] if len(self.paths) > 1 else self.paths[0]
+
+    def _view(self, channel: int, timepoint: int) -> Any:  # noqa: ANN401 (tensorstore has no types)
+        """The (z, y, x) view of one channel and timepoint."""
+        path = self._path(channel)
+        if path not in self._arrays:
+            self._arrays[path] = open_array(self.driver, path)
+        fixed = {"t": timepoint, "c": 0 if len(self.paths) > 1 else channel}
+        view = self._arrays[path][tuple(slice(None) if a in _SPACE else fixed.get(a, 0) for a in self.axes)]
+        left = [a for a in self.axes if a in _SPACE]
+        return view[ts.d[tuple(left.index(a) for a in _SPACE)].transpose[:]]
+
+
+def open_array(driver: str, path: Path, metadata: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401
+    """Open an array of tensorstore's `driver` ("n5", "zarr", "zarr3").
+
+    Raises InputError when it cannot be opened or holds what is no number.
+    """
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}, **(metadata or {})}
+    try:
+        array = ts.open(spec, context=_limits.context(), open=True).result()
+    except ValueError as error:
+        raise InputError(f"{path} cannot be opened: {reason(error)}.") from error
+    dtype = np.dtype(array.dtype.numpy_dtype)
+    if dtype.kind not in _KINDS_READ:
+        raise InputError(f"{path} holds {array.dtype.name} values; only integers, floats and booleans can be read.")
+    return array
+
+
+def create_array(driver: str, path: Path, metadata: Mapping[str, Any], *, resume: bool) -> None:
+    """Create an array with this driver's metadata; with `resume` one that is there already is kept if it is the same.
+
+    Raises InputError when another array is there, DataError when the disk refuses.
+    """
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}, "metadata": dict(metadata)}
+    try:
+        ts.open(spec, context=_limits.context(), create=True, open=resume).result()
+    except ValueError as error:
+        if str(error).startswith("ALREADY_EXISTS"):
+            raise InputError(f"{path} exists already; remove it or choose another output.") from error
+        if str(error).startswith("FAILED_PRECONDITION"):
+            raise InputError(f"{path} is there already and is another array: {reason(error)}.") from error
+        raise DataError(f"{path} cannot be created: {reason(error)}.") from error
+
+
+def spatial_chunks(array: Any, axes: str) -> Triple:  # noqa: ANN401 (tensorstore has no types)
+    """The (z, y, x) shape of what is read at once of an opened array."""
+    chunks = array.chunk_layout.read_chunk.shape or array.shape
+    z, y, x = (int(chunks[axes.index(a)]) for a in _SPACE)
+    return z, y, x
+
+
+def reason(error: ValueError) -> str:
+    """What tensorstore says went wrong, without its codes and the echo of the request."""
+    text = str(error).split(" [", maxsplit=1)[0].splitlines()[0]
+    return re.sub(r"^[A-Z_]+: ", "", text).rstrip(".")

@@ -1,0 +1,82 @@
+"""What passes between the formats and the rest: a dataset as its metadata tell of it, and the layout of a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.errors import InputError
+from teralign.grids import FloatTriple, Grid, Region, Triple
+
+
+class Pixels(Protocol):
+    """Voxels on disk. Picklable, opened at the first read, safe to use from several threads."""
+
+    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
+        """The (z, y, x) voxels of a region inside the volume. Raises DataError when they cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Description:
+    """A dataset as its metadata tell of it; axis order (z, y, x).
+
+    `spacing` is in µm, None where the metadata do not say it: then `origin` counts in voxels, else it is in µm.
+    `channel_names` is empty or has a name for each channel; `files` are those whose change means another volume.
+    """
+
+    pixels: Pixels
+    shape: Triple
+    dtype: np.dtype[Any]
+    chunk_shape: Triple
+    spacing: FloatTriple | None
+    origin: FloatTriple = (0.0, 0.0, 0.0)
+    channels: int = 1
+    timepoints: int = 1
+    channel_names: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+class Adapter(Protocol):
+    """One file format: a module of this package."""
+
+    def describe(self, container: Path, dataset: str) -> Description:
+        """Describe the image in `dataset` ("" for none named) of `container`, without reading voxels.
+
+        Raises InputError when there is none, or it is none that can be aligned.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A pyramid to be created: its grids from fine to coarse and how they are stored; axis order (z, y, x).
+
+    `factors` are those of each level to level 0; `write_shape` is what has one writer: a shard, or a chunk.
+    """
+
+    levels: tuple[Grid, ...]
+    factors: tuple[Triple, ...]
+    dtype: np.dtype[Any]
+    channels: int
+    timepoints: int
+    channel_names: tuple[str, ...]
+    chunk_shape: Triple
+    write_shape: Triple
+    label: bool
+
+
+def axes_by_position(name: str, ndim: int) -> str:
+    """The axes of an array that does not name them, slowest first: the last of (t, c, z, y, x).
+
+    Raises InputError for what has fewer than three dimensions, or more than five.
+    """
+    if ndim < 3:
+        raise InputError(f"{name} has {ndim} dimensions; only 3-D volumes can be aligned.")
+    if ndim > 5:
+        raise InputError(f"{name} has {ndim} dimensions; at most five (t, c, z, y, x) can be read.")
+    return "tczyx"[-ndim:]

@@ -1,0 +1,59 @@
+"""Metadata files: JSON read and written with the errors that users understand."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from teralign.errors import DataError, InputError
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Turn what the system refuses while a volume is opened into an InputError."""
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(f"{error.filename or path} may not be read; ask for the permission.") from error
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {path}; check the path.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror or error}.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file, {} when there is no such file. Raises InputError when it cannot be read."""
+    with opening(path):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except ValueError as error:
+            raise InputError(f"{path} is not valid JSON ({error}); repair the metadata.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} does not hold a JSON object; repair the metadata.")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all, with its folders. Raises DataError when the disk refuses."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, by name. Raises InputError when it may not be read."""
+    with opening(folder):
+        return sorted(entry for entry in folder.iterdir() if entry.is_dir())

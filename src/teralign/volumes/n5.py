@@ -1,0 +1,230 @@
+"""N5: read with all attribute conventions in use, written so that bigstream and n5-viewer understand it.
+
+N5 metadata are in (x, y, z). The voxel size is `pixelResolution` (a list in µm, or {dimensions, unit}) or
+`resolution` with `units`, times `downsamplingFactors`; of the dataset itself, else of a group around it, whose
+`scales` then give the factors of the datasets s0, s1, …. COSEM's `transform` says scale and position outright, and
+comes first. Channels are groups c0, c1, … around the levels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from teralign.errors import InputError
+from teralign.grids import FloatTriple, Grid, Triple, reverse_axes
+from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial_chunks
+from teralign.volumes.description import Description, Layout, axes_by_position
+from teralign.volumes.files import read_json, subfolders, write_json
+from teralign.volumes.units import micrometres
+from teralign.volumes.uri import nearest_name
+
+_ATTRIBUTES = "attributes.json"
+_VERSION = "2.0.0"
+_GZIP_LEVEL = 1
+_DTYPES = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"}
+_DEEPEST = 6
+
+
+def describe(container: Path, dataset: str) -> Description:
+    """Describe a dataset, or all channels of a level, or of the finest level of a group."""
+    paths = _find(container, dataset)
+    arrays = [open_array("n5", path) for path in paths]
+    if len({(tuple(a.shape), a.dtype) for a in arrays}) > 1:
+        raise InputError(f"the channels of {container / dataset} differ in size or type; name one of them.")
+    array = arrays[0]
+    axes = axes_by_position(str(paths[0]), array.ndim)[::-1]
+    size = dict(zip(axes, array.shape, strict=True))
+    spacing, origin = _geometry(paths[0], container)
+    return Description(
+        pixels=StoredArray("n5", paths, axes),
+        shape=(size["z"], size["y"], size["x"]),
+        dtype=np.dtype(array.dtype.numpy_dtype),
+        chunk_shape=spatial_chunks(array, axes),
+        spacing=spacing,
+        origin=origin,
+        channels=len(paths) if len(paths) > 1 else size.get("c", 1),
+        timepoints=size.get("t", 1),
+        files=tuple(folder / _ATTRIBUTES for path in paths for folder in _upwards(path, container)),
+    )
+
+
+def _find(container: Path, dataset: str) -> tuple[Path, ...]:
+    """The datasets that hold the channels of what was named."""
+    path = container / dataset
+    if _is_dataset(path):
+        return (path,)
+    for group, level in ((path, "s0"), (path.parent, path.name)):
+        if level == "s0" and _is_dataset(group / level):
+            return (group / level,)
+        channels = _channels(group, level)
+        if channels:
+            return channels
+    if not container.is_dir():
+        raise InputError(f"there is no {container}; check the path.")
+    names = [found.relative_to(container).as_posix() for found in _datasets(container)]
+    wanted = f"no dataset {dataset}" if dataset else "no dataset s0 to take without being told which"
+    raise InputError(f"{container} has {wanted}; {nearest_name(dataset, names)}.")
+
+
+def _channels(group: Path, level: str) -> tuple[Path, ...]:
+    if not group.is_dir():
+        return ()
+    numbered = {int(f.name[1:]): f / level for f in subfolders(group) if re.fullmatch(r"c\d+", f.name)}
+    return tuple(numbered[n] for n in sorted(numbered) if _is_dataset(numbered[n]))
+
+
+def _is_dataset(path: Path) -> bool:
+    return "dimensions" in read_json(path / _ATTRIBUTES)
+
+
+def _datasets(group: Path, depth: int = 0) -> Iterator[Path]:
+    for folder in subfolders(group):
+        if _is_dataset(folder):
+            yield folder
+        elif depth < _DEEPEST:
+            yield from _datasets(folder, depth + 1)
+
+
+def _upwards(path: Path, container: Path) -> list[Path]:
+    """The folders from a dataset out to its container."""
+    return [path, *(p for p in path.parents if p.is_relative_to(container))] if path != container else [path]
+
+
+def _geometry(path: Path, container: Path) -> tuple[FloatTriple | None, FloatTriple]:
+    """Spacing and origin (z, y, x) of a dataset in µm; when the spacing is not known, the origin is in voxels."""
+    folders = _upwards(path, container)
+    own, *around = (read_json(folder / _ATTRIBUTES) for folder in folders)
+    if "transform" in own:
+        return _cosem(own["transform"], path)
+    base = _resolution(own, path)
+    factors = _numbers(own["downsamplingFactors"], path) if "downsamplingFactors" in own else None
+    if base is not None:
+        factors = factors or (1.0, 1.0, 1.0)
+    else:
+        factors = factors or _inherited_factors(path, around)
+        found = (_resolution(attributes, folder) for attributes, folder in zip(around, folders[1:], strict=True))
+        base = next((resolution for resolution in found if resolution is not None), None)
+    if factors is None:
+        return None, (0.0, 0.0, 0.0)
+    if base is None:
+        return None, _zyx([(f - 1) / (2 * f) for f in factors])
+    spacing = [b * f for b, f in zip(base, factors, strict=True)]
+    return _zyx(spacing), _zyx([b * (f - 1) / 2 for b, f in zip(base, factors, strict=True)])
+
+
+def _resolution(attributes: Mapping[str, Any], path: Path) -> FloatTriple | None:
+    """The voxel size (x, y, z) in µm that these attributes give, None for none."""
+    value: Any = attributes.get("pixelResolution", attributes.get("resolution"))
+    units = attributes.get("units", "um")
+    if isinstance(value, dict):
+        value, units = value.get("dimensions"), value.get("unit", "um")
+    if value is None:
+        return None
+    sizes = _numbers(value, path)
+    per_axis = [units] * 3 if isinstance(units, str) else list(units)[:3]
+    known = [micrometres(str(unit)) for unit in per_axis]
+    if len(known) < 3 or None in known:
+        return None
+    x, y, z = (size * (unit or 1.0) for size, unit in zip(sizes, known, strict=True))
+    return x, y, z
+
+
+def _inherited_factors(path: Path, around: Sequence[Mapping[str, Any]]) -> FloatTriple | None:
+    """The downsampling (x, y, z) of the dataset sN, as a group around it lists them."""
+    match = re.fullmatch(r"s(\d+)", path.name)
+    if match is None:
+        return None
+    level = int(match[1])
+    for attributes in around:
+        listed = attributes.get("scales", attributes.get("downsamplingFactors"))
+        if isinstance(listed, list) and level < len(listed):
+            return _numbers(listed[level], path)
+    return (1.0, 1.0, 1.0) if level == 0 else None
+
+
+def _cosem(transform: object, path: Path) -> tuple[FloatTriple | None, FloatTriple]:
+    """Spacing and origin (z, y, x) by COSEM's {axes, scale, translate, units}, as `_geometry`."""
+    try:
+        columns = (transform[key] for key in ("axes", "scale", "translate", "units"))  # type: ignore[index]
+        rows = {str(axis): (float(s), float(t), micrometres(str(u))) for axis, s, t, u in zip(*columns, strict=True)}
+        scale, translate, units = zip(*(rows[axis] for axis in "xyz"), strict=True)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path / _ATTRIBUTES} has a transform without axes, units, scale and translate for x, y and z."
+        ) from error
+    if None in units:
+        return None, _zyx([t / s for t, s in zip(translate, scale, strict=True)])
+    spacing = [s * u for s, u in zip(scale, units, strict=True)]
+    return _zyx(spacing), _zyx([t * u for t, u in zip(translate, units, strict=True)])
+
+
+def _numbers(value: object, path: Path) -> FloatTriple:
+    """Three positive numbers (x, y, z) of the attributes of `path`; more than three are channel and time."""
+    try:
+        x, y, z = (float(v) for v in list(value)[:3])  # type: ignore[call-overload]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path / _ATTRIBUTES} has {value} where x,y,z numbers are expected.") from error
+    if min(x, y, z) <= 0:
+        raise InputError(f"{path / _ATTRIBUTES} has {value} where positive numbers are expected.")
+    return x, y, z
+
+
+def _zyx(xyz: Sequence[float]) -> FloatTriple:
+    z, y, x = reverse_axes(xyz)
+    return z, y, x
+
+
+def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tuple[StoredArray, ...]:
+    """Create the pyramid s0, s1, … in the group `dataset`, once a channel (c0/s0, …) when there are several.
+
+    Gives the array of each level. Raises InputError for what N5 cannot hold or when other arrays are there,
+    DataError when the disk refuses.
+    """
+    if layout.dtype.name not in _DTYPES:
+        raise InputError(f"N5 cannot hold {layout.dtype.name} values; write to a .zarr.")
+    if layout.timepoints > 1:
+        raise InputError(f"N5 has no place for {layout.timepoints} timepoints; write to a .zarr.")
+    group = container / dataset
+    branches = [group / f"c{c}" for c in range(layout.channels)] if layout.channels > 1 else [group]
+    finest = layout.levels[0]
+    pyramid = {
+        "pixelResolution": {"dimensions": reverse_axes(finest.spacing), "unit": "um"},
+        "scales": [reverse_axes(factors) for factors in layout.factors],
+    }
+    for folder in {group, *branches}:
+        write_json(folder / _ATTRIBUTES, pyramid)
+    write_json(container / _ATTRIBUTES, {"n5": _VERSION, **({} if dataset else pyramid)})
+    stored = []
+    for level, (grid, factors) in enumerate(zip(layout.levels, layout.factors, strict=True)):
+        metadata = _array_metadata(layout, grid, finest, factors)
+        paths = tuple(branch / f"s{level}" for branch in branches)
+        for path in paths:
+            create_array("n5", path, metadata, resume=resume)
+        stored.append(StoredArray("n5", paths, "xyz"))
+    return tuple(stored)
+
+
+def _array_metadata(layout: Layout, grid: Grid, finest: Grid, factors: Triple) -> dict[str, Any]:
+    """The attributes of one dataset; COSEM's transform is there for the origin, which the others cannot tell."""
+    return {
+        "dimensions": reverse_axes(grid.shape),
+        "blockSize": [
+            min(c, n) for c, n in zip(reverse_axes(layout.chunk_shape), reverse_axes(grid.shape), strict=True)
+        ],
+        "dataType": layout.dtype.name,
+        "compression": {"type": "gzip", "level": _GZIP_LEVEL},
+        "pixelResolution": reverse_axes(finest.spacing),
+        "downsamplingFactors": reverse_axes(factors),
+        "transform": {
+            "axes": ["z", "y", "x"],
+            "ordering": "C",
+            "scale": grid.spacing,
+            "translate": grid.origin,
+            "units": ["um", "um", "um"],
+        },
+    }

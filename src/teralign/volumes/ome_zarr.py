@@ -1,0 +1,202 @@
+"""OME-Zarr metadata (0.4 and 0.5): axes, units and transformations of a multiscale image, read and written.
+
+A level's voxel i lies at group scale · (level scale · i + level translation) + group translation, axis by axis; axes
+may come in any order and are told apart by type and name. https://ngff.openmicroscopy.org/0.5/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from teralign.errors import InputError
+from teralign.grids import Floats, FloatTriple, Triple
+from teralign.volumes.arrays import StoredArray, create_array
+from teralign.volumes.description import Layout, axes_by_position
+from teralign.volumes.files import write_json
+from teralign.volumes.units import micrometres
+
+_VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5")
+_AXIS_UNKNOWN = "-"
+_COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+
+
+@dataclass(frozen=True)
+class Multiscale:
+    """A multiscale image: the group that holds it, and its metadata."""
+
+    group: Path
+    content: Mapping[str, Any]
+    channel_names: tuple[str, ...]
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The paths of the levels in the group, finest first."""
+        return tuple(str(d["path"]) for d in self._datasets)
+
+    def axes(self, ndim: int) -> str:
+        """One letter for each axis of the arrays: t, c, z, y, x, or - for another one.
+
+        Raises InputError unless there are `ndim` axes, three of them of space.
+        """
+        declared = self.content.get("axes")
+        if declared is None:
+            return axes_by_position(str(self.group), ndim)
+        names = [_axis(a) for a in declared]
+        space = [name for name, kind in names if kind == "space"]
+        if len(space) < 3:
+            raise InputError(f"{self.group} has {len(space)} axes of space; only 3-D volumes can be aligned.")
+        if len(names) != ndim or len(space) > 3:
+            raise InputError(f"{self.group} declares {len(names)} axes for arrays of {ndim}; repair its metadata.")
+        letters = {name: name for name in space} if set(space) == set("zyx") else dict(zip(space, "zyx", strict=True))
+        other = {"time": "t", "channel": "c"}
+        return "".join(letters[name] if kind == "space" else other.get(kind, _AXIS_UNKNOWN) for name, kind in names)
+
+    def geometry(self, level: str, axes: str) -> tuple[FloatTriple | None, FloatTriple]:
+        """Spacing and origin (z, y, x) of a level in µm; when the spacing is not known, the origin is in voxels.
+
+        A scale of 1, 1, 1 without units is what writers put that do not know it. Axes without a unit are in µm.
+        """
+        order = [axes.index(axis) for axis in "zyx"]
+        scale, translation = (values[order] for values in self._transform(level, len(axes)))
+        if min(scale) <= 0:
+            raise InputError(f"{self.group} has a scale that is not positive for {level}; repair its metadata.")
+        units = self._units(order)
+        finest, _ = self._transform(self.levels[0], len(axes))
+        unsaid = all(unit is None for unit in units) and bool(np.all(finest[order] == 1))
+        sizes = [1.0 if unit is None else micrometres(unit) for unit in units]
+        if unsaid or None in sizes:
+            return None, _triple(translation / scale)
+        return _triple(scale * np.array(sizes)), _triple(translation * np.array(sizes))
+
+    @property
+    def _datasets(self) -> Sequence[Mapping[str, Any]]:
+        datasets: Sequence[Mapping[str, Any]] = self.content["datasets"]
+        return datasets
+
+    def _units(self, order: Sequence[int]) -> list[str | None]:
+        declared = self.content.get("axes") or []
+        named = [a.get("unit") if isinstance(a, Mapping) else None for a in declared]
+        return [named[i] if i < len(named) else None for i in order]
+
+    def _transform(self, level: str, ndim: int) -> tuple[Floats, Floats]:
+        """Scale and translation of a level along all axes, the group's applied after its own."""
+        own = next(d for d in self._datasets if str(d["path"]) == level)
+        scale, translation = np.ones(ndim), np.zeros(ndim)
+        for step in (*own.get("coordinateTransformations", ()), *self.content.get("coordinateTransformations", ())):
+            kind = step.get("type")
+            values = np.asarray(step.get(kind, 1.0 if kind == "identity" else None), dtype=np.float64)
+            if kind not in ("scale", "translation", "identity") or (kind != "identity" and values.shape != (ndim,)):
+                raise InputError(
+                    f"{self.group} has a transformation of {level} that is no scale or translation of {ndim}."
+                )
+            if kind == "scale":
+                scale, translation = scale * values, translation * values
+            elif kind == "translation":
+                translation = translation + values
+        return scale, translation
+
+
+def multiscale(group: Path, attributes: Mapping[str, Any]) -> Multiscale | None:
+    """The (first) multiscale image that a group's attributes declare, None for none.
+
+    Raises InputError for a version that cannot be read.
+    """
+    ome = attributes.get("ome", attributes)
+    declared = ome.get("multiscales")
+    if not declared:
+        return None
+    content = declared[0]
+    version = str(ome.get("version", content.get("version", "0.4")))
+    if version not in _VERSIONS:
+        raise InputError(f"{group} is OME-Zarr {version}; versions up to {_VERSIONS[-1]} can be read.")
+    if not content.get("datasets"):
+        raise InputError(f"{group} declares an image without levels; repair its metadata.")
+    channels = (ome.get("omero") or {}).get("channels") or ()
+    return Multiscale(group, content, tuple(str(c.get("label", i)) for i, c in enumerate(channels)))
+
+
+def _axis(declared: str | Mapping[str, Any]) -> tuple[str, str]:
+    """Name and type of an axis; the type is guessed from the name where it is not said."""
+    content = {"name": declared} if isinstance(declared, str) else declared
+    name = str(content.get("name", "")).lower()
+    guess = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}.get(name, "")
+    return name, str(content.get("type") or guess)
+
+
+def _triple(values: Floats) -> FloatTriple:
+    z, y, x = (float(v) for v in values)
+    return z, y, x
+
+
+def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tuple[StoredArray, ...]:
+    """Create the pyramid s0, s1, … as OME-Zarr 0.5 (Zarr v3) in the group `dataset` ("" for the root).
+
+    Gives the array of each level. Every chunk carries a checksum. Raises InputError when other arrays are there,
+    DataError when the disk refuses.
+    """
+    group = container / dataset
+    stored = []
+    for level, grid in enumerate(layout.levels):
+        create_array("zarr3", group / f"s{level}", _array_metadata(layout, grid.shape), resume=resume)
+        stored.append(StoredArray("zarr3", (group / f"s{level}",), "tczyx"))
+    for folder in (group, *(p for p in group.parents if p.is_relative_to(container))):
+        attributes = {"ome": _image_metadata(layout, container.stem)} if folder == group else {}
+        write_json(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
+    return tuple(stored)
+
+
+def _array_metadata(layout: Layout, shape: Triple) -> dict[str, Any]:
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    blosc = {"name": "blosc", "configuration": {"cname": "zstd", "clevel": 3, "shuffle": "shuffle"}}
+    codecs: list[dict[str, Any]] = [little, blosc, {"name": "crc32c"}]
+    if layout.write_shape != layout.chunk_shape:
+        shard = {
+            "chunk_shape": [1, 1, *layout.chunk_shape],
+            "codecs": codecs,
+            "index_codecs": [little, {"name": "crc32c"}],
+        }
+        codecs = [{"name": "sharding_indexed", "configuration": shard}]
+    return {
+        "shape": [layout.timepoints, layout.channels, *shape],
+        "data_type": layout.dtype.name,
+        "dimension_names": list("tczyx"),
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1, 1, *layout.write_shape]}},
+        "codecs": codecs,
+    }
+
+
+def _image_metadata(layout: Layout, name: str) -> dict[str, Any]:
+    axes = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}]
+    axes += [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
+    datasets = [
+        {
+            "path": f"s{level}",
+            "coordinateTransformations": [
+                {"type": "scale", "scale": [1.0, 1.0, *grid.spacing]},
+                {"type": "translation", "translation": [0.0, 0.0, *grid.origin]},
+            ],
+        }
+        for level, grid in enumerate(layout.levels)
+    ]
+    image = {"name": name, "type": "mode" if layout.label else "mean", "axes": axes, "datasets": datasets}
+    metadata: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
+    if layout.label:
+        metadata["image-label"] = {}
+    elif layout.channel_names:
+        metadata["omero"] = {"channels": _rendering(layout)}
+    return metadata
+
+
+def _rendering(layout: Layout) -> list[dict[str, Any]]:
+    """How viewers show the channels at first: each in a colour of its own, over the whole range of the type."""
+    low, high = (0.0, 1.0) if layout.dtype.kind in "bf" else (np.iinfo(layout.dtype).min, np.iinfo(layout.dtype).max)
+    window = {"min": float(low), "max": float(high), "start": float(low), "end": float(high)}
+    return [
+        {"label": name, "color": _COLOURS[i % len(_COLOURS)], "active": True, "window": window}
+        for i, name in enumerate(layout.channel_names)
+    ]

@@ -1,0 +1,77 @@
+"""Pyramids: which axes each level halves, and the voxels of a level from those of the one before.
+
+Images are averaged over the voxels that fall into one, which keeps the voxel centres where `Grid.downsample` puts
+them and removes what the coarser level cannot show. Labels take the value that most of these voxels have.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.grids import Grid, Triple
+
+_LARGEST_COARSEST = 256
+_ISOTROPY = 1.5
+
+
+def plan_levels(grid: Grid, count: int | None) -> tuple[tuple[Grid, ...], tuple[Triple, ...]]:
+    """The grids of a pyramid, finest first, and the factors (z, y, x) of each to the finest.
+
+    A level halves the axes whose voxels are smaller than 1.5 times the smallest, so that voxels become isotropic.
+    `count` None: until no side is longer than 256 voxels. Fewer levels than asked for when nothing is left to halve.
+    """
+    grids, factors = [grid], [(1, 1, 1)]
+    while len(grids) != count and (count is not None or max(grids[-1].shape) > _LARGEST_COARSEST):
+        step = halved(grids[-1])
+        if step == (1, 1, 1):
+            break
+        grids.append(grids[-1].downsample(step))
+        z, y, x = (f * s for f, s in zip(factors[-1], step, strict=True))
+        factors.append((z, y, x))
+    return tuple(grids), tuple(factors)
+
+
+def halved(grid: Grid) -> Triple:
+    """The factors (z, y, x), 2 or 1, from a level to the next coarser one."""
+    divisible = [s for n, s in zip(grid.shape, grid.spacing, strict=True) if n > 1]
+    limit = _ISOTROPY * min(divisible, default=0.0)
+    z, y, x = (2 if n > 1 and s < limit else 1 for n, s in zip(grid.shape, grid.spacing, strict=True))
+    return z, y, x
+
+
+def mean(array: NDArray[Any], factors: Triple) -> NDArray[Any]:
+    """The mean over groups of `factors` (z, y, x) voxels, rounded for integers, in the array's own dtype."""
+    if array.dtype == np.bool_:
+        return mode(array, factors)
+    exact = np.float32 if array.dtype.itemsize < 4 or array.dtype == np.float32 else np.float64
+    total: NDArray[Any] = np.zeros([n // f for n, f in zip(array.shape, factors, strict=True)], dtype=exact)
+    for part in _members(array, factors):
+        np.add(total, part, out=total)
+    np.divide(total, math.prod(factors), out=total)
+    return (np.rint(total) if array.dtype.kind in "iu" else total).astype(array.dtype)
+
+
+def mode(array: NDArray[Any], factors: Triple) -> NDArray[Any]:
+    """The most frequent value in groups of `factors` (z, y, x) voxels; of equally frequent ones, the first."""
+    members = _members(array, factors)
+    best, most = members[0].copy(), np.zeros(members[0].shape, dtype=np.uint8)
+    for candidate in members:
+        count = np.zeros(best.shape, dtype=np.uint8)
+        for other in members:
+            count += candidate == other
+        better = count > most
+        best[better], most[better] = candidate[better], count[better]
+    return best
+
+
+def _members(array: NDArray[Any], factors: Triple) -> list[NDArray[Any]]:
+    """The first, second, … voxel of every group; a group that is not full is left out, as `Grid.downsample` does."""
+    z, y, x = (n // f * f for n, f in zip(array.shape, factors, strict=True))
+    whole = array[:z, :y, :x]
+    offsets = itertools.product(*(range(f) for f in factors))
+    return [whole[i :: factors[0], j :: factors[1], k :: factors[2]] for i, j, k in offsets]

@@ -1,0 +1,159 @@
+"""TIFF, OME-TIFF and ImageJ stacks, through tifffile.
+
+The voxel size is OME's PhysicalSize, or ImageJ's spacing and resolution where ImageJ names a unit; other TIFFs tell
+none. Voxels that lie uncompressed and in one piece are mapped into memory; others are decoded tile by tile.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import weakref
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+import zarr
+from numpy.typing import NDArray
+
+from teralign.errors import DataError, InputError
+from teralign.grids import FloatTriple, Region
+from teralign.volumes.description import Description
+from teralign.volumes.files import opening
+from teralign.volumes.units import micrometres
+
+_PAGES = "QI"
+_SAMPLES = "S"
+_DAMAGE = (OSError, ValueError, RuntimeError, EOFError, KeyError, IndexError, zlib.error, struct.error)
+
+
+def describe(container: Path, dataset: str) -> Description:
+    """Describe the first image of a file."""
+    if dataset:
+        raise InputError(f"{container} is one image and holds no dataset {dataset}; give only the file.")
+    with opening(container):
+        try:
+            with tifffile.TiffFile(container) as tiff:
+                return _describe(container, tiff)
+        except (tifffile.TiffFileError, IndexError, struct.error, ElementTree.ParseError) as error:
+            raise InputError(f"{container} is not a TIFF that can be read: {error}.") from error
+
+
+@dataclass
+class TiffPixels:
+    """The voxels of the first image in a file; `axes` are those of its array, samples as channels."""
+
+    path: Path
+    axes: str
+    _array: Any = field(default=None, init=False, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[type[TiffPixels], tuple[Path, str]]:
+        return TiffPixels, (self.path, self.axes)
+
+    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
+        """The (z, y, x) voxels of `region`. Raises DataError when they cannot be read."""
+        chosen: dict[str, Any] = dict(zip("zyx", region.slices, strict=True)) | {"c": channel, "t": timepoint}
+        left = [axis for axis in self.axes if axis in "zyx"]
+        try:
+            found = np.asarray(self._open()[tuple(chosen.get(axis, 0) for axis in self.axes)])
+        except _DAMAGE as error:
+            raise DataError(
+                f"{self.path} cannot be read from {region.start} to {region.stop} (zyx): {error}."
+            ) from error
+        turned = found.transpose([left.index(axis) for axis in "zyx"])
+        return np.ascontiguousarray(turned, dtype=found.dtype.newbyteorder("="))
+
+    def _open(self) -> Any:  # noqa: ANN401 (a memory map or a zarr array)
+        """What can be indexed along `axes` and reads only what is asked for."""
+        with self._lock:
+            if self._array is None:
+                tiff = tifffile.TiffFile(self.path)
+                weakref.finalize(self, tiff.close)
+                self._array = _pixels_of(tiff, self.path)
+            return self._array
+
+
+def _pixels_of(tiff: tifffile.TiffFile, path: Path) -> Any:  # noqa: ANN401 (a memory map or a zarr array)
+    series = tiff.series[0]
+    if any(page is None for page in series.pages):
+        raise ValueError("some of its pages are missing")
+    if series.dataoffset is None:
+        return zarr.open_array(series.aszarr(), mode="r")
+    dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
+    return np.memmap(path, dtype=dtype, mode="r", offset=series.dataoffset, shape=series.shape)
+
+
+def _describe(path: Path, tiff: tifffile.TiffFile) -> Description:
+    series = tiff.series[0]
+    axes = _axes(path, series.axes)
+    size = dict(zip(axes, series.shape, strict=True))
+    if series.dtype is None or np.dtype(series.dtype).kind not in "buif":
+        raise InputError(f"{path} holds {series.dtype} values; only integers, floats and booleans can be read.")
+    spacing, names = _ome(tiff) if tiff.is_ome else (_imagej(tiff) if tiff.is_imagej else None, ())
+    channels = size.get("c", 1)
+    tile_y, tile_x = series.keyframe.chunks[:2] if series.dataoffset is None else (size["y"], size["x"])
+    return Description(
+        pixels=TiffPixels(path, axes),
+        shape=(size["z"], size["y"], size["x"]),
+        dtype=np.dtype(series.dtype).newbyteorder("="),
+        chunk_shape=(1, tile_y, tile_x),
+        spacing=spacing,
+        channels=channels,
+        timepoints=size.get("t", 1),
+        channel_names=names if len(names) == channels else (),
+        files=(path,),
+    )
+
+
+def _axes(path: Path, axes: str) -> str:
+    """Tifffile's axes as t, c, z, y, x: pages that nobody named are planes, colour samples are channels."""
+    letters = axes.lower()
+    if "z" not in letters:
+        letters = next((letters.replace(p.lower(), "z", 1) for p in _PAGES if p in axes), letters)
+    if "c" not in letters:
+        letters = letters.replace(_SAMPLES.lower(), "c")
+    if "z" not in letters:
+        raise InputError(f"{path} is a 2-D image (axes {axes}); only 3-D volumes can be aligned.")
+    if not set("zyx") <= set(letters) <= set("tczyx") or len(set(letters)) < len(letters):
+        raise InputError(f"{path} has the axes {axes}; only t, c, z, y and x can be read.")
+    return letters
+
+
+def _ome(tiff: tifffile.TiffFile) -> tuple[FloatTriple | None, tuple[str, ...]]:
+    """Spacing (z, y, x) in µm and channel names of the first image of OME-XML."""
+    root = ElementTree.fromstring(tiff.ome_metadata or "<OME/>")
+    pixels = root.find("{*}Image/{*}Pixels")
+    if pixels is None:
+        return None, ()
+    sizes = [_ome_size(pixels.attrib, axis) for axis in "ZYX"]
+    names = tuple(c.get("Name", str(i)) for i, c in enumerate(pixels.findall("{*}Channel")))
+    return _triple(sizes), names
+
+
+def _ome_size(attributes: Mapping[str, str], axis: str) -> float | None:
+    unit = micrometres(attributes.get(f"PhysicalSize{axis}Unit", "µm"))
+    size = attributes.get(f"PhysicalSize{axis}")
+    return None if unit is None or size is None else float(size) * unit
+
+
+def _imagej(tiff: tifffile.TiffFile) -> FloatTriple | None:
+    """Spacing (z, y, x) in µm of an ImageJ stack: resolution tags are pixels a unit, the unit is ImageJ's own."""
+    metadata = tiff.imagej_metadata or {}
+    unit = micrometres(str(metadata.get("unit", "")))
+    tags = tiff.pages.first.tags
+    resolution = [tags[name].value for name in ("YResolution", "XResolution") if name in tags]
+    if unit is None or "spacing" not in metadata or len(resolution) < 2:
+        return None
+    y, x = (per / count if count else None for count, per in resolution)
+    return _triple([None if s is None else s * unit for s in (abs(float(metadata["spacing"])), y, x)])
+
+
+def _triple(sizes: list[float | None]) -> FloatTriple | None:
+    z, y, x = sizes
+    return (z, y, x) if z and y and x and min(z, y, x) > 0 else None

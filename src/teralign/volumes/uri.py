@@ -1,0 +1,76 @@
+"""Where a volume lies: a path, with an optional dataset inside (`fix.n5/lowres`, `round2.zarr/s2`, `image.tif`)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+from teralign.errors import InputError
+
+FOLDER_SUFFIXES = {".n5": "n5", ".zarr": "zarr"}
+FILE_SUFFIXES = {".tif": "tiff", ".tiff": "tiff", ".nrrd": "nrrd", ".nhdr": "nrrd"}
+_MARKERS = {"attributes.json": "n5", "zarr.json": "zarr", ".zgroup": "zarr", ".zarray": "zarr", ".zattrs": "zarr"}
+_READ = "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff) and NRRD (.nrrd, .nhdr)"
+_NAMES_SHOWN = 20
+
+
+def split_uri(uri: str | Path) -> tuple[Path, str]:
+    """The container (a folder or a file) and the dataset inside it, "" for none.
+
+    The container ends at the first part of the path with a format's suffix; a folder without one is recognised by the
+    metadata files in it. Raises InputError when neither is found.
+    """
+    container, dataset, _ = locate(uri)
+    return container, dataset
+
+
+def locate(uri: str | Path) -> tuple[Path, str, str]:
+    """The container, the dataset inside it, and the format ("n5", "zarr", "tiff" or "nrrd"); as `split_uri`."""
+    text = str(uri)
+    if "://" in text:
+        raise InputError(f"{text} is an address; copy the volume to a disk and give its path.")
+    path = Path(text).expanduser()
+    for part in (*reversed(path.parents), path):
+        suffix = part.suffix.lower()
+        if suffix in FOLDER_SUFFIXES:
+            return part, _inside(path, part), FOLDER_SUFFIXES[suffix]
+        if suffix in FILE_SUFFIXES and not part.is_dir():
+            return part, _inside(path, part), FILE_SUFFIXES[suffix]
+    return _locate_by_content(path, text)
+
+
+def nearest_name(wanted: str, names: Iterable[str]) -> str:
+    """How a sentence about a name that does not exist ends: with the nearest one that does, and the list."""
+    names = sorted(names)
+    if not names:
+        return "it holds none"
+    near = difflib.get_close_matches(wanted, names, n=1)
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"did you mean {near[0]}? It holds {shown}{more}" if near else f"it holds {shown}{more}"
+
+
+def _inside(path: Path, container: Path) -> str:
+    inside = path.relative_to(container).as_posix()
+    return "" if inside == "." else inside
+
+
+def _locate_by_content(path: Path, uri: str) -> tuple[Path, str, str]:
+    """Recognise a folder without a suffix: the outermost of those around `path` that carry the same metadata."""
+    found: tuple[Path, str, str] | None = None
+    for folder in (path, *path.parents):
+        form = _form_of(folder)
+        if form is None and found is not None:
+            break
+        if form is not None:
+            found = folder, _inside(path, folder), form
+    if found is not None:
+        return found
+    if not path.exists():
+        raise InputError(f"there is no {uri}; check the path.")
+    raise InputError(f"{uri} is in no format that can be read; those are {_READ}.")
+
+
+def _form_of(folder: Path) -> str | None:
+    return next((form for name, form in _MARKERS.items() if (folder / name).exists()), None)

@@ -1,0 +1,201 @@
+"""Volumes to write: an OME-Zarr or N5 pyramid, written by units that have one writer each."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from teralign.errors import InputError
+from teralign.grids import Grid, Region, Triple
+from teralign.volumes import n5, ome_zarr, pyramid
+from teralign.volumes.arrays import StoredArray
+from teralign.volumes.description import Layout
+from teralign.volumes.uri import locate
+from teralign.volumes.volume import check_inside
+
+_CREATE: dict[str, Callable[..., tuple[StoredArray, ...]]] = {"n5": n5.create, "zarr": ome_zarr.create}
+_CHUNK = 128
+_SHARDED_CHUNK = 64
+_SHARD = 256
+_SHARDED_FROM = 512**3
+
+
+@dataclass(frozen=True)
+class VolumeWriter:
+    """A volume that is being written, by channels and timepoints; axis order (z, y, x). Picklable.
+
+    `levels` are the grids from fine to coarse. `write_shape` is the unit of writing on the lattice of each level: a
+    unit has one writer, so nothing is locked.
+    """
+
+    uri: str
+    levels: tuple[Grid, ...]
+    dtype: np.dtype[Any]
+    channels: int
+    timepoints: int
+    chunk_shape: Triple
+    write_shape: Triple
+    label: bool
+    _factors: tuple[Triple, ...]
+    _arrays: tuple[StoredArray, ...]
+
+    def write(
+        self, region: Region, array: NDArray[Any], *, level: int = 0, channel: int = 0, timepoint: int = 0
+    ) -> None:
+        """Write (z, y, x) voxels to a region of whole units; they are on disk when it returns.
+
+        Raises ValueError for a region that cuts through a unit, or an array that does not fit it; DataError when the
+        disk refuses.
+        """
+        self._check(region, level, channel, timepoint)
+        self._check_units(region, level)
+        if array.shape != region.shape or array.dtype != self.dtype:
+            raise ValueError(f"{array.dtype} voxels {array.shape} do not fit {self.dtype} voxels {region.shape}")
+        if region.size:
+            self._arrays[level].write(region, array, channel, timepoint)
+
+    def read(self, region: Region, *, level: int = 0, channel: int = 0, timepoint: int = 0) -> NDArray[Any]:
+        """The (z, y, x) voxels of a region as they are by now: 0 where nothing was written.
+
+        Raises ValueError for what is outside the volume, DataError when the voxels cannot be read.
+        """
+        self._check(region, level, channel, timepoint)
+        if region.size == 0:
+            return np.empty(region.shape, dtype=self.dtype)
+        return self._arrays[level].read(region, channel, timepoint)
+
+    def build_level_region(self, level: int, region: Region, *, channel: int = 0, timepoint: int = 0) -> None:
+        """Write a region of whole units of `level` (from 1) from the level before, which must be there already.
+
+        Images are averaged, labels take the most frequent value. Raises as `read` and `write` do.
+        """
+        if not 1 <= level < len(self.levels):
+            raise ValueError(f"{self.uri} has levels 1 to {len(self.levels) - 1} to build, not {level}")
+        fine, coarse = self._factors[level - 1], self._factors[level]
+        z, y, x = (b // a for a, b in zip(fine, coarse, strict=True))
+        below = Region(_times(region.start, (z, y, x)), _times(region.stop, (z, y, x)))
+        voxels = self.read(below, level=level - 1, channel=channel, timepoint=timepoint)
+        reduce = pyramid.mode if self.label else pyramid.mean
+        self.write(region, reduce(voxels, (z, y, x)), level=level, channel=channel, timepoint=timepoint)
+
+    def _check(self, region: Region, level: int, channel: int, timepoint: int) -> None:
+        if not (0 <= level < len(self.levels) and 0 <= channel < self.channels and 0 <= timepoint < self.timepoints):
+            raise ValueError(f"{self.uri} has no channel {channel} at timepoint {timepoint} in level {level}")
+        check_inside(region, self.levels[level].shape, f"level {level} of {self.uri}")
+
+    def _check_units(self, region: Region, level: int) -> None:
+        sides = zip(region.start, region.stop, self.write_shape, self.levels[level].shape, strict=True)
+        if any(a % unit or (b % unit and b != n) for a, b, unit, n in sides):
+            raise ValueError(f"region {region.start} to {region.stop} cuts through write units of {self.write_shape}")
+
+
+def create_volume(
+    uri: str | Path,
+    *,
+    grid: Grid,
+    dtype: DTypeLike,
+    channels: int = 1,
+    timepoints: int = 1,
+    channel_names: Sequence[str] = (),
+    chunk_shape: Triple | None = None,
+    levels: int | None = None,
+    label: bool = False,
+    resume: bool = False,
+) -> VolumeWriter:
+    """Create an empty pyramid: OME-Zarr 0.5 for a .zarr, N5 for an .n5, in the group that the URI names.
+
+    `levels` None: as many as bring the longest side to 256 voxels. `label` voxels are never averaged. With `resume`
+    the same volume may be there already, and keeps its voxels. Raises InputError when another one is there or the
+    format cannot hold this one, DataError when the disk refuses.
+    """
+    container, dataset, form = _locate_output(uri)
+    chunk, unit = _storage(grid, chunk_shape, form)
+    grids, factors = pyramid.plan_levels(grid, levels)
+    layout = Layout(
+        levels=grids,
+        factors=factors,
+        dtype=np.dtype(dtype).newbyteorder("="),
+        channels=channels,
+        timepoints=timepoints,
+        channel_names=tuple(channel_names),
+        chunk_shape=chunk,
+        write_shape=unit,
+        label=label,
+    )
+    if layout.dtype.kind not in "buif":
+        raise InputError(f"{layout.dtype} voxels cannot be written to {uri}; only integers, floats and booleans can.")
+    arrays = _CREATE[form](container, dataset, layout, resume=resume)
+    return VolumeWriter(
+        uri=str(uri),
+        levels=grids,
+        dtype=layout.dtype,
+        channels=channels,
+        timepoints=timepoints,
+        chunk_shape=chunk,
+        write_shape=unit,
+        label=label,
+        _factors=factors,
+        _arrays=arrays,
+    )
+
+
+def check_output(uri: str | Path, *, overwrite: bool) -> Path:
+    """The container that an output URI creates, after making sure that it can be.
+
+    Raises InputError when it exists (`overwrite` allows a whole container, never one dataset in it), when its folder
+    cannot be made or written, or when its format cannot be written.
+    """
+    container, dataset, _ = _locate_output(uri)
+    if container.exists() and dataset:
+        raise InputError(f"{container} exists already, and nothing is added to it; choose another output.")
+    if container.exists() and not overwrite:
+        raise InputError(f"{container} exists already; choose another output, or add --overwrite.")
+    try:
+        container.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {container.parent} cannot be made: {error.strerror or error}.") from error
+    if not os.access(container.parent, os.W_OK | os.X_OK):
+        raise InputError(f"the folder {container.parent} may not be written; choose another output.")
+    return container
+
+
+def _locate_output(uri: str | Path) -> tuple[Path, str, str]:
+    suffixes = {part.suffix.lower() for part in (Path(uri), *Path(uri).parents)}
+    if not suffixes & {".zarr", ".n5"}:
+        raise InputError(f"{uri} cannot be written; name the output something.zarr (OME-Zarr) or something.n5.")
+    container, dataset, form = locate(uri)
+    if form not in _CREATE:
+        raise InputError(f"{uri} lies in {container}, which is a file; name an output outside it.")
+    return container, dataset, form
+
+
+def _storage(grid: Grid, chunk_shape: Triple | None, form: str) -> tuple[Triple, Triple]:
+    """The shapes (z, y, x) of a chunk and of a write unit: the same, or shards of many chunks for a large Zarr."""
+    sharded = form == "zarr" and math.prod(grid.shape) > _SHARDED_FROM
+    side = _SHARDED_CHUNK if sharded else _CHUNK
+    chunk = chunk_shape or _least((side, side, side), grid.shape)
+    if not sharded:
+        return chunk, chunk
+    return chunk, _times(chunk, _chunks_in_shard(chunk))
+
+
+def _chunks_in_shard(chunk: Triple) -> Triple:
+    z, y, x = (max(1, _SHARD // c) for c in chunk)
+    return z, y, x
+
+
+def _least(a: Triple, b: Triple) -> Triple:
+    z, y, x = (min(p, q) for p, q in zip(a, b, strict=True))
+    return z, y, x
+
+
+def _times(a: Triple, b: Triple) -> Triple:
+    z, y, x = (p * q for p, q in zip(a, b, strict=True))
+    return z, y, x

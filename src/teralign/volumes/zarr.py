@@ -1,0 +1,95 @@
+"""Zarr v2 and v3: plain arrays, and the levels of OME-Zarr images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from teralign.errors import InputError
+from teralign.grids import FloatTriple
+from teralign.volumes.arrays import StoredArray, open_array, spatial_chunks
+from teralign.volumes.description import Description, axes_by_position
+from teralign.volumes.ome_zarr import Multiscale, multiscale
+from teralign.volumes.uri import nearest_name
+from teralign.volumes.zarr_nodes import METADATA_FILES, Node, find_arrays, read_node
+
+
+def describe(container: Path, dataset: str) -> Description:
+    """Describe a level of an OME-Zarr image, the finest one where the URI names the image, or a plain array."""
+    path = container / dataset
+    image = _enclosing_image(container, path)
+    if image is not None:
+        inside = path.relative_to(image.group).as_posix()
+        level = image.levels[0] if inside == "." else inside
+        if level in image.levels:
+            return _describe_level(image, level, container)
+        if read_node(path) is None:
+            raise InputError(f"{image.group} has no scale {inside}; {nearest_name(inside, image.levels)}.")
+    node = read_node(path)
+    if node is not None and node.kind == "array":
+        return _describe_array(node, container)
+    if not container.is_dir():
+        raise InputError(f"there is no {container}; check the path.")
+    names = [found.relative_to(container).as_posix() for found in find_arrays(container)]
+    wanted = f"no image or array {dataset}" if dataset else "no image of its own, so say which array"
+    raise InputError(f"{container} has {wanted}; {nearest_name(dataset, names)}.")
+
+
+def _enclosing_image(container: Path, path: Path) -> Multiscale | None:
+    """The multiscale image at `path`, or of the nearest group around it in the container."""
+    for folder in _upwards(path, container):
+        node = read_node(folder)
+        image = multiscale(folder, node.attributes) if node is not None and node.kind == "group" else None
+        if image is not None:
+            return image
+    return None
+
+
+def _describe_level(image: Multiscale, level: str, container: Path) -> Description:
+    node = read_node(image.group / level)
+    if node is None or node.kind != "array":
+        raise InputError(f"{image.group} declares the scale {level}, but there is no array of it.")
+    axes = image.axes(open_array(node.driver, node.path).ndim)
+    spacing, origin = image.geometry(level, axes)
+    return _describe(node, axes, container, spacing, origin, image.channel_names)
+
+
+def _describe_array(node: Node, container: Path) -> Description:
+    ndim = open_array(node.driver, node.path).ndim
+    named = "".join(name or "" for name in node.dimension_names).lower()
+    axes = named if len(named) == ndim and set("zyx") <= set(named) <= set("tczyx") else None
+    return _describe(node, axes or axes_by_position(str(node.path), ndim), container)
+
+
+def _describe(
+    node: Node,
+    axes: str,
+    container: Path,
+    spacing: FloatTriple | None = None,
+    origin: FloatTriple = (0.0, 0.0, 0.0),
+    channel_names: tuple[str, ...] = (),
+) -> Description:
+    array = open_array(node.driver, node.path)
+    size = dict(zip(axes, array.shape, strict=True))
+    if any(n > 1 for a, n in zip(axes, array.shape, strict=True) if a not in "tczyx") or len(size) < len(axes):
+        raise InputError(f"{node.path} has axes besides t, c, z, y and x; take one volume out of it.")
+    channels = size.get("c", 1)
+    return Description(
+        pixels=StoredArray(node.driver, (node.path,), axes),
+        shape=(size["z"], size["y"], size["x"]),
+        dtype=np.dtype(array.dtype.numpy_dtype),
+        chunk_shape=spatial_chunks(array, axes),
+        spacing=spacing,
+        origin=origin,
+        channels=channels,
+        timepoints=size.get("t", 1),
+        channel_names=channel_names if len(channel_names) == channels else (),
+        files=tuple(folder / name for folder in _upwards(node.path, container) for name in METADATA_FILES),
+    )
+
+
+def _upwards(path: Path, container: Path) -> Sequence[Path]:
+    """The folders from a dataset out to its container."""
+    return [path, *(p for p in path.parents if p.is_relative_to(container))] if path != container else [path]

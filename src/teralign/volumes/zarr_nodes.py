@@ -1,0 +1,54 @@
+"""The nodes of a Zarr hierarchy, v2 or v3: arrays and groups with their attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from teralign.volumes.files import read_json, subfolders
+
+METADATA_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+_DEEPEST = 6
+
+
+@dataclass(frozen=True)
+class Node:
+    """An array or a group of Zarr format `version` 2 or 3."""
+
+    path: Path
+    kind: Literal["array", "group"]
+    version: Literal[2, 3]
+    attributes: dict[str, Any]
+    dimension_names: tuple[str | None, ...] = ()
+
+    @property
+    def driver(self) -> str:
+        """The name of tensorstore's driver for this array."""
+        return "zarr3" if self.version == 3 else "zarr"
+
+
+def read_node(path: Path) -> Node | None:
+    """The node at `path`, None when there is none. Raises InputError when its metadata cannot be read."""
+    metadata = read_json(path / "zarr.json")
+    if metadata:
+        kind: Literal["array", "group"] = "array" if metadata.get("node_type") == "array" else "group"
+        names = tuple(metadata.get("dimension_names") or ())
+        return Node(path, kind, 3, metadata.get("attributes", {}), names)
+    attributes = read_json(path / ".zattrs")
+    if (path / ".zarray").exists():
+        return Node(path, "array", 2, attributes)
+    if attributes or (path / ".zgroup").exists():
+        return Node(path, "group", 2, attributes)
+    return None
+
+
+def find_arrays(group: Path, depth: int = 0) -> Iterator[Path]:
+    """The arrays in a group and the groups inside it."""
+    for folder in subfolders(group):
+        node = read_node(folder)
+        if node is not None and node.kind == "array":
+            yield folder
+        elif depth < _DEEPEST and node is not None:
+            yield from find_arrays(folder, depth + 1)
