@@ -1,0 +1,392 @@
+"""Run a function over blocks, on Dask or in this process, so that nothing that befalls one block ends the run.
+
+A block is a transaction: a worker calls the function, which writes what it finds, and then writes the block's record.
+A block with a record is done, and a run that goes on leaves it out. What can befall it:
+
+- The function raises. The block is tried again, up to `retries` times, and then has a record of its failure.
+- The worker dies: killed, out of memory, a crash in C. Dask tries the block on other workers until it has met several
+  deaths. Some of its neighbours in the queue of a dying worker then look as guilty as the block that kills, so all
+  suspects are tried once more at the end, never two on one worker; what kills again has failed.
+- All workers go. The run waits for others to join, and ends with ClusterError when none comes.
+- The scheduler goes. Its state is lost, but not the records: ClusterError, and the same command goes on from there.
+
+Only a window of blocks is with Dask at any time, no result passes through it, and nothing is kept for a finished
+block, so that memory does not grow with the number of blocks.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import socket
+import time
+import traceback
+import uuid
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import cloudpickle
+
+from teralign.blockwise.workspace import Workspace
+from teralign.errors import AlignmentError, ClusterError, DataError
+from teralign.progress import Progress, readable_time
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+log = logging.getLogger(__name__)
+
+FAILED = "failed"
+
+_WINDOW_PER_WORKER = 3
+_CHECK_SECONDS = 2.0
+_REPLY_SECONDS = 10.0
+_HOPELESS = 20
+
+
+class Named(Protocol):
+    """What can be run: anything with a name of its own within a stage."""
+
+    @property
+    def name(self) -> str:
+        """The name in files and messages."""
+        ...
+
+
+B = TypeVar("B", bound=Named)
+
+
+class BlockError(Exception):
+    """What a function raised in a worker, as text: exceptions themselves do not always travel."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What became of the blocks of a stage."""
+
+    stage: str
+    total: int
+    resumed: int
+    failed: tuple[str, ...]
+    seconds: float
+
+    @property
+    def done(self) -> int:
+        """How many blocks have a result, from this run or an earlier one."""
+        return self.total - len(self.failed)
+
+
+def run_blocks(
+    function: Callable[[B], Mapping[str, object]],
+    blocks: Collection[B],
+    *,
+    client: Client | None,
+    workspace: Workspace,
+    stage: str,
+    retries: int = 2,
+    max_failed: float = 0.0,
+    window: int | None = None,
+    patience: float = 60.0,
+) -> RunSummary:
+    """Call `function` for each block that `workspace` has no record of, on the workers of `client` or, without, here.
+
+    The function returns the block's record: metrics and a `state` of its choice ("ok" if it gives none); `seconds`,
+    `worker` and `attempts` are added. It must be importable on the workers, or a `functools.partial` of such a
+    function, and writing the same block twice must do no harm.
+
+    `window` is how many blocks Dask holds at most (default: a few for each worker); `patience` how many seconds a
+    cluster may be without a worker. A share of up to `max_failed` of the blocks may fail: they are in the summary.
+    Raises AlignmentError, or DataError where files were the reason, when more do; ClusterError when the cluster is
+    lost.
+    """
+    ledger = _Ledger(stage, len(blocks), max_failed)
+    job = _Job(cloudpickle.dumps(function), workspace, stage, retries + 1)
+    todo = _unfinished(blocks, job, ledger)
+    if client is None:
+        _run_here(todo, job, ledger)
+    else:
+        dispatcher: _Dispatcher[B] = _Dispatcher(client, job, ledger, window, patience)
+        dispatcher.run(todo)
+    return ledger.summary()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all calls of one run share."""
+
+    pickled: bytes
+    workspace: Workspace
+    stage: str
+    attempts: int
+
+
+def _unfinished(blocks: Collection[B], job: _Job, ledger: _Ledger) -> Iterator[B]:
+    """The blocks that have no result yet; those that failed before get another chance."""
+    fresh = not job.workspace.has_records(job.stage)
+    for block in blocks:
+        if not fresh and _has_result(job, block.name):
+            ledger.resumed()
+        else:
+            yield block
+
+
+def _has_result(job: _Job, name: str) -> bool:
+    record = job.workspace.load_record(job.stage, name)
+    return record is not None and record.get("state") != FAILED
+
+
+def attempt(job: _Job, block: Named, number: int) -> None:
+    """Make the block's result and its record; BlockError where that fails, with a record only of the last attempt."""
+    if _has_result(job, block.name):
+        return  # Dask runs a block again when it loses sight of a worker that had finished it
+    started = time.monotonic()
+    around = {"worker": f"{socket.gethostname()}:{os.getpid()}", "attempts": number}
+    try:
+        found = _unpickle(job.pickled)(block)
+        record = {"state": "ok", **found, "seconds": round(time.monotonic() - started, 3), **around}
+        job.workspace.record(job.stage, block.name, record)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it concerns this block only
+        text = f"{type(error).__name__}: {error}"
+        if number == job.attempts:
+            failure = {"error": text, "traceback": traceback.format_exc(), **around}
+            _record_failure(job, block.name, failure)
+        raise BlockError(text, isinstance(error, OSError | DataError)) from None
+
+
+@functools.lru_cache(maxsize=2)
+def _unpickle(pickled: bytes) -> Callable[[Any], Mapping[str, object]]:
+    """The function, once a worker: files that it keeps open serve all blocks."""
+    function: Callable[[Any], Mapping[str, object]] = cloudpickle.loads(pickled)
+    return function
+
+
+def _record_failure(job: _Job, name: str, failure: Mapping[str, object]) -> None:
+    try:
+        job.workspace.record(job.stage, name, {"state": FAILED, **failure})
+    except OSError as error:  # the disk may be why the block failed; the run itself knows of the failure
+        log.warning("The failure of block %s could not be recorded: %s", name, error)
+
+
+class _Ledger:
+    """Counts what becomes of the blocks, reports progress, and says when to give up."""
+
+    def __init__(self, stage: str, total: int, max_failed: float) -> None:
+        self._stage, self._total = stage, total
+        self._allowed = max_failed * total
+        self._failed: list[str] = []
+        self._resumed = self._failed_in_a_row = 0
+        self._last_error, self._data_error = "", False
+        self._started = time.monotonic()
+        self._progress = Progress(total, stage, log)
+
+    def resumed(self) -> None:
+        """Count a block that an earlier run had finished."""
+        self._resumed += 1
+        self._progress.skip(1)
+
+    def done(self) -> None:
+        """Count a block that has its result."""
+        self._failed_in_a_row = 0
+        self._progress.advance()
+
+    def failed(self, name: str, error: str, *, data_error: bool = False) -> None:
+        """Count a block that failed for good; raises when the failures are too many and nothing else comes."""
+        log.warning("%s: block %s failed: %s", self._stage, name, error)
+        self._failed.append(name)
+        self._failed_in_a_row += 1
+        self._last_error, self._data_error = error, data_error
+        self._progress.advance()
+        if self._failed_in_a_row >= _HOPELESS:
+            self._check()
+
+    def summary(self) -> RunSummary:
+        """The end of the run; raises when more blocks failed than may."""
+        self._check()
+        seconds = time.monotonic() - self._started
+        log.info(
+            "%s: %d blocks in %s, %d of them done before, %d failed",
+            *(self._stage, self._total, readable_time(seconds), self._resumed, len(self._failed)),
+        )
+        return RunSummary(self._stage, self._total, self._resumed, tuple(sorted(self._failed)), seconds)
+
+    def _check(self) -> None:
+        if len(self._failed) <= self._allowed:
+            return
+        names = ", ".join(sorted(self._failed)[:5]) + (", …" if len(self._failed) > 5 else "")
+        kind = DataError if self._data_error else AlignmentError
+        raise kind(
+            f"{self._stage}: {len(self._failed)} of {self._total} blocks failed ({names}), the last with "
+            f"{self._last_error}; a new run of the same command tries them again."
+        )
+
+
+def _run_here(blocks: Iterator[B], job: _Job, ledger: _Ledger) -> None:
+    for block in blocks:
+        for number in range(1, job.attempts + 1):
+            try:
+                attempt(job, block, number)
+            except BlockError as error:
+                if number == job.attempts:
+                    ledger.failed(block.name, error.args[0], data_error=error.args[1])
+            else:
+                ledger.done()
+                break
+
+
+@dataclass
+class _Trial(Generic[B]):
+    """A block on its way: which attempt it is, and Dask's handle while it is there."""
+
+    block: B
+    number: int = 1
+    future: Future[Any] | None = field(default=None, repr=False)
+
+
+class _Dispatcher(Generic[B]):
+    """Keeps a window of blocks with Dask, and deals with what comes back."""
+
+    def __init__(self, client: Client, job: _Job, ledger: _Ledger, window: int | None, patience: float) -> None:
+        self._client, self._job, self._ledger = client, job, ledger
+        self._window, self._patience = window, patience
+        self._name = f"{job.stage}-{uuid.uuid4().hex[:8]}"
+        self._submitted = 0
+        self._in_flight: dict[object, _Trial[B]] = {}
+        self._finished: SimpleQueue[object] = SimpleQueue()
+        self._again: deque[_Trial[B]] = deque()
+        self._suspects: list[_Trial[B]] = []
+        self._workers = 0
+        self._checked = -_CHECK_SECONDS
+        self._last_seen = time.monotonic()
+
+    def run(self, blocks: Iterator[B]) -> None:
+        """Run all blocks, the suspects after all others."""
+        try:
+            self._drain(map(_Trial, blocks), self._limit, self._suspects.append)
+            if self._suspects:
+                log.info("Trying %d blocks whose workers died once more, one by one", len(self._suspects))
+                self._drain(iter(self._suspects), self._limit_of_suspects, self._killed_again)
+        finally:
+            for trial in self._in_flight.values():
+                _release(trial)
+
+    def _limit(self) -> int:
+        return self._window or max(2, _WINDOW_PER_WORKER * self._workers)
+
+    def _limit_of_suspects(self) -> int:
+        """So few that none of them waits behind another one."""
+        return max(1, self._workers // 2)
+
+    def _drain(
+        self, trials: Iterator[_Trial[B]], limit: Callable[[], int], killed: Callable[[_Trial[B]], None]
+    ) -> None:
+        while True:
+            self._check_cluster()
+            while len(self._in_flight) < limit():
+                trial = self._again.popleft() if self._again else next(trials, None)
+                if trial is None:
+                    break
+                self._submit(trial)
+            if not self._in_flight:
+                return
+            for trial in self._wait():
+                self._settle(trial, killed)
+
+    def _submit(self, trial: _Trial[B]) -> None:
+        self._submitted += 1
+        key = (self._name, trial.block.name, self._submitted)
+        self._in_flight[key] = trial
+        trial.future = self._client.submit(attempt, self._job, trial.block, trial.number, key=key, pure=False)
+        trial.future.add_done_callback(lambda future: self._finished.put(future.key))
+
+    def _wait(self) -> Iterator[_Trial[B]]:
+        """What has come back; nothing after a while, so that the cluster is looked at."""
+        try:
+            key = self._finished.get(timeout=_CHECK_SECONDS)
+            while True:
+                if key in self._in_flight:
+                    yield self._in_flight.pop(key)
+                key = self._finished.get_nowait()
+        except Empty:
+            return
+
+    def _settle(self, trial: _Trial[B], killed: Callable[[_Trial[B]], None]) -> None:
+        from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
+
+        assert trial.future is not None
+        status = trial.future.status
+        error = trial.future.exception(timeout=_REPLY_SECONDS) if status == "error" else None
+        _release(trial)
+        if status == "finished":
+            self._ledger.done()
+        elif isinstance(error, KilledWorker):
+            killed(trial)
+        elif error is None or isinstance(error, NoValidWorkerError | NoWorkerError):
+            self._again.append(trial)  # Dask gave up for reasons of its own: the cluster is watched here
+        elif trial.number < self._job.attempts:
+            log.info("%s: block %s is tried again after %s", self._job.stage, trial.block.name, _text(error))
+            self._again.append(_Trial(trial.block, trial.number + 1))
+        else:
+            self._fail(trial, error)
+
+    def _fail(self, trial: _Trial[B], error: BaseException) -> None:
+        name = trial.block.name
+        if isinstance(error, BlockError):
+            self._ledger.failed(name, error.args[0], data_error=error.args[1])
+        else:  # it never came to the function, so no worker has recorded it
+            _record_failure(self._job, name, {"error": _text(error)})
+            self._ledger.failed(name, _text(error))
+
+    def _killed_again(self, trial: _Trial[B]) -> None:
+        error = "every worker that ran it died (out of memory, or a crash)"
+        _record_failure(self._job, trial.block.name, {"error": error})
+        self._ledger.failed(trial.block.name, error)
+
+    def _check_cluster(self) -> None:
+        """Look now and then how many workers there are; ClusterError when the cluster is lost."""
+        now = time.monotonic()
+        if now - self._checked < _CHECK_SECONDS:
+            return
+        self._workers = self._count_workers()
+        self._checked = now = time.monotonic()
+        if self._workers:
+            self._last_seen = now
+        elif now - self._last_seen > self._patience:
+            raise ClusterError(
+                f"{self._job.stage}: no worker has been there for {readable_time(now - self._last_seen)}; "
+                "what is finished is kept: start workers, and give the same command again."
+            )
+        self._resubmit_lost()
+
+    def _count_workers(self) -> int:
+        if self._client.status not in ("running", "connecting"):
+            raise ClusterError(
+                f"{self._job.stage}: the Dask scheduler is gone; what is finished is kept: "
+                "give the same command again."
+            )
+        try:
+            return len(self._client.sync(self._client.scheduler.ncores, callback_timeout=_REPLY_SECONDS))  # type: ignore[union-attr]
+        except (OSError, TimeoutError):
+            return 0
+
+    def _resubmit_lost(self) -> None:
+        """A client that lost its scheduler for a moment has cancelled everything."""
+        lost = [key for key, trial in self._in_flight.items() if trial.future and trial.future.cancelled()]
+        for key in lost:
+            trial = self._in_flight.pop(key)
+            _release(trial)
+            self._again.append(trial)
+
+
+def _release(trial: _Trial[Any]) -> None:
+    """Let Dask forget the block."""
+    if trial.future is not None:
+        trial.future.release()
+        trial.future = None
+
+
+def _text(error: BaseException) -> str:
+    return str(error.args[0]) if isinstance(error, BlockError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,227 @@
+"""The directory of an unfinished run: what it has finished so far, so that the same run goes on where it stopped.
+
+    WORKSPACE/
+        key.json                     what the results depend on; results of another key are discarded
+        lock.json                    the run that is at work here
+        records/STAGE/z003/NAME.json what became of a block: written last, after all that the block wrote
+        payloads/STAGE/z003/NAME.npz what the block found, if it is not an output already
+        output/                      the output in the making
+
+Every file appears whole or not at all: it is written under another name, flushed to disk, and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from teralign.blockwise.lock import Lock
+from teralign.errors import DataError, InputError
+from teralign.files import UNFINISHED, temporary_name, write_atomically
+
+log = logging.getLogger(__name__)
+
+_KEY, _LOCK = "key.json", "lock.json"
+_PARTS = ("records", "payloads", "output")
+
+
+class Workspace:
+    """The directory `path` of an unfinished run. It is small and can be sent to workers, which write into it."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        self._lock: Lock | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_lock": None}
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def output(self) -> Path:
+        """The directory in which the output is built."""
+        return self.path / "output"
+
+    def prepare(self, key: Mapping[str, object], overwrite: bool = False) -> bool:
+        """Take the directory for a run whose results depend on `key`; True when a run of this key goes on.
+
+        Results of another key are discarded, with `overwrite` those of the same key too. The directory is locked
+        until `close` or `finish`, or until this process ends.
+        InputError when another run is at work in it, or when it holds anything that is not a run's; DataError when it
+        cannot be written.
+        """
+        wanted = json.loads(_to_json(key))
+        try:
+            self._check_ours()
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = Lock.take(self.path / _LOCK)
+            resumed = self._same_run(wanted, overwrite)
+            if not resumed:
+                self._discard()
+            for part in _PARTS:
+                (self.path / part).mkdir(exist_ok=True)
+            self._sweep()
+            write_atomically(self.path / _KEY, _to_json(key).encode())
+        except OSError as error:
+            self.close()
+            raise DataError(f"{self.path} cannot be used for unfinished work: {error.strerror}.") from error
+        return resumed
+
+    def payload(self, stage: str, name: str, suffix: str = ".npz") -> Path:
+        """Where the block called `name` keeps what it found in `stage`; write it through `teralign.files`."""
+        return self._place("payloads", stage, name, suffix)
+
+    def record(self, stage: str, name: str, record: Mapping[str, object]) -> None:
+        """Write what became of a block, so that a run which goes on knows it; numbers of numpy are welcome."""
+        write_atomically(self._place("records", stage, name, ".json"), _to_json({"block": name, **record}).encode())
+
+    def load_record(self, stage: str, name: str) -> dict[str, Any] | None:
+        """The record of a block, or None where there is none that is whole."""
+        try:
+            record = json.loads(self._place("records", stage, name, ".json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return record if isinstance(record, dict) and record.get("block") == name else None
+
+    def has_records(self, stage: str) -> bool:
+        """Whether any block of a stage has been at work here."""
+        return (self.path / "records" / stage).exists()
+
+    def records(self, stage: str) -> Iterator[dict[str, Any]]:
+        """The records of a stage, one at a time, ordered by the blocks' names."""
+        folder = self.path / "records" / stage
+        for plane in sorted(folder.iterdir()) if folder.is_dir() else ():
+            for path in sorted(plane.glob("*.json")):
+                record = self.load_record(stage, path.stem)
+                if record is not None:
+                    yield record
+
+    def finish(self, built: Path, output: Path, *, overwrite: bool = False) -> None:
+        """Rename `built`, the finished output, to `output`, and remove the workspace.
+
+        InputError when `output` exists and `overwrite` is off; with it, what was there goes when the new one is in
+        place.
+        """
+        output = output.absolute()
+        if output.exists() and not overwrite:
+            raise InputError(f"{output} exists already; give --overwrite to replace it.")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        source = _onto_filesystem_of(built, output)
+        old = temporary_name(output)
+        if output.exists():
+            output.rename(old)
+        source.rename(output)
+        _flush_directory(output.parent)
+        _remove(old)
+        self._discard()
+        self.close()
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+    def close(self) -> None:
+        """Let go of the directory, and leave what is in it for a run that goes on."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _check_ours(self) -> None:
+        """Never take, and empty, a directory that a user has put something in."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise InputError(f"{self.path} is a file; choose another --work-dir.")
+        ours = {_KEY, _LOCK, *_PARTS}
+        foreign = [p.name for p in self.path.iterdir() if p.name not in ours and p.suffix != UNFINISHED]
+        if foreign:
+            raise InputError(
+                f"{self.path} holds {min(foreign)}, which is not a run's unfinished work; choose another --work-dir."
+            )
+
+    def _same_run(self, wanted: dict[str, Any], overwrite: bool) -> bool:
+        """Whether the results that are here are of the run that is wanted; a line in the log where they are not."""
+        try:
+            found = json.loads((self.path / _KEY).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return False
+        if found == wanted:
+            log.info("%s holds unfinished work of this run: %s", self.path, "discarded" if overwrite else "going on")
+            return not overwrite
+        changed = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+        log.info("Discarding the unfinished work in %s: it was made with another %s", self.path, ", ".join(changed))
+        return False
+
+    def _discard(self) -> None:
+        """Remove all but the lock; the key first, so that remains are never taken for results."""
+        for name in (_KEY, *_PARTS):
+            _remove(self.path / name)
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left half written."""
+        for folder, _, files in os.walk(self.path):
+            for name in files:
+                if name.endswith(UNFINISHED):
+                    Path(folder, name).unlink(missing_ok=True)
+
+    def _place(self, part: str, stage: str, name: str, suffix: str) -> Path:
+        """Blocks are spread over a folder for each plane of blocks, since file systems dislike a million in one."""
+        return self.path / part / stage / name.split("_")[0] / f"{name}{suffix}"
+
+
+def _onto_filesystem_of(built: Path, output: Path) -> Path:
+    """`built`, or a copy of it beside `output` where that is another file system, where no rename reaches."""
+    if built.stat().st_dev == output.parent.stat().st_dev:
+        return built
+    log.info("Copying the output to the file system of %s", output)
+    copy = temporary_name(output)
+    if built.is_dir():
+        shutil.copytree(built, copy)
+    else:
+        shutil.copy2(built, copy)
+    return copy
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flush_directory(path: Path) -> None:
+    """Make renames in a directory last; some network file systems cannot, and do it anyway."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(_plain(value), indent=1, sort_keys=True, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - anything that JSON, numpy or pathlib know
+    """`value` in JSON's own types; a number that is not finite, which JSON lacks, becomes null."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

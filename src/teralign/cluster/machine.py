@@ -1,0 +1,106 @@
+"""What this process may use of the machine, and the workers that fit in it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+THREADS_VARIABLE = "TERALIGN_THREADS"
+"""Environment variable that tells a worker how many cores it has."""
+
+GB = 10**9
+_COMFORTABLE_MEMORY = 4 * GB  # what a worker gets before a second one is worth having
+_SHARE_OF_MEMORY = 0.9  # the rest is for the command itself
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class WorkerSize:
+    """How many cores a worker computes with, and how many bytes of memory it may take; 0 is no limit."""
+
+    cpus: int
+    memory: int
+
+    def __str__(self) -> str:
+        cpus = f"{self.cpus} cpu{'s' if self.cpus > 1 else ''}"
+        return f"{cpus}, {self.memory / GB:.1f} GB" if self.memory else cpus
+
+
+def fit_workers(
+    workers: int | None = None, cpus: int | None = None, memory_gb: float | None = None
+) -> tuple[int, WorkerSize]:
+    """How many workers of which size to start on this machine; what is None is chosen to fill it.
+
+    By choice a worker has one core and at least 4 GB: where memory is short, fewer workers with more cores each.
+    """
+    cores = available_cores()
+    memory = int(available_memory() * _SHARE_OF_MEMORY)
+    if workers is None:
+        by_memory = memory // (int(memory_gb * GB) if memory_gb else _COMFORTABLE_MEMORY)
+        workers = max(1, min(cores // (cpus or 1), by_memory))
+    size = WorkerSize(
+        cpus=cpus or max(1, cores // workers),
+        memory=int(memory_gb * GB) if memory_gb else memory // workers,
+    )
+    return workers, size
+
+
+def worker_threads() -> int:
+    """The cores to compute with: those of the worker in which this runs, else those of this process."""
+    return int(os.environ.get(THREADS_VARIABLE, 0)) or available_cores()
+
+
+def available_cores() -> int:
+    """Cores that this process may use: within its affinity, and the quota of its container or batch job."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.floor(min([cores, *_cpu_quotas()])))
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: what is free, within the limit of its container or batch job."""
+    return int(min([psutil.virtual_memory().available, *_memory_limits()]))
+
+
+def _cpu_quotas() -> Iterator[float]:
+    for folder in _own_cgroups("cpu"):
+        text = _read(folder / "cpu.max") or " ".join(
+            [_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")]
+        )
+        numbers = text.split()
+        if len(numbers) == 2 and numbers[0].isdigit():  # not "max", not -1
+            yield max(1.0, int(numbers[0]) / int(numbers[1]))
+
+
+def _memory_limits() -> Iterator[int]:
+    for folder in _own_cgroups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            text = _read(folder / name)
+            if text.isdigit():
+                yield int(text)
+
+
+def _own_cgroups(controller: str) -> Iterator[Path]:
+    """The control groups that this process is in and those around them, of version 1 and 2.
+
+    In a container, /proc names groups that only its host can see; the outermost one that it sees is its own.
+    """
+    for line in _read(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        roots = [_CGROUPS / controllers, _CGROUPS / controller] if controllers else [_CGROUPS, _CGROUPS / "unified"]
+        for root in roots:
+            inner = Path(path.lstrip("/"))
+            yield from (root / part for part in (inner, *inner.parents))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

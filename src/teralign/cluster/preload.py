@@ -1,0 +1,35 @@
+"""What each Dask worker process does first: see to it that it never outlives the process that started it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+_PR_SET_PDEATHSIG = 1
+
+
+def dask_setup(worker: Worker) -> None:
+    """Called by Dask in the worker's process."""
+    die_with_parent()
+    prefer_as_victim()
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however that ends and whatever this one is doing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def prefer_as_victim() -> None:
+    """Have the kernel, when memory runs out, end this worker, which can be replaced, and not its scheduler."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")

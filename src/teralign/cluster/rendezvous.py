@@ -1,0 +1,71 @@
+"""The directory in which a scheduler, its workers and its clients meet.
+
+DIR/scheduler.json   where the scheduler is; there as long as it runs
+DIR/terminate        the work is over: workers leave, and a scheduler that stands alone ends
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from teralign.files import write_atomically
+
+SCHEDULER_FILE = "scheduler.json"
+TERMINATE_FILE = "terminate"
+
+
+@dataclass(frozen=True)
+class SchedulerInfo:
+    """Where a scheduler is: its address, its id, which no other one has, and its process."""
+
+    address: str
+    id: str
+    pid: int
+    host: str
+
+
+def publish(directory: Path, info: SchedulerInfo) -> Path:
+    """Let everyone know of the scheduler, by a file that is there whole or not at all; gives its path."""
+    path = directory / SCHEDULER_FILE
+    write_atomically(path, json.dumps(asdict(info), indent=1).encode())
+    return path
+
+
+def read(directory: Path) -> SchedulerInfo | None:
+    """The scheduler of a directory, if there is one."""
+    return read_file(directory / SCHEDULER_FILE)
+
+
+def read_file(path: Path) -> SchedulerInfo | None:
+    """The scheduler that a file tells of, if it does; Dask's own scheduler files will do."""
+    try:
+        found = json.loads(path.read_bytes())
+        return SchedulerInfo(
+            str(found["address"]), str(found.get("id", "")), int(found.get("pid", 0)), str(found.get("host", ""))
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def withdraw(directory: Path) -> None:
+    """Take back what was published: nobody can join any more."""
+    (directory / SCHEDULER_FILE).unlink(missing_ok=True)
+
+
+def end(directory: Path) -> None:
+    """Say that the work is over."""
+    write_atomically(directory / TERMINATE_FILE, b"")
+
+
+def is_over(directory: Path) -> bool:
+    """Whether the work is over."""
+    return (directory / TERMINATE_FILE).exists()
+
+
+def reset(directory: Path) -> None:
+    """Make the directory ready for a new scheduler: make it, and remove what an earlier one left."""
+    directory.mkdir(parents=True, exist_ok=True)
+    withdraw(directory)
+    (directory / TERMINATE_FILE).unlink(missing_ok=True)
