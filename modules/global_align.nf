@@ -1,0 +1,37 @@
+// Aligns a pair of volumes at the coarse scale, whole and in memory.
+process GLOBAL_ALIGN {
+    tag "${meta.id}"
+    label 'whole_volume'
+
+    input:
+    tuple val(meta), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(fixed_mask, stageAs: 'fixed_mask/*'), path(moving_mask, stageAs: 'moving_mask/*')
+    val steps
+    path config
+
+    output:
+    tuple val(meta.id), path("${meta.id}/affine.mat"), emit: transform
+    tuple val(meta.id), path("${meta.id}/aligned.zarr"), emit: aligned
+    tuple val(meta.id), path("${meta.id}/affine.json"), emit: metrics
+    tuple val(task.process), val('teralign'), eval("teralign --version | sed 's/.* //'"), topic: versions
+
+    script:
+    """
+    mkdir -p ${meta.id}
+    global-align \\
+        --fixed "fixed/${meta.fixed}" \\
+        --moving "moving/${meta.moving}" \\
+        ${meta.options} \\
+        ${steps ? "--steps ${steps}" : ''} \\
+        --config ${config} \\
+        --output ${meta.id}/affine.mat \\
+        --aligned ${meta.id}/aligned.zarr \\
+        --threads ${task.cpus} \\
+        --overwrite
+    """
+
+    stub:
+    """
+    mkdir -p ${meta.id}/aligned.zarr
+    touch ${meta.id}/affine.mat ${meta.id}/affine.json
+    """
+}

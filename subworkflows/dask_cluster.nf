@@ -1,0 +1,73 @@
+// Workers for the Dask clusters that drivers start: tasks that join a driver which runs, and leave with it.
+//
+// A driver has a worker of its own and waits for none, so that few slots make a run slow but never stop it. Drivers
+// and workers meet in a directory, where a driver says that it runs (scheduler.json) or is done (terminate). The gate
+// below holds the workers back until a driver runs; for one that is cached, or done already, it starts none.
+
+include { DASK_WORKER } from '../modules/dask_worker.nf'
+
+workflow DASK_CLUSTER {
+    take:
+    drivers  // maps: dir, name, volumes (what it reads); their directories have been made ready
+    finished // the directories of drivers that are done
+    workers  // how many for each driver
+    anchor
+
+    main:
+    def waiting = Collections.synchronizedMap([:])
+    drivers
+        .map { driver ->
+            waiting[driver.dir] = driver
+            driver.dir
+        }
+        .map { _dir -> nextRunning(waiting) }
+        .filter { driver -> driver != null }
+        .flatMap { driver ->
+            (1..workers).collect { index -> [[dir: driver.dir, name: driver.name, index: index], driver.volumes] }
+        }
+        .set { joining }
+    DASK_WORKER(joining, anchor)
+
+    // Also when a driver was cached, and so said nothing itself, or was given up.
+    def directories = Collections.synchronizedSet([] as Set)
+    drivers.subscribe { driver -> directories.add(driver.dir) }
+    finished.subscribe(
+        onNext: { dir -> terminate(dir) },
+        onComplete: { directories.each { dir -> terminate(dir) } },
+    )
+}
+
+// Waits until any of the drivers runs or is done and takes it from the list; null when it is done. Each driver brings
+// one call, so that all are taken in the end, in whichever order they start.
+def nextRunning(waiting) {
+    def found = null
+    (1..Integer.MAX_VALUE).find { _round ->
+        def dir = waiting.keySet().toList().find { dir -> isRunning(dir) || isDone(dir) }
+        found = dir == null ? null : waiting.remove(dir)
+        if (found == null) {
+            Thread.sleep(500)
+        }
+        found != null
+    }
+    isDone(found.dir) ? null : found
+}
+
+def isRunning(dir) {
+    file("${dir}/scheduler.json").exists()
+}
+
+def isDone(dir) {
+    file("${dir}/terminate").exists()
+}
+
+// Tells the workers of a directory to leave.
+def terminate(dir) {
+    file("${dir}/terminate").text = ''
+}
+
+// Makes the directory of a driver ready for it: there, without what an earlier run said. Unfinished blocks stay.
+def prepareDirectory(dir) {
+    file(dir).mkdirs()
+    ['scheduler.json', 'terminate'].each { name -> file("${dir}/${name}").delete() }
+    dir
+}

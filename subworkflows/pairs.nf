@@ -1,0 +1,166 @@
+// What to align: pairs from --fixed and --moving or from a samplesheet, looked up on disk before anything runs.
+
+// The pairs of the run, as maps: id, fixed, moving, fixed_mask, moving_mask (volumes), options, images to warp.
+def readPairs(parameters) {
+    if (parameters.input && (parameters.fixed || parameters.moving)) {
+        error("Give either --input or --fixed and --moving, not both.")
+    }
+    if (!parameters.input && !(parameters.fixed && parameters.moving)) {
+        error("Nothing to align: give --fixed and --moving, or a samplesheet with --input. See --help.")
+    }
+    ['aff_scale', 'def_scale'].each { name ->
+        if (!parameters[name]) {
+            error("--${name} is missing: it names the dataset inside fixed and moving, such as s2.")
+        }
+    }
+    parameters.input ? readSheet(parameters) : [makePair(parameters, file('.'), parameters) { column -> "--${column}" }]
+}
+
+def readSheet(parameters) {
+    def sheet = file(parameters.input)
+    def known = ['id', 'fixed', 'moving', 'fixed_mask', 'moving_mask', 'fixed_channel', 'moving_channel', 'apply_to']
+    def rows = sheet.text.replace('\uFEFF', '').splitCsv(header: true, strip: true)
+    if (!rows) {
+        error("${sheet.name} has no rows: it needs a line of columns (id,fixed,moving) and a line for each pair.")
+    }
+    rows[0].keySet().each { column ->
+        if (!(column in known)) {
+            error("${sheet.name} has a column '${column}', which is none of ${known.join(', ')}.")
+        }
+    }
+    def pairs = rows.withIndex().collect { row, index ->
+        ['id', 'fixed', 'moving'].each { column ->
+            if (!row[column]) {
+                error("${sheet.name}, row ${index + 1}: the column ${column} is missing or empty.")
+            }
+        }
+        makePair(row, sheet.parent, parameters) { column -> "${sheet.name}, row ${index + 1}, ${column}" }
+    }
+    pairs.countBy { pair -> pair.id }.each { id, count ->
+        if (count > 1) {
+            error("${sheet.name} has ${count} rows with the id ${id}: each pair needs its own.")
+        }
+    }
+    pairs
+}
+
+// One pair out of a row; `folder` is what relative paths start from, `where` names a column in messages.
+def makePair(row, folder, parameters, where) {
+    def scales = [
+        global: [name: 'aff_scale', value: parameters.aff_scale],
+        local: [name: 'def_scale', value: parameters.def_scale],
+        apply: [name: parameters.apply_scale ? 'apply_scale' : 'def_scale', value: parameters.apply_scale ?: parameters.def_scale],
+    ]
+    def pair = [:]
+    ['fixed', 'moving', 'fixed_mask', 'moving_mask'].each { column ->
+        pair[column] = row[column] ? findVolume(row[column], folder, scales, where.call(column)) : null
+    }
+    pair.id = row.id ?: "${stem(pair.moving)}-to-${stem(pair.fixed)}"
+    if (!(pair.id ==~ /[A-Za-z0-9][A-Za-z0-9._-]*/)) {
+        error("${where.call('id')}: '${pair.id}' cannot name a folder; use letters, digits, dots, dashes and underscores.")
+    }
+    pair.channels = ['fixed', 'moving'].collectEntries { side ->
+        [side, checkChannel(row["${side}_channel".toString()], where.call("${side}_channel"))]
+    }
+    pair.spacings = ['fixed', 'moving'].collectEntries { side ->
+        [side, readSpacings(parameters["${side}_spacing".toString()])]
+    }
+    def others = (row.apply_to ?: '').tokenize(';').collect { uri -> uri.trim() }.findAll { uri -> uri }
+    pair.images = [[name: 'warped', volume: pair.moving]] + others.withIndex().collect { uri, index ->
+        def volume = findVolume(uri, folder, scales, where.call('apply_to'))
+        [name: "warped_${index + 1}_${stem(volume)}".toString(), volume: volume]
+    }
+    pair
+}
+
+def checkChannel(value, where) {
+    def text = (value ?: 0).toString()
+    if (!(text ==~ /\d+/)) {
+        error("${where} must be a whole number from 0, not '${text}'.")
+    }
+    text.toInteger()
+}
+
+// 's2=1,1,2;s3=2,2,4' by scale; without a scale for all of them, under the name ''.
+def readSpacings(text) {
+    (text ?: '').toString().tokenize(';').collectEntries { entry ->
+        entry.contains('=') ? entry.tokenize('=') : ['', entry]
+    }
+}
+
+// Where a volume is: the file or container to stage, and what to read of it at each scale.
+def findVolume(uri, folder, scales, where) {
+    if (uri ==~ /[A-Za-z][A-Za-z0-9+.-]+:\/\/.*/) {
+        error("${where}: ${uri} is not on a file system; the tasks read local or shared paths.")
+    }
+    if (uri =~ /["'$`\\\n*?{}\[\]]/) {
+        error("${where}: ${uri} has quotes, brackets or other characters in its name that a shell would take apart; rename it or link to it.")
+    }
+    def full = (uri.startsWith('/') ? file(uri) : folder.resolve(uri)).normalize().toString()
+    def split = full =~ /(?i)^(.+?\.(?:n5|zarr))(?:\/(.*))?$/
+    def container = file(split ? split[0][1] : full)
+    def group = split ? split[0][2] ?: '' : ''
+    if (!container.exists()) {
+        error("${where}: ${container} does not exist.")
+    }
+    [path: container] + scales.collectEntries { use, scale ->
+        [use, findDataset(container, group, scale, where)]
+    }
+}
+
+// The path of the dataset, counted from the folder that the container is staged into.
+def findDataset(container, group, scale, where) {
+    def base = group ? container.resolve(group) : container
+    def dataset = base.resolve(scale.value.toString())
+    if (group && !base.exists()) {
+        error("${where}: ${container} has no ${group} in it.")
+    }
+    if (!base.isDirectory() || isArray(base)) {
+        return joined([container.name, group])
+    }
+    if (!dataset.isDirectory()) {
+        def names = base.listFiles().toList().findAll { entry -> entry.isDirectory() && !entry.name.startsWith('.') }.collect { entry -> entry.name }.sort()
+        error("${where}: ${base} has no scale ${scale.value} (--${scale.name}); it has ${names ? names.take(20).join(', ') : 'no datasets'}.")
+    }
+    joined([container.name, group, scale.value])
+}
+
+def joined(parts) {
+    parts.findAll { part -> part }.join('/')
+}
+
+// Does a folder hold an array (of N5, Zarr v2 or v3), rather than a group of them?
+def isArray(folder) {
+    def n5 = folder.resolve('attributes.json')
+    def zarr = folder.resolve('zarr.json')
+    folder.resolve('.zarray').exists() ||
+        (n5.exists() && new groovy.json.JsonSlurper().parseText(n5.text).dimensions != null) ||
+        (zarr.exists() && new groovy.json.JsonSlurper().parseText(zarr.text).node_type == 'array')
+}
+
+// The name of a volume without its endings: c1 of round2.n5/c1, image of image.ome.tif.
+def stem(volume) {
+    volume.path.name.replaceFirst(/(?i)(\.ome)?\.(n5|zarr|tiff?|nrrd|nhdr)$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')
+}
+
+// What -resume compares instead of the name of a folder: the metadata from the container down to the dataset, and the
+// names and times of its files and folders two levels down. A single file needs none: Nextflow looks at it itself.
+def fingerprint(volume, use) {
+    if (volume == null || !volume.path.isDirectory()) {
+        return ''
+    }
+    def steps = volume[use].tokenize('/').drop(1)
+    def folders = (0..steps.size()).collect { count -> volume.path.resolve(steps.take(count).join('/')) }
+    def names = ['attributes.json', 'zarr.json', '.zgroup', '.zattrs', '.zarray']
+    def metadata = folders.collectMany { folder -> names.collect { name -> folder.resolve(name) } }.findAll { entry -> entry.exists() }
+    def chunks = folders[-1].resolve('c')
+    def entries = listing(chunks.isDirectory() ? chunks : folders[-1], 5000)
+    def parts = entries.findAll { entry -> entry.isDirectory() }
+    def deeper = parts.collectMany { entry -> listing(entry, Math.max(1, 10000.intdiv(parts.size()))) }
+    def times = (entries + deeper).collect { entry -> "${entry} ${entry.lastModified()}" }
+    (metadata.collect { entry -> entry.text } + times).join('\n').md5()
+}
+
+def listing(folder, most) {
+    folder.listFiles().toList().sort { entry -> entry.name }.take(most)
+}

@@ -1,0 +1,130 @@
+// Aligns pairs: global alignment, local alignment, warping, and a report of each.
+
+include { GLOBAL_ALIGN } from '../modules/global_align.nf'
+include { LOCAL_ALIGN } from '../modules/local_align.nf'
+include { APPLY_TRANSFORM } from '../modules/apply_transform.nf'
+include { REPORT } from '../modules/report.nf'
+include { DASK_CLUSTER ; prepareDirectory } from './dask_cluster.nf'
+include { fingerprint } from './pairs.nf'
+
+workflow REGISTER {
+    take:
+    pairs    // a list of maps, as readPairs makes them
+    settings // a map: global_steps, local_steps, blocks, config, workers (tasks for each driver), dask_dir
+
+    main:
+    def config = file(settings.config, checkIfExists: true)
+    def anchor = writeAnchor(settings.dask_dir)
+    all = channel.fromList(pairs)
+
+    GLOBAL_ALIGN(all.map { pair -> alignInputs(pair, 'global') }, settings.global_steps, config)
+
+    local = all.map { pair ->
+        def inputs = alignInputs(pair, 'local')
+        [pair.id, inputs[0] + [dir: prepareDirectory("${settings.dask_dir}/local-${pair.id}".toString())]] + inputs.drop(1)
+    }
+    LOCAL_ALIGN(
+        local.join(GLOBAL_ALIGN.out.transform).map { items -> items.drop(1) },
+        settings.local_steps,
+        settings.blocks,
+        config,
+        anchor,
+    )
+
+    transforms = GLOBAL_ALIGN.out.transform.join(LOCAL_ALIGN.out.transform)
+
+    images = all.flatMap { pair ->
+        pair.images.collect { image ->
+            def meta = applyMeta(pair, image)
+            def dir = prepareDirectory("${settings.dask_dir}/apply-${pair.id}-${image.name}".toString())
+            [pair.id, meta + [dir: dir], pair.fixed.path, image.volume.path]
+        }
+    }
+    APPLY_TRANSFORM(
+        images.combine(transforms, by: 0).map { _id, meta, fixed, moving, affine, field, _blocks ->
+            [meta, fixed, moving, affine, field]
+        },
+        anchor,
+    )
+
+    REPORT(
+        all.map { pair -> [pair.id, reportMeta(pair), pair.fixed.path, pair.moving.path] }
+            .join(transforms)
+            .map { items -> items.drop(1) }
+    )
+
+    if (settings.workers > 0) {
+        DASK_CLUSTER(
+            local.map { _id, meta, fixed, moving, fixed_mask, moving_mask ->
+                [dir: meta.dir, name: "${meta.id} local".toString(), volumes: [fixed, moving, fixed_mask, moving_mask].flatten()]
+            }.mix(
+                images.map { _id, meta, fixed, moving ->
+                    [dir: meta.dir, name: "${meta.id} ${meta.name}".toString(), volumes: [fixed, moving]]
+                }
+            ),
+            LOCAL_ALIGN.out.finished.mix(APPLY_TRANSFORM.out.finished),
+            settings.workers,
+            anchor,
+        )
+    }
+
+    warped = APPLY_TRANSFORM.out.warped
+    reports = REPORT.out.report
+
+    emit:
+    transforms
+    warped
+    reports
+}
+
+// The inputs of an alignment of a pair at one scale: meta, fixed, moving and their masks ([] where there is none).
+def alignInputs(pair, use) {
+    def volumes = ['fixed', 'moving', 'fixed_mask', 'moving_mask'].collectEntries { name -> [name, pair[name]] }
+    def masks = ['fixed_mask', 'moving_mask'].findAll { name -> pair[name] }.collect { name ->
+        "--${name.replace('_', '-')} \"\$PWD/${name}/${pair[name][use]}\""
+    }
+    def channels = ['fixed', 'moving'].collect { side -> "--${side}-channel ${pair.channels[side]}" }
+    def meta = [
+        id: pair.id,
+        fixed: pair.fixed[use],
+        moving: pair.moving[use],
+        options: (channels + spacingOptions(pair, use) + masks).join(' '),
+        fingerprint: volumes.values().collect { volume -> fingerprint(volume, use) }.join(' '),
+    ]
+    [meta] + volumes.values().collect { volume -> volume ? volume.path : [] }
+}
+
+def applyMeta(pair, image) {
+    [
+        id: pair.id,
+        name: image.name,
+        fixed: pair.fixed.apply,
+        moving: image.volume.apply,
+        options: spacingOptions(pair, 'apply').join(' '),
+        fingerprint: "${fingerprint(pair.fixed, 'apply')} ${fingerprint(image.volume, 'apply')}".toString(),
+    ]
+}
+
+def reportMeta(pair) {
+    [id: pair.id] + alignInputs([fixed_mask: null, moving_mask: null] + pair.subMap(['id', 'fixed', 'moving', 'channels', 'spacings']), 'global')[0]
+}
+
+// The spacing given for the dataset that is used, or for all.
+def spacingOptions(pair, use) {
+    ['fixed', 'moving'].collectMany { side ->
+        def spacings = pair.spacings[side]
+        def spacing = spacings[pair[side][use].tokenize('/')[-1]] ?: spacings['']
+        spacing ? ["--${side}-spacing ${spacing}"] : []
+    }
+}
+
+// A file that drivers and workers all take as input: with it a container engine mounts the whole work directory, and
+// so the directories where they meet and the drivers' outputs.
+def writeAnchor(folder) {
+    def anchor = file("${folder}/../.anchor").normalize()
+    anchor.parent.mkdirs()
+    if (!anchor.exists()) {
+        anchor.text = ''
+    }
+    anchor
+}
