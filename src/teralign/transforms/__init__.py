@@ -1,0 +1,46 @@
+"""Transforms: maps from fixed to moving points (zyx, µm), applied to points and images, inverted, bounded, stored."""
+
+from teralign.transforms.affine import Affine
+from teralign.transforms.field import DisplacementField
+from teralign.transforms.files import load_transform
+from teralign.transforms.sampling import (
+    Folding,
+    Inverse,
+    Residual,
+    as_field,
+    folding,
+    inverse_field,
+    invert,
+    jacobian_determinants,
+    node_positions,
+    representation_error,
+)
+from teralign.transforms.stack import Stack, Transform
+from teralign.transforms.stored import FieldWriter, StoredField, create_field, save_field
+from teralign.transforms.warp import cast, needed_region, warp, warp_channels
+
+__all__ = [
+    "Affine",
+    "DisplacementField",
+    "FieldWriter",
+    "Folding",
+    "Inverse",
+    "Residual",
+    "Stack",
+    "StoredField",
+    "Transform",
+    "as_field",
+    "cast",
+    "create_field",
+    "folding",
+    "inverse_field",
+    "invert",
+    "jacobian_determinants",
+    "load_transform",
+    "needed_region",
+    "node_positions",
+    "representation_error",
+    "save_field",
+    "warp",
+    "warp_channels",
+]

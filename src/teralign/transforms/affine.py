@@ -1,0 +1,112 @@
+"""Affine maps of physical points, and their text files.
+
+A matrix is 4×4, applied to (z, y, x, 1) in µm, and takes fixed points to moving points. Its file is plain text: four
+lines of four numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from teralign.errors import InputError
+from teralign.grids import Floats
+
+MAX_CONDITION = 1e9  # of the 3×3 part; beyond it a map is flat and has no useful inverse
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """x ↦ A x + t: `matrix` is 4×4 in µm, zyx. Raises ValueError when it is no invertible affine."""
+
+    matrix: Floats
+
+    def __post_init__(self) -> None:
+        matrix = np.array(self.matrix, dtype=np.float64)
+        fault = _fault(matrix)
+        if fault:
+            raise ValueError(f"an affine matrix {fault}")
+        matrix.setflags(write=False)
+        object.__setattr__(self, "matrix", matrix)
+
+    @classmethod
+    def identity(cls) -> Affine:
+        """The map that moves nothing."""
+        return cls(np.eye(4))
+
+    @classmethod
+    def from_parts(cls, linear: ArrayLike, translation: ArrayLike = (0.0, 0.0, 0.0)) -> Affine:
+        """The map of a 3×3 matrix and a translation in µm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = linear
+        matrix[:3, 3] = translation
+        return cls(matrix)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Affine:
+        """Read four lines of four numbers. Raises InputError when that is not what the file holds."""
+        path = Path(path)
+        try:
+            matrix = np.loadtxt(path, dtype=np.float64, ndmin=2)
+        except OSError as error:
+            raise InputError(f"the transform {path} cannot be read: {error.strerror or error}.") from error
+        except ValueError as error:
+            raise InputError(
+                f"the transform {path} must be a text file with four lines of four numbers, which it is not."
+            ) from error
+        fault = _fault(matrix)
+        if fault:
+            raise InputError(f"the affine matrix in {path} {fault}.")
+        return cls(matrix)
+
+    def save(self, path: str | Path) -> None:
+        """Write the matrix so that reading gives the same bits; the file is there whole or not at all."""
+        path = Path(path)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        np.savetxt(unfinished, self.matrix, fmt="%.17g")
+        unfinished.replace(path)
+
+    def map_points(self, points: ArrayLike, *, threads: int = 1) -> Floats:
+        """Where the points (n, 3) go; `threads` is there for the likeness with other transforms."""
+        mapped: Floats = np.asarray(points, dtype=np.float64) @ self.matrix[:3, :3].T + self.matrix[:3, 3]
+        return mapped
+
+    def inverse(self) -> Affine:
+        """The map back."""
+        matrix = np.linalg.inv(self.matrix).astype(np.float64)
+        matrix[3] = 0, 0, 0, 1
+        return Affine(matrix)
+
+    def bounds(self, low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
+        """The low and high corner of the box that holds the image of a box (µm)."""
+        corners = self.map_points(list(itertools.product(*zip(np.asarray(low), np.asarray(high), strict=True))))
+        return corners.min(axis=0), corners.max(axis=0)
+
+    def __matmul__(self, first: Affine) -> Affine:
+        """The map that applies `first`, then this one."""
+        return Affine(product(self.matrix, first.matrix))
+
+
+def product(a: Floats, b: Floats) -> Floats:
+    """The matrix product of 4×4 matrices, summed in one fixed order: the same bits on every processor."""
+    terms = a[:, :, None] * b[None, :, :]
+    result: Floats = ((terms[:, 0] + terms[:, 1]) + terms[:, 2]) + terms[:, 3]
+    return result
+
+
+def _fault(matrix: Floats) -> str:
+    """What keeps a matrix from being an invertible affine, as the end of a sentence; empty if nothing does."""
+    if matrix.shape != (4, 4):
+        return f"must have four rows of four numbers, not shape {matrix.shape}"
+    if not np.isfinite(matrix).all():
+        return "has entries that are NaN or infinite"
+    if not np.array_equal(matrix[3], [0, 0, 0, 1]):
+        return f"must have the last row 0 0 0 1, not {' '.join(f'{v:g}' for v in matrix[3])}"
+    if not np.linalg.cond(matrix[:3, :3]) < MAX_CONDITION:
+        return "is singular: it flattens space, so nothing can be aligned by it"
+    return ""

@@ -1,0 +1,59 @@
+"""Displacement fields in memory.
+
+u(x), in µm and (dz, dy, dx), is given at the nodes of a grid of its own; it is trilinear between them and continues
+outside with its nearest value. The map is x ↦ x + u(x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from teralign.grids import Floats, Grid, Region
+from teralign.transforms.points import inverse_map_points, map_box, map_points
+
+_ALL = Region((0, 0, 0), (0, 0, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class DisplacementField:
+    """`values` (z, y, x, 3) float32 in µm at the nodes `region` of `grid`; by default at all of them.
+
+    With only a part of the nodes, the field holds for points whose nodes are all in that part. Raises ValueError when
+    the shapes do not fit.
+    """
+
+    values: NDArray[np.float32]
+    grid: Grid
+    region: Region = _ALL
+
+    def __post_init__(self) -> None:
+        if self.region == _ALL:
+            object.__setattr__(self, "region", self.grid.region)
+        values = np.ascontiguousarray(self.values, dtype=np.float32)
+        if values.shape != (*self.region.shape, 3):
+            raise ValueError(f"a field on {self.region.shape} nodes cannot have values of shape {values.shape}")
+        if self.region.intersect(self.grid.region) != self.region:
+            raise ValueError(
+                f"nodes {self.region.start} to {self.region.stop} are not all in a grid of {self.grid.shape}"
+            )
+        object.__setattr__(self, "values", values)
+
+    @classmethod
+    def zeros(cls, grid: Grid) -> DisplacementField:
+        """The field that moves nothing."""
+        return cls(np.zeros((*grid.shape, 3), np.float32), grid)
+
+    def map_points(self, points: ArrayLike, *, threads: int = 1) -> Floats:
+        """Where the points (n, 3) in µm go."""
+        return map_points([self], points, threads=threads)
+
+    def inverse_map_points(self, points: ArrayLike, *, threads: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
+        """The points that go to `points` (n, 3), and for which of them that is so to 1e-6 of a node spacing."""
+        return inverse_map_points(self, points, threads=threads)
+
+    def bounds(self, low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
+        """The low and high corner of a box that holds the image of a box (µm)."""
+        return map_box([self], low, high)

@@ -1,0 +1,23 @@
+"""Transforms from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from teralign.errors import InputError
+from teralign.transforms.affine import Affine
+from teralign.transforms.stored import StoredField
+
+
+def load_transform(path: str | Path) -> Affine | StoredField:
+    """The affine of a `.mat` or `.txt` file, or the field of a folder. Raises InputError if it is neither."""
+    path = Path(path)
+    if path.is_dir():
+        return StoredField.open(path)
+    if not path.exists():
+        raise InputError(f"there is no transform {path}.")
+    if path.suffix not in {".mat", ".txt"}:
+        raise InputError(
+            f"the transform {path} must be a .mat or .txt file (4×4 numbers) or a .zarr folder (a field)."
+        )
+    return Affine.from_file(path)

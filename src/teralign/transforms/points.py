@@ -1,0 +1,67 @@
+"""Points and boxes through transforms, and points back through a field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from teralign.grids import Floats
+from teralign.transforms import kernels
+from teralign.transforms.affine import Affine
+from teralign.transforms.chain import chain_of
+from teralign.transforms.threads import over_ranges
+
+if TYPE_CHECKING:
+    from teralign.transforms.field import DisplacementField
+
+INVERSE_TOLERANCE = 1e-6  # of the smallest node spacing: far below a thousandth of a voxel
+_LEAST_POINTS = 4096  # that pay for a thread
+
+
+def map_points(parts: Sequence[Affine | DisplacementField], points: ArrayLike, *, threads: int = 1) -> Floats:
+    """Where the points (n, 3) in µm go through `parts`, the last applied first."""
+    chain = chain_of(parts)
+    given = _as_points(points)
+    mapped = np.empty_like(given)
+    over_ranges(
+        lambda first, last: kernels.map_points(first, last, given, mapped, chain),
+        len(given),
+        threads=threads,
+        least=_LEAST_POINTS,
+    )
+    return mapped
+
+
+def inverse_map_points(
+    field: DisplacementField, points: ArrayLike, *, threads: int = 1
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """The points p (n, 3) with p + u(p) = `points`, and for which of them it holds to INVERSE_TOLERANCE."""
+    chain = chain_of([field])
+    given = _as_points(points)
+    found, residuals = np.empty_like(given), np.empty(len(given))
+    tolerance = INVERSE_TOLERANCE * min(field.grid.spacing)
+    over_ranges(
+        lambda first, last: kernels.invert_points(first, last, given, found, residuals, chain, tolerance),
+        len(given),
+        threads=threads,
+        least=_LEAST_POINTS,
+    )
+    return found, residuals <= tolerance
+
+
+def map_box(parts: Sequence[Affine | DisplacementField], low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
+    """The low and high corner of a box that holds the image of a box (µm) through `parts`, the last applied first."""
+    boxes = np.array([[low, high]], dtype=np.float64)
+    mapped = np.empty_like(boxes)
+    kernels.map_boxes(0, 1, boxes, mapped, chain_of(parts))
+    return mapped[0, 0], mapped[0, 1]
+
+
+def _as_points(points: ArrayLike) -> Floats:
+    given = np.ascontiguousarray(points, dtype=np.float64)
+    if given.ndim != 2 or given.shape[1] != 3:
+        raise ValueError(f"points must be (n, 3), not {given.shape}")
+    return given

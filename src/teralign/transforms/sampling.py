@@ -1,0 +1,139 @@
+"""Transforms on node grids: sampled, inverted, and how exact that is and whether it folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from teralign.grids import Floats, Grid, Region
+from teralign.transforms import kernels
+from teralign.transforms.affine import Affine
+from teralign.transforms.field import DisplacementField
+from teralign.transforms.stack import Stack
+from teralign.transforms.threads import over_ranges
+
+PointMap = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Distances in µm between where points are and where they should be."""
+
+    mean: float
+    p95: float
+    maximum: float
+
+    @classmethod
+    def between(cls, found: Floats, wanted: Floats) -> Residual:
+        """The distances between points (n, 3); 0 when there are none."""
+        distances = np.linalg.norm(found - wanted, axis=1) if len(found) else np.zeros(1)
+        return cls(float(distances.mean()), float(np.percentile(distances, 95)), float(distances.max()))
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """A map back, and how good it is."""
+
+    transform: Affine | DisplacementField
+    residual: Residual  # of going back and forth again, within the grid
+    lost_nodes: int  # whose displacement was taken from the nearest node that has one
+
+
+def as_field(transform: Stack, grid: Grid, *, region: Region | None = None, threads: int = 1) -> DisplacementField:
+    """`transform` sampled at the nodes `region` of `grid` (default: all): the same map at the nodes."""
+    region = region or grid.region
+    nodes = node_positions(grid, region)
+    moved = transform.map_points(nodes, threads=threads) - nodes
+    return DisplacementField(moved.astype(np.float32).reshape(*region.shape, 3), grid, region)
+
+
+def node_positions(grid: Grid, region: Region | None = None) -> Floats:
+    """The positions (n, 3) in µm of the nodes `region` of `grid` (default: all), x fastest."""
+    region = region or grid.region
+    index = np.indices(region.shape).reshape(3, -1).T + np.array(region.start)
+    return grid.to_physical(index)
+
+
+def invert(transform: Stack, grid: Grid | None = None, *, threads: int = 1) -> Inverse:
+    """The map back: an affine when all transforms are, else a field on the nodes of `grid`, in moving space.
+
+    Raises ValueError when a field is needed and there is no grid.
+    """
+    affine = transform.affine
+    if affine is not None:
+        return Inverse(affine.inverse(), Residual(0.0, 0.0, 0.0), 0)
+    if grid is None:
+        raise ValueError("to invert a stack with a field takes the grid of the inverse")
+    field, lost = inverse_field(transform, grid, threads=threads)
+    points = _points_inside(grid, 20_000)
+    back = transform.map_points(field.map_points(points, threads=threads), threads=threads)
+    return Inverse(field, Residual.between(back, points), lost)
+
+
+def inverse_field(
+    transform: Stack, grid: Grid, *, region: Region | None = None, threads: int = 1
+) -> tuple[DisplacementField, int]:
+    """The inverse on the nodes `region` of `grid` (default: all), and at how many nodes there was none.
+
+    Those take the displacement of the nearest node that has one. Raises ValueError when there is no such node.
+    """
+    region = region or grid.region
+    nodes = node_positions(grid, region)
+    found, converged = transform.inverse_map_points(nodes, threads=threads)
+    lost = int((~converged).sum())
+    moved = (found - nodes).astype(np.float32).reshape(*region.shape, 3)
+    if lost == len(nodes):
+        raise ValueError(f"the transform has no inverse anywhere in nodes {region.start} to {region.stop}")
+    if lost:
+        nearest = ndimage.distance_transform_edt(
+            ~converged.reshape(region.shape), sampling=grid.spacing, return_distances=False, return_indices=True
+        )
+        moved = moved[tuple(nearest)]
+    return DisplacementField(moved, grid, region), lost
+
+
+def representation_error(point_map: PointMap, grid: Grid, *, samples: int = 50_000) -> Residual:
+    """How far a field on the nodes of `grid` is from the map that it samples, at random points between nodes."""
+    nodes = node_positions(grid)
+    values = (point_map(nodes) - nodes).astype(np.float32).reshape(*grid.shape, 3)
+    points = _points_inside(grid, samples)
+    return Residual.between(DisplacementField(values, grid).map_points(points), point_map(points))
+
+
+def jacobian_determinants(field: DisplacementField, *, threads: int = 1) -> NDArray[np.float32]:
+    """By what factor the map x + u(x) scales volume, at each node (z, y, x) that is in memory.
+
+    Of the trilinear cells that meet at a node, the smallest counts: a value of 0 or less is a fold.
+    """
+    out = np.empty(field.region.shape, np.float32)
+    spacing = np.array(field.grid.spacing)
+    over_ranges(
+        lambda first, last: kernels.jacobians(first, last, field.values, spacing, out),
+        out.shape[0],
+        threads=threads,
+    )
+    return out
+
+
+@dataclass(frozen=True)
+class Folding:
+    """The least Jacobian determinant of a map, and the share of its nodes where it is 0 or less."""
+
+    least: float
+    share: float
+
+
+def folding(field: DisplacementField, *, threads: int = 1) -> Folding:
+    """Whether, and how much, a field folds space."""
+    determinants = jacobian_determinants(field, threads=threads)
+    return Folding(float(determinants.min()), float((determinants <= 0).mean()))
+
+
+def _points_inside(grid: Grid, count: int) -> Floats:
+    """Random points (count, 3) between the outermost nodes of `grid`, the same each time."""
+    share = np.random.default_rng(0).uniform(0, 1, (count, 3))
+    return grid.to_physical(share * (np.array(grid.shape) - 1))

@@ -1,0 +1,272 @@
+"""Displacement fields on disk, as OME-Zarr 0.6.
+
+    transform.zarr/                               a scene: the transformation "displacements" from fixed to moving
+      coordinateTransformations/displacements/    a multiscale image of one level, axes c, z, y, x
+        s0/                                       float32 (3, z, y, x), chunked, with a checksum for each chunk
+
+Component i moves along the i-th spatial axis, in µm. Scale and translation of the level give the grid of the nodes.
+The scene is written last: a folder without it is not whole. Unwritten nodes read as NaN, an error, and never as 0.
+
+Read are also fields with the vector axis last, and groups that are such an image themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore
+from numpy.typing import ArrayLike, NDArray
+
+from teralign.errors import DataError, InputError
+from teralign.grids import Floats, Grid, Region, Triple
+from teralign.transforms import ome
+from teralign.transforms.field import DisplacementField
+
+CHUNK_SHAPE: Triple = (64, 64, 64)
+_TILE = 96  # nodes along a side of what is read at once for scattered points
+_CONTEXT = {
+    "data_copy_concurrency": {"limit": 1},
+    "file_io_concurrency": {"limit": 4},
+    "cache_pool": {"total_bytes_limit": 0},
+}
+
+
+@dataclass(frozen=True)
+class StoredField:
+    """A displacement field on disk; nothing but its metadata is read before it is needed. Picklable."""
+
+    path: Path
+    grid: Grid
+    array_path: Path
+    vector_axis: int  # of the stored array
+
+    @classmethod
+    def open(cls, path: str | Path) -> StoredField:
+        """Open a field. Raises InputError when there is none, it is not whole, or of a kind that is not known."""
+        path = Path(path)
+        layout = ome.read(path)
+        return cls(path, layout.grid, layout.array, layout.vector_axis)
+
+    def load(self, low: ArrayLike, high: ArrayLike) -> DisplacementField:
+        """The field for points of the box from `low` to `high` (µm): only the nodes that they need are read.
+
+        Raises DataError when nodes are missing or cannot be read.
+        """
+        return self.read(_clipped(self.grid.covering(low, high, margin=1), self.grid))
+
+    def read(self, region: Region | None = None) -> DisplacementField:
+        """The nodes of `region`, by default all. Raises DataError when they are missing or cannot be read."""
+        region = region or self.grid.region
+        with _store_errors(f"the field {self.path} cannot be read", region):
+            values = self._store[region.slices].read(order="C").result()
+        if not np.isfinite(values).all():
+            raise DataError(
+                f"the field {self.path} has missing nodes in {region.start} to {region.stop} (zyx): it was not "
+                "written to its end; make it again."
+            )
+        return DisplacementField(values, self.grid, region)
+
+    def map_points(self, points: ArrayLike, *, threads: int = 1) -> Floats:
+        """Where the points (n, 3) in µm go; the field is read around them, tile by tile."""
+        given = np.asarray(points, dtype=np.float64)
+        mapped = np.empty_like(given)
+        for rows in self._tiles(given):
+            some = given[rows]
+            mapped[rows] = self.load(some.min(axis=0), some.max(axis=0)).map_points(some, threads=threads)
+        return mapped
+
+    def inverse_map_points(self, points: ArrayLike, *, threads: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
+        """The points that go to `points` (n, 3), and for which of them that is so to 1e-6 of a node spacing."""
+        given = np.asarray(points, dtype=np.float64)
+        found, converged = np.empty_like(given), np.zeros(len(given), dtype=bool)
+        for rows in self._tiles(given):
+            found[rows], converged[rows] = self._inverse_in_tile(given[rows], threads)
+        return found, converged
+
+    def _inverse_in_tile(self, points: Floats, threads: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """As `inverse_map_points`, for points near one another.
+
+        The nodes around them are read, and more of them, until every solution lies among the nodes or all are read.
+        """
+        margin = 8.0 * max(self.grid.spacing)
+        while True:
+            low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
+            field = self.load(low, high)
+            found, converged = field.inverse_map_points(points, threads=threads)
+            inside = ((found >= low) & (found <= high)).all(axis=1)
+            if (inside & converged).all() or field.region == self.grid.region:
+                return found, converged
+            margin *= 2
+
+    def _tiles(self, points: Floats) -> Iterator[NDArray[np.intp]]:
+        """The rows of the points in each tile of nodes that holds some."""
+        if len(points) == 0:
+            return
+        nodes = np.clip(np.nan_to_num(self.grid.to_index(points)), 0, np.array(self.grid.shape) - 1)
+        tiles = np.ravel_multi_index(
+            tuple((nodes // _TILE).astype(np.int64).T), tuple(n // _TILE + 1 for n in self.grid.shape)
+        )
+        order = np.argsort(tiles, kind="stable")
+        yield from np.split(order, np.flatnonzero(np.diff(tiles[order])) + 1)
+
+    def bounds(self, low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
+        """The low and high corner of a box that holds the image of a box (µm)."""
+        return self.load(low, high).bounds(low, high)
+
+    def digest(self) -> str:
+        """A cheap fingerprint of what is stored: where, its metadata, and when it was made."""
+        digest = hashlib.sha256(str(self.path.resolve()).encode())
+        for file in (self.path / ome.FILE, self.array_path / ome.FILE):
+            digest.update(file.read_bytes())
+            digest.update(str(file.stat().st_mtime_ns).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def _store(self) -> Any:  # noqa: ANN401 - tensorstore has no types
+        """The array, turned to (z, y, x, c)."""
+        with _store_errors(f"the field {self.path} cannot be read", self.grid.region):
+            store = tensorstore.open(_spec(self.array_path), open=True, read=True).result()
+        spatial = [axis for axis in range(4) if axis != self.vector_axis]
+        return store.transpose([*spatial, self.vector_axis])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to another process: not the open array."""
+        return {name: value for name, value in self.__dict__.items() if name != "_store"}
+
+
+@dataclass(frozen=True)
+class FieldWriter:
+    """A field in the making; several processes may write whole chunks at the same time. Picklable."""
+
+    path: Path
+    grid: Grid
+    chunk_shape: Triple
+
+    def write(self, region: Region, values: ArrayLike) -> None:
+        """Store the (z, y, x, 3) displacements in µm of the nodes `region`.
+
+        Regions of concurrent writers must not share a chunk: cut them with `grid.region.split(chunk_shape)`. Raises
+        DataError when the disk does not take it.
+        """
+        vectors = np.moveaxis(np.asarray(values, dtype=np.float32), -1, 0)
+        with _store_errors(f"the field {self.path} cannot be written", region):
+            self._store[(slice(None), *region.slices)].write(vectors).result()
+
+    def finish(self) -> StoredField:
+        """Say that all is written, and open it."""
+        ome.write_scene(self.path)
+        return StoredField.open(self.path)
+
+    @cached_property
+    def _store(self) -> Any:  # noqa: ANN401 - tensorstore has no types
+        with _store_errors(f"the field {self.path} cannot be written", self.grid.region):
+            return tensorstore.open(_spec(self.path / ome.ARRAY), open=True, write=True).result()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to another process: not the open array."""
+        return {name: value for name, value in self.__dict__.items() if name != "_store"}
+
+
+def create_field(
+    path: str | Path, grid: Grid, chunk_shape: Triple = CHUNK_SHAPE, *, resume: bool = False
+) -> FieldWriter:
+    """Begin a field on the nodes of `grid`; it can be opened once `finish` was called.
+
+    With `resume`, one that was begun with the same grid and chunks goes on. Raises InputError when something else is
+    there, or the folder cannot be written.
+    """
+    path = Path(path)
+    chunk_shape = _fitting(chunk_shape, grid)
+    if path.exists() and not resume:
+        raise InputError(f"{path} exists already; choose another name, or remove it.")
+    try:
+        ome.write_layout(path, grid)
+        tensorstore.open(_creation(path / ome.ARRAY, grid, chunk_shape), create=True, open=True).result()
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"the field {path} cannot be made there: {error}.") from error
+    return FieldWriter(path, grid, chunk_shape)
+
+
+def save_field(
+    path: str | Path, field: DisplacementField, *, chunk_shape: Triple = CHUNK_SHAPE, overwrite: bool = False
+) -> StoredField:
+    """Write a whole field; it is there under its name whole or not at all.
+
+    Raises InputError when `path` exists and is not to be overwritten, DataError when the disk does not take it.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; choose another name, or add --overwrite.")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        writer = create_field(unfinished, field.grid, chunk_shape)
+        writer.write(field.region, field.values)
+        writer.finish()
+        if path.is_dir():
+            shutil.rmtree(path)
+        unfinished.replace(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return StoredField.open(path)
+
+
+def _clipped(region: Region, grid: Grid) -> Region:
+    """The nodes of the grid that are nearest to those of `region`: at least one along each axis."""
+    last = [n - 1 for n in grid.shape]
+    start = tuple(min(max(a, 0), m) for a, m in zip(region.start, last, strict=True))
+    stop = tuple(min(max(b - 1, 0), m) + 1 for b, m in zip(region.stop, last, strict=True))
+    return Region(start, stop)  # type: ignore[arg-type] # three each
+
+
+def _fitting(chunk_shape: Triple, grid: Grid) -> Triple:
+    z, y, x = (min(c, n) for c, n in zip(chunk_shape, grid.shape, strict=True))
+    return z, y, x
+
+
+def _spec(path: Path) -> dict[str, Any]:
+    return {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}, "context": _CONTEXT}
+
+
+def _creation(path: Path, grid: Grid, chunk_shape: Triple) -> dict[str, Any]:
+    return {
+        **_spec(path),
+        "metadata": {
+            "shape": [3, *grid.shape],
+            "data_type": "float32",
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [3, *chunk_shape]}},
+            "codecs": [
+                {"name": "bytes", "configuration": {"endian": "little"}},
+                {
+                    "name": "blosc",
+                    "configuration": {
+                        "cname": "zstd",
+                        "clevel": 3,
+                        "shuffle": "shuffle",
+                        "typesize": 4,
+                        "blocksize": 0,
+                    },
+                },
+                {"name": "crc32c"},
+            ],
+            "fill_value": "NaN",
+            "dimension_names": ["c", "z", "y", "x"],
+        },
+    }
+
+
+@contextlib.contextmanager
+def _store_errors(what: str, region: Region) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError) as error:
+        raise DataError(f"{what} in {region.start} to {region.stop} (zyx): {error}") from error
