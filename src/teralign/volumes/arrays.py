@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Region, Triple
+from teralign.volumes.files import read_json
 
 _SPACE = "zyx"
 _KINDS_READ = "buif"
+_REFUSED = (ValueError, NotImplementedError, OSError)
 
 
 class _Limits:
@@ -80,7 +82,7 @@ class StoredArray:
         path = self._path(channel)
         try:
             array: NDArray[Any] = self._view(channel, timepoint)[region.slices].read(order="C").result()
-        except ValueError as error:
+        except _REFUSED as error:
             raise DataError(
                 f"{path} cannot be read from {region.start} to {region.stop} (zyx): {reason(error)}."
             ) from error
@@ -91,7 +93,7 @@ class StoredArray:
         path = self._path(channel)
         try:
             self._view(channel, timepoint)[region.slices].write(array).result()
-        except ValueError as error:
+        except _REFUSED as error:
             raise DataError(
                 f"{path} cannot be written from {region.start} to {region.stop} (zyx): {reason(error)}."
             ) from error
@@ -110,20 +112,27 @@ class StoredArray:
         return view[ts.d[tuple(left.index(a) for a in _SPACE)].transpose[:]]
 
 
-def open_array(driver: str, path: Path, metadata: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401
+def open_array(driver: str, path: Path) -> Any:  # noqa: ANN401 (tensorstore has no types)
     """Open an array of tensorstore's `driver` ("n5", "zarr", "zarr3").
 
     Raises InputError when it cannot be opened or holds what is no number.
     """
-    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}, **(metadata or {})}
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}, "metadata": _unsaid(driver, path)}
     try:
         array = ts.open(spec, context=_limits.context(), open=True).result()
-    except ValueError as error:
+    except _REFUSED as error:
         raise InputError(f"{path} cannot be opened: {reason(error)}.") from error
     dtype = np.dtype(array.dtype.numpy_dtype)
     if dtype.kind not in _KINDS_READ:
         raise InputError(f"{path} holds {array.dtype.name} values; only integers, floats and booleans can be read.")
     return array
+
+
+def _unsaid(driver: str, path: Path) -> dict[str, str]:
+    """What the metadata of old Zarr v2 writers leave out: that their chunks lie in nested folders."""
+    if driver != "zarr" or "dimension_separator" in read_json(path / ".zarray"):
+        return {}
+    return {"dimension_separator": "/"} if (path / "0").is_dir() else {}
 
 
 def create_array(driver: str, path: Path, metadata: Mapping[str, Any], *, resume: bool) -> None:
@@ -134,7 +143,7 @@ def create_array(driver: str, path: Path, metadata: Mapping[str, Any], *, resume
     spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}, "metadata": dict(metadata)}
     try:
         ts.open(spec, context=_limits.context(), create=True, open=resume).result()
-    except ValueError as error:
+    except _REFUSED as error:
         if str(error).startswith("ALREADY_EXISTS"):
             raise InputError(f"{path} exists already; remove it or choose another output.") from error
         if str(error).startswith("FAILED_PRECONDITION"):
@@ -149,7 +158,7 @@ def spatial_chunks(array: Any, axes: str) -> Triple:  # noqa: ANN401 (tensorstor
     return z, y, x
 
 
-def reason(error: ValueError) -> str:
+def reason(error: Exception) -> str:
     """What tensorstore says went wrong, without its codes and the echo of the request."""
     text = str(error).split(" [", maxsplit=1)[0].splitlines()[0]
     return re.sub(r"^[A-Z_]+: ", "", text).rstrip(".")

@@ -53,6 +53,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
+def folders_around(path: Path, container: Path) -> list[Path]:
+    """A dataset's folder and those around it, out to its container."""
+    return [path, *(folder for folder in path.parents if folder.is_relative_to(container))]
+
+
 def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder, by name. Raises InputError when it may not be read."""
     with opening(folder):

@@ -19,7 +19,7 @@ from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Triple, reverse_axes
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial_chunks
 from teralign.volumes.description import Description, Layout, axes_by_position
-from teralign.volumes.files import read_json, subfolders, write_json
+from teralign.volumes.files import folders_around, read_json, subfolders, write_json
 from teralign.volumes.units import micrometres
 from teralign.volumes.uri import nearest_name
 
@@ -49,7 +49,7 @@ def describe(container: Path, dataset: str) -> Description:
         origin=origin,
         channels=len(paths) if len(paths) > 1 else size.get("c", 1),
         timepoints=size.get("t", 1),
-        files=tuple(folder / _ATTRIBUTES for path in paths for folder in _upwards(path, container)),
+        files=tuple(folder / _ATTRIBUTES for path in paths for folder in folders_around(path, container)),
     )
 
 
@@ -90,14 +90,9 @@ def _datasets(group: Path, depth: int = 0) -> Iterator[Path]:
             yield from _datasets(folder, depth + 1)
 
 
-def _upwards(path: Path, container: Path) -> list[Path]:
-    """The folders from a dataset out to its container."""
-    return [path, *(p for p in path.parents if p.is_relative_to(container))] if path != container else [path]
-
-
 def _geometry(path: Path, container: Path) -> tuple[FloatTriple | None, FloatTriple]:
     """Spacing and origin (z, y, x) of a dataset in µm; when the spacing is not known, the origin is in voxels."""
-    folders = _upwards(path, container)
+    folders = folders_around(path, container)
     own, *around = (read_json(folder / _ATTRIBUTES) for folder in folders)
     if "transform" in own:
         return _cosem(own["transform"], path)

@@ -29,7 +29,17 @@ from teralign.volumes.units import micrometres
 
 _PAGES = "QI"
 _SAMPLES = "S"
-_DAMAGE = (OSError, ValueError, RuntimeError, EOFError, KeyError, IndexError, zlib.error, struct.error)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    KeyError,
+    IndexError,
+    zlib.error,
+    struct.error,
+    tifffile.TiffFileError,
+)
 
 
 def describe(container: Path, dataset: str) -> Description:

@@ -74,16 +74,21 @@ class VolumeWriter:
     def build_level_region(self, level: int, region: Region, *, channel: int = 0, timepoint: int = 0) -> None:
         """Write a region of whole units of `level` (from 1) from the level before, which must be there already.
 
-        Images are averaged, labels take the most frequent value. Raises as `read` and `write` do.
+        Images are averaged, labels take the most frequent value, slab by slab to save memory. Raises as `read` and
+        `write` do.
         """
         if not 1 <= level < len(self.levels):
             raise ValueError(f"{self.uri} has levels 1 to {len(self.levels) - 1} to build, not {level}")
         fine, coarse = self._factors[level - 1], self._factors[level]
         z, y, x = (b // a for a, b in zip(fine, coarse, strict=True))
-        below = Region(_times(region.start, (z, y, x)), _times(region.stop, (z, y, x)))
-        voxels = self.read(below, level=level - 1, channel=channel, timepoint=timepoint)
         reduce = pyramid.mode if self.label else pyramid.mean
-        self.write(region, reduce(voxels, (z, y, x)), level=level, channel=channel, timepoint=timepoint)
+        built = np.empty(region.shape, dtype=self.dtype)
+        _, height, width = self.levels[level].shape
+        for slab in region.split((self.chunk_shape[0], height, width)):
+            below = Region(_times(slab.start, (z, y, x)), _times(slab.stop, (z, y, x)))
+            voxels = self.read(below, level=level - 1, channel=channel, timepoint=timepoint)
+            built[slab.relative_to(region).slices] = reduce(voxels, (z, y, x))
+        self.write(region, built, level=level, channel=channel, timepoint=timepoint)
 
     def _check(self, region: Region, level: int, channel: int, timepoint: int) -> None:
         if not (0 <= level < len(self.levels) and 0 <= channel < self.channels and 0 <= timepoint < self.timepoints):

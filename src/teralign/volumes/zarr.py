@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from teralign.errors import InputError
-from teralign.grids import FloatTriple
 from teralign.volumes.arrays import StoredArray, open_array, spatial_chunks
 from teralign.volumes.description import Description, axes_by_position
+from teralign.volumes.files import folders_around
 from teralign.volumes.ome_zarr import Multiscale, multiscale
 from teralign.volumes.uri import nearest_name
 from teralign.volumes.zarr_nodes import METADATA_FILES, Node, find_arrays, read_node
@@ -39,7 +40,7 @@ def describe(container: Path, dataset: str) -> Description:
 
 def _enclosing_image(container: Path, path: Path) -> Multiscale | None:
     """The multiscale image at `path`, or of the nearest group around it in the container."""
-    for folder in _upwards(path, container):
+    for folder in folders_around(path, container):
         node = read_node(folder)
         image = multiscale(folder, node.attributes) if node is not None and node.kind == "group" else None
         if image is not None:
@@ -51,45 +52,34 @@ def _describe_level(image: Multiscale, level: str, container: Path) -> Descripti
     node = read_node(image.group / level)
     if node is None or node.kind != "array":
         raise InputError(f"{image.group} declares the scale {level}, but there is no array of it.")
-    axes = image.axes(open_array(node.driver, node.path).ndim)
+    array = open_array(node.driver, node.path)
+    axes = image.axes(array.ndim)
     spacing, origin = image.geometry(level, axes)
-    return _describe(node, axes, container, spacing, origin, image.channel_names)
+    plain = _describe(node, array, axes, container)
+    names = image.channel_names if len(image.channel_names) == plain.channels else ()
+    return replace(plain, spacing=spacing, origin=origin, channel_names=names)
 
 
 def _describe_array(node: Node, container: Path) -> Description:
-    ndim = open_array(node.driver, node.path).ndim
-    named = "".join(name or "" for name in node.dimension_names).lower()
-    axes = named if len(named) == ndim and set("zyx") <= set(named) <= set("tczyx") else None
-    return _describe(node, axes or axes_by_position(str(node.path), ndim), container)
-
-
-def _describe(
-    node: Node,
-    axes: str,
-    container: Path,
-    spacing: FloatTriple | None = None,
-    origin: FloatTriple = (0.0, 0.0, 0.0),
-    channel_names: tuple[str, ...] = (),
-) -> Description:
     array = open_array(node.driver, node.path)
+    named = "".join(name or "" for name in node.dimension_names).lower()
+    says = len(named) == len(set(named)) == array.ndim and set("zyx") <= set(named) <= set("tczyx")
+    return _describe(node, array, named if says else axes_by_position(str(node.path), array.ndim), container)
+
+
+def _describe(node: Node, array: Any, axes: str, container: Path) -> Description:  # noqa: ANN401 (tensorstore's)
+    """Describe an array whose place in space is not known."""
     size = dict(zip(axes, array.shape, strict=True))
-    if any(n > 1 for a, n in zip(axes, array.shape, strict=True) if a not in "tczyx") or len(size) < len(axes):
+    unknown = any(n > 1 for axis, n in zip(axes, array.shape, strict=True) if axis not in "tczyx")
+    if unknown or axes.count("t") > 1 or axes.count("c") > 1:
         raise InputError(f"{node.path} has axes besides t, c, z, y and x; take one volume out of it.")
-    channels = size.get("c", 1)
     return Description(
         pixels=StoredArray(node.driver, (node.path,), axes),
         shape=(size["z"], size["y"], size["x"]),
         dtype=np.dtype(array.dtype.numpy_dtype),
         chunk_shape=spatial_chunks(array, axes),
-        spacing=spacing,
-        origin=origin,
-        channels=channels,
+        spacing=None,
+        channels=size.get("c", 1),
         timepoints=size.get("t", 1),
-        channel_names=channel_names if len(channel_names) == channels else (),
-        files=tuple(folder / name for folder in _upwards(node.path, container) for name in METADATA_FILES),
+        files=tuple(folder / name for folder in folders_around(node.path, container) for name in METADATA_FILES),
     )
-
-
-def _upwards(path: Path, container: Path) -> Sequence[Path]:
-    """The folders from a dataset out to its container."""
-    return [path, *(p for p in path.parents if p.is_relative_to(container))] if path != container else [path]
