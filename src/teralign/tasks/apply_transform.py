@@ -1,0 +1,159 @@
+"""`apply-transform`: a volume of any size onto the fixed grid, every channel, with a pyramid."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import teralign
+from teralign.blockwise import Workspace, run_blocks
+from teralign.cluster import connect, worker_threads
+from teralign.errors import InputError
+from teralign.grids import FloatTriple
+from teralign.tasks.inputs import load_stack
+from teralign.tasks.units import WriteUnit, WriteUnits
+from teralign.transforms import Stack, needed_region, warp_channels
+from teralign.volumes import Volume, VolumeWriter, check_output, create_volume, open_volume, split_uri
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+log = logging.getLogger(__name__)
+
+
+def apply_transform(
+    fixed: str,
+    moving: str,
+    *,
+    transforms: Sequence[Path],
+    output: str,
+    interpolation: str = "linear",
+    fixed_spacing: FloatTriple | None = None,
+    moving_spacing: FloatTriple | None = None,
+    moving_channel: int | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    worker_cpus: int | None = None,
+    worker_mem_gb: float | None = None,
+    work_dir: Path | None = None,
+    threads: int | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Resample the moving volume on the grid of the fixed one: every channel and timepoint, or one channel.
+
+    `transforms` are files, outermost first. The output is OME-Zarr or N5 by its ending, with a pyramid; each of its
+    write units is made by one task from only the input it needs. It lies in `work_dir` until it is whole, so that the
+    same call goes on where another stopped.
+
+    Returns what was written. Raises InputError before any long work for bad input.
+    """
+    reference = open_volume(fixed, spacing=fixed_spacing, option="--fixed-spacing")
+    source = open_volume(moving, spacing=moving_spacing, option="--moving-spacing")
+    channels = tuple(range(source.channels)) if moving_channel is None else (moving_channel,)
+    if max(channels) >= source.channels:
+        raise InputError(f"there is no channel {moving_channel} in {moving}, which has {source.channels}, from 0.")
+    stack = load_stack(transforms)
+    target = check_output(output, overwrite=overwrite).absolute()
+    _, dataset = split_uri(output)
+    key = {
+        "task": "apply-transform",
+        "version": teralign.__version__,
+        "grid": [reference.grid.shape, reference.grid.spacing, reference.grid.origin],
+        "moving": [source.digest(), source.grid.spacing, source.grid.origin],
+        "channels": channels,
+        "transforms": stack.digest(),
+        "interpolation": interpolation,
+    }
+    with Workspace(work_dir or target.with_name(target.name + ".partial")) as workspace:
+        resumed = workspace.prepare(key)
+        writer = create_volume(
+            workspace.output / target.name / dataset,
+            grid=reference.grid,
+            dtype=source.dtype,
+            channels=len(channels),
+            timepoints=source.timepoints,
+            channel_names=[source.channel_names[c] for c in channels],
+            label=interpolation == "nearest",
+            resume=resumed,
+        )
+        with connect(scheduler, workers, worker_cpus, worker_mem_gb) as client:
+            summary = _write(Warper(source, channels, stack, writer, interpolation, threads), client, workspace)
+        workspace.finish(workspace.output / target.name, target, overwrite=overwrite)
+    log.info("wrote %s", output)
+    return {"output": output, "channels": len(channels), "timepoints": source.timepoints} | summary
+
+
+@dataclass(frozen=True)
+class Warper:
+    """Warps any write unit of the output's finest level, all channels and timepoints; picklable."""
+
+    source: Volume
+    channels: tuple[int, ...]
+    transform: Stack
+    writer: VolumeWriter
+    interpolation: str
+    threads: int | None
+
+    def __call__(self, unit: WriteUnit) -> dict[str, Any]:
+        """Read what the unit needs, warp and write it; a unit with nothing in it is left at 0."""
+        grid, moving_grid = self.writer.levels[0], self.source.grid
+        box = grid.crop(unit.core)
+        transform = self.transform.load(box.origin, box.to_physical(np.array(box.shape) - 1))
+        where = needed_region(transform, grid, unit.core, moving_grid, self.interpolation)
+        if where.size == 0:
+            return {"state": "outside"}
+        written = 0
+        for timepoint in range(self.source.timepoints):
+            arrays = [self.source.read(where, channel=c, timepoint=timepoint) for c in self.channels]
+            if not any(a.any() for a in arrays):
+                continue
+            warped = warp_channels(
+                arrays,
+                moving_grid,
+                grid=grid,
+                region=unit.core,
+                transform=transform,
+                moving_region=where,
+                interpolation=self.interpolation,
+                threads=self.threads or worker_threads(),
+            )
+            for channel, array in enumerate(warped):
+                self.writer.write(unit.core, array, channel=channel, timepoint=timepoint)
+                written += 1
+        return {"state": "ok" if written else "empty", "read": where.size * self.source.timepoints}
+
+
+@dataclass(frozen=True)
+class LevelBuilder:
+    """Makes any write unit of a coarser level of the pyramid from the level before; picklable."""
+
+    writer: VolumeWriter
+    level: int
+    channels: int
+    timepoints: int
+
+    def __call__(self, unit: WriteUnit) -> dict[str, Any]:
+        """Build one unit."""
+        for timepoint in range(self.timepoints):
+            for channel in range(self.channels):
+                self.writer.build_level_region(self.level, unit.core, channel=channel, timepoint=timepoint)
+        return {"state": "ok"}
+
+
+def _write(warper: Warper, client: Client, workspace: Workspace) -> dict[str, Any]:
+    """Run the units of all levels, finest first; gives what became of those of the finest."""
+    writer = warper.writer
+    units = WriteUnits(writer.levels[0].shape, writer.write_shape)
+    summary = run_blocks(warper, units, client=client, workspace=workspace, stage="warp")
+    for level in range(1, len(writer.levels)):
+        builder = LevelBuilder(writer, level, len(warper.channels), warper.source.timepoints)
+        units = WriteUnits(writer.levels[level].shape, writer.write_shape)
+        run_blocks(builder, units, client=client, workspace=workspace, stage=f"level-{level}")
+    states = Counter(r["state"] for r in workspace.records("warp"))
+    return {"units": summary.total, "resumed": summary.resumed, "states": dict(sorted(states.items()))}

@@ -1,0 +1,126 @@
+"""`global-align`: two whole volumes in memory, one affine matrix out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from teralign.blockwise import Workspace
+from teralign.cluster import worker_threads
+from teralign.errors import InputError
+from teralign.files import write_atomically
+from teralign.grids import FloatTriple, Grid
+from teralign.registration import Image, align, load_config
+from teralign.tasks.inputs import Source, check_new_file, open_source
+from teralign.tasks.reports import step_reports
+from teralign.transforms import Stack, as_field, save_field, warp
+from teralign.volumes import check_output, create_volume, split_uri
+
+log = logging.getLogger(__name__)
+
+FIELD_STRIDE = 4  # voxels from node to node of a stored field; see docs/decisions.md
+
+
+def global_align(
+    fixed: str,
+    moving: str,
+    *,
+    output: Path,
+    steps: Sequence[str] | None = None,
+    config: Path | None = None,
+    aligned: str | None = None,
+    fixed_mask: str | None = None,
+    moving_mask: str | None = None,
+    fixed_spacing: FloatTriple | None = None,
+    moving_spacing: FloatTriple | None = None,
+    fixed_channel: int = 0,
+    moving_channel: int = 0,
+    threads: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Align the whole moving volume to the whole fixed one and write what maps fixed to moving points.
+
+    `output` is a `.mat` (4×4 text, z,y,x in µm) or, needed with a deform step, a `.zarr` displacement field. A report
+    of the steps goes beside it with the ending `.json`. `aligned` is a volume to write: moving on the fixed grid.
+
+    Returns what was written and the report. Raises InputError and DataError before any long work, for bad input.
+    """
+    plan = load_config(config).steps("global_align", steps)
+    source_fixed = open_source("fixed", fixed, spacing=fixed_spacing, channel=fixed_channel, mask=fixed_mask)
+    source_moving = open_source("moving", moving, spacing=moving_spacing, channel=moving_channel, mask=moving_mask)
+    check_new_file(output, overwrite=overwrite)
+    deforms = any(step.name == "deform" for step in plan)
+    if output.suffix not in {".mat", ".txt", ".zarr"} or (deforms and output.suffix != ".zarr"):
+        wanted = "a .zarr field, for a deform step" if deforms else "affine.mat, or a .zarr field"
+        raise InputError(f"--output {output} must be {wanted}.")
+    if aligned is not None:
+        check_output(aligned, overwrite=overwrite)
+
+    threads = threads or worker_threads()
+    image_fixed, image_moving = _read(source_fixed), _read(source_moving)
+    log.info("aligning %s to %s: %s", moving, fixed, ", ".join(step.name for step in plan))
+    nodes = source_fixed.grid.coarsen((FIELD_STRIDE,) * 3) if deforms else None
+    found = align(image_fixed, image_moving, plan, start=Stack(), field_grid=nodes, seed=seed, threads=threads)
+    _save(found.transform, output, source_fixed.grid, overwrite=overwrite)
+    if aligned is not None:
+        _write_aligned(aligned, image_fixed, image_moving, found.transform, threads=threads, overwrite=overwrite)
+    report = {
+        "output": str(output),
+        "aligned": aligned,
+        "fixed": fixed,
+        "moving": moving,
+        "seed": seed,
+        "steps": step_reports(found),
+    }
+    write_atomically(output.with_suffix(".json"), (json.dumps(report, indent=1) + "\n").encode())
+    return report
+
+
+def _read(source: Source) -> Image:
+    """The whole image; InputError when there is nothing in it to align."""
+    image, uri = source.read(), source.volume.uri
+    if image.mask is not None and not image.mask.any():
+        raise InputError(
+            f"the mask of the {source.role} volume {uri} leaves nothing to align: none of it is above 0."
+        )
+    if image.array.min() == image.array.max():
+        raise InputError(
+            f"the {source.role} volume {uri} is {image.array.flat[0]} everywhere: there is nothing to align; "
+            f"check the dataset and --{source.role}-channel."
+        )
+    return image
+
+
+def _save(transform: Stack, output: Path, grid: Grid, *, overwrite: bool) -> None:
+    if output.suffix == ".zarr":
+        save_field(output, as_field(transform, grid.coarsen((FIELD_STRIDE,) * 3)), overwrite=overwrite)
+        return
+    affine = transform.affine
+    if affine is None:
+        raise InputError(f"--output {output} must be a .zarr field, since the steps found more than an affine.")
+    affine.save(output)
+
+
+def _write_aligned(uri: str, fixed: Image, moving: Image, transform: Stack, *, threads: int, overwrite: bool) -> None:
+    array = warp(
+        moving.array, moving.grid, grid=fixed.grid, region=fixed.grid.region, transform=transform, threads=threads
+    )
+    target = check_output(uri, overwrite=overwrite).absolute()
+    _, dataset = split_uri(uri)
+    with Workspace(target.with_name(target.name + ".partial")) as workspace:
+        workspace.prepare({"task": "global-align"}, overwrite=True)
+        built = workspace.output / target.name
+        writer = create_volume(built / dataset, grid=fixed.grid, dtype=np.dtype(array.dtype))
+        for level, grid in enumerate(writer.levels):
+            for region in grid.region.split(writer.write_shape):
+                if level == 0:
+                    writer.write(region, array[region.slices])
+                else:
+                    writer.build_level_region(level, region)
+        workspace.finish(built, target, overwrite=overwrite)

@@ -1,0 +1,153 @@
+"""The blocks' fields, screened and merged into one.
+
+Screening: a block's mean displacement is compared with the median of its neighbours'. One that differs by more than
+`OUTLIER_SHARE` of its extent, and by more than `OUTLIER_SPREADS` times the neighbours' own spread (their median
+distance from that median), disagrees wildly and is not used.
+
+Filling: a block that has no field of its own (failed, empty, outside, kept, an outlier) gets what its neighbours
+imply: the mean displacements of the nearest blocks that have one, weighted by the inverse square of their distance
+(Shepard 1968, "A two-dimensional interpolation function for irregularly-spaced data"). With no such block anywhere
+the field is 0, the start as it was.
+
+Merging: each output chunk sums the blocks that touch it, in their order, with weights that add up to 1; nobody else
+writes the chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from teralign.blockwise import Block, BlockPlan, Workspace
+from teralign.grids import Floats, Grid, Region, Triple
+from teralign.tasks.align_block import STAGE, node_region
+from teralign.tasks.units import WriteUnit
+from teralign.transforms import DisplacementField, FieldWriter, folding
+
+OUTLIER_SHARE = 0.15
+OUTLIER_SPREADS = 6.0
+NEIGHBOURS = 8  # blocks that a filled block is made from
+
+
+@dataclass(frozen=True)
+class UsableBlocks:
+    """The blocks that have a field: their places in the plan (n, 3), and their mean displacements (n, 3) in µm."""
+
+    index: NDArray[np.int64]
+    displacement: Floats
+
+    def save(self, path: Path) -> None:
+        """Store for the workers."""
+        np.savez(path, index=self.index, displacement=self.displacement)
+
+    @classmethod
+    def load(cls, path: Path) -> UsableBlocks:
+        """What `save` stored."""
+        with np.load(path) as file:
+            return cls(file["index"], file["displacement"])
+
+
+def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.bool_]:
+    """Which blocks disagree wildly with their neighbours; `extent` (z, y, x) is a block's size in µm.
+
+    A block with fewer than three neighbours is never an outlier.
+    """
+    outlier = np.zeros(len(blocks.index), dtype=bool)
+    if len(outlier) < 4:
+        return outlier
+    limit = OUTLIER_SHARE * min(extent)
+    tree = cKDTree(blocks.index)
+    for i, near in enumerate(tree.query_ball_point(blocks.index, r=1.8)):
+        others = blocks.displacement[[j for j in near if j != i]]
+        if len(others) < 3:
+            continue
+        middle = np.median(others, axis=0)
+        spread = float(np.median(np.linalg.norm(others - middle, axis=1)))
+        outlier[i] = np.linalg.norm(blocks.displacement[i] - middle) > max(limit, OUTLIER_SPREADS * spread)
+    return outlier
+
+
+@dataclass(frozen=True)
+class FieldMerger:
+    """Merges any chunk of the output field; picklable.
+
+    `usable` is the file of the `UsableBlocks`; `strides` are the fixed voxels from node to node of `nodes`.
+    """
+
+    plan: BlockPlan
+    fixed: Grid
+    nodes: Grid
+    strides: Triple
+    usable: Path
+    workspace: Workspace
+    writer: FieldWriter
+
+    def __call__(self, chunk: WriteUnit) -> dict[str, Any]:
+        """Sum, store and check one chunk of nodes; gives its record."""
+        region = chunk.core.grow((1, 1, 1)).intersect(self.nodes.region)
+        field = DisplacementField(self.merge(region), self.nodes, region)
+        self.writer.write(chunk.core, np.ascontiguousarray(field.values[chunk.core.relative_to(region).slices]))
+        found = folding(field)
+        return {"state": "ok", "min_jacobian": found.least, "folded": found.share}
+
+    def merge(self, region: Region) -> NDArray[np.float32]:
+        """The merged field (z, y, x, 3) over a region of nodes."""
+        usable = UsableBlocks.load(self.usable)
+        have = {tuple(i) for i in usable.index.tolist()}
+        total = np.zeros((*region.shape, 3))
+        weight = np.zeros((*region.shape, 1))
+        for block in self.plan.touching(self._voxels(region)):
+            own = node_region(block, self.strides, self.nodes)
+            part = own.intersect(region)
+            if part.size == 0:
+                continue
+            values = (
+                self._stored(block)[part.relative_to(own).slices]
+                if block.index in have
+                else self._filled(block, part, usable)
+            )
+            w = self.plan.blend_weights(block, self._axes(part))[..., None]
+            inside = part.relative_to(region).slices
+            total[inside] += w * values
+            weight[inside] += w
+        return np.asarray(total / weight, dtype=np.float32)
+
+    def _stored(self, block: Block) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = np.load(self.workspace.payload(STAGE, block.name, ".npy"), mmap_mode="r")
+        return values
+
+    def _filled(self, block: Block, part: Region, usable: UsableBlocks) -> Floats:
+        """What the nearest usable blocks imply at the nodes of `part`."""
+        if len(usable.index) == 0:
+            return np.zeros((*part.shape, 3))
+        _, near = cKDTree(usable.index).query(block.index, k=min(NEIGHBOURS, len(usable.index)))
+        axes = [self.fixed.origin[d] + self.fixed.spacing[d] * at for d, at in enumerate(self._axes(part))]
+        total, weight = np.zeros((*part.shape, 3)), np.zeros((*part.shape, 1))
+        for i in np.atleast_1d(near):
+            core = self.fixed.crop(self.plan.block(usable.index[i].tolist()).core)
+            z, y, x = ((at - c) ** 2 for at, c in zip(axes, core.centre, strict=True))
+            distance = z[:, None, None] + y[None, :, None] + x[None, None, :]
+            w = 1 / (distance[..., None] + min(self.fixed.spacing) ** 2)
+            total += w * usable.displacement[i]
+            weight += w
+        return total / weight
+
+    def _voxels(self, nodes: Region) -> Region:
+        """The fixed voxels among these nodes, at least one along each axis, cut to the volume."""
+        last = [n - 1 for n in self.fixed.shape]
+        start = [min(a * s, m) for a, s, m in zip(nodes.start, self.strides, last, strict=True)]
+        stop = [min((b - 1) * s, m) + 1 for b, s, m in zip(nodes.stop, self.strides, last, strict=True)]
+        return Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+    def _axes(self, nodes: Region) -> list[Floats]:
+        """Where the nodes lie along (z, y, x), in fixed voxels."""
+        return [
+            np.arange(a, b, dtype=np.float64) * s
+            for a, b, s in zip(nodes.start, nodes.stop, self.strides, strict=True)
+        ]
