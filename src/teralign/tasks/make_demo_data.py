@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from teralign import __version__
+from teralign.cluster import worker_threads
 from teralign.demo import Phantom, View, make_phantom
 from teralign.errors import InputError
 from teralign.grids import Floats, Grid, Region, Triple, reverse_axes
 from teralign.progress import Progress
-from teralign.tasks.resources import available_threads
 from teralign.transforms import Affine, DisplacementField, save_field
 from teralign.volumes import VolumeWriter, create_volume
 
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 CHUNK: Triple = (64, 64, 64)
 SMALLEST = 48
 """Voxels along an axis: with fewer there is no tissue to speak of in both volumes."""
-FIELD_SPACING = 5.0
-"""µm, about: of the nodes of the true map when it is written as a field (within 0.02 µm of the truth)."""
+NODES_PER_KNOT = 16
+"""How much finer than its own knots the true map is when written as a field: to within 0.02 µm."""
 
 
 def make_demo_data(
@@ -53,7 +53,7 @@ def make_demo_data(
     partial.mkdir(parents=True)
     phantom = make_phantom(shape, seed)
     for view in (phantom.fixed, phantom.moving):
-        _write_round(partial / f"{view.round.name}.n5", view, threads or available_threads())
+        _write_round(partial / f"{view.round.name}.n5", view, threads or worker_threads())
     _write_truth(partial, phantom)
     facts = _describe(phantom, seed)
     (partial / "demo.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -101,8 +101,8 @@ def _write_truth(folder: Path, phantom: Phantom) -> None:
 
 def _true_field(phantom: Phantom) -> DisplacementField:
     """The bend of the true map on nodes over the fixed round: what comes before the affine."""
-    grid = phantom.fixed.grid
-    nodes = grid.coarsen([max(1, round(FIELD_SPACING / s)) for s in grid.spacing])
+    grid, spacing = phantom.fixed.grid, phantom.true_map.spacing / NODES_PER_KNOT
+    nodes = grid.coarsen([max(1, round(spacing / s)) for s in grid.spacing])
     values = np.empty((*nodes.shape, 3), dtype=np.float32)
     for z in range(nodes.shape[0]):
         index = np.stack(np.meshgrid(z, *map(np.arange, nodes.shape[1:]), indexing="ij"), axis=-1)

@@ -1,0 +1,117 @@
+"""A volume of any size as one that fits in memory and on a page.
+
+The coarsest scale beside the given one that is still fine enough is read tile by tile and averaged down to about
+isotropic voxels. Of a volume so large that even this scale would take long, only the middle is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.errors import InputError
+from teralign.grids import Floats, Grid, Region, Triple
+from teralign.volumes import Volume, open_volume, split_uri
+
+log = logging.getLogger(__name__)
+
+VOXELS_KEPT = 16_000_000
+VOXELS_READ = 8_000_000_000
+_TILE = 64_000_000
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Means (z, y, x) float32 of a volume, or of its middle, and where they lie."""
+
+    array: NDArray[np.float32]
+    grid: Grid
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """The values to show as black and as white: background, and all but the brightest specks."""
+        low, high = np.percentile(self.array[:: max(1, self.array.shape[0] // 64)], [30.0, 99.7])
+        return float(low), float(max(high, low + 1e-6))
+
+
+def read_overview(volume: Volume, *, channel: int = 0, voxels: int = VOXELS_KEPT) -> Overview:
+    """Read a volume in at most about `voxels` voxels; `volume` may be any scale of a pyramid."""
+    target = (math.prod(volume.grid.extent) / voxels) ** (1 / 3)
+    level = _coarsest(volume, target)
+    region = _middle(level.grid.shape)
+    if region != level.grid.region:
+        log.warning("%s is shown only in its middle: it has no scale coarse enough to read whole", volume.uri)
+    grid = level.grid.crop(region)
+    factors = _factors(grid, target)
+    small = grid.downsample(factors)
+    array = np.empty(small.shape, dtype=np.float32)
+    side = max(1, int((_TILE / math.prod(factors)) ** (1 / 3)))
+    for part in small.region.split((side, side, side)):
+        source = Region(_times(part.start, factors), _times(part.stop, factors)).shift(region.start)
+        array[part.slices] = _mean(level.read(source, channel=channel), factors)
+    return Overview(array, small)
+
+
+def _coarsest(volume: Volume, target: float) -> Volume:
+    """Of the scales beside the given one, and it, the coarsest whose voxels are not larger than `target` µm."""
+    fine_enough = [v for v in _scales_beside(volume) if max(v.grid.spacing) <= target * 1.01]
+    return min(fine_enough, key=lambda v: math.prod(v.grid.shape), default=volume)
+
+
+def _scales_beside(volume: Volume) -> list[Volume]:
+    """Volumes in the same group as the given one that show the same field of view, and it."""
+    container, dataset = split_uri(volume.uri)
+    found = [volume]
+    if not dataset:
+        return found
+    for folder in sorted((container / dataset).parent.iterdir()):
+        if not folder.is_dir() or folder == container / dataset:
+            continue
+        try:
+            other = open_volume(folder)
+        except InputError:
+            continue
+        if other.channels == volume.channels and _same_view(volume.grid, other.grid):
+            found.append(other)
+    return found
+
+
+def _same_view(grid: Grid, other: Grid) -> bool:
+    """Whether the faces of both grids lie within a voxel of each other."""
+    voxel = np.maximum(grid.spacing, other.spacing)
+    return bool(all((np.abs(a - b) <= voxel).all() for a, b in zip(_faces(grid), _faces(other), strict=True)))
+
+
+def _faces(grid: Grid) -> tuple[Floats, Floats]:
+    return grid.to_physical([-0.5] * 3), grid.to_physical(np.array(grid.shape) - 0.5)
+
+
+def _middle(shape: Triple) -> Region:
+    """All voxels, or as many in the middle as may be read."""
+    share = min(1.0, (VOXELS_READ / math.prod(shape)) ** (1 / 3))
+    size = [max(1, int(n * share)) for n in shape]
+    z, y, x = ((n - s) // 2 for n, s in zip(shape, size, strict=True))
+    return Region((z, y, x), (z + size[0], y + size[1], x + size[2]))
+
+
+def _factors(grid: Grid, target: float) -> Triple:
+    """How many voxels (z, y, x) to average so that the spacing comes near `target` µm."""
+    z, y, x = (min(n, max(1, round(target / s))) for n, s in zip(grid.shape, grid.spacing, strict=True))
+    return z, y, x
+
+
+def _mean(array: NDArray[np.generic], factors: Triple) -> NDArray[np.float32]:
+    """Means over groups of `factors` voxels; the sides of `array` are multiples of them."""
+    (z, y, x), (a, b, c) = array.shape, factors
+    groups = array.reshape(z // a, a, y // b, b, x // c, c)
+    mean: NDArray[np.float32] = groups.mean(axis=(1, 3, 5), dtype=np.float32)
+    return mean
+
+
+def _times(a: Triple, b: Triple) -> Triple:
+    z, y, x = (p * q for p, q in zip(a, b, strict=True))
+    return z, y, x

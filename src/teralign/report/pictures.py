@@ -1,0 +1,134 @@
+"""Overlays of two images: the fixed one in magenta, the moving one in green, so that what agrees is white.
+
+A sheet has one column for each state of an alignment; a column shows three planes through the same point as they fold
+out of a box: xy, to its right zy (same rows), below it xz (same columns), all with square micrometres.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from teralign.grids import FloatTriple, Triple
+
+Plane: TypeAlias = NDArray[np.float32]
+Picture: TypeAlias = NDArray[np.uint8]
+
+COLUMN_WIDTH = 560
+_GAP = 6
+_HEADER = 46
+_GAMMA = 0.75
+_PAPER = (16, 16, 20)
+_INK = (235, 235, 235)
+_MAGENTA, _GREEN = (255, 0, 255), (0, 255, 0)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One state of an alignment: the moving image on the fixed grid (z, y, x), and what to write above it."""
+
+    title: str
+    note: str
+    aligned: NDArray[np.float32]
+
+
+def overlay(fixed: Plane, moving: Plane) -> Picture:
+    """RGB (rows, columns, 3) of two planes whose values are 0 (black) to 1 (full)."""
+    a, b = (np.clip(plane, 0.0, 1.0) ** _GAMMA * 255 for plane in (fixed, moving))
+    return np.stack([a, b, a], axis=-1).round().astype(np.uint8)
+
+
+def overlay_sheet(
+    fixed: NDArray[np.float32],
+    columns: Sequence[Column],
+    *,
+    spacing: FloatTriple,
+    at: Triple,
+    fixed_window: tuple[float, float],
+    moving_window: tuple[float, float],
+) -> Picture:
+    """The sheet as RGB (rows, columns, 3).
+
+    `fixed` (z, y, x) has voxels of `spacing` µm; the planes go through voxel `at`; a window is the values that become
+    black and full.
+    """
+    extent = [n * s for n, s in zip(fixed.shape, spacing, strict=True)]
+    pixel = (extent[2] + extent[0]) / (COLUMN_WIDTH - _GAP)
+    blocks = [
+        _fold_out(_windowed(fixed, fixed_window), _windowed(column.aligned, moving_window), spacing, at, pixel)
+        for column in columns
+    ]
+    height, width = blocks[0].shape[:2]
+    sheet = Image.new("RGB", (len(blocks) * (width + 2 * _GAP), height + _HEADER + _GAP), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, (column, block) in enumerate(zip(columns, blocks, strict=True)):
+        left = number * (width + 2 * _GAP) + _GAP
+        sheet.paste(Image.fromarray(block), (left, _HEADER))
+        draw.text((left, 4), column.title, fill=_INK, font=ImageFont.load_default(20))
+        draw.text((left, 28), column.note, fill=_INK, font=ImageFont.load_default(13))
+    _draw_scale_bar(draw, (_GAP + 10, _HEADER + _size(extent[1], pixel) - 12), _size(extent[2], pixel), pixel)
+    corner = (_GAP + _size(extent[2], pixel) + _GAP, _HEADER + _size(extent[1], pixel) + _GAP)
+    _draw_legend(draw, corner, room=(_size(extent[0], pixel), _size(extent[0], pixel)))
+    return np.asarray(sheet)
+
+
+def scale_bar_length(width: float) -> float:
+    """The longest of 1, 2, 5, 10, … µm that is at most a third of `width` µm."""
+    most = width / 3
+    power = 10.0 ** math.floor(math.log10(most))
+    return max(step * power for step in (1, 2, 5) if step * power <= most * (1 + 1e-9))
+
+
+def _windowed(array: NDArray[np.float32], window: tuple[float, float]) -> NDArray[np.float32]:
+    low, high = window
+    return np.asarray((array - low) / (high - low), dtype=np.float32)
+
+
+def _fold_out(
+    fixed: NDArray[np.float32], moving: NDArray[np.float32], spacing: FloatTriple, at: Triple, pixel: float
+) -> Picture:
+    """The three planes of both images as one RGB picture with a dark corner."""
+    z, y, x = (_size(n * s, pixel) for n, s in zip(fixed.shape, spacing, strict=True))
+    picture = np.full((y + _GAP + z, x + _GAP + z, 3), _PAPER, dtype=np.uint8)
+
+    def show(rows: slice, columns: slice, plane: tuple[int | slice, ...], *, turn: bool = False) -> None:
+        size = (columns.stop - columns.start, rows.stop - rows.start)
+        pair = [_resized(image[plane].T if turn else image[plane], size) for image in (fixed, moving)]
+        picture[rows, columns] = overlay(*pair)
+
+    every = slice(None)
+    show(slice(0, y), slice(0, x), (at[0], every, every))
+    show(slice(0, y), slice(x + _GAP, x + _GAP + z), (every, every, at[2]), turn=True)
+    show(slice(y + _GAP, y + _GAP + z), slice(0, x), (every, at[1], every))
+    return picture
+
+
+def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
+    """The plane with `size` (width, height) pixels, averaged where it gets smaller."""
+    image = Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.float32)
+
+
+def _size(length: float, pixel: float) -> int:
+    return max(1, round(length / pixel))
+
+
+def _draw_scale_bar(draw: ImageDraw.ImageDraw, left_bottom: tuple[int, int], width: int, pixel: float) -> None:
+    length = scale_bar_length(width * pixel)
+    left, bottom = left_bottom
+    draw.rectangle((left, bottom - 4, left + round(length / pixel), bottom), fill=_INK)
+    draw.text((left, bottom - 24), f"{length:g} µm", fill=_INK, font=ImageFont.load_default(14))
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, corner: tuple[int, int], *, room: tuple[int, int]) -> None:
+    """Name the colours in the empty corner of the first column, in letters that fit into it."""
+    size = max(8, min(16, room[0] // 6, room[1] // 5))
+    font = ImageFont.load_default(size)
+    for line, (text, colour) in enumerate((("fixed", _MAGENTA), ("moving", _GREEN), ("both", (255, 255, 255)))):
+        draw.text((corner[0] + 4, corner[1] + 2 + line * (size + 3)), text, fill=colour, font=font)

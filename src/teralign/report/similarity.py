@@ -1,0 +1,63 @@
+"""How alike two images on one grid are, where the fixed one has something to see.
+
+Foreground is the fixed image, smoothed by a voxel, above its 75th percentile. NCC is Pearson's correlation over the
+foreground that the aligned image covers; LNCC the mean correlation over blocks of 16³ voxels, at least a quarter
+foreground and all covered.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+BLOCK = 16
+
+
+def similarity(
+    fixed: NDArray[np.float32], aligned: NDArray[np.float32], covered: NDArray[np.bool_]
+) -> dict[str, float | int | None]:
+    """NCC, mean and 10th percentile of LNCC with the number of its blocks, and the share of the foreground covered.
+
+    All three arrays are (z, y, x) on one grid; a value that cannot be had (nothing covered, a flat image) is None.
+    """
+    smooth = ndimage.gaussian_filter(fixed, 1.0)
+    foreground = smooth > np.percentile(smooth, 75)
+    both = foreground & covered
+    local = _local_correlations(fixed, aligned, foreground, covered)
+    return {
+        "ncc": _correlation(fixed[both], aligned[both]),
+        "lncc_mean": float(local.mean()) if len(local) else None,
+        "lncc_p10": float(np.percentile(local, 10)) if len(local) else None,
+        "lncc_blocks": len(local),
+        "foreground_covered": float(both.sum() / foreground.sum()) if foreground.any() else None,
+    }
+
+
+def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
+    if a.size < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _local_correlations(
+    fixed: NDArray[np.float32],
+    aligned: NDArray[np.float32],
+    foreground: NDArray[np.bool_],
+    covered: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Correlations (n,) of the blocks with enough foreground that are covered; 0 for a flat block."""
+    use = (_blocks(foreground).mean(axis=1) >= 0.25) & (_blocks(covered).mean(axis=1) > 0.99)
+    a, b = _blocks(fixed)[use].astype(np.float64), _blocks(aligned)[use].astype(np.float64)
+    a -= a.mean(axis=1, keepdims=True)
+    b -= b.mean(axis=1, keepdims=True)
+    scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    local: NDArray[np.float64] = np.divide((a * b).sum(axis=1), scale, out=np.zeros(len(a)), where=scale > 0)
+    return local
+
+
+def _blocks(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Whole blocks of the array, (n, BLOCK³); what is left over at the far faces is dropped."""
+    z, y, x = (n // BLOCK for n in array.shape)
+    whole = array[: z * BLOCK, : y * BLOCK, : x * BLOCK].reshape(z, BLOCK, y, BLOCK, x, BLOCK)
+    return whole.transpose(0, 2, 4, 1, 3, 5).reshape(z * y * x, BLOCK**3)

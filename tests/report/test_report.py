@@ -1,0 +1,106 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from teralign.errors import InputError
+from teralign.tasks.demo_score import demo_score
+from teralign.tasks.make_demo_data import make_demo_data
+from teralign.tasks.report import report
+from teralign.transforms import DisplacementField, load_transform, save_field
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report") / "demo"
+    make_demo_data(folder, shape=(72, 96, 100), seed=2)
+    return folder
+
+
+def run(demo, output, **arguments):
+    transforms = [demo / "true_affine.mat", demo / "true_transform.zarr"]
+    return report(
+        str(demo / "fixed.n5/s0"), str(demo / "moving.n5/s0"), transforms=transforms, output_dir=output, **arguments
+    )
+
+
+def test_the_truth_looks_better_and_better(demo, tmp_path):
+    result = run(demo, tmp_path / "report")
+    metrics = json.loads((tmp_path / "report/metrics.json").read_text())
+    assert metrics["similarity"] == result["similarity"]
+    lncc = [metrics["similarity"][state]["lncc_mean"] for state in ("before", "global", "after")]
+    assert lncc[0] < 0.3 < lncc[2] and lncc[0] < lncc[1] < lncc[2]
+    (field,) = metrics["fields"].values()
+    assert field["share"] == 0 and field["least"] > 0.3
+    assert metrics["blocks"] is None
+    with Image.open(tmp_path / "report/overlay.png") as picture:
+        assert 1500 < picture.width < 2000
+
+
+def test_agreement_whitens_the_picture(demo, tmp_path):
+    run(demo, tmp_path)
+    with Image.open(tmp_path / "overlay.png") as picture:
+        sheet = np.asarray(picture)[60:].astype(int)
+    columns = np.array_split(sheet, 3, axis=1)
+    colour = [np.abs(part[..., 0] - part[..., 1]).mean() / part.mean() for part in columns]
+    assert colour[2] < colour[1] < colour[0]
+
+
+def test_a_report_is_not_overwritten_unasked(demo, tmp_path):
+    run(demo, tmp_path)
+    with pytest.raises(InputError, match="--overwrite"):
+        run(demo, tmp_path)
+    run(demo, tmp_path, overwrite=True)
+
+
+def test_folds_are_found(demo, tmp_path):
+    field = load_transform(demo / "true_transform.zarr").read()
+    values = field.values.copy()
+    values[8, 8, 8] += 40
+    save_field(tmp_path / "folded.zarr", DisplacementField(values, field.grid))
+    result = report(
+        str(demo / "fixed.n5/s1"),
+        str(demo / "moving.n5/s1"),
+        transforms=[tmp_path / "folded.zarr"],
+        output_dir=tmp_path / "report",
+    )
+    metrics = json.loads((tmp_path / "report/metrics.json").read_text())
+    assert list(result["similarity"]) == ["before", "after"]
+    (found,) = metrics["fields"].values()
+    assert found["share"] > 0 and found["least"] < 0
+
+
+def test_an_affine_alone_makes_two_columns(demo, tmp_path):
+    result = report(
+        str(demo / "fixed.n5/s1"),
+        str(demo / "moving.n5/s1"),
+        transforms=[demo / "true_affine.mat"],
+        output_dir=tmp_path,
+    )
+    assert list(result["similarity"]) == ["before", "global"]
+
+
+def test_volumes_that_do_not_meet_make_a_report_too(demo, tmp_path):
+    (tmp_path / "away.mat").write_text("1 0 0 9999\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
+    result = report(
+        str(demo / "fixed.n5/s1"),
+        str(demo / "moving.n5/s1"),
+        transforms=[tmp_path / "away.mat"],
+        output_dir=tmp_path / "report",
+    )
+    assert result["similarity"]["global"]["foreground_covered"] == 0
+
+
+def test_the_truth_scores_nearly_nothing(demo, tmp_path):
+    (tmp_path / "affine.mat").write_bytes((demo / "true_affine.mat").read_bytes())
+    (tmp_path / "transform.zarr").symlink_to(demo / "true_transform.zarr")
+    score = demo_score(demo, tmp_path)
+    assert score["tre_um_before"]["median"] > 5 > score["tre_um_global"]["median"] > 0.3
+    assert score["tre_um_after"]["p95"] < 0.05
+    assert score["outdir"] == str(tmp_path)
+
+
+def test_a_missing_result_is_named(demo, tmp_path):
+    with pytest.raises(InputError, match=r"there is no .*affine\.mat"):
+        demo_score(demo, tmp_path)
