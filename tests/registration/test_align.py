@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from phantoms import Scene, affine_about, cube, errors, pair
 
+from phantoms import Scene, affine_about, cube, errors, pair
 from teralign.grids import Grid
 from teralign.registration import Image, align
 from teralign.registration.config import AffineConfig, RandomConfig, RansacConfig, RigidConfig

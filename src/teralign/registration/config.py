@@ -143,7 +143,7 @@ class _MetricConfig(StepConfig):
     metric: Literal["ANC", "C", "D", "JHMI", "MMI", "MS"] = "MMI"
     metric_args: Mapping[str, Number] = {}
     optimizer: Literal["A", "CGLS", "E", "GD", "GDLS", "LBFGS2", "LBFGSB", "OPOE", "P", "RSGD"] = "RSGD"
-    optimizer_args: Mapping[str, Any] = {}
+    optimizer_args: Mapping[str, Annotated[Any, BeforeValidator(_number)]] = {}
     exhaustive_step_sizes: tuple[NonNegative, ...] | None = None
     sampling: Literal["NONE", "REGULAR", "RANDOM"] | None = None
     sampling_percentage: Annotated[Number, Field(gt=0, le=1)] | None = None
@@ -209,6 +209,10 @@ class DeformConfig(_MetricConfig):
     """A smooth displacement field."""
 
     name: ClassVar[str] = "deform"
+    NO_EFFECT: ClassVar[Mapping[str, str]] = {
+        **_MetricConfig.NO_EFFECT,
+        "initial_condition": "the start is what the steps before found",
+    }
 
     engine: Literal["greedy", "simpleitk"] = "greedy"
     control_point_spacing: Positive = 50.0

@@ -1,0 +1,214 @@
+import logging
+from pathlib import Path
+
+import pytest
+
+from teralign.errors import InputError
+from teralign.registration import load_config
+from teralign.registration.config import STEP_MODELS, AffineConfig, DeformConfig, RansacConfig
+
+SHIPPED = Path(__file__).parents[2] / "configs" / "bigstream_config.yml"
+
+# The keys of a published bigstream configuration, with values of our own.
+BIGSTREAM = """
+ransac: &ransac
+  blob_sizes: [4, 12]
+  nspots: 4000
+  num_sigma_max: 6
+  cc_radius: 14
+  safeguard_exceptions: false
+  match_threshold: 0.65
+  max_spot_match_distance:
+  point_matches_threshold: 40
+  align_threshold: 2.5
+  diagonal_constraint: 0.3
+  fix_spots_count_threshold: 60
+  fix_spot_detection_kwargs:
+    blob_method: log
+    background_subtract: false
+    threshold: 0.0002
+    threshold_rel: 0.002
+    winsorize_limits: [0.02, 0.02]
+  mov_spots_count_threshold: 60
+affine: &affine
+  initial_condition: CENTER
+  alignment_spacing: 2
+  shrink_factors: [2]
+  smooth_sigmas: [2]
+  metric: MMI
+  optimizer: RSGD
+  optimizer_args:
+    learningRate: 0.25
+    minStep: 1e-4
+    numberOfIterations: 1000
+rigid:
+  <<: *affine
+deform:
+  <<: *affine
+  initial_condition: null
+  control_point_spacing: 50
+  control_point_levels: [1]
+global_align:
+  ransac:
+    point_matches_threshold: 25
+  affine:
+    optimizer_args:
+      learningRate: 0.5
+local_align:
+  steps: [ransac, affine, deform]
+  block_size: [64, 96, 128]
+  block_overlap: 0.25
+  transform_overlap: 0.1
+  deform:
+    sampling: NONE
+    sampling_percentage: 1.0
+  demons:
+    iterations: [30, 20]
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def from_text(text):
+        path = tmp_path / "config.yml"
+        path.write_text(text)
+        return load_config(path)
+
+    return from_text
+
+
+def test_the_shipped_file_holds_the_defaults():
+    shipped, built_in = load_config(SHIPPED), load_config()
+    for section in ("global_align", "local_align"):
+        assert shipped.steps(section) == built_in.steps(section)
+        assert shipped.steps(section, list(STEP_MODELS)) == [model() for model in STEP_MODELS.values()]
+    for key in ("block_size", "block_overlap", "transform_overlap"):
+        assert getattr(shipped, key) == getattr(built_in, key)
+
+
+def test_the_shipped_file_shows_every_key():
+    shipped = load_config(SHIPPED)
+    for name, model in STEP_MODELS.items():
+        assert set(shipped.defaults[name]) == set(model.model_fields)
+
+
+def test_a_bigstream_file_loads_and_merges(load):
+    config = load(BIGSTREAM)
+    ransac, affine = config.steps("global_align")
+    assert isinstance(ransac, RansacConfig)
+    assert isinstance(affine, AffineConfig)
+    assert (ransac.point_matches_threshold, ransac.nspots, ransac.blob_sizes) == (25, 4000, (4, 12))
+    assert affine.optimizer_args == {"learningRate": 0.5, "minStep": 1e-4, "numberOfIterations": 1000}
+    local = config.steps("local_align")
+    assert [step.name for step in local] == ["ransac", "affine", "deform"]
+    assert local[0].point_matches_threshold == 40
+    assert (config.block_size, config.block_overlap, config.transform_overlap) == ((64, 96, 128), 0.25, 0.1)
+
+
+def test_keys_without_effect_are_noted_once(load, caplog):
+    caplog.set_level(logging.INFO)
+    load(BIGSTREAM)
+    notes = [r.message for r in caplog.records]
+    assert sum("safeguard_exceptions" in n for n in notes) == 1
+    assert any("blob_method has no effect: blobs are always found by" in n for n in notes)
+    assert any("local_align.demons has no effect" in n for n in notes)
+
+
+def test_steps_on_the_command_line_win(load):
+    config = load("global_align: {steps: [ransac], affine: {metric: C}}")
+    assert [s.name for s in config.steps("global_align", ["rigid", "affine", "affine"])] == [
+        "rigid",
+        "affine",
+        "affine",
+    ]
+    assert config.steps("global_align", ["affine", "affine"])[1].metric == "C"
+
+
+def test_repeated_steps_can_each_have_their_own_values(load):
+    config = load(
+        """
+affine: {metric: C, alignment_spacing: 8}
+global_align:
+  affine: {shrink_factors: [2]}
+  steps:
+    - ransac
+    - affine: {metric: MMI}
+    - affine: {alignment_spacing: 2.0}
+    - affine
+"""
+    )
+    _, first, second, third = config.steps("global_align")
+    assert (first.metric, first.alignment_spacing, first.shrink_factors) == ("MMI", 8, (2,))
+    assert (second.metric, second.alignment_spacing, second.shrink_factors) == ("C", 2, (2,))
+    assert (third.metric, third.alignment_spacing, third.shrink_factors) == ("C", 8, (2,))
+
+
+def test_sections_may_be_empty(load):
+    assert load("") == load_config(None) or load("").steps("global_align") == load_config().steps("global_align")
+    assert [s.name for s in load("ransac:\nlocal_align:\n").steps("local_align")] == ["deform"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("ransac: {nspot: 3}", "ransac has no key 'nspot'; did you mean 'nspots'?"),
+        ("local_align: {ransac: {allign_threshold: 3}}", "local_align.ransac has no key 'allign_threshold'; did you mean 'align_threshold'?"),
+        ("local_align: {blocksize: [1, 2, 3]}", "local_align has no key 'blocksize'; did you mean 'block_size'?"),
+        ("afine: {}", "there is no section 'afine'; did you mean 'affine'?"),
+        ("global_align: {steps: [ransac, afine]}", "global_align.steps: there is no step 'afine'; did you mean 'affine'?"),
+        ("global_align: {steps: [{affine: {}, rigid: {}}]}", "an entry of global_align.steps must be the name of a step, or one name with its values (`- affine: {metric: MMI}`), not {'affine': {}, 'rigid': {}}."),
+        ("ransac: {nspots: many}", "ransac.nspots should be a whole number, not 'many'."),
+        ("ransac: {nspots: 2.5}", "ransac.nspots should be a whole number, not 2.5."),
+        ("ransac: {nspots: 0}", "ransac.nspots should be greater than or equal to 1, not 0."),
+        ("ransac: {match_threshold: high}", "ransac.match_threshold should be a number, not 'high'."),
+        ("ransac: {blob_sizes: 6}", "ransac.blob_sizes should be a list, not 6."),
+        ("ransac: {blob_sizes: [9, 3]}", "ransac.blob_sizes should be a smallest and a largest size, in this order, not [9, 3]."),
+        ("ransac: {fix_spot_detection_kwargs: {treshold_rel: 1}}", "ransac.fix_spot_detection_kwargs has no key 'treshold_rel'; did you mean 'threshold_rel'?"),
+        ("ransac: {fix_spot_detection_kwargs: {threshold_rel: 7}}", "ransac.fix_spot_detection_kwargs.threshold_rel should be less than or equal to 1, not 7."),
+        ("affine: {metric: NCC}", "affine.metric should be ANC, C, D, JHMI, MMI or MS, not 'NCC'."),
+        ("affine: {shrink_factors: 2}", "affine.shrink_factors should be a list, not 2."),
+        ("affine: {shrink_factors: [4, x]}", "affine.shrink_factors[1] should be a whole number, not 'x'."),
+        ("affine: [1, 2]", "affine must be a mapping of keys to values, not [1, 2]."),
+        ("local_align: {block_overlap: 0.7}", "local_align.block_overlap should be less than or equal to 0.5, not 0.7."),
+        ("- a\n- b", "must be a mapping of sections, not ['a', 'b']."),
+        ("a: [1,", "is not valid YAML in line 1: "),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_sentence(load, tmp_path, text, sentence):
+    with pytest.raises(InputError) as caught:
+        load(text)
+    message = str(caught.value)
+    assert str(tmp_path / "config.yml") in message
+    assert message.endswith(sentence) or (sentence.endswith(": ") and sentence in message)
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("affine: {optimizer_args: {learningrate: 1}}", "affine.optimizer_args has no key 'learningrate' for optimizer RSGD; did you mean 'learningRate'?"),
+        ("affine: {metric: C, metric_args: {radius: 1}}", "affine.metric_args has no key 'radius' for metric C, which takes none."),
+        ("affine: {shrink_factors: [2, 1], smooth_sigmas: [1]}", "affine must have as many levels in each list, not 2 in shrink_factors and 1 in smooth_sigmas."),
+        ("global_align: {steps: []}", "global_align.steps of {file} is empty; name at least one step, or give --steps."),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_one_sentence(load, tmp_path, text, sentence):
+    with pytest.raises(InputError) as caught:
+        load(text).steps("global_align", None if "steps" in text else ["affine"])
+    assert str(caught.value).endswith(sentence.replace("{file}", str(tmp_path / "config.yml")))
+
+
+def test_an_unknown_step_is_named_with_the_nearest():
+    with pytest.raises(InputError, match="--steps: there is no step 'deforme'; did you mean 'deform'?"):
+        load_config().steps("local_align", ["affine", "deforme"])
+
+
+def test_a_missing_file_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"the configuration .*none.yml cannot be read: No such file or directory."):
+        load_config(tmp_path / "none.yml")
+
+
+def test_the_engine_can_be_chosen(load):
+    (step,) = load("deform: {engine: simpleitk}").steps("local_align")
+    assert isinstance(step, DeformConfig)
+    assert step.engine == "simpleitk"
