@@ -123,7 +123,7 @@ def _draw_scale_bar(draw: ImageDraw.ImageDraw, left_bottom: tuple[int, int], wid
     length = scale_bar_length(width * pixel)
     left, bottom = left_bottom
     draw.rectangle((left, bottom - 4, left + round(length / pixel), bottom), fill=_INK)
-    draw.text((left, bottom - 24), f"{length:g} µm", fill=_INK, font=ImageFont.load_default(14))
+    draw.text((left, bottom - 24), f"{length:g} um", fill=_INK, font=ImageFont.load_default(14))
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, corner: tuple[int, int], *, room: tuple[int, int]) -> None:
