@@ -23,6 +23,7 @@ def plans(draw: st.DrawFn) -> tuple[BlockPlan, tuple[tuple[int, int, int], ...],
     return plan_blocks(shape, block, overlap, multiple), axes, overlap
 
 
+@settings(deadline=None)
 @given(plans())
 def test_cores_tile_the_grid_in_near_equal_parts_on_the_lattice(made):
     plan, axes, _ = made
@@ -37,6 +38,7 @@ def test_cores_tile_the_grid_in_near_equal_parts_on_the_lattice(made):
     assert len(plan) == len(list(plan)) == np.prod(plan.counts)
 
 
+@settings(deadline=None)
 @given(plans())
 def test_regions_are_cores_with_their_halo_within_the_grid(made):
     plan, axes, overlap = made
@@ -88,6 +90,7 @@ def test_weights_that_are_there_blend_what_agrees_to_itself_whoever_is_missing(a
     np.testing.assert_allclose(blended[total > 0] / total[total > 0], 7.25, rtol=1e-9)
 
 
+@settings(deadline=None)
 @given(plans())
 def test_every_voxel_with_weight_is_read_by_the_block(made):
     plan, _, _ = made
@@ -98,6 +101,7 @@ def test_every_voxel_with_weight_is_read_by_the_block(made):
         assert not outside.any()
 
 
+@settings(deadline=None)
 @given(plans(), st.tuples(*[st.tuples(st.integers(-5, 75), st.integers(0, 30))] * 3))
 def test_touching_finds_exactly_the_blocks_that_read_of_a_region(made, box):
     plan, _, _ = made

@@ -68,7 +68,7 @@ def _own_cluster(workers: int | None, cpus: int | None, memory_gb: float | None)
 
     count, size = fit_workers(workers, cpus, memory_gb)
     log.info("Starting %d Dask workers on this machine, each with %s", count, size)
-    variables = settings.compute_environment(size)
+    variables = settings.worker_environment(size)
     in_client = {k: v for k, v in variables.items() if not k.startswith("NUMBA")}  # numba may be at work here already
     with (
         settings.environment(in_client),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import logging
 import signal
 import sys
 from pathlib import Path
@@ -20,7 +19,6 @@ def dask_setup(worker: Worker) -> None:
     """Called by Dask in the worker's process."""
     die_with_parent()
     prefer_as_victim()
-    logging.getLogger("distributed").setLevel(logging.ERROR)
 
 
 def die_with_parent() -> None:

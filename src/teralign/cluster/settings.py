@@ -44,13 +44,14 @@ SETTINGS = {
 dask.config.update_defaults(SETTINGS)
 
 
-def compute_environment(size: WorkerSize) -> dict[str, str]:
-    """Environment variables that keep the libraries in a worker to its cores."""
+def worker_environment(size: WorkerSize) -> dict[str, str]:
+    """Environment variables that keep the libraries in a worker to its cores, and Dask from reporting twice."""
     threads = str(size.cpus)
     names = ["OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA"]
     return {
         **{f"{name}_NUM_THREADS": threads for name in names},
         "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": threads,
+        "DASK_LOGGING__DISTRIBUTED": "critical",
         THREADS_VARIABLE: threads,
     }
 

@@ -1,0 +1,26 @@
+"""`stop-dask-cluster`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from teralign.cli import options
+
+
+@click.command()
+@click.option("--dir", "directory", required=True, type=options.PATH, help="The --dir of start-dask-scheduler.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=30,
+    show_default=True,
+    help="Seconds that scheduler, workers and command may take to end.",
+)
+@options.verbose_option
+def stop_dask_cluster(directory: Path, wait: float) -> None:
+    """Stop the scheduler of --dir with its workers, and its command if it has one."""
+    from teralign.cluster.stop import stop_cluster
+
+    stop_cluster(directory, wait=wait)

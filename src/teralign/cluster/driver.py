@@ -1,0 +1,232 @@
+"""A Dask scheduler with some workers of its own, alone or around a command.
+
+Scheduler, workers and command are one process tree: the scheduler and the watch over the others in this process, the
+workers and the command in child processes which the kernel ends with it. So whatever ends this process ends all, and
+there is never a scheduler that waits for work that does not come, nor a command that waits for a scheduler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distributed import Scheduler
+from distributed.utils import get_ip
+
+from teralign.cluster import leash, rendezvous, settings
+from teralign.cluster.machine import WorkerSize, fit_workers
+from teralign.cluster.rendezvous import SchedulerInfo
+from teralign.cluster.signals import Signals
+from teralign.cluster.worker import answers, serve
+from teralign.errors import ClusterError, InputError
+
+log = logging.getLogger(__name__)
+
+SCHEDULER_VARIABLE = "TERALIGN_SCHEDULER"
+"""Environment variable that tells a command where its scheduler is."""
+
+_POLL_SECONDS = 0.5
+_GRACE_SECONDS = 8.0
+_LEAVE_SECONDS = 5.0
+
+
+def run_scheduler(
+    directory: Path,
+    command: Sequence[str] = (),
+    *,
+    workers: int | None = None,
+    worker_cpus: int | None = None,
+    worker_mem_gb: float | None = None,
+    interface: str | None = None,
+    last_attempt: bool = False,
+) -> int:
+    """Run a scheduler that workers and clients find in `directory`, and give the exit code.
+
+    With a command it lasts as long as that, and the exit code is the command's, 128 + n when signal n ended it. When
+    the command succeeded, or failed in its last attempt, helping workers are told to leave; else they wait for the
+    next attempt. Without a command it lasts until it is told to stop, by a signal or through the directory.
+
+    `workers` (default: one for a command, none without) run in this process tree.
+    InputError when the command cannot be found; ClusterError when another scheduler is at work in the directory.
+    """
+    if command and shutil.which(command[0]) is None:
+        raise InputError(f"There is no command {command[0]!r} to run under the scheduler.")
+    count = (1 if command else 0) if workers is None else workers
+    count, size = fit_workers(count, worker_cpus, worker_mem_gb) if count else (0, WorkerSize(1, 0))
+    settings.quieten()
+    environment = {**os.environ, SCHEDULER_VARIABLE: str(directory.absolute() / rendezvous.SCHEDULER_FILE)}
+    os.environ.update(settings.worker_environment(size))  # for our workers, but not for the command
+
+    async def work(signals: Signals) -> int:
+        return await (_run(command, environment, directory, signals) if command else _stand(directory, signals))
+
+    return asyncio.run(_drive(work, directory.absolute(), _OwnWorkers(count, size, interface), last_attempt))
+
+
+@dataclass(frozen=True)
+class _OwnWorkers:
+    """The workers that run in this process tree, and the network that all use."""
+
+    count: int
+    size: WorkerSize
+    interface: str | None
+
+
+async def _drive(
+    work: Callable[[Signals], Awaitable[int]], directory: Path, workers: _OwnWorkers, last_attempt: bool
+) -> int:
+    """Have a scheduler with workers while `work` goes on, and leave the directory as its exit code demands."""
+    await _take(directory)
+    over = False
+    with Signals() as signals:
+        async with _scheduler(directory, workers.interface) as scheduler:
+            try:
+                async with _serving(scheduler.address, workers):
+                    code = await work(signals)
+                    settings.quieten(logging.CRITICAL)
+                over = code == 0 or last_attempt
+            finally:
+                if over:
+                    rendezvous.end(directory)
+                rendezvous.withdraw(directory)
+            if over:
+                await _until_left(scheduler)
+    return code
+
+
+async def _take(directory: Path) -> None:
+    """Clear what an earlier scheduler left in the directory; ClusterError when it is still at work."""
+    found = rendezvous.read(directory)
+    if found and await answers(found.address, found.id):
+        raise ClusterError(
+            f"A scheduler is at work in {directory} already (process {found.pid} on {found.host}): "
+            "choose another --dir, or stop it with stop-dask-cluster."
+        )
+    try:
+        rendezvous.reset(directory)
+    except OSError as error:
+        raise InputError(f"{directory} cannot be used as --dir: {error.strerror}.") from error
+
+
+@contextlib.asynccontextmanager
+async def _scheduler(directory: Path, interface: str | None) -> AsyncIterator[Scheduler]:
+    """A scheduler that is published in the directory."""
+    host = None if interface else own_address()
+    async with Scheduler(
+        host=host, interface=interface, port=0, dashboard=False, dashboard_address=":0"
+    ) as scheduler:
+        info = SchedulerInfo(scheduler.address, scheduler.id, os.getpid(), socket.gethostname())
+        rendezvous.publish(directory, info)
+        log.info("The Dask scheduler listens at %s, published in %s", scheduler.address, directory)
+        yield scheduler
+
+
+def own_address() -> str:
+    """The address of this machine that others most likely reach it by; the loopback where it has no other."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return str(get_ip())
+        except OSError:
+            return "127.0.0.1"
+
+
+@contextlib.asynccontextmanager
+async def _serving(address: str, workers: _OwnWorkers) -> AsyncIterator[None]:
+    """Have our own workers for a while; nobody waits for them to be there."""
+    if workers.count:
+        log.info("Starting %d workers, each with %s", workers.count, workers.size)
+    tasks = [asyncio.create_task(_keep_serving(address, workers, number)) for number in range(workers.count)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep_serving(address: str, workers: _OwnWorkers, number: int) -> None:
+    """A worker that is started anew when its process can no longer be replaced."""
+    while True:
+        try:
+            await serve(address, workers.size, number=number, interface=workers.interface)
+        except (OSError, RuntimeError) as error:
+            log.warning("Worker %d could not be started, and is tried again: %s", number, error)
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _run(command: Sequence[str], environment: Mapping[str, str], directory: Path, signals: Signals) -> int:
+    """Run the command; what we are told to do, it is told."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *command),
+        env=environment,
+        start_new_session=True,
+    )
+    telling = asyncio.create_task(_tell(process.pid, directory, signals))
+    try:
+        code = await process.wait()
+    finally:
+        telling.cancel()
+        await _clear_group(process.pid)
+    log.info("%s ended with exit code %d", command[0], code if code >= 0 else 128 - code)
+    return code if code >= 0 else 128 - code
+
+
+async def _tell(group: int, directory: Path, signals: Signals) -> None:
+    """Pass on signals, and SIGTERM when the directory says that the work is over; kill after some grace."""
+    kill_at: float | None = None
+    loop = asyncio.get_running_loop()
+    while kill_at is None or loop.time() < kill_at:
+        received = await signals.next(timeout=_POLL_SECONDS)
+        if received is None and kill_at is None and rendezvous.is_over(directory):
+            received = signal.SIGTERM
+        if received is not None:
+            _signal_group(group, received)
+            kill_at = kill_at or loop.time() + _GRACE_SECONDS
+    _signal_group(group, signal.SIGKILL)
+
+
+async def _clear_group(group: int) -> None:
+    """See to it that nothing of the command stays: what has not ended by itself in a moment is ended."""
+    for number in (0, signal.SIGTERM, signal.SIGKILL):
+        for _ in range(10):
+            if not _signal_group(group, number):
+                return
+            await asyncio.sleep(0.1)
+            number = 0
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Send a signal, 0 for none, to a process group; whether there is anyone in it."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def _stand(directory: Path, signals: Signals) -> int:
+    """Wait until told to stop."""
+    log.info("Stop it with: stop-dask-cluster --dir %s", directory)
+    while not rendezvous.is_over(directory):
+        if await signals.next(timeout=_POLL_SECONDS) is not None:
+            break
+    return 0
+
+
+async def _until_left(scheduler: Scheduler) -> None:
+    """Let workers elsewhere leave by themselves, so that none of them takes the end for a loss."""
+    for _ in range(int(_LEAVE_SECONDS / 0.1)):
+        if not scheduler.workers:
+            return
+        await asyncio.sleep(0.1)

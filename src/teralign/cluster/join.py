@@ -1,0 +1,108 @@
+"""A worker that joins whatever scheduler is at work in a directory, and leaves with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from pathlib import Path
+
+from teralign.cluster import rendezvous, settings
+from teralign.cluster.machine import WorkerSize, fit_workers
+from teralign.cluster.rendezvous import SchedulerInfo
+from teralign.cluster.signals import Signals
+from teralign.cluster.worker import answers, serve
+from teralign.errors import ClusterError
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+_QUICK_SECONDS = 5.0
+_QUICK_ENDS = 3
+
+
+def run_worker(
+    directory: Path,
+    *,
+    worker_cpus: int | None = None,
+    worker_mem_gb: float | None = None,
+    interface: str | None = None,
+    wait: float = 300.0,
+    rejoin: float = 60.0,
+) -> int:
+    """Work for the scheduler of `directory` until it says that the work is over, and give the exit code.
+
+    A scheduler may take up to `wait` seconds to appear. When it goes without saying that the work is over, another
+    one, of the next attempt at the same work, may take up to `rejoin` seconds. The exit code is 0 whatever becomes of
+    the scheduler, and 128 + n when signal n ended the worker.
+    ClusterError when there is no such directory, or when no worker can be started on this machine.
+    """
+    _, size = fit_workers(1, worker_cpus, worker_mem_gb)
+    settings.quieten()
+    os.environ.update(settings.worker_environment(size))
+    return asyncio.run(_work_unless_told(directory.absolute(), size, interface, wait, rejoin))
+
+
+async def _work_unless_told(
+    directory: Path, size: WorkerSize, interface: str | None, wait: float, rejoin: float
+) -> int:
+    with Signals() as signals:
+        told = asyncio.create_task(signals.next())
+        work = asyncio.create_task(_work(directory, size, interface, wait, rejoin))
+        await asyncio.wait({told, work}, return_when=asyncio.FIRST_COMPLETED)
+        settings.quieten(logging.CRITICAL)
+        if work.done():
+            told.cancel()
+            work.result()
+            return 0
+        work.cancel()
+        await asyncio.wait({work})
+        received = told.result()
+        assert received is not None
+        log.info("Leaving after %s", received.name)
+        return 128 + received
+
+
+async def _work(directory: Path, size: WorkerSize, interface: str | None, wait: float, rejoin: float) -> None:
+    """Join one scheduler after the other until the work is over, or none comes."""
+    patience, quick_ends = wait, 0
+    while (found := await _find(directory, patience)) is not None:
+        log.info("Joining the scheduler at %s with %s", found.address, size)
+        started = time.monotonic()
+        await _serve(found, directory, size, interface)
+        patience = rejoin
+        quick_ends = quick_ends + 1 if time.monotonic() - started < _QUICK_SECONDS else 0
+        if quick_ends == _QUICK_ENDS and not rendezvous.is_over(directory):
+            raise ClusterError(f"A worker for the scheduler at {found.address} ended again and again within seconds.")
+    log.info("The work is over" if rendezvous.is_over(directory) else "No scheduler to work for: leaving")
+
+
+async def _find(directory: Path, patience: float) -> SchedulerInfo | None:
+    """The scheduler of the directory, once it answers; None when the work is over, or none answers in time."""
+    end = time.monotonic() + patience
+    while not rendezvous.is_over(directory):
+        found = rendezvous.read(directory)
+        if found and await answers(found.address, found.id):
+            return found
+        if time.monotonic() > end:
+            if not directory.exists():
+                raise ClusterError(f"There is no directory {directory}: no scheduler was started with this --dir.")
+            return None
+        await asyncio.sleep(_POLL_SECONDS)
+    return None
+
+
+async def _serve(found: SchedulerInfo, directory: Path, size: WorkerSize, interface: str | None) -> None:
+    """Work for one scheduler until it is gone, or the work is over."""
+    serving = asyncio.create_task(serve(found.address, size, interface=interface))
+    try:
+        while not serving.done() and not rendezvous.is_over(directory):
+            await asyncio.wait({serving}, timeout=_POLL_SECONDS)
+        if serving.done():
+            serving.result()
+    except (OSError, RuntimeError) as error:
+        log.warning("No worker could be started for the scheduler at %s: %s", found.address, error)
+    finally:
+        serving.cancel()
+        await asyncio.wait({serving})

@@ -1,0 +1,44 @@
+"""Stop the cluster of a directory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from teralign.cluster import rendezvous, settings
+from teralign.cluster.rendezvous import SchedulerInfo
+from teralign.cluster.worker import answers
+from teralign.errors import ClusterError
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+
+
+def stop_cluster(directory: Path, *, wait: float = 30.0) -> None:
+    """Tell scheduler, workers and command of `directory` to end, and return when they have.
+
+    ClusterError when there is no scheduler, or when it has not ended after `wait` seconds.
+    """
+    settings.quieten(logging.CRITICAL)
+    found = rendezvous.read(directory)
+    if found is None:
+        raise ClusterError(f"There is nothing to stop in {directory}: it has no {rendezvous.SCHEDULER_FILE}.")
+    rendezvous.end(directory)
+    asyncio.run(_until_gone(directory, found, wait))
+
+
+async def _until_gone(directory: Path, found: SchedulerInfo, wait: float) -> None:
+    end = time.monotonic() + wait
+    while await answers(found.address, found.id):
+        if time.monotonic() > end:
+            raise ClusterError(
+                f"The scheduler at {found.address} has been told to stop, but is still there after {wait:g} s: "
+                f"end process {found.pid} on {found.host}."
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+    log.info("The scheduler at %s has ended", found.address)
+    if rendezvous.read(directory) == found:  # it was killed, and could not do that itself
+        rendezvous.withdraw(directory)

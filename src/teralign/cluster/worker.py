@@ -1,0 +1,86 @@
+"""One Dask worker with one block at a time, tied to a scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+
+from distributed import Nanny
+from distributed.comm.core import connect
+from distributed.core import Status, rpc
+
+from teralign.cluster import settings
+from teralign.cluster.machine import WorkerSize
+
+log = logging.getLogger(__name__)
+
+_ANSWER_SECONDS = 3.0
+_LEAVE_SECONDS = 3.0
+_LOOK_SECONDS = 1.0
+_RESTART_SECONDS = 30.0
+
+
+async def answers(address: str, scheduler_id: str) -> bool:
+    """Whether the scheduler of this id, and not a later one that got the same port, answers at `address`."""
+    try:
+        async with rpc(address, timeout=_ANSWER_SECONDS) as scheduler:
+            identity = await asyncio.wait_for(scheduler.identity(), _ANSWER_SECONDS)
+    except (OSError, TimeoutError, ValueError):
+        return False
+    return bool(identity["id"] == scheduler_id)
+
+
+async def serve(address: str, size: WorkerSize, *, number: int = 0, interface: str | None = None) -> None:
+    """Be a worker of the scheduler at `address` until that is gone, or until cancelled.
+
+    A worker process that dies is replaced. OSError or RuntimeError when no worker can be started.
+    """
+    async with _worker(address, size, number, interface) as nanny:
+        gone = asyncio.create_task(_until_gone(address))
+        dead = asyncio.create_task(_until_dead(nanny))
+        try:
+            await asyncio.wait({gone, dead}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            dead.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _worker(address: str, size: WorkerSize, number: int, interface: str | None) -> AsyncIterator[Nanny]:
+    nanny = Nanny(
+        address,
+        nthreads=1,
+        memory_limit=size.memory,
+        env=settings.worker_environment(size),
+        name=f"{socket.gethostname()}-{os.getpid()}-{number}",
+        interface=interface,
+        dashboard=False,
+    )
+    try:
+        await nanny
+        yield nanny
+    finally:
+        with contextlib.suppress(OSError, TimeoutError):
+            await asyncio.shield(nanny.close(timeout=_LEAVE_SECONDS))
+
+
+async def _until_gone(address: str) -> None:
+    """Wait until the scheduler closes a connection, or its host is not heard of any more."""
+    with contextlib.suppress(OSError):
+        comm = await connect(address)
+        try:
+            await comm.read()
+        finally:
+            comm.abort()
+
+
+async def _until_dead(nanny: Nanny) -> None:
+    """Wait until the nanny has ended, or has given up on replacing a worker that died."""
+    seconds_without = 0.0
+    while nanny.status is not Status.closed and seconds_without < _RESTART_SECONDS:
+        await asyncio.sleep(_LOOK_SECONDS)
+        seconds_without = 0.0 if nanny.is_alive() else seconds_without + _LOOK_SECONDS

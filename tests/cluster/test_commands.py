@@ -1,0 +1,218 @@
+"""The three commands, as users, Nextflow and batch systems treat them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from processes import wait_until
+
+JOB = Path(__file__).with_name("job.py")
+SMALL = ("--worker-cpus", 1, "--worker-mem-gb", 1)
+
+
+def folder_of(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def driver(processes, directory, *command, options=()):
+    return processes.start("start-dask-scheduler", "--dir", directory, *SMALL, *options, "--", *command)
+
+
+def job(tmp_path, count, seconds, *killer):
+    return sys.executable, JOB, folder_of(tmp_path), count, seconds, *killer
+
+
+def calls(tmp_path) -> dict[str, int]:
+    return {p.name: p.stat().st_size for p in folder_of(tmp_path).glob("calls-*")}
+
+
+def results(tmp_path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder_of(tmp_path).glob("result-*")}
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "dir"
+
+
+def test_a_command_gives_its_exit_code_and_leaves_the_directory_for_what_comes(processes, directory):
+    directory.mkdir()
+    (directory / "terminate").touch()
+    (directory / "scheduler.json").write_text('{"address": "tcp://127.0.0.1:9", "id": "old"}')
+
+    failing = driver(processes, directory, "sh", "-c", f'cp "$TERALIGN_SCHEDULER" {directory}/seen; exit 7')
+    assert failing.wait(20) == 7
+    assert not (directory / "terminate").exists()
+    assert not (directory / "scheduler.json").exists()
+    seen = json.loads((directory / "seen").read_text())
+    assert seen["pid"] == failing.pid
+    assert seen["address"].startswith("tcp://")
+
+    last = driver(processes, directory, "false", options=["--last-attempt"])
+    assert last.wait(20) == 1
+    assert (directory / "terminate").exists()
+
+    good = driver(processes, directory, "true")
+    assert good.wait(20) == 0
+    assert (directory / "terminate").exists()
+    assert not (directory / "scheduler.json").exists()
+
+
+def test_a_command_that_a_signal_ends_gives_128_and_the_signal(processes, directory):
+    assert driver(processes, directory, "sh", "-c", "kill -9 $$").wait(20) == 137
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_reach_the_command_and_nothing_stays(processes, directory, number):
+    script = "trap 'echo told; exit 3' TERM INT; echo ready; while :; do sleep 0.1; done"
+    process = driver(processes, directory, "sh", "-c", script)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert process.wait(15) == 3
+    assert process.stdout.readline() == "told\n"
+    assert not (directory / "scheduler.json").exists()
+
+
+def test_a_command_that_ignores_signals_is_killed_after_some_grace(processes, directory):
+    process = driver(processes, directory, "sh", "-c", "trap '' TERM; echo ready; sleep 60 & wait; sleep 60")
+    process.stdout.readline()
+    process.terminate()
+    assert process.wait(15) == 137
+
+
+def test_what_a_command_leaves_behind_is_ended(processes, directory):
+    process = driver(processes, directory, "sh", "-c", "sleep 60 & exit 0")
+    assert process.wait(20) == 0
+    wait_until(lambda: not processes.alive(), 2)  # Python's resource tracker takes a moment
+
+
+def test_when_the_driver_is_killed_everything_goes(processes, directory, tmp_path):
+    process = driver(processes, directory, *job(tmp_path, 50, 0.3))
+    helper = processes.start("start-dask-worker", "--dir", directory, *SMALL, "--rejoin", 1)
+    wait_until(lambda: len(results(tmp_path)) > 2)
+    process.kill()
+    process.wait()
+    assert helper.wait(10) == 0
+    wait_until(lambda: not processes.alive(), 5)
+
+    again = driver(processes, directory, *job(tmp_path, 50, 0.01))
+    assert again.wait(30) == 0
+    total, resumed, failed = map(int, again.stdout.readline().split())
+    assert (total, failed) == (50, 0)
+    assert resumed >= 2
+    assert results(tmp_path) == {f"result-z{n // 10:03d}_x{n % 10:03d}": bytes([n]) * 100 for n in range(50)}
+    assert sum(calls(tmp_path).values()) <= 50 + 4
+
+
+def test_a_worker_joins_a_running_driver_helps_and_leaves_with_it(processes, directory, tmp_path):
+    early = processes.start("start-dask-worker", "--dir", directory, *SMALL)
+    process = driver(processes, directory, *job(tmp_path, 30, 0.2))
+    assert process.wait(30) == 0
+    assert early.wait(10) == 0
+    workers = {json.loads(p.read_text())["pid"] for p in folder_of(tmp_path).rglob("records/*/*/*.json")}
+    assert len(workers) == 2
+    late = processes.start("start-dask-worker", "--dir", directory, *SMALL)
+    assert late.wait(10) == 0
+
+
+def test_a_worker_that_is_told_to_goes_and_its_block_is_done_by_another(processes, directory, tmp_path):
+    process = driver(processes, directory, *job(tmp_path, 16, 0.5))
+    helper = processes.start("start-dask-worker", "--dir", directory, *SMALL)
+    wait_until(lambda: "Joining" in processes.log and len(results(tmp_path)) > 4)
+    started = time.monotonic()
+    helper.terminate()
+    assert helper.wait(10) == 128 + signal.SIGTERM
+    assert time.monotonic() - started < 6
+    assert process.wait(30) == 0
+    assert len(results(tmp_path)) == 16
+
+
+def test_a_failed_driver_is_followed_by_the_next_attempt_with_the_same_helper(processes, directory, tmp_path):
+    first = driver(processes, directory, "sh", "-c", "sleep 4; exit 1")
+    helper = processes.start("start-dask-worker", "--dir", directory, *SMALL, "--rejoin", 20)
+    assert first.wait(20) == 1
+    second = driver(processes, directory, *job(tmp_path, 40, 0.1), options=["--workers", 0])
+    assert second.wait(30) == 0
+    assert helper.wait(10) == 0
+    assert processes.log.count("Joining") == 2
+
+
+def test_a_worker_leaves_when_no_scheduler_comes(processes, directory):
+    absent = processes.start("start-dask-worker", "--dir", directory, "--wait", 1)
+    assert absent.wait(15) == 5
+    directory.mkdir()
+    assert processes.start("start-dask-worker", "--dir", directory, "--wait", 1).wait(15) == 0
+    assert "no scheduler was started" in processes.log
+
+
+def test_a_scheduler_stands_alone_until_it_is_stopped(processes, directory, tmp_path):
+    scheduler = processes.start("start-dask-scheduler", "--dir", directory, "--workers", 1, *SMALL)
+    worker = processes.start("start-dask-worker", "--dir", directory, *SMALL)
+    wait_until(lambda: (directory / "scheduler.json").exists())
+    second = processes.start("start-dask-scheduler", "--dir", directory)
+    client = processes.start(*job(tmp_path, 20, 0.1), TERALIGN_SCHEDULER=str(directory))
+    assert client.wait(30) == 0
+    assert second.wait(10) == 5
+    assert f"process {scheduler.pid}" in processes.log
+    assert scheduler.poll() is None
+
+    stop = processes.start("stop-dask-cluster", "--dir", directory)
+    assert stop.wait(20) == 0
+    assert scheduler.wait(5) == 0
+    assert worker.wait(5) == 0
+    again = processes.start("stop-dask-cluster", "--dir", directory)
+    assert again.wait(20) == 5
+    assert "nothing to stop" in processes.log
+
+
+def test_stop_ends_a_command_and_clears_up_after_a_scheduler_that_was_killed(processes, directory):
+    running = driver(processes, directory, "sleep", 60)
+    wait_until(lambda: (directory / "scheduler.json").exists())
+    assert processes.start("stop-dask-cluster", "--dir", directory).wait(20) == 0
+    assert running.wait(5) == 143
+
+    killed = processes.start("start-dask-scheduler", "--dir", directory)
+    wait_until(lambda: (directory / "scheduler.json").exists())
+    killed.kill()
+    killed.wait()
+    assert processes.start("stop-dask-cluster", "--dir", directory).wait(20) == 0
+    assert not (directory / "scheduler.json").exists()
+
+
+def test_a_worker_process_that_is_killed_is_replaced(processes, directory, tmp_path):
+    process = driver(processes, directory, *job(tmp_path, 12, 0.4))
+    wait_until(lambda: len(results(tmp_path)) > 2)
+    for worker in processes.workers():
+        worker.kill()
+    assert process.wait(40) == 0
+    assert len(results(tmp_path)) == 12
+
+
+def test_a_block_that_kills_its_workers_fails_and_the_others_do_not(processes, directory, tmp_path):
+    process = driver(processes, directory, *job(tmp_path, 12, 0.05, "z000_x003"))
+    assert process.wait(60) == 1  # the job's error, uncaught
+    assert "1 of 12 blocks failed (z000_x003)" in processes.log
+    assert len(results(tmp_path)) == 11
+    assert calls(tmp_path)["calls-z000_x003"] == 6
+
+
+def test_help_answers_without_loading_dask(processes):
+    for name in ("start-dask-scheduler", "start-dask-worker", "stop-dask-cluster"):
+        process = processes.start(name, "--help", PYTHONVERBOSE="1")
+        assert "--dir" in process.stdout.read()
+        assert process.wait() == 0
+    assert "import 'click'" in processes.log
+    assert "import 'dask'" not in processes.log
+
+
+def test_an_unknown_command_is_a_clear_error(processes, directory):
+    assert driver(processes, directory, "no-such-command").wait(10) == 2
+    assert "'no-such-command'" in processes.log
+    assert not directory.exists()
