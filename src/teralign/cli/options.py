@@ -16,7 +16,7 @@ from teralign.grids import reverse_axes
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class AxesType(click.ParamType):
+class AxesType(click.ParamType[tuple[Any, ...]]):
     """Numbers x,y,z (or one for all three axes), given to the command as z,y,x."""
 
     def __init__(self, number: type[int] | type[float]) -> None:
@@ -39,7 +39,7 @@ class AxesType(click.ParamType):
         return reverse_axes(numbers)
 
 
-class NamesType(click.ParamType):
+class NamesType(click.ParamType[tuple[Any, ...]]):
     """Names with commas between them."""
 
     name = "a,b,c"

@@ -13,7 +13,7 @@ from teralign.blockwise import Block, Workspace
 from teralign.cluster import worker_threads
 from teralign.files import writing
 from teralign.grids import Floats, Grid, Region, Triple
-from teralign.registration import Image, StepConfig, align
+from teralign.registration import Alignment, Image, StepConfig, align
 from teralign.registration.metrics import Windows
 from teralign.tasks.inputs import Source
 from teralign.tasks.reports import step_reports
@@ -72,16 +72,14 @@ class BlockAligner:
         before, after = windows.score(start), windows.score(start.then(field))
         least = folding(field, threads=threads).least
         record = {"metric_before": before, "metric_after": after, "min_jacobian": least, "steps": step_reports(found)}
-        if not found.transform.transforms:
-            return record | {"state": "kept", "reason": "; ".join(r.reason for r in found.reports if r.reason)}
-        if least < MIN_JACOBIAN:
-            return record | {"state": "kept", "reason": f"the field found folds (Jacobian down to {least:.2f})"}
-        if not after >= before:
-            return record | {"state": "kept", "reason": f"correlation fell from {before:.3f} to {after:.3f}"}
+        reason = _why_not(found, least, before, after)
+        if reason:
+            field = DisplacementField(np.zeros_like(field.values), self.nodes, nodes)
         with writing(self.workspace.payload(STAGE, block.name, ".npy")) as file:
             np.save(file, field.values)
         mean = self._mean_over_core(block, field)
-        return record | {"state": "ok", "reason": "", "displacement": [round(float(v), 4) for v in mean]}
+        state = {"state": "kept" if reason else "ok", "reason": reason}
+        return record | state | {"displacement": [round(float(v), 4) for v in mean]}
 
     def _moving_region(self, grid: Grid) -> tuple[Stack, Region]:
         """The start as it is around the block, and the moving voxels to read: the start's bounds and a margin."""
@@ -105,6 +103,17 @@ def node_region(block: Block, strides: Triple, nodes: Grid) -> Region:
         (-(-a // s), -(-b // s) + 1) for a, b, s in zip(block.region.start, block.region.stop, strides, strict=True)
     )
     return Region((z[0], y[0], x[0]), (z[1], y[1], x[1])).intersect(nodes.region)
+
+
+def _why_not(found: Alignment, least: float, before: float, after: float) -> str:
+    """Why a block keeps its start; empty when what was found is used."""
+    if not found.transform.transforms:
+        return "; ".join(f"{r.name}: {r.reason}" for r in found.reports)
+    if least < MIN_JACOBIAN:
+        return f"the field found folds (Jacobian down to {least:.2f})"
+    if not after >= before:
+        return f"correlation fell from {before:.3f} to {after:.3f}"
+    return ""
 
 
 def _nothing_in(image: Image) -> str:

@@ -53,8 +53,8 @@ def apply_transform(
 
     Returns what was written. Raises InputError before any long work for bad input.
     """
-    reference = open_volume(fixed, spacing=fixed_spacing, option="--fixed-spacing")
-    source = open_volume(moving, spacing=moving_spacing, option="--moving-spacing")
+    reference = open_volume(Path(fixed).absolute(), spacing=fixed_spacing, option="--fixed-spacing")
+    source = open_volume(Path(moving).absolute(), spacing=moving_spacing, option="--moving-spacing")
     channels = tuple(range(source.channels)) if moving_channel is None else (moving_channel,)
     if max(channels) >= source.channels:
         raise InputError(f"there is no channel {moving_channel} in {moving}, which has {source.channels}, from 0.")

@@ -77,9 +77,11 @@ def open_source(
 ) -> Source:
     """Open the `role` ("fixed" or "moving") volume of a command and its mask, without reading voxels.
 
+    Its path is made absolute, since workers may live in other directories.
+
     `spacing` (z, y, x) in µm overrides the file's. Raises InputError for whatever cannot be opened or is not there.
     """
-    volume = open_volume(uri, spacing=spacing, option=f"--{role}-spacing")
+    volume = open_volume(Path(uri).absolute(), spacing=spacing, option=f"--{role}-spacing")
     if not 0 <= channel < volume.channels:
         raise InputError(
             f"there is no channel {channel} in {uri}, which has {volume.channels}; give --{role}-channel from 0."
@@ -95,9 +97,9 @@ def _open_mask(role: str, uri: str, grid: Grid) -> tuple[Volume, Grid]:
     By its own metadata when they have a spacing, else stretched over the field of view of the image of this grid.
     """
     try:
-        mask = open_volume(uri)
+        mask = open_volume(Path(uri).absolute())
     except InputError:
-        mask = open_volume(uri, spacing=grid.spacing, option=f"--{role}-mask")
+        mask = open_volume(Path(uri).absolute(), spacing=grid.spacing, option=f"--{role}-mask")
         scale = [m / n for m, n in zip(grid.shape, mask.grid.shape, strict=True)]
         first = grid.to_physical([s / 2 - 0.5 for s in scale])
         z, y, x = (d * s for d, s in zip(grid.spacing, scale, strict=True))
@@ -107,7 +109,7 @@ def _open_mask(role: str, uri: str, grid: Grid) -> tuple[Volume, Grid]:
 
 def load_stack(paths: Sequence[Path]) -> Stack:
     """The transforms of these files, outermost first; none gives the identity."""
-    return Stack(tuple(load_transform(path) for path in paths))
+    return Stack(tuple(load_transform(path.absolute()) for path in paths))
 
 
 def check_new_file(path: Path, *, overwrite: bool, what: str = "--output") -> Path:

@@ -151,7 +151,7 @@ class _Layout:
 def _screen(layout: _Layout, workspace: Workspace) -> tuple[Path, list[dict[str, Any]]]:
     """Find outliers among the blocks; gives the file of those to use, and all records with their final states."""
     records = [{k: r[k] for k in _REPORTED if k in r} for r in workspace.records(STAGE)]
-    good = [r for r in records if r["state"] == "ok"]
+    good = [r for r in records if "displacement" in r]
     index = {block.name: block.index for block in layout.blocks}
     blocks = UsableBlocks(
         np.array([index[r["block"]] for r in good], dtype=np.int64).reshape(-1, 3),

@@ -1,10 +1,10 @@
 """The blocks' fields, screened and merged into one.
 
-Screening: a block's mean displacement is compared with the median of its neighbours'. One that differs by more than
-`OUTLIER_SHARE` of its extent, and by more than `OUTLIER_SPREADS` times the neighbours' own spread (their median
-distance from that median), disagrees wildly and is not used.
+Screening: a block's mean displacement (0 where it kept its start) is compared with the median of its neighbours'. One
+that differs by more than `OUTLIER_SHARE` of its extent, and by more than `OUTLIER_SPREADS` times the neighbours' own
+spread (their median distance from that median), disagrees wildly and is not used.
 
-Filling: a block that has no field of its own (failed, empty, outside, kept, an outlier) gets what its neighbours
+Filling: a block that has no field of its own (failed, empty, outside, an outlier) gets what its neighbours
 imply: the mean displacements of the nearest blocks that have one, weighted by the inverse square of their distance
 (Shepard 1968, "A two-dimensional interpolation function for irregularly-spaced data"). With no such block anywhere
 the field is 0, the start as it was.
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from teralign.blockwise import Block, BlockPlan, Workspace
+from teralign.files import writing
 from teralign.grids import Floats, Grid, Region, Triple
 from teralign.tasks.align_block import STAGE, node_region
 from teralign.tasks.units import WriteUnit
@@ -44,7 +45,8 @@ class UsableBlocks:
 
     def save(self, path: Path) -> None:
         """Store for the workers."""
-        np.savez(path, index=self.index, displacement=self.displacement)
+        with writing(path) as file:
+            np.savez(file, index=self.index, displacement=self.displacement)
 
     @classmethod
     def load(cls, path: Path) -> UsableBlocks:
