@@ -56,16 +56,15 @@ def describe(container: Path, dataset: str) -> Description:
 def _find(container: Path, dataset: str) -> tuple[Path, ...]:
     """The datasets that hold the channels of what was named."""
     path = container / dataset
-    if _is_dataset(path):
-        return (path,)
-    for group, level in ((path, "s0"), (path.parent, path.name)):
-        if level == "s0" and _is_dataset(group / level):
-            return (group / level,)
-        channels = _channels(group, level)
-        if channels:
-            return channels
     if not container.is_dir():
         raise InputError(f"there is no {container}; check the path.")
+    if _is_dataset(path):
+        return (path,)
+    if _is_dataset(path / "s0"):
+        return (path / "s0",)
+    channels = _channels(path, "s0") or (_channels(path.parent, path.name) if dataset else ())
+    if channels:
+        return channels
     names = [found.relative_to(container).as_posix() for found in _datasets(container)]
     wanted = f"no dataset {dataset}" if dataset else "no dataset s0 to take without being told which"
     raise InputError(f"{container} has {wanted}; {nearest_name(dataset, names)}.")
