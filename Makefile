@@ -26,7 +26,7 @@ $(VENV)/.complete: pyproject.toml constraints.txt
 	@touch $@
 
 demo: env
-	bin/demo
+	@bin/demo
 
 test: env lint
 	bin/nextflow -version >/dev/null

@@ -20,8 +20,7 @@ process GLOBAL_ALIGN {
     global-align \\
         --fixed "fixed/${meta.fixed}" \\
         --moving "moving/${meta.moving}" \\
-        ${meta.options} \\
-        ${steps ? "--steps ${steps}" : ''} \\
+        ${[meta.options, steps ? "--steps ${steps}" : ''].join(' ')} \\
         --config ${config} \\
         --output ${meta.id}/affine.mat \\
         --aligned ${meta.id}/aligned.zarr \\

@@ -23,9 +23,7 @@ process LOCAL_ALIGN {
         --fixed "\$PWD/fixed/${meta.fixed}" \\
         --moving "\$PWD/moving/${meta.moving}" \\
         --initial-transform "\$PWD/${affine}" \\
-        ${meta.options} \\
-        ${steps ? "--steps ${steps}" : ''} \\
-        ${blocks} \\
+        ${[meta.options, steps ? "--steps ${steps}" : '', blocks].join(' ')} \\
         --config "\$PWD/${config}" \\
         --work-dir "${meta.dir}/blocks" \\
         --output "\$PWD/${meta.id}/transform.zarr" \\

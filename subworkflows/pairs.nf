@@ -19,7 +19,9 @@ def readPairs(parameters) {
 def readSheet(parameters) {
     def sheet = file(parameters.input)
     def known = ['id', 'fixed', 'moving', 'fixed_mask', 'moving_mask', 'fixed_channel', 'moving_channel', 'apply_to']
-    def rows = sheet.text.replace('\uFEFF', '').splitCsv(header: true, strip: true)
+    def rows = sheet.text.isBlank() ? [] : sheet.splitCsv(header: true, strip: true).collect { row ->
+        row.collectEntries { column, value -> [column.replace('\uFEFF', ''), value] } // a spreadsheet's byte order mark
+    }
     if (!rows) {
         error("${sheet.name} has no rows: it needs a line of columns (id,fixed,moving) and a line for each pair.")
     }

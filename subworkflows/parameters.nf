@@ -6,7 +6,7 @@ def parameterRules(schema) {
 }
 
 def readSchema() {
-    new groovy.json.JsonSlurper().parseText(file("${projectDir}/nextflow_schema.json").text)
+    new groovy.json.JsonSlurper().parseText(file("${moduleDir}/../nextflow_schema.json").text)
 }
 
 // Ends the run with one sentence about the first parameter that is wrong.
@@ -52,7 +52,7 @@ def checkValue(name, value, rule) {
         error("--${name} must be one of ${rule['enum'].join(', ')}, not '${text}'.")
     }
     if (rule.pattern && !(text ==~ rule.pattern)) {
-        error("--${name} cannot be '${text}': ${rule.description}")
+        error("--${name} cannot be '${text}': ${rule.description.replaceFirst(/  \[default.*/, '')}")
     }
     if (rule.exists && !file(text).exists()) {
         error("--${name}: the file ${text} does not exist.")

@@ -1,0 +1,140 @@
+"""Parameters and samplesheets are checked before anything runs, with one sentence about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .runs import ROOT, nextflow
+
+pytestmark = pytest.mark.nextflow
+
+PAIR = {"fixed": "fix.n5", "moving": "mov.n5"}
+
+WRONG_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown": (PAIR | {"bigstream_worker": 2}, r"no parameter --bigstream_worker\. Did you mean --bigstream_workers\?"),
+    "camel case": (PAIR | {"defScale": "s2"}, r"no parameter --defScale\. Did you mean --def_scale\?"),
+    "like nothing": (PAIR | {"qqqqqqqq": 2}, r"no parameter --qqqqqqqq\. See --help"),
+    "no number": (PAIR | {"bigstream_workers": "two"}, r"--bigstream_workers must be a whole number, not 'two'"),
+    "fraction": (PAIR | {"bigstream_workers": 1.5}, r"--bigstream_workers must be a whole number, not '1.5'"),
+    "too small": (PAIR | {"bigstream_workers": 0}, r"--bigstream_workers must be at least 1, not 0"),
+    "too large": (PAIR | {"bigstream_block_overlap": 0.7}, r"--bigstream_block_overlap must be at most 0.5, not 0.7"),
+    "no flag": (PAIR | {"use_bigstream": "maybe"}, r"--use_bigstream must be true or false, not 'maybe'"),
+    "no value": ({"fixed": True, "moving": "mov.n5"}, r"--fixed needs a value"),
+    "choice": (PAIR | {"bigstream_cluster": "yarn"}, r"--bigstream_cluster must be one of auto, local, nextflow, not"),
+    "steps": (PAIR | {"bigstream_local_steps": "affine;deform"}, r"--bigstream_local_steps cannot be 'affine;deform'"),
+    "spacing": (PAIR | {"fixed_spacing": "1,2"}, r"--fixed_spacing cannot be '1,2': Voxel spacing x,y,z"),
+    "config": (PAIR | {"bigstream_config": "none.yml"}, r"--bigstream_config: the file none.yml does not exist"),
+    "nothing": ({}, r"Nothing to align: give --fixed and --moving, or a samplesheet"),
+    "half": ({"fixed": "fix.n5"}, r"Nothing to align"),
+    "both": (PAIR | {"input": "sheet.csv"}, r"either --input or --fixed and --moving, not both"),
+    "missing volume": ({"fixed": "no.n5", "moving": "mov.n5"}, r"--fixed: .*/no\.n5 does not exist"),
+    "missing scale": (PAIR | {"def_scale": "s9"}, r"--fixed: .*fix\.n5 has no scale s9 \(--def_scale\); it has c1, s2, s3"),
+    "no scale": (PAIR | {"aff_scale": ""}, r"--aff_scale is missing"),
+    "missing group": ({"fixed": "fix.n5/c7", "moving": "mov.n5"}, r"--fixed: .*fix\.n5 has no c7 in it"),
+    "not local": ({"fixed": "s3://bucket/fix.n5", "moving": "mov.n5"}, r"--fixed: s3://bucket/fix\.n5 is not on a file"),
+    "quotes": ({"fixed": "fix'.n5", "moving": "mov.n5"}, r"--fixed: fix'\.n5 has quotes"),
+    "other image": (PAIR | {"apply_to": "mov.n5; no.tif"}, r"--apply_to: .*/no\.tif does not exist"),
+    "name": (PAIR | {"id": "a/b"}, r"--id cannot be 'a/b'"),
+}  # fmt: skip
+
+WRONG_SHEETS = {
+    "empty": ("", r"sheet\.csv has no rows"),
+    "columns only": ("id,fixed,moving\n", r"sheet\.csv has no rows"),
+    "unknown column": ("id,fixed,moving,colour\na,fix.n5,mov.n5,red\n", r"has a column 'colour', which is none of id,"),
+    "missing column": ("id,fixed\na,fix.n5\n", r"sheet\.csv, row 1: the column moving is missing or empty"),
+    "empty cell": ("id,fixed,moving\na,fix.n5,mov.n5\nb,,mov.n5\n", r"sheet\.csv, row 2: the column fixed is missing"),
+    "twice": ("id,fixed,moving\na,fix.n5,mov.n5\na,fix.n5,mov.n5\n", r"has 2 rows with the id a: each pair needs its own"),
+    "row name": ("id,fixed,moving\na b,fix.n5,mov.n5\n", r"row 1, id: 'a b' cannot name a folder"),
+    "volume": ("id,fixed,moving\na,fix.n5,no.n5\n", r"sheet\.csv, row 1, moving: .*/no\.n5 does not exist"),
+    "channel": ("id,fixed,moving,moving_channel\na,fix.n5,mov.n5,x\n", r"row 1, moving_channel must be a whole number"),
+}  # fmt: skip
+
+RIGHT: list[dict[str, Any]] = [
+    PAIR,
+    {"fixed": "fix.n5/c1", "moving": "mov.n5/s3/", "use_bigstream": "true", "bigstream_workers": "4"},
+    PAIR
+    | {"apply_to": "mov.n5/c1;image.ome.tif", "fixed_mask": "image.zarr/s2", "moving_spacing": "s2=1,1,.5;s3=2,2,1"},
+    {"fixed": "image.ome.tif", "moving": "image.ome.tif", "id": "x", "fixed_spacing": "1,1,2", "fixed_channel": 3},
+]
+
+
+@pytest.fixture
+def answers(volumes: Path) -> list[dict[str, Any]]:
+    """What the checks say to all the cases, from one run of Nextflow."""
+    sheets = []
+    for name, (text, _) in WRONG_SHEETS.items():
+        path = volumes / name / "sheet.csv"
+        path.parent.mkdir()
+        path.write_text(
+            text.replace("fix.n5", "../fix.n5").replace("mov.n5", "../mov.n5").replace("no.n5", "../no.n5")
+        )
+        sheets.append({"input": str(path)})
+    (volumes / "sheet.csv").write_text("\ufeffid, fixed,moving,moving_channel\na,fix.n5,mov.n5,1\nb,mov.n5,fix.n5,\n")
+    cases = [case for case, _ in WRONG_PARAMETERS.values()] + sheets + RIGHT + [{"input": "sheet.csv"}]
+    (volumes / "cases.json").write_text(json.dumps(cases))
+    script = ROOT / "tests" / "nextflow" / "sentences.nf"
+    run = nextflow(volumes, "--cases", "cases.json", "--answers", "answers.json", script=script)
+    assert run.returncode == 0, run.output
+    result: list[dict[str, Any]] = json.loads((volumes / "answers.json").read_text())
+    return result
+
+
+def test_each_mistake_gets_its_sentence_and_what_is_right_none(answers: list[dict[str, Any]], volumes: Path) -> None:
+    expected = [(name, sentence) for name, (_, sentence) in (WRONG_PARAMETERS | WRONG_SHEETS).items()]
+    for (name, sentence), answer in zip(expected, answers, strict=False):
+        assert answer["error"] is not None, f"{name}: no error"
+        assert re.search(sentence, answer["error"]), f"{name}: {answer['error']}"
+        assert "\n" not in answer["error"]
+
+    plain, grouped, rich, files, sheet = answers[len(expected) :]
+    assert [answer["error"] for answer in (plain, grouped, rich, files, sheet)] == [None] * 5
+    pair = plain["pairs"][0]
+    assert pair["id"] == "mov-to-fix"
+    assert pair["fixed"]["path"] == str(volumes / "fix.n5")
+    assert (pair["fixed"]["global"], pair["moving"]["local"]) == ("fix.n5/s3", "mov.n5/s2")
+    assert pair["images"] == [["warped", "mov.n5/s2"]]
+
+    pair = grouped["pairs"][0]
+    assert (pair["fixed"]["global"], pair["fixed"]["apply"]) == ("fix.n5/c1/s3", "fix.n5/c1/s2")
+    assert pair["moving"]["local"] == "mov.n5/s3", "a path that names an array is used as it is"
+
+    pair = rich["pairs"][0]
+    assert pair["images"] == [
+        ["warped", "mov.n5/s2"],
+        ["warped_1_mov", "mov.n5/c1/s2"],
+        ["warped_2_image", "image.ome.tif"],
+    ]
+    assert pair["fixed_mask"]["global"] == "image.zarr/s2"
+    assert pair["spacings"]["moving"] == {"s2": "1,1,.5", "s3": "2,2,1"}
+
+    assert files["pairs"][0]["fixed"]["local"] == "image.ome.tif"
+    assert [pair["channels"] for pair in sheet["pairs"]] == [{"fixed": 0, "moving": 1}, {"fixed": 0, "moving": 0}]
+
+
+def test_a_wrong_parameter_ends_the_run_before_any_task(volumes: Path) -> None:
+    run = nextflow(volumes, "--fixed", "fix.n5", "--moving", "mov.n5", "--defscale", "s2")
+    assert run.returncode != 0
+    assert "There is no parameter --defscale. Did you mean --def_scale?" in run.output
+    assert run.trace == []
+    assert not (volumes / "results").exists()
+
+
+def test_help_shows_every_parameter_with_its_default(tmp_path: Path) -> None:
+    run = nextflow(tmp_path, "--help")
+    assert run.returncode == 0
+    schema = json.loads((ROOT / "nextflow_schema.json").read_text())
+    for group in schema["$defs"].values():
+        for name, rule in group["properties"].items():
+            assert (f"--{name} " in run.output) != rule.get("deprecated", False)
+    assert re.search(r"--def_scale .*\[default: s2\]", run.output)
+
+
+def test_version_is_that_of_the_package(tmp_path: Path) -> None:
+    run = nextflow(tmp_path, "--version")
+    assert run.returncode == 0
+    assert re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1] in run.output  # type: ignore[index]
