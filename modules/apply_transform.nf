@@ -23,8 +23,7 @@ process APPLY_TRANSFORM {
         --transform "\$PWD/${field}" \\
         ${meta.options} \\
         --work-dir "${meta.dir}/blocks" \\
-        --output "\$PWD/${meta.id}/${meta.name}.zarr" \\
-        --overwrite
+        --output "\$PWD/${meta.id}/${meta.name}.zarr"
     """
 
     stub:

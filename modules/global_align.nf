@@ -24,8 +24,7 @@ process GLOBAL_ALIGN {
         --config ${config} \\
         --output ${meta.id}/affine.mat \\
         --aligned ${meta.id}/aligned.zarr \\
-        --threads ${task.cpus} \\
-        --overwrite
+        --threads ${task.cpus}
     """
 
     stub:

@@ -26,8 +26,7 @@ process LOCAL_ALIGN {
         ${[meta.options, steps ? "--steps ${steps}" : '', blocks].join(' ')} \\
         --config "\$PWD/${config}" \\
         --work-dir "${meta.dir}/blocks" \\
-        --output "\$PWD/${meta.id}/transform.zarr" \\
-        --overwrite
+        --output "\$PWD/${meta.id}/transform.zarr"
     """
 
     stub:

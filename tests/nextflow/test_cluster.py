@@ -1,0 +1,225 @@
+"""Real runs on a made-up pair: both kinds of cluster, few slots, many pairs, and what is killed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .runs import Run, command, environment, nextflow, read_trace
+
+pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(900)]
+
+MARK = "TERALIGN_TEST_RUN"
+SMALL = ["--aff_scale", "s1", "--def_scale", "s0", "--bigstream_global_steps", "ransac,affine"]
+BLOCKS = ["--bigstream_local_steps", "affine", "--bigstream_block_size", "24"]
+AS_TASKS = ["--use_bigstream", "--bigstream_cluster", "nextflow", "--bigstream_workers", "2", "-profile", "demo"]
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The options that name a small pair with a known map between its volumes."""
+    data = tmp_path_factory.mktemp("pair") / "data"
+    subprocess.run(
+        ["make-demo-data", "--output", str(data), "--shape", "96,96,48", "--seed", "3"],
+        check=True,
+        env=environment(),
+        capture_output=True,
+    )
+    return ["--fixed", str(data / "fixed.n5"), "--moving", str(data / "moving.n5")]
+
+
+@pytest.fixture
+def mark() -> Iterator[dict[str, str]]:
+    """An environment variable by which a test finds the processes of its run; at its end none may be there."""
+    value = uuid.uuid4().hex
+    yield {MARK: value}
+    left = processes(value)
+    for process in left:
+        process.kill()
+    assert left == []
+
+
+def processes(value: str, part: str = "") -> list[psutil.Process]:
+    """The processes that have the mark and `part` in their command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == value and part in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.2)
+
+
+def finished_blocks(folder: Path) -> int:
+    return len(list(folder.glob("work/dask/*/local-*/blocks/records/align/**/*.json")))
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """The digest of each file under a folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="session")
+def reference(pair: list[str], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One undisturbed run, with two workers that are tasks."""
+    run = nextflow(tmp_path_factory.mktemp("reference"), *pair, *SMALL, *BLOCKS, *AS_TASKS)
+    assert run.returncode == 0, run.output
+    return run
+
+
+def results(run: Run, name: str = "moving-to-fixed") -> dict[str, str]:
+    folder = run.folder / "results" / name
+    return {
+        f"{part}/{name}": digest
+        for part in ("transform.zarr", "warped.zarr")
+        for name, digest in contents(folder / part).items()
+    }
+
+
+def test_workers_join_as_tasks_and_the_pair_is_aligned(reference: Run, pair: list[str]) -> None:
+    assert {row["status"] for row in reference.trace} == {"COMPLETED"}
+    assert reference.tasks("DASK_WORKER") in range(2, 5), "two for each driver that lasts long enough"
+    score = subprocess.run(
+        ["teralign", "demo-score", str(Path(pair[1]).parent), str(reference.folder / "results" / "moving-to-fixed")],
+        env=environment(),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    errors = json.loads(score.stdout.splitlines()[-1])
+    assert errors["tre_um_after"]["median"] < 0.2 * errors["tre_um_before"]["median"]
+    report = reference.folder / "results" / "moving-to-fixed" / "report"
+    assert (report / "overlay.png").stat().st_size > 0
+
+
+def test_resume_submits_nothing_when_all_is_done(reference: Run, pair: list[str]) -> None:
+    again = nextflow(reference.folder, *pair, *SMALL, *BLOCKS, *AS_TASKS, "-resume")
+    assert again.returncode == 0, again.output
+    assert {row["status"] for row in again.trace} == {"CACHED"}
+    assert again.tasks("DASK_WORKER", "CACHED") == 0
+
+
+def test_workers_inside_the_driver_give_the_same_bytes(
+    reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
+) -> None:
+    run = nextflow(tmp_path, *pair, *SMALL, *BLOCKS, "--use_bigstream", "-profile", "demo", **mark)
+    assert run.returncode == 0, run.output
+    assert run.tasks("DASK_WORKER") == 0
+    assert results(run) == results(reference)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_many_pairs_and_workers_on_few_slots_all_finish(
+    slots: int, pair: list[str], tmp_path: Path, mark: dict[str, str]
+) -> None:
+    _, fixed, _, moving = pair
+    rows = [f"p{n},{fixed},{moving}" for n in range(3)]
+    (tmp_path / "sheet.csv").write_text("\n".join(["id,fixed,moving", *rows]))
+    (tmp_path / "slots.config").write_text(f"executor {{ queueSize = {slots}; cpus = {slots} }}\npoolSize = 2\n")
+    scales = ["--aff_scale", "s1", "--def_scale", "s1", "--bigstream_global_steps", "ransac"]
+    steps = ["--bigstream_local_steps", "affine", "--bigstream_block_size", "48"]
+    options = ["--use_bigstream", "--bigstream_cluster", "nextflow", "--bigstream_workers", "3"]
+    sizes = ["--bigstream_worker_mem_gb", "2", "--bigstream_global_align_cpus", "1"]
+    run = nextflow(tmp_path, "--input", "sheet.csv", *scales, *steps, *options, *sizes, "-c", "slots.config", **mark)
+    assert run.returncode == 0, run.output
+    assert run.tasks("APPLY_TRANSFORM") == run.tasks("REPORT") == 3
+    assert results(run, "p0") == results(run, "p2")
+
+
+class Live:
+    """A run of Nextflow that goes on while the test looks at it."""
+
+    def __init__(self, folder: Path, mark: dict[str, str], *arguments: str) -> None:
+        self.folder = folder
+        self.mark = mark[MARK]
+        self.output = (folder / "output.txt").open("w+")
+        self.head = subprocess.Popen(
+            [*command(*arguments), "-with-trace", str(folder / "trace.txt")],
+            cwd=folder,
+            env=environment() | mark,
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def end(self) -> Run:
+        """Wait for the end."""
+        returncode = self.head.wait(timeout=500)
+        self.output.seek(0)
+        return Run(self.folder, returncode, self.output.read(), read_trace(self.folder / "trace.txt"))
+
+    def kill_task(self, part: str) -> None:
+        """Kill a process with all its children, as a node that fails would."""
+        victim = processes(self.mark, part)[0]
+        for process in [*victim.children(recursive=True), victim]:
+            if process.is_running():
+                process.kill()
+
+
+def test_a_run_survives_a_dead_worker_and_a_dead_driver(
+    reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
+) -> None:
+    live = Live(tmp_path, mark, *pair, *SMALL, *BLOCKS, *AS_TASKS)
+    wait_for(lambda: processes(live.mark, "start-dask-worker"), "a worker")
+    wait_for(lambda: finished_blocks(tmp_path) >= 1, "a block")
+    live.kill_task("start-dask-worker")
+    wait_for(lambda: finished_blocks(tmp_path) >= 3, "three blocks")
+    live.kill_task("start-dask-scheduler")
+    run = live.end()
+
+    assert run.returncode == 0, run.output
+    assert run.tasks("LOCAL_ALIGN") == 1
+    assert run.tasks("LOCAL_ALIGN", "FAILED") == 1
+    assert results(run) == results(reference)
+
+
+def test_after_ctrl_c_nothing_runs_and_resume_goes_on(
+    reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
+) -> None:
+    live = Live(tmp_path, mark, *pair, *SMALL, *BLOCKS, *AS_TASKS)
+    wait_for(lambda: processes(live.mark, "start-dask-worker"), "a worker")
+    wait_for(lambda: finished_blocks(tmp_path) >= 3, "three blocks")
+    os.killpg(live.head.pid, signal.SIGINT)
+    run = live.end()
+    assert run.returncode != 0
+    wait_for(lambda: not processes(live.mark), "the end of all processes", seconds=20)
+
+    done = finished_blocks(tmp_path)
+    run = nextflow(tmp_path, *pair, *SMALL, *BLOCKS, *AS_TASKS, "-resume", **mark)
+    assert run.returncode == 0, run.output
+    assert run.tasks("GLOBAL_ALIGN", "CACHED") == 1
+    log = next(path for path in tmp_path.glob("work/*/*/.command.err") if "done before" in path.read_text())
+    assert f"{done} of them done before" in log.read_text()
+    assert results(run) == results(reference)
+
+
+def test_a_driver_that_fails_ends_the_run_with_its_sentence(
+    pair: list[str], tmp_path: Path, mark: dict[str, str]
+) -> None:
+    (tmp_path / "config.yml").write_text("local_align:\n  affine:\n    optimiser: RSGD\n")
+    run = nextflow(tmp_path, *pair, *SMALL, *AS_TASKS, "--bigstream_config", "config.yml", **mark)
+    assert run.returncode != 0
+    assert "optimiser" in run.output
