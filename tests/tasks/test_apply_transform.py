@@ -1,0 +1,116 @@
+"""Volumes of many channels on the fixed grid."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from teralign.errors import InputError
+from teralign.grids import Grid
+from teralign.tasks.apply_transform import apply_transform
+from teralign.transforms import Affine, DisplacementField, Stack, save_field, warp
+from teralign.volumes import create_volume, open_volume
+
+FIXED = Grid((150, 140, 133), (1.2, 0.9, 0.9))
+MOVING = Grid((145, 150, 129), (1.0, 1.0, 0.8), (0.5, 0.0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """A moving volume of two channels, a fixed grid larger than a chunk, an affine and a smooth field."""
+    folder = tmp_path_factory.mktemp("apply")
+    rng = np.random.default_rng(1)
+    channels = [(ndimage.gaussian_filter(rng.random(MOVING.shape), 2) * 60000).astype(np.uint16) for _ in range(2)]
+    _write(folder / "moving.zarr", MOVING, channels)
+    _write(folder / "fixed.zarr", FIXED, [np.ones(FIXED.shape, np.uint8)])
+    angle = 0.1
+    linear = np.eye(3)
+    linear[1:, 1:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    affine = Affine.from_parts(linear, (3.0, 8.0, -6.0))
+    affine.save(folder / "affine.mat")
+    nodes = FIXED.coarsen((6, 7, 8))
+    field = DisplacementField(
+        ndimage.gaussian_filter(rng.normal(size=(*nodes.shape, 3)), (2, 2, 2, 0)).astype(np.float32) * 20, nodes
+    )
+    save_field(folder / "field.zarr", field)
+    return folder, channels, Stack((affine, field))
+
+
+def _write(path, grid, channels):
+    names = [f"c{i}" for i in range(len(channels))]
+    writer = create_volume(
+        path, grid=grid, dtype=channels[0].dtype, channels=len(channels), channel_names=names, levels=1
+    )
+    for region in grid.region.split(writer.write_shape):
+        for c, array in enumerate(channels):
+            writer.write(region, np.ascontiguousarray(array[region.slices]), channel=c)
+
+
+def _apply(folder, output, **options):
+    return apply_transform(
+        str(folder / "fixed.zarr"),
+        str(folder / "moving.zarr"),
+        transforms=[folder / "affine.mat", folder / "field.zarr"],
+        output=str(output),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "nearest", "cubic"])
+def test_blocks_equal_one_shot_to_the_bit(case, tmp_path, interpolation):
+    folder, channels, stack = case
+    _apply(folder, tmp_path / "out.zarr", interpolation=interpolation, workers=2, worker_cpus=1, worker_mem_gb=1)
+    out = open_volume(tmp_path / "out.zarr")
+    assert (out.channels, out.grid) == (2, FIXED)
+    assert interpolation == "nearest" or out.channel_names == ("c0", "c1")
+    for c, array in enumerate(channels):
+        whole = warp(array, MOVING, grid=FIXED, region=FIXED.region, transform=stack, interpolation=interpolation)
+        np.testing.assert_array_equal(out.read(channel=c), whole)
+    assert whole.any()
+
+
+def test_one_channel_as_n5(case, tmp_path):
+    folder, channels, stack = case
+    _apply(folder, tmp_path / "out.n5", moving_channel=1, workers=1)
+    out = open_volume(tmp_path / "out.n5")
+    expected = warp(channels[1], MOVING, grid=FIXED, region=FIXED.region, transform=stack)
+    assert out.channels == 1
+    np.testing.assert_array_equal(out.read(), expected)
+
+
+def test_a_run_goes_on_from_what_is_done(case, tmp_path):
+    folder, _, _ = case
+    first = _apply(folder, tmp_path / "a.zarr", workers=1)
+    assert first["resumed"] == 0
+    with pytest.raises(InputError, match="exists already"):
+        _apply(folder, tmp_path / "a.zarr", workers=1)
+    again = _apply(folder, tmp_path / "a.zarr", workers=1, overwrite=True)
+    assert again["units"] == first["units"] == 8
+
+
+def test_far_away_nothing_is_read_and_all_is_zero(case, tmp_path):
+    folder, _, _ = case
+    Affine.from_parts(np.eye(3), (1e4, 0, 0)).save(tmp_path / "far.mat")
+    result = apply_transform(
+        str(folder / "fixed.zarr"),
+        str(folder / "moving.zarr"),
+        transforms=[tmp_path / "far.mat"],
+        output=str(tmp_path / "out.zarr"),
+        workers=1,
+    )
+    assert result["states"] == {"outside": 8}
+    assert not open_volume(tmp_path / "out.zarr").read().any()
+
+
+def test_a_channel_that_is_not_there_is_named(case, tmp_path):
+    folder, _, _ = case
+    with pytest.raises(InputError, match="no channel 2"):
+        _apply(folder, tmp_path / "x.zarr", moving_channel=2)
+
+
+def test_the_result_is_json(case, tmp_path):
+    folder, _, _ = case
+    assert json.loads(json.dumps(_apply(folder, tmp_path / "j.zarr", moving_channel=0, workers=1)))["channels"] == 1

@@ -1,0 +1,63 @@
+"""Whole volumes in, one matrix out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from teralign.errors import InputError
+from teralign.tasks.global_align import global_align
+from teralign.transforms import Affine, Stack, warp
+from teralign.volumes import open_volume
+
+
+def test_the_affine_comes_as_near_as_an_affine_can(pair):
+    fixed, moving = pair.landmarks
+    design = np.c_[fixed, np.ones(len(fixed))]
+    best = np.linalg.norm(design @ np.linalg.lstsq(design, moving, rcond=None)[0] - moving, axis=1)
+    assert np.median(pair.errors(pair.affine)) < 1.3 * np.median(best)
+
+
+def test_the_report_tells_each_step(pair):
+    report = json.loads(pair.affine.with_suffix(".json").read_text())
+    assert [s["name"] for s in report["steps"]] == ["ransac", "affine"]
+    assert report["steps"][0]["state"] == "improved"
+    assert report["steps"][0]["metric_after"] > report["steps"][0]["metric_before"]
+
+
+def test_the_aligned_volume_is_moving_on_the_fixed_grid(pair, tmp_path):
+    fixed, moving = (open_volume(f"{pair.folder}/{role}.n5/s1") for role in ("fixed", "moving"))
+    out = tmp_path / "affine.mat"
+    global_align(fixed.uri, moving.uri, output=out, aligned=str(tmp_path / "aligned.zarr"), steps=["ransac"])
+    aligned = open_volume(tmp_path / "aligned.zarr")
+    assert aligned.grid == fixed.grid
+    expected = warp(
+        moving.read(),
+        moving.grid,
+        grid=fixed.grid,
+        region=fixed.grid.region,
+        transform=Stack((Affine.from_file(out),)),
+    )
+    np.testing.assert_array_equal(aligned.read(), expected)
+    assert not (tmp_path / "aligned.zarr.partial").exists()
+
+
+def test_one_seed_gives_one_result(pair, tmp_path):
+    again = tmp_path / "again.mat"
+    source = [f"{pair.folder}/{role}.n5/s1" for role in ("fixed", "moving")]
+    global_align(*source, output=again, steps=["ransac", "affine"], threads=1)
+    assert again.read_bytes() == pair.affine.read_bytes()
+
+
+def test_a_deform_step_needs_a_field(pair, tmp_path):
+    with pytest.raises(InputError, match=r"must be a \.zarr field"):
+        global_align(pair.fixed, pair.moving, output=tmp_path / "a.mat", steps=["affine", "deform"])
+
+
+def test_an_output_that_exists_stays(pair):
+    before = pair.affine.read_bytes()
+    with pytest.raises(InputError, match=r"exists already.*--overwrite"):
+        global_align(pair.fixed, pair.moving, output=pair.affine, steps=["ransac"])
+    assert pair.affine.read_bytes() == before

@@ -1,0 +1,171 @@
+"""Blocks in, one displacement field out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from teralign.errors import AlignmentError
+from teralign.grids import Grid
+from teralign.tasks.local_align import local_align
+from teralign.transforms import folding, load_transform
+from teralign.volumes import create_volume, open_volume
+
+BLOCKS = {"block_size": (40, 52, 48), "block_overlap": 0.25, "workers": 2, "worker_cpus": 1, "worker_mem_gb": 2.0}
+
+
+@pytest.fixture(scope="module")
+def refined(pair, tmp_path_factory):
+    """The field of eight blocks on two workers, and what was said about it."""
+    output = tmp_path_factory.mktemp("local") / "transform.zarr"
+    result = local_align(pair.fixed, pair.moving, output=output, initial_transforms=[pair.affine], **BLOCKS)
+    return output, result
+
+
+def write(path: Path, array: np.ndarray, grid: Grid) -> str:
+    """A volume with one chunk, as OME-Zarr."""
+    writer = create_volume(path, grid=grid, dtype=array.dtype, levels=1)
+    for region in grid.region.split(writer.write_shape):
+        writer.write(region, np.ascontiguousarray(array[region.slices]))
+    return str(path)
+
+
+def test_landmarks_land_within_half_a_voxel(pair, refined):
+    output, result = refined
+    voxel = min(open_volume(pair.fixed).grid.spacing)
+    errors = pair.errors(pair.affine, output) / voxel
+    assert result["states"] == {"ok": 8}
+    assert np.median(errors) < 0.5
+    assert np.percentile(errors, 95) < 1.5
+
+
+def test_the_field_does_not_fold(refined):
+    output, result = refined
+    assert result["folded_share"] == 0
+    assert folding(load_transform(output).read()).least == pytest.approx(result["min_jacobian"], abs=0.02)
+
+
+def test_the_report_tells_each_block(refined):
+    output, _ = refined
+    report = json.loads(output.with_suffix(".blocks.json").read_text())
+    assert len(report["records"]) == 8
+    assert all(r["metric_after"] >= r["metric_before"] for r in report["records"])
+    assert not output.with_name(output.name + ".partial").exists()
+
+
+def test_the_field_does_not_jump_at_block_faces(refined):
+    output, _ = refined
+    values = load_transform(output).read().values
+    for axis in range(3):
+        steps = np.linalg.norm(np.diff(values, n=2, axis=axis), axis=-1)
+        middle = steps.shape[axis] // 2
+        at_face = np.take(steps, range(middle - 1, middle + 2), axis=axis)
+        assert at_face.max() <= 1.25 * steps.max()
+        assert np.percentile(at_face, 95) <= 2.5 * np.percentile(steps, 95)
+
+
+def test_blocks_are_nearly_as_accurate_as_the_whole(pair, refined, tmp_path):
+    output, _ = refined
+    whole = tmp_path / "whole.zarr"
+    local_align(pair.fixed, pair.moving, output=whole, initial_transforms=[pair.affine], block_size=(200, 200, 200))
+    blocks = np.mean(pair.errors(pair.affine, output))
+    assert blocks < 1.25 * np.mean(pair.errors(pair.affine, whole))
+
+
+def test_another_number_of_workers_gives_the_same_bytes(pair, refined, tmp_path):
+    output, _ = refined
+    again = tmp_path / "again.zarr"
+    local_align(
+        pair.fixed,
+        pair.moving,
+        output=again,
+        initial_transforms=[pair.affine],
+        **{**BLOCKS, "workers": 1, "worker_cpus": 2},
+    )
+    np.testing.assert_array_equal(load_transform(again).read().values, load_transform(output).read().values)
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(pair, refined, tmp_path):
+    expected, _ = refined
+    output = tmp_path / "transform.zarr"
+    command = [
+        *(sys.executable, "-m", "teralign", "local-align"),
+        *("--fixed", pair.fixed, "--moving", pair.moving, "--initial-transform", str(pair.affine)),
+        *("--output", str(output), "--block-size", "48,52,40", "--block-overlap", "0.25"),
+        *("--workers", "2", "--worker-cpus", "1", "--worker-mem-gb", "2"),
+    ]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    records = tmp_path / "transform.zarr.partial" / "records" / "align"
+    end = time.monotonic() + 120
+    while len(list(records.glob("*/*.json"))) < 2 and run.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert not output.exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
+    assert result["resumed"] >= 2
+    np.testing.assert_array_equal(load_transform(output).read().values, load_transform(expected).read().values)
+    assert not records.exists()
+
+
+def test_nothing_there_nothing_mapped_there_and_masks(pair, tmp_path):
+    """Left third of the fixed volume empty, its right third mapped outside moving by a cut, and a mask over z."""
+    fixed, moving = open_volume(pair.fixed), open_volume(pair.moving)
+    array = fixed.read()
+    array[:, :, :32] = 0
+    cut = moving.read()[:, :, : moving.grid.shape[2] // 2]
+    mask = np.zeros((40, 52, 48), np.uint8)
+    mask[:30] = 255
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    output = tmp_path / "field.zarr"
+    result = local_align(
+        write(tmp_path / "fixed.zarr", array, fixed.grid),
+        write(tmp_path / "moving.zarr", cut, Grid(cut.shape, moving.grid.spacing, moving.grid.origin)),
+        output=output,
+        initial_transforms=[pair.affine],
+        fixed_mask=str(tmp_path / "mask.tif"),
+        block_size=(40, 52, 16),
+        block_overlap=0.0,
+        workers=1,
+    )
+    assert result["states"]["empty"] >= 8
+    assert result["states"]["outside"] >= 2
+    assert sum(result["states"].values()) == result["blocks"] == 24
+    assert np.isfinite(load_transform(output).read().values).all()
+
+
+def test_nans_in_a_block_fail_that_block_only(pair, tmp_path):
+    fixed = open_volume(pair.fixed)
+    array = fixed.read().astype(np.float32)
+    array[10, 10, 10] = np.nan
+    source = write(tmp_path / "fixed.zarr", array, fixed.grid)
+    result = local_align(
+        source,
+        pair.moving,
+        output=tmp_path / "a.zarr",
+        initial_transforms=[pair.affine],
+        **{**BLOCKS, "block_overlap": 0.0},
+    )
+    assert result["states"]["failed"] == 1
+    report = json.loads((tmp_path / "a.blocks.json").read_text())
+    (failed,) = [r for r in report["records"] if r["state"] == "failed"]
+    assert "NaN" in failed["reason"]
+
+
+def test_more_failures_than_allowed_end_the_run(pair, tmp_path):
+    fixed = open_volume(pair.fixed)
+    source = write(tmp_path / "fixed.zarr", np.full(fixed.grid.shape, np.nan, np.float32), fixed.grid)
+    with pytest.raises(Exception, match="NaN") as caught:
+        local_align(source, pair.moving, output=tmp_path / "a.zarr", block_size=(80, 104, 96), workers=1)
+    assert caught.value.exit_code in (AlignmentError.exit_code, 3)
+    assert not (tmp_path / "a.zarr").exists()

@@ -1,0 +1,80 @@
+"""Tables of points, there and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from teralign.errors import InputError
+from teralign.grids import Grid
+from teralign.tasks.invert_transform import invert_transform
+from teralign.tasks.transform_points import transform_points
+from teralign.transforms import Affine, DisplacementField, load_transform, save_field
+
+
+@pytest.fixture
+def transforms(tmp_path):
+    Affine.from_parts(np.diag([1.1, 0.9, 1.0]), (5.0, 0.0, -2.0)).save(tmp_path / "a.mat")
+    nodes = Grid((12, 12, 12), (8.0, 8.0, 8.0))
+    z, y, x = np.meshgrid(*[np.linspace(0, np.pi, 12)] * 3, indexing="ij")
+    values = np.stack([2 * np.sin(x), 3 * np.sin(z), np.sin(y)], -1).astype(np.float32)
+    save_field(tmp_path / "u.zarr", DisplacementField(values, nodes))
+    return [tmp_path / "a.mat", tmp_path / "u.zarr"]
+
+
+def test_points_are_xyz_and_their_rows_stay(tmp_path, transforms):
+    (tmp_path / "in.csv").write_text("x,y,z,gene,count\n10,20,30,Slc17a7,4\n1,2,3,Gad1,1\n")
+    result = transform_points(tmp_path / "in.csv", transforms=transforms[:1], output=tmp_path / "out.csv")
+    assert result["points"] == 2
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[0] == "x,y,z,gene,count"
+    assert lines[1] == "8.000000,18.000000,38.000000,Slc17a7,4"
+    assert lines[2].endswith(",Gad1,1")
+
+
+def test_there_and_back(tmp_path, transforms):
+    points = np.random.default_rng(0).uniform(10, 70, (500, 3))
+    np.savetxt(tmp_path / "in.csv", points, delimiter=",")
+    transform_points(tmp_path / "in.csv", transforms=transforms, output=tmp_path / "there.csv")
+    result = transform_points(
+        tmp_path / "there.csv", transforms=transforms, output=tmp_path / "back.csv", inverse=True
+    )
+    assert result["not_converged"] == 0
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "back.csv", delimiter=","), points, atol=1e-4)
+
+
+def test_the_inverse_of_affines_is_an_affine(tmp_path, transforms):
+    invert_transform(transforms=transforms[:1], output=tmp_path / "b.mat")
+    both = load_transform(tmp_path / "b.mat") @ load_transform(transforms[0])
+    np.testing.assert_allclose(both.matrix, np.eye(4), atol=1e-12)
+
+
+def test_the_inverse_of_a_field_maps_back(tmp_path, transforms):
+    result = invert_transform(transforms=transforms, output=tmp_path / "back.zarr")
+    assert result["residual_um"]["p95"] < 0.3
+    points = np.random.default_rng(0).uniform(15, 65, (200, 3))
+    affine, field = (load_transform(t) for t in transforms)
+    there = affine.map_points(field.map_points(points))
+    back = load_transform(tmp_path / "back.zarr").map_points(there)
+    assert np.linalg.norm(back - points, axis=1).max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("1,2,3\n4,5\n", "line 2 .* is no point"),
+        ("1,2,3\n4,x,6\n", "line 2 .* is no point"),
+        ("x,y,z\n1,2,nan\n", "line 2 .* is not finite"),
+    ],
+)
+def test_a_line_that_is_no_point_is_named(tmp_path, transforms, text, sentence):
+    (tmp_path / "in.csv").write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        transform_points(tmp_path / "in.csv", transforms=transforms, output=tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_an_empty_table_stays_empty(tmp_path, transforms):
+    (tmp_path / "in.csv").write_text("")
+    assert transform_points(tmp_path / "in.csv", transforms=transforms, output=tmp_path / "o.csv")["points"] == 0
+    assert (tmp_path / "o.csv").read_text() == ""
