@@ -13,7 +13,7 @@ from teralign.grids import Grid
 from teralign.registration import itk
 from teralign.registration.config import DeformConfig
 from teralign.registration.image import Image
-from teralign.registration.linear import measure_of, plain, warped_image
+from teralign.registration.linear import measure_of, warped_image
 from teralign.registration.metrics import Windows
 from teralign.registration.steps import StepResult, accepted_if_better, kept
 from teralign.transforms import Affine, DisplacementField, Stack
@@ -47,7 +47,7 @@ def bspline(
     try:
         iterations = _optimise(fixed, moving, transform, config, seed, threads)
     except RuntimeError as error:
-        return kept(f"the search failed: {plain(error)}", before=before)
+        return kept(f"the search failed: {itk.plain(error)}", before=before)
     found = DisplacementField(itk.displacements(transform, nodes), nodes)
     after = windows.score(Stack((found,)), measure)
     return accepted_if_better(found, before, after, iterations=iterations, measure=measure)
@@ -76,10 +76,7 @@ def _optimise(
     method.SetShrinkFactorsPerLevel(factors)
     method.SetSmoothingSigmasPerLevel(sigmas)
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
-    if fixed.mask is not None:
-        method.SetMetricFixedMask(itk.to_sitk(fixed.mask, fixed))
-    if moving.mask is not None:
-        method.SetMetricMovingMask(itk.to_sitk(moving.mask, moving))
+    itk.set_masks(method, fixed, fixed.mask, moving)
     coarsest = config.control_point_levels[0]
     refinements = [max(1, coarsest // level) for level in config.control_point_levels]
     refinements += [refinements[-1]] * (len(factors) - len(refinements))

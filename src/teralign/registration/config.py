@@ -123,7 +123,7 @@ class RansacConfig(StepConfig):
     point_matches_threshold: CountOrNone = 8
     align_threshold: Positive | None = None
     confidence: Share = 0.999
-    diagonal_constraint: NonNegative | None = 0.25
+    diagonal_constraint: NonNegative | None = 0.35
 
 
 class _MetricConfig(StepConfig):
@@ -158,6 +158,7 @@ class _LinearConfig(_MetricConfig):
         "rigid": "the steps rigid and affine are two steps",
     }
 
+    metric: Literal["LNCC", "ANC", "C", "D", "JHMI", "MMI", "MS"] = "LNCC"  # type: ignore[assignment]
     initial_condition: Literal["CENTER", "FFT", "IDENTITY"] | Matrix | None = None
 
 
@@ -225,6 +226,7 @@ STEP_MODELS: Mapping[str, type[StepConfig]] = {
 """The steps by name."""
 
 METRIC_ARGS: Mapping[str, Sequence[str]] = {
+    "LNCC": (),
     "ANC": ("radius",),
     "C": (),
     "D": ("intensityDifferenceThreshold",),
@@ -367,6 +369,7 @@ class Config:
         step = STEP_MODELS[name].model_validate(values)
         if isinstance(step, _MetricConfig):
             _check_arguments(step, self.source)
+            _note_idle(step, self.source)
         return step
 
 
@@ -392,6 +395,32 @@ def _check_arguments(step: _MetricConfig, source: str) -> None:
     if len(set(lengths.values())) > 1:
         said = " and ".join(f"{n} in {key}" for key, n in lengths.items())
         raise InputError(f"{source}: {step.name} must have as many levels in each list, not {said}.")
+
+
+_SIMPLEITK_ONLY = (
+    "metric_args",
+    "optimizer",
+    "optimizer_args",
+    "exhaustive_step_sizes",
+    "sampling",
+    "sampling_percentage",
+    "interpolator",
+)
+
+
+def _note_idle(step: _MetricConfig, source: str) -> None:
+    """Log which keys that were given mean nothing to the search that the metric brings with it."""
+    if not isinstance(step, _LinearConfig) or step.metric != "LNCC":
+        return
+    fields = type(step).model_fields
+    idle = [key for key in _SIMPLEITK_ONLY if getattr(step, key) != fields[key].default]
+    if idle:
+        log.info(
+            "%s: %s of %s have no effect with metric LNCC, which has a search of its own; MMI uses them",
+            source,
+            ", ".join(idle),
+            step.name,
+        )
 
 
 def load_config(path: Path | None = None) -> Config:

@@ -46,6 +46,10 @@ class Image:
         mask = good if self.mask is None else self.mask & good
         return Image(np.where(good, self.array, 0), self.grid, mask)
 
+    def negative(self) -> Image:
+        """The image with dark and bright exchanged, float32."""
+        return Image(-self.array.astype(np.float32), self.grid, self.mask)
+
     def coarsen(self, factors: Sequence[int]) -> Image:
         """The means over groups of `factors` (z, y, x) voxels, float32; a mask keeps groups of which half is in."""
         factors = [min(f, n) for f, n in zip(factors, self.array.shape, strict=True)]

@@ -6,20 +6,27 @@ the order of their components: a matrix M of ours is P·M·P of ITK's, P the rev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813 - the name it goes by everywhere
+from scipy import ndimage
 
 from teralign.grids import Floats, Grid, reverse_axes
 from teralign.registration.config import AffineConfig, DeformConfig, RigidConfig
-from teralign.registration.image import Array, Image, Volume32
+from teralign.registration.image import Array, Image, Mask, Volume32
+from teralign.transforms import Affine
 
 SearchConfig: TypeAlias = RigidConfig | AffineConfig | DeformConfig
 SitkImage: TypeAlias = Any
 SitkTransform: TypeAlias = Any
 Method: TypeAlias = Any
+
+_SAMPLES = 30_000  # a level
+_INFORMATIVE = 0.4  # the share of voxels, those with the most structure, that samples come from
+_STRUCTURE = 5  # voxels along the edge of the window in which structure is measured
 
 _INTERPOLATORS = {
     "0": sitk.sitkNearestNeighbor,
@@ -64,11 +71,6 @@ def to_sitk(array: Array, image: Image) -> SitkImage:
     return result
 
 
-def linear_transform(*, rigid: bool) -> SitkTransform:
-    """A new ITK transform, the identity: rotation and shift, or any affine map."""
-    return sitk.Euler3DTransform() if rigid else sitk.AffineTransform(3)
-
-
 def matrix_of(transform: SitkTransform) -> Floats:
     """The (4, 4) matrix, (z, y, x) µm, of an ITK affine or Euler transform, whatever its centre."""
     linear = np.array(transform.GetMatrix()).reshape(3, 3)
@@ -89,7 +91,7 @@ def set_matrix(transform: SitkTransform, matrix: Floats, centre: Floats) -> None
 
 def affine_of(matrix: Floats) -> SitkTransform:
     """An ITK affine transform of a (4, 4) matrix, (z, y, x) µm."""
-    transform = linear_transform(rigid=False)
+    transform = sitk.AffineTransform(3)
     set_matrix(transform, matrix, np.zeros(3))
     return transform
 
@@ -113,6 +115,76 @@ def displacements(transform: SitkTransform, nodes: Grid) -> Volume32:
         reverse_axes(nodes.spacing),
     )
     return np.ascontiguousarray(sitk.GetArrayFromImage(field)[..., ::-1])
+
+
+@dataclass(frozen=True)
+class Level:
+    """The two images at one resolution, and the spacing in µm that steps are measured in."""
+
+    fixed: Image
+    moving: Image
+    spacing: float
+
+
+def linear_search(
+    levels: Sequence[Level],
+    matrix: Floats,
+    lead: Affine,
+    centre: Floats,
+    config: RigidConfig | AffineConfig,
+    *,
+    seed: int,
+    threads: int,
+) -> tuple[Floats, int]:
+    """Improve a (4, 4) map, before which the moving image is seen through `lead`, level by level.
+
+    It turns about `centre` (µm), and samples are taken, where the configuration does not say, at random where the
+    fixed image has structure. Gives the map and the number of iterations. Raises RuntimeError when ITK gives up.
+    """
+    transform = sitk.Euler3DTransform() if isinstance(config, RigidConfig) else sitk.AffineTransform(3)
+    set_matrix(transform, matrix, centre)
+    iterations = 0
+    for level in levels:
+        method = search(config, step=level.spacing, seed=seed, threads=threads)
+        mask = level.fixed.mask
+        if config.sampling is None:
+            mask = informative(level.fixed)
+            method.SetMetricSamplingStrategy(method.RANDOM)
+            method.SetMetricSamplingPercentage(min(1.0, _SAMPLES / max(1, int(mask.sum()))), seed + 1)
+        set_masks(method, level.fixed, mask, level.moving)
+        method.SetMovingInitialTransform(affine_of(lead.matrix))
+        method.SetInitialTransform(transform, inPlace=True)
+        method.Execute(to_sitk(level.fixed.array, level.fixed), to_sitk(level.moving.array, level.moving))
+        iterations += int(method.GetOptimizerIteration())
+    return matrix_of(transform), iterations
+
+
+def informative(image: Image) -> Mask:
+    """The voxels with the most structure around them (variance in a small window), within the mask."""
+    array = image.array.astype(np.float32, copy=False)
+    array = array - array.mean()
+    mean = ndimage.uniform_filter(array, _STRUCTURE)
+    variance = ndimage.uniform_filter(array**2, _STRUCTURE) - mean**2
+    inside = np.ones(array.shape, bool) if image.mask is None else image.mask
+    if not inside.any():
+        return inside
+    limit = np.quantile(variance[inside], 1 - _INFORMATIVE)
+    chosen: Mask = inside & (variance >= limit)
+    return chosen
+
+
+def set_masks(method: Method, fixed: Image, mask: Mask | None, moving: Image) -> None:
+    """Limit what a method looks at: to `mask` in the fixed image, and to the moving image's own."""
+    if mask is not None:
+        method.SetMetricFixedMask(to_sitk(mask, fixed))
+    if moving.mask is not None:
+        method.SetMetricMovingMask(to_sitk(moving.mask, moving))
+
+
+def plain(error: RuntimeError) -> str:
+    """The last line of an ITK exception, which is the one that says what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].split("): ")[-1] if lines else "SimpleITK gave no reason"
 
 
 def search(config: SearchConfig, *, step: float, seed: int, threads: int) -> Method:
@@ -152,7 +224,7 @@ def _set_metric(method: Method, config: SearchConfig) -> None:
 def _set_optimizer(method: Method, config: SearchConfig, step: float, seed: int) -> None:
     values = dict(_NEEDED_ARGUMENTS.get(config.optimizer, {}))
     if config.optimizer == "RSGD":
-        values = {"learningRate": step, "minStep": 0.003 * step, "numberOfIterations": 200, "relaxationFactor": 0.7}
+        values = {"learningRate": step, "minStep": 0.01 * step, "numberOfIterations": 200, "relaxationFactor": 0.6}
     if config.optimizer == "OPOE":
         values["seed"] = seed + 1
     values |= config.optimizer_args

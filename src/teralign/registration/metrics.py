@@ -102,6 +102,10 @@ class Windows:
         points = centres[:, None] + step * offsets
         return cls(points, *fixed.sample(points), moving)
 
+    def negative(self) -> Windows:
+        """The same windows on the moving image with dark and bright exchanged."""
+        return Windows(self.points, self.values, self.inside, self.moving.negative())
+
     def score(self, transform: Stack | Affine, measure: Measure = "lncc") -> float:
         """How well the moving image, looked up through `transform`, agrees: NaN if a tenth or less is inside."""
         values, inside = self.moving.sample(
@@ -120,12 +124,13 @@ class Windows:
         return ncc(f, m)
 
 
-def _foreground_lattice(image: Image, distance: float, most: int) -> Floats:
-    """At most `most` points on a lattice `distance` µm apart or closer, the brightest half of them: (N, 3) µm."""
+def _foreground_lattice(image: Image, window: float, most: int) -> Floats:
+    """At most `most` points (N, 3) µm of a lattice, the brighter half of them, for windows of `window` µm.
+
+    Windows overlap by half where the image is small, and lie apart where it is large.
+    """
     grid = image.grid
-    distance = min(distance, *(max(n - 1, 1) * d for n, d in zip(grid.shape, grid.spacing, strict=True)))
-    extent = np.array(grid.extent)
-    distance = min(distance, float(np.prod(extent) / (2 * most)) ** (1 / 3))
+    distance = max(window / 2, (math.prod(grid.extent) / (2 * most)) ** (1 / 3))
     axes = []
     for n, d, o in zip(grid.shape, grid.spacing, grid.origin, strict=True):
         count = max(1, round(n * d / distance))

@@ -8,6 +8,7 @@ which the images have two million voxels gives blobs of 2 s to 4 s, contexts of 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -57,6 +58,40 @@ class _Fit:
     model: str
 
 
+@dataclass(frozen=True)
+class _Side:
+    """One of the two images: its blobs, strongest first, and what lies around any place."""
+
+    image: Image
+    blobs: Blobs
+    contexts: Contexts
+
+    @classmethod
+    def of(
+        cls,
+        image: Image,
+        radii: Sequence[float],
+        context: float | Floats,
+        config: RansacConfig,
+        how: SpotDetection,
+        spots: Sequence[Sequence[float]] | None,
+    ) -> _Side:
+        if spots:
+            blobs = _given(spots, image)
+        else:
+            blobs = find_blobs(image, radii, count=config.nspots, least=how.threshold_rel, clip=how.winsorize_limits)
+        return cls(image, blobs, Contexts.of(image, context))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The moving image, as it is or with its brightness inverted, how many blobs match, and the maps they support."""
+
+    moving: Image
+    matches: int
+    fits: Sequence[_Fit]
+
+
 def ransac(
     fixed: Image,
     moving: Image,
@@ -76,28 +111,27 @@ def ransac(
     if config.alignment_spacing is not None:
         fixed, moving = (image.coarsen_to(config.alignment_spacing) for image in (fixed, moving))
     sizes = _sizes(fixed, moving, config)
-    blobs = _given(config.fix_spots, fixed) or _detect(
-        fixed, sizes.fixed_radii, config, config.fix_spot_detection_kwargs
+    ours = _Side.of(
+        fixed, sizes.fixed_radii, sizes.context, config, config.fix_spot_detection_kwargs, config.fix_spots
     )
-    others = _given(config.mov_spots, moving) or _detect(
-        moving, sizes.moving_radii, config, config.mov_spot_detection_kwargs
+    theirs = _Side.of(
+        moving, sizes.moving_radii, sizes.context, config, config.mov_spot_detection_kwargs, config.mov_spots
     )
-    details = {"fixed_blobs": len(blobs), "moving_blobs": len(others)}
-    for role, found, least in (
-        ("fixed", blobs, config.fix_spots_count_threshold),
-        ("moving", others, config.mov_spots_count_threshold),
+    details = {"fixed_blobs": len(ours.blobs), "moving_blobs": len(theirs.blobs)}
+    for role, side, least in (
+        ("fixed", ours, config.fix_spots_count_threshold),
+        ("moving", theirs, config.mov_spots_count_threshold),
     ):
-        if len(found) < max(least, 3):
-            return kept(f"only {len(found)} blobs in the {role} image, {max(least, 3)} are needed", **details)
-    others = Blobs(lead.inverse().map_points(others.points), others.strengths)
-    contexts = [Contexts.of(image, sizes.context) for image in (fixed, moving)]
-    pairs, fits = _search(contexts, blobs, others, lead, config, sizes.threshold, seed)
-    details["matches"] = len(pairs)
-    if len(pairs) < config.point_matches_threshold:
-        return kept(f"only {len(pairs)} blobs match, {config.point_matches_threshold} are needed", **details)
-    if not fits:
-        return kept(f"the {len(pairs)} matches of blobs agree on no map", **details)
-    return _judge(fixed, moving, lead, fits, config, details)
+        if len(side.blobs) < max(least, 3):
+            reason = f"only {len(side.blobs)} blobs in the {role} image, {max(least, 3)} are needed"
+            return kept(reason, **details)
+    found = _search(ours, theirs, lead, config, sizes, seed)
+    details["matches"] = found.matches
+    if found.matches < config.point_matches_threshold:
+        return kept(f"only {found.matches} blobs match, {config.point_matches_threshold} are needed", **details)
+    if not found.fits:
+        return kept(f"the {found.matches} matches of blobs agree on no map", **details)
+    return _judge(fixed, found.moving, lead, found.fits, config, details)
 
 
 def _judge(
@@ -145,61 +179,63 @@ def _radii(config: RansacConfig, grid: Grid, s: float) -> list[float]:
     return [float(r) for r in np.geomspace(low, high, count)]
 
 
-def _given(spots: Sequence[Sequence[float]] | None, image: Image) -> Blobs | None:
+def _given(spots: Sequence[Sequence[float]], image: Image) -> Blobs:
     """Blobs from a configuration: rows of z, y, x in voxels and, where there is one, a score."""
-    if not spots:
-        return None
     rows = np.array([list(spot[:4]) + [1.0] * (4 - len(spot)) for spot in spots], dtype=np.float64)
     order = np.argsort(-rows[:, 3], kind="stable")
     return Blobs(image.grid.to_physical(rows[order, :3]), rows[order, 3])
 
 
-def _detect(image: Image, radii: Sequence[float], config: RansacConfig, how: SpotDetection) -> Blobs:
-    return find_blobs(image, radii, count=config.nspots, least=how.threshold_rel, clip=how.winsorize_limits)
+def _search(ours: _Side, theirs: _Side, lead: Affine, config: RansacConfig, sizes: _Sizes, seed: int) -> _Found:
+    """The matches and the maps that they support.
+
+    Where nothing is known yet and nothing matches, the moving image is tried with inverted brightness, and turned.
+    """
+    attempt = functools.partial(_attempt, ours, lead=lead, config=config, threshold=sizes.threshold, seed=seed)
+    upright = attempt(theirs, rotation=np.eye(3), most=config.nspots)
+    if upright.fits or not np.array_equal(lead.matrix, np.eye(4)):
+        return upright
+    inside_out = _Side.of(
+        theirs.image.negative(), sizes.moving_radii, sizes.context, config, config.mov_spot_detection_kwargs, None
+    )
+    inverted = attempt(inside_out, rotation=np.eye(3), most=config.nspots)
+    if inverted.fits:
+        return inverted
+    support = []
+    for rotation in _rotations(config.max_rotation):
+        turned = attempt(theirs, rotation=rotation, most=_SEARCHED, model="similarity")
+        support.append((max((int(fit.inliers.sum()) for fit in turned.fits), default=0), rotation))
+    count, rotation = max(support, key=lambda entry: entry[0], default=(0, np.eye(3)))
+    return attempt(theirs, rotation=rotation, most=config.nspots) if count else upright
 
 
-def _search(
-    contexts: Sequence[Contexts],
-    blobs: Blobs,
-    others: Blobs,
+def _attempt(
+    ours: _Side,
+    theirs: _Side,
+    *,
     lead: Affine,
+    rotation: Floats,
+    most: int,
     config: RansacConfig,
     threshold: float,
     seed: int,
-) -> tuple[NDArray[np.intp], list[_Fit]]:
-    """Matches, and the maps that they support; turned by as much as it takes where nothing is known yet."""
-
-    def matches(rotation: Floats, most: int) -> tuple[NDArray[np.intp], Floats, Floats]:
-        near, far = (b.take(np.arange(min(most, len(b)))) for b in (blobs, others))
-        ours = contexts[0].around(near.points, Affine.identity(), np.eye(3))
-        theirs = contexts[1].around(far.points, lead, rotation)
-        pairs = match(
-            ours,
-            theirs,
-            near,
-            far,
-            threshold=config.match_threshold,
-            ratio=config.match_ratio,
-            distance=config.max_spot_match_distance,
-        )
-        return pairs, near.points[pairs[:, 0]], far.points[pairs[:, 1]]
-
-    def attempt(rotation: Floats) -> tuple[NDArray[np.intp], list[_Fit]]:
-        pairs, p, q = matches(rotation, config.nspots)
-        return pairs, fit_maps(p, q, threshold, model=config.model, confidence=config.confidence, seed=seed)
-
-    best = attempt(np.eye(3))
-    if best[1] or not np.array_equal(lead.matrix, np.eye(4)):
-        return best
-    support = []
-    for rotation in _rotations(config.max_rotation):
-        _, p, q = matches(rotation, _SEARCHED)
-        fits = fit_maps(p, q, threshold, model="similarity", confidence=config.confidence, seed=seed)
-        support.append((max((int(f.inliers.sum()) for f in fits), default=0), rotation))
-    if not support:
-        return best
-    count, rotation = max(support, key=lambda entry: entry[0])
-    return attempt(rotation) if count else best
+    model: str | None = None,
+) -> _Found:
+    """Match the `most` strongest blobs, with the moving ones' surroundings turned, and fit maps to the matches."""
+    near, far = (side.blobs.take(np.arange(min(most, len(side.blobs)))) for side in (ours, theirs))
+    far = Blobs(lead.inverse().map_points(far.points), far.strengths)
+    pairs = match(
+        ours.contexts.around(near.points, Affine.identity(), np.eye(3)),
+        theirs.contexts.around(far.points, lead, rotation),
+        near,
+        far,
+        threshold=config.match_threshold,
+        ratio=config.match_ratio,
+        distance=config.max_spot_match_distance,
+    )
+    p, q = near.points[pairs[:, 0]], far.points[pairs[:, 1]]
+    fits = fit_maps(p, q, threshold, model=model or config.model, confidence=config.confidence, seed=seed)
+    return _Found(theirs.image, len(pairs), fits)
 
 
 def _rotations(most: float) -> Iterator[Floats]:

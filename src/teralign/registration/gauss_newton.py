@@ -1,0 +1,129 @@
+"""The linear map that makes two images correlate best in small windows, by Gauss–Newton.
+
+In each window w the samples of either image are made zero-mean and of unit length, f̂ and m̂, so that neither light
+nor bleaching counts; their inner product is the window's correlation r. With the moving image seen through S(T(x)), S
+what came before, the sum
+
+    E = Σ_w k_w ‖f̂ − m̂‖² = Σ_w k_w (2 − 2 r_w),    k_w = max(r_w, 0) + ε,
+
+is lowered over the parameters of T. The derivative of m̂ by a parameter p is P (∂m/∂p) / ‖m − mean m‖, P the
+projection that takes out mean and m̂ itself, and ∂m/∂p = ∇m(y) · S · ∂T/∂p. Windows that do not match yet count little
+(k_w). Steps are damped (Levenberg–Marquardt) and taken only if the mean correlation grows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from teralign.grids import Floats
+from teralign.registration.image import Image
+from teralign.registration.metrics import Windows
+from teralign.transforms import Affine
+
+_ITERATIONS = 25
+_SMALL_STEP = 0.01  # voxels; a smaller step at the corners ends a level
+_KEPT_WEIGHT = 0.05  # of windows that do not correlate
+
+
+@dataclass(frozen=True)
+class _Linearised:
+    """Windows at one map: mean correlation, and the normal equations of a step from there."""
+
+    score: float
+    normal: Floats
+    slope: Floats
+
+
+def refine(
+    windows: Windows, matrix: Floats, start: Affine, centre: Floats, *, rigid: bool, spacing: float
+) -> tuple[Floats, int]:
+    """The (4, 4) map T, from `matrix`, under which the windows correlate best, and the number of iterations.
+
+    `start` is S; T turns about `centre` (µm) and stays rigid where asked; `spacing` is that of the voxels in µm.
+    """
+    reach = float(np.abs(windows.points - centre).max()) or 1.0
+    slopes = _gradients(windows.moving)
+    damping = 1e-3
+    here = _linearise(windows, slopes, matrix, start, centre, reach, rigid=rigid)
+    for iteration in range(_ITERATIONS):
+        damped = here.normal + damping * np.diag(np.diag(here.normal) + 1e-12)
+        step: Floats = np.asarray(np.linalg.lstsq(damped, here.slope)[0], dtype=np.float64)
+        proposed = _stepped(matrix, step, centre, reach, rigid=rigid)
+        there = _linearise(windows, slopes, proposed, start, centre, reach, rigid=rigid)
+        if there.score > here.score:
+            gain = there.score - here.score
+            matrix, here, damping = proposed, there, damping / 5
+            if np.abs(step).max() < _SMALL_STEP * spacing or gain < 1e-6:
+                return matrix, iteration + 1
+        else:
+            damping = max(damping, 1e-4) * 10
+            if damping > 1e2 or np.abs(step).max() < _SMALL_STEP * spacing:
+                return matrix, iteration + 1
+    return matrix, _ITERATIONS
+
+
+def _gradients(image: Image) -> list[Image]:
+    """The derivative of an image by z, y and x, per µm."""
+    parts = np.gradient(image.array, *image.grid.spacing)
+    return [Image(part, image.grid) for part in parts]
+
+
+def _linearise(
+    windows: Windows, slopes: list[Image], matrix: Floats, start: Affine, centre: Floats, reach: float, *, rigid: bool
+) -> _Linearised:
+    size = 6 if rigid else 12
+    points = windows.points
+    mapped = points @ matrix[:3, :3].T + matrix[:3, 3]
+    seen = mapped @ start.matrix[:3, :3].T + start.matrix[:3, 3]
+    moving, inside = windows.moving.sample(seen)
+    inside &= windows.inside
+    use = inside.sum(axis=1) > 0.5 * inside.shape[1]
+    if not use.any():
+        return _Linearised(-np.inf, np.eye(size), np.zeros(size))
+    w = inside[use]
+    f, _, _ = _normalised(windows.values[use], w)
+    m, length, good = _normalised(moving[use], w)
+    correlation = np.where(good, (f * m).sum(axis=1), 0.0)
+    weight = (np.maximum(correlation, 0) + _KEPT_WEIGHT) * good
+    gradient = np.stack([s.sample(seen[use])[0] for s in slopes], axis=-1) @ start.matrix[:3, :3]
+    if rigid:
+        arm = (mapped[use] - (matrix[:3, :3] @ centre + matrix[:3, 3])) / reach
+        jacobian = np.concatenate([gradient, np.cross(arm, gradient)], axis=-1)
+    else:
+        arm = np.concatenate([np.ones((*w.shape, 1)), (points[use] - centre) / reach], axis=-1)
+        jacobian = (gradient[..., None, :] * arm[..., None]).reshape(*w.shape, 12)
+    jacobian *= w[..., None]
+    jacobian -= jacobian.sum(axis=1, keepdims=True) / w.sum(axis=1)[:, None, None] * w[..., None]
+    jacobian -= m[..., None] * np.einsum("ws,wsp->wp", m, jacobian)[:, None]
+    jacobian *= (np.sqrt(weight) / np.where(good, length, 1))[:, None, None]
+    rows = jacobian.reshape(-1, size)
+    rest = ((f - m) * np.sqrt(weight)[:, None]).ravel()
+    return _Linearised(float(correlation.mean()), rows.T @ rows, rows.T @ rest)
+
+
+def _normalised(values: Floats, inside: Floats) -> tuple[Floats, Floats, Floats]:
+    """Rows made zero-mean and of unit length over what is inside; their length, and whether they are not flat."""
+    count = inside.sum(axis=1, keepdims=True)
+    v = values.astype(np.float64) * inside
+    v = (v - v.sum(axis=1, keepdims=True) / count) * inside
+    length = np.sqrt((v**2).sum(axis=1))
+    good = length > 1e-9
+    return v / np.where(good, length, 1)[:, None], length, good
+
+
+def _stepped(matrix: Floats, step: Floats, centre: Floats, reach: float, *, rigid: bool) -> Floats:
+    """The map after a step: shift in µm, and turn (rigid) or linear part in µm at `reach`."""
+    result = matrix.copy()
+    if rigid:
+        pivot = matrix[:3, :3] @ centre + matrix[:3, 3]
+        turn = Rotation.from_rotvec(step[3:] / reach).as_matrix()
+        result[:3, :3] = turn @ matrix[:3, :3]
+        result[:3, 3] = turn @ (matrix[:3, 3] - pivot) + pivot + step[:3]
+        return result
+    change = step.reshape(4, 3)
+    result[:3, :3] += change[1:].T / reach
+    result[:3, 3] += change[0] - change[1:].T @ centre / reach
+    return result
