@@ -1,0 +1,383 @@
+"""The deformable engine: a smooth displacement between two images, by local correlation and Gauss–Newton steps.
+
+The unknown is u, a cubic B-spline displacement in µm of the fixed image's points: x_moving = start(x + u(x)). It
+minimises
+
+    E(u) = Σ_cells w · Σ_{x in cell} |f̂(x) − c·m̂(start(x + u(x)))|² + bending(u)
+
+where f̂ = (f − f̄)/σ_f and m̂ = (m − m̄)/σ_m are normalised in a box window around the cell and c is their correlation
+there: local normalised cross-correlation (Avants 2008), written as a sum of squares whose residual leaves out what
+brightness and contrast explain. Noise must not count as structure: the variances of the emptiest windows are added to
+all. Sums over windows are running sums (Lewis 1995), here over cells instead of voxels, so a window costs the same at
+any size, and less the coarser the cells.
+
+Each Gauss–Newton step solves
+
+    (H + λL) δ = b − λL c,    H = Σ w g gᵀ/σ_f²,   b = Σ w (f̂ − c·m̂) g/σ_f
+
+for the control values, L being the bending energy's matrix (see `deform_lattice`). As in demons (Vercauteren 2009) g
+is the gradient of the fixed image, which at the solution is that of the warped one: it needs no gradient of an
+interpolated image. A step needs one pass over the voxels and converges in a few steps, where gradient descent on a
+dense field (ANTs; greedy, Yushkevich 2016) needs a hundred passes. All solves work on cells: 64 times fewer than
+voxels.
+
+Levels go from coarse to fine: means over groups of voxels, per axis, so that voxels of any shape become cubes; each
+level starts from the spline of the one before. Each keeps its best; the result is kept only if the metric on the
+finest level is better than with u = 0 on the same cells, and it is eased wherever det(1 + ∇u) would fall below a
+bound, so it does not fold.
+
+Lengths are µm, arrays (z, y, x), vectors (z, y, x).
+
+Avants, Epstein, Grossman, Gee: Symmetric diffeomorphic image registration with cross-correlation, 2008.
+Lewis: Fast normalized cross-correlation, 1995.
+Rueckert et al.: Nonrigid registration using free-form deformations, 1999.
+Vercauteren, Pennec, Perchant, Ayache: Diffeomorphic demons, 2009.
+Yushkevich et al.: Fast automatic segmentation of hippocampal subfields … (greedy), 2016.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.grids import Floats, Grid
+from teralign.registration import kernels
+from teralign.registration.deform_lattice import Crew, Lattice, solve, unfold
+from teralign.registration.kernels import F32, F64, I64, U8
+
+log = logging.getLogger(__name__)
+
+Mask = NDArray[np.bool_]
+
+_NO_MASK = np.empty((0, 0, 0), np.uint8)
+_DIMMEST, _BRIGHTEST = 10.0, 99.95  # percentiles that intensities are clipped to
+_QUIET = 1.0  # percentile of the windows' variances that counts as noise
+_LEAST_AXIS = 8  # voxels; a level with less along an axis that can still be halved is left out
+_DAMPING = 0.1  # of the data term's diagonal, added to it: texture that runs one way holds in that way only
+_SOLVER_STEPS = 20
+
+
+@dataclass(frozen=True)
+class DeformParameters:
+    """How a deformation is sought. Lengths are µm at the finest level; None takes them from the voxels.
+
+    `control_point_spacing` and `window` grow with the shrink factor of a coarser level, `smoothness` a little faster.
+    """
+
+    metric: Literal["lncc", "ncc", "mse"] = "lncc"
+    shrink_factors: tuple[int, ...] = (4, 2, 1)
+    iterations: tuple[int, ...] = (10, 10, 5)
+    control_point_spacing: float | None = None
+    window: float | None = None
+    smoothness: float | None = None
+    foreground_emphasis: float = 0.5
+    max_step: float = 1.0
+    min_jacobian: float = 0.1
+    tolerance: float = 1e-4
+
+
+@dataclass(frozen=True)
+class DeformResult:
+    """A displacement `field` (z, y, x, 3) float32 in µm at the nodes of `grid`: x_moving = start(x + u(x)).
+
+    Higher metrics are better. `reason` says why the field is zero, where it is; `min_jacobian` is the least
+    determinant at the corners of the field's cells, `iterations` the steps taken at each level, coarsest first.
+    """
+
+    field: F32
+    grid: Grid
+    metric_before: float
+    metric_after: float
+    min_jacobian: float
+    iterations: tuple[int, ...]
+    reason: str = ""
+
+
+def deform_arrays(
+    fixed: NDArray[Any],
+    moving: NDArray[Any],
+    *,
+    fixed_grid: Grid,
+    moving_grid: Grid,
+    start: Floats,
+    fixed_mask: Mask | None = None,
+    moving_mask: Mask | None = None,
+    field_grid: Grid | None = None,
+    parameters: DeformParameters | None = None,
+    threads: int = 1,
+) -> DeformResult:
+    """The displacement after which `start`, a 4×4 matrix of fixed to moving points in µm, fits the images better.
+
+    Images are (z, y, x) of any real dtype and finite; masks, of the same shapes, are True where voxels count. The
+    field is given on `field_grid`'s nodes, by default every second voxel of the fixed image. Zero, with a reason,
+    when there is nothing to go on or nothing better is found. The number of threads does not change the result.
+    """
+    parameters = parameters or DeformParameters()
+    nodes = field_grid or fixed_grid.coarsen((2, 2, 2))
+    images = _Source.of(fixed, fixed_grid, fixed_mask), _Source.of(moving, moving_grid, moving_mask)
+    for name, image in zip(("fixed", "moving"), images, strict=True):
+        if not image.deviation > 0:
+            return _unmoved(nodes, f"the {name} image has no structure here")
+    with Crew(threads) as crew:
+        return _search(*images, np.asarray(start, dtype=np.float64), nodes, parameters, crew)
+
+
+def _unmoved(nodes: Grid, reason: str, metric: float = math.nan, iterations: tuple[int, ...] = ()) -> DeformResult:
+    return DeformResult(np.zeros((*nodes.shape, 3), np.float32), nodes, metric, metric, 1.0, iterations, reason)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One image as it was given, and the intensities between which it varies."""
+
+    array: NDArray[Any]
+    grid: Grid
+    mask: Mask | None
+    low: float
+    high: float
+    deviation: float
+
+    @classmethod
+    def of(cls, array: NDArray[Any], grid: Grid, mask: Mask | None) -> _Source:
+        every = tuple(slice(None, None, max(1, n // 64)) for n in array.shape)
+        values = array[every] if mask is None or not mask[every].any() else array[every][mask[every]]
+        low, high = (float(v) for v in np.percentile(values, (_DIMMEST, _BRIGHTEST)))
+        return cls(array, grid, mask, low, high, float(np.clip(values, low, high).std()))
+
+    def level(self, shrink: int, low: float, scale: float, crew: Crew) -> _Level:
+        """The means over groups of voxels that make it `shrink` times coarser, (clipped − low) · scale."""
+        factors = _factors(self.grid, shrink)
+        grid = self.grid.downsample(factors)
+        factors = np.minimum(factors, self.array.shape).astype(np.int64)
+        image = np.empty(grid.shape, np.float32)
+        crew.run(kernels.pool, grid.shape[0], self.array, factors, low, max(self.high, low), scale, image)
+        if self.mask is None:
+            return _Level(image, _NO_MASK, grid)
+        share = np.empty(grid.shape, np.float32)
+        crew.run(kernels.pool, grid.shape[0], self.mask, factors, 0.0, 1.0, 1.0, share)
+        return _Level(image, (share >= 0.5).astype(np.uint8), grid)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """An image at one level; the mask is 1 where a voxel counts, or empty."""
+
+    image: F32
+    mask: U8
+    grid: Grid
+
+
+def _factors(grid: Grid, shrink: int) -> I64:
+    """The whole factors that bring each axis closest to `shrink` times the finest spacing."""
+    finest = min(grid.spacing)
+    return np.array([max(1, round(shrink * finest / s)) for s in grid.spacing], dtype=np.int64)
+
+
+def _search(
+    fixed: _Source, moving: _Source, start: Floats, nodes: Grid, parameters: DeformParameters, crew: Crew
+) -> DeformResult:
+    """Coarse to fine; see the module."""
+    c, lattice, taken = None, None, []
+    for shrink, most in _levels(fixed.grid, parameters):
+        low = min(fixed.low, moving.low) if parameters.metric == "mse" else None
+        problem = _Problem(
+            fixed.level(shrink, fixed.low if low is None else low, 1 / fixed.deviation, crew),
+            moving.level(
+                shrink, moving.low if low is None else low, 1 / (moving if low is None else fixed).deviation, crew
+            ),
+            start,
+            shrink,
+            parameters,
+            crew,
+        )
+        c = problem.lattice.zeros() if c is None or lattice is None else problem.lattice.refit(c, lattice, crew)
+        lattice = problem.lattice
+        if not taken and problem.measure(c).overlap == 0:
+            return _unmoved(nodes, "the moving image does not reach here")
+        c, steps = _descend(problem, c, most, parameters)
+        taken.append(steps)
+    before = problem.measure(lattice.zeros())
+    c, field, lowest = unfold(lattice, c, nodes, least=parameters.min_jacobian, crew=crew)
+    after = problem.measure(c)
+    score_before, score_after = before.compare(after)
+    if not score_after > score_before:
+        return _unmoved(nodes, "no deformation was better than the start", score_before, tuple(taken))
+    return DeformResult(field, nodes, score_before, score_after, lowest, tuple(taken))
+
+
+def _levels(grid: Grid, parameters: DeformParameters) -> list[tuple[int, int]]:
+    """The shrink factors that leave enough voxels, each with its iterations; always the last."""
+    levels = list(zip(parameters.shrink_factors, parameters.iterations, strict=True))
+    useful = [
+        (shrink, most)
+        for shrink, most in levels[:-1]
+        if min(grid.downsample(_factors(grid, shrink)).shape) >= _LEAST_AXIS
+    ]
+    return [*useful, levels[-1]]
+
+
+def _descend(problem: _Problem, c: F32, most: int, parameters: DeformParameters) -> tuple[F32, int]:
+    """The best control values that at most `most` steps find, and the number of steps taken."""
+    match, best = problem.measure(c), c
+    score = match.score
+    for step in range(most):
+        c = c + problem.step(c, match)
+        match = problem.measure(c)
+        log.debug("shrink %d, step %d: %.5f", problem.shrink, step + 1, match.score)
+        gain = match.score - score
+        if gain > 0:
+            best, score = c, match.score
+        if not gain > parameters.tolerance:
+            return best, step + 1
+    return best, most
+
+
+@dataclass(frozen=True)
+class _Match:
+    """How well the images agree at some deformation, cell by cell."""
+
+    sums: F32
+    local: F32
+    correlation: F32
+    quality: F32
+
+    @property
+    def known(self) -> Mask:
+        """The cells that have something to compare."""
+        known: Mask = (self.correlation != kernels.UNKNOWN) & (self.sums[0] > 0)
+        return known
+
+    @property
+    def overlap(self) -> int:
+        """The number of cells that have something to compare."""
+        return int(np.count_nonzero(self.known))
+
+    @property
+    def score(self) -> float:
+        """The mean quality of the voxels that can be compared; −∞ when there are none."""
+        return self._mean(self.known)
+
+    def compare(self, other: _Match) -> tuple[float, float]:
+        """Both scores on the cells that both know."""
+        both = self.known & other.known
+        return self._mean(both), other._mean(both)
+
+    def _mean(self, cells: Mask) -> float:
+        counts = self.sums[0][cells].astype(np.float64)
+        return float((self.quality[cells] * counts).sum() / counts.sum()) if counts.size else -math.inf
+
+
+class _Problem:
+    """One level: what to measure, and the step that improves it."""
+
+    def __init__(
+        self, fixed: _Level, moving: _Level, start: Floats, shrink: int, parameters: DeformParameters, crew: Crew
+    ) -> None:
+        self._fixed, self._moving, self._parameters, self._crew = fixed, moving, parameters, crew
+        self.shrink = shrink
+        voxel = np.array(fixed.grid.spacing)
+        finest = float(np.prod(voxel)) ** (1 / 3) / shrink
+        control = (parameters.control_point_spacing or 4 * finest) * shrink
+        z, y, x = (max(1, min(n, round(control / d))) for d, n in zip(voxel, fixed.grid.shape, strict=True))
+        self.lattice = Lattice(fixed.grid, (z, y, x))
+        window = (parameters.window or 12 * finest) * shrink
+        self._radius = np.array(
+            [max(1, round((window / h - 1) / 2)) for h in self.lattice.points.spacing], dtype=np.int64
+        )
+        self._smoothness = (parameters.smoothness or 2.75 * finest) * shrink**1.25
+        self._pull = start[:3, :3] / np.array(moving.grid.spacing)[:, None]
+        origin = moving.grid.to_index(start[:3, :3] @ np.array(fixed.grid.origin) + start[:3, 3])
+        self._matrix = np.concatenate([self._pull * voxel, origin[:, None]], axis=1)
+        self._floors: F64 | None = None
+
+    def measure(self, c: F32) -> _Match:
+        """Compare the images at the deformation `c`."""
+        cells = self.lattice.cells
+        sums = np.empty((kernels.SUMS, *cells), np.float32)
+        self._crew.run(
+            kernels.cell_sums,
+            cells[0] * cells[1],
+            self._fixed.image,
+            self._fixed.mask,
+            self._moving.image,
+            self._moving.mask,
+            self._matrix,
+            self._pull,
+            c,
+            np.array(self.lattice.cell, dtype=np.int64),
+            sums,
+        )
+        if self._parameters.metric == "lncc":
+            local, correlation = self._windowed(sums)
+            return _Match(sums, local, correlation, correlation)
+        return _everywhere(sums, self._parameters.metric)
+
+    def _windowed(self, sums: F32) -> tuple[F32, F32]:
+        crew, cells = self._crew, self.lattice.cells
+        windows = np.empty((kernels.WINDOW_SUMS, *cells), np.float32)
+        crew.run(kernels.window_sums, kernels.WINDOW_SUMS, sums, self._radius, windows)
+        full = float(np.prod(2 * self._radius + 1) * np.prod(self.lattice.cell))
+        if self._floors is None:
+            self._floors = _noise(windows, full / 2)
+        local, correlation = np.empty((4, *cells), np.float32), np.empty(cells, np.float32)
+        crew.run(kernels.correlate, cells[0], windows, self._floors, full / 8, local, correlation)
+        return local, correlation
+
+    def step(self, c: F32, match: _Match) -> F32:
+        """The Gauss–Newton step from `c`, nowhere longer than the largest step."""
+        parameters, crew, cells = self._parameters, self._crew, self.lattice.cells
+        force, stiffness = np.empty((3, *cells), np.float32), np.empty((6, *cells), np.float32)
+        voxel = np.array(self._fixed.grid.spacing)
+        crew.run(
+            kernels.gauss_newton,
+            cells[0],
+            match.sums,
+            match.local,
+            match.correlation,
+            voxel,
+            parameters.foreground_emphasis,
+            force,
+            stiffness,
+        )
+        isotropic = stiffness[:3].mean(axis=0)
+        typical = float(isotropic[match.known].mean(dtype=np.float64))
+        stiffness[:3] += _DAMPING * (isotropic + typical * (isotropic > 0))
+        scale = (self._smoothness / np.array(self.lattice.points.spacing)) ** 2 * math.sqrt(typical)
+        delta = solve(force, stiffness, c, scale=scale, iterations=_SOLVER_STEPS, crew=crew)
+        length = np.sqrt(np.square(delta).sum(axis=0))
+        longest = np.float32(parameters.max_step * voxel.min())
+        delta *= longest / np.maximum(length, longest)
+        return delta
+
+
+def _noise(windows: F32, least: float) -> F64:
+    """The variances (fixed, moving) of the emptiest windows, and never less than a thousandth of the mean."""
+    windows = windows[:, windows[0] >= min(least, float(windows[0].max()))].astype(np.float64)
+    count = np.maximum(windows[0], 1)
+    variances = [np.maximum(windows[k] / count - (windows[j] / count) ** 2, 0) for j, k in ((1, 3), (2, 4))]
+    return np.array([max(np.percentile(v, _QUIET), 1e-3 * v.mean(), 1e-9) for v in variances])
+
+
+def _everywhere(sums: F32, metric: str) -> _Match:
+    """The global metrics: one window over everything, or plain differences."""
+    cells = sums.shape[1:]
+    count, f, m, ff, mm, fm = sums[: kernels.WINDOW_SUMS].sum(axis=(1, 2, 3), dtype=np.float64) / max(
+        1.0, float(sums[0].sum(dtype=np.float64))
+    )
+    local = np.zeros((4, *cells), np.float32)
+    correlation = np.full(cells, 1.0 if metric == "mse" else 0.0, np.float32)
+    if metric == "mse":
+        local[2:] = 1
+        errors = sums[3] - 2 * sums[5] + sums[4]
+        return _Match(sums, local, correlation, -errors / np.maximum(sums[0], 1))
+    vf, vm = ff - f * f, mm - m * m
+    if count > 0 and vf > 0 and vm > 0:
+        c = (fm - f * m) / math.sqrt(vf * vm)
+        local[0], local[1], local[2], local[3] = f, m, 1 / math.sqrt(vf), 1 / math.sqrt(vm)
+        correlation[:] = c
+    return _Match(sums, local, correlation, correlation)
