@@ -174,7 +174,7 @@ def draw_cells(
     boxes: NDArray[np.int64],
     numbers: NDArray[np.int64],
     centres: NDArray[np.float64],
-    frames: NDArray[np.float64],
+    frames: NDArray[np.float32],
     brightness: NDArray[np.float64],
     hollow: NDArray[np.float64],
 ) -> NDArray[np.float32]:

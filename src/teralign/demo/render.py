@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from teralign.demo import kernels
 from teralign.demo.camera import Round
-from teralign.demo.scene import Scene
+from teralign.demo.scene import PORTION, Scene
 from teralign.demo.truth import TrueMap
 from teralign.grids import Floats, Grid, Region
 
@@ -27,8 +27,8 @@ class View:
     true_map: TrueMap
     grid: Grid
     round: Round
-    cell_boxes: NDArray[np.int64]
-    vessel_boxes: NDArray[np.int64]
+    cell_boxes: NDArray[np.int32]
+    vessel_boxes: NDArray[np.int32]
 
     @classmethod
     def of(cls, scene: Scene, true_map: TrueMap, grid: Grid, round_: Round) -> View:
@@ -78,8 +78,16 @@ class View:
         return tile
 
 
-def _boxes(true_map: TrueMap, grid: Grid, centres: Floats, reach: Floats) -> NDArray[np.int64]:
+def _boxes(true_map: TrueMap, grid: Grid, centres: Floats, reach: Floats) -> NDArray[np.int32]:
     """Boxes of voxels (n, 2, 3) that hold what lies within `reach` µm of scene points; empty if that is negative."""
+    boxes = np.empty((len(centres), 2, 3), dtype=np.int32)
+    for first in range(0, len(centres), PORTION):
+        some = slice(first, first + PORTION)
+        boxes[some] = _boxes_at_once(true_map, grid, centres[some], reach[some])
+    return boxes
+
+
+def _boxes_at_once(true_map: TrueMap, grid: Grid, centres: Floats, reach: Floats) -> NDArray[np.int64]:
     middle = grid.to_index(true_map.to_moving(centres))
     stretch = np.linalg.norm(true_map.affine[:3, :3] @ np.linalg.inv(true_map.jacobian(centres)), ord=2, axis=(1, 2))
     half = np.maximum(reach, 0)[:, None] * SLACK * stretch[:, None] / np.asarray(grid.spacing)
@@ -88,9 +96,10 @@ def _boxes(true_map: TrueMap, grid: Grid, centres: Floats, reach: Floats) -> NDA
     return np.stack([start, stop], axis=1)
 
 
-def _within(boxes: NDArray[np.int64], region: Region) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _within(boxes: NDArray[np.int32], region: Region) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which boxes meet the region, and the parts of them that do, counted from its start."""
-    start = np.maximum(boxes[:, 0], region.start)
-    stop = np.minimum(boxes[:, 1], region.stop)
-    seen = np.flatnonzero((stop > start).all(axis=1))
-    return seen, np.stack([start[seen], stop[seen]], axis=1) - np.asarray(region.start)
+    near = np.flatnonzero((boxes[:, 0, 0] < region.stop[0]) & (boxes[:, 1, 0] > region.start[0]))
+    start = np.maximum(boxes[near, 0], region.start)
+    stop = np.minimum(boxes[near, 1], region.stop)
+    meet = (stop > start).all(axis=1)
+    return near[meet], np.stack([start[meet], stop[meet]], axis=1) - np.asarray(region.start)

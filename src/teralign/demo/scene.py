@@ -19,6 +19,10 @@ CANDIDATE_SPACING = 6.0
 """µm: as many cells are tried as there are cubes of this side; crowding and sparse places leave about half."""
 SEGMENT = 7.0
 """µm: length of a straight piece of vessel."""
+OVERLAP = 0.8
+"""Cells are at least this share of their mean radii's sum apart."""
+PORTION = 50_000
+"""Cells to look at together, which bounds the memory that this takes."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Cells:
     """
 
     centres: Floats
-    frames: Floats
+    frames: NDArray[np.float32]
     reach: Floats
     brightness: Floats
     hollow: Floats
@@ -95,18 +99,22 @@ def _scatter_cells(rng: np.random.Generator, low: Floats, high: Floats, noise_se
     free = ~_crowded(centres, radius)
     centres, small, radius = centres[free], small[free], radius[free]
     axes = radius[:, None] * np.exp(rng.normal(0, 0.27, (len(centres), 3)))
-    frames = _random_rotations(rng, len(centres)) / axes[:, :, None]
+    frames = (_random_rotations(rng, len(centres)) / axes[:, :, None]).astype(np.float32)
     hollow = np.where(small, 0.1, 0.6) * rng.uniform(0.3, 1.0, len(centres))
     return Cells(centres, frames, axes.max(axis=1), _draw_brightness(rng, small), hollow)
 
 
 def _crowded(centres: Floats, radius: Floats) -> NDArray[np.bool_]:
     """Which cells overlap one with a smaller number (Matérn's second thinning)."""
-    pairs = cKDTree(centres).query_pairs(1.6 * float(radius.max(initial=0.0)), output_type="ndarray")
-    apart = np.linalg.norm(centres[pairs[:, 0]] - centres[pairs[:, 1]], axis=1)
-    clash = apart < 0.8 * (radius[pairs[:, 0]] + radius[pairs[:, 1]])
+    tree, reach = cKDTree(centres), 2 * OVERLAP * float(radius.max(initial=0.0))
     crowded = np.zeros(len(centres), dtype=bool)
-    crowded[pairs[clash].max(axis=1)] = True
+    layers = np.argsort(centres[:, 0])
+    for first in range(0, len(centres), PORTION):
+        some = layers[first : first + PORTION]
+        pairs = cKDTree(centres[some]).sparse_distance_matrix(tree, reach, output_type="ndarray")
+        number, other = some[pairs["i"]], pairs["j"]
+        clash = (other < number) & (pairs["v"] < OVERLAP * (radius[number] + radius[other]))
+        crowded[number[clash]] = True
     return crowded
 
 
