@@ -4,8 +4,8 @@ What a step of the engine does per voxel happens in `cell_sums`: one pass over t
 temporary. The other loops work on cells and control points, some fifty times fewer.
 
 Conventions: arrays are (z, y, x), with planes of components in front: (3, z, y, x). The entries of a symmetric
-3×3 matrix are zz, yy, xx, zy, zx, yx. Every loop takes the range `first … last` of its slowest axis and writes nothing
-that another range writes, so that threads never change a bit of the result. Sums over all go through `partial`, one
+3×3 matrix are zz, yy, xx, zy, zx, yx. Every loop takes the range `first … last` of its slowest axis and writes only
+what no other range writes, so that threads never change a bit of the result. Sums over all go through `partial`, one
 value a plane.
 """
 
@@ -342,7 +342,7 @@ def gauss_newton(
 ) -> None:
     """Right side (3, cells) and matrix (6, cells) of the data term, per µm.
 
-    With f̂ = (f − f̄)/σ_f and m̂ alike, the residual is f̂ − c·m̂ and its derivative g/σ_f; a cell weighs
+    With f̂ = (f − f̄)/σ_f and m̂ alike, the residual is c·f̂ − m̂ and its derivative g/σ_f; a cell weighs
     (1.02 − c²)^−emphasis.
     """
     _, _, ny, nx = sums.shape
@@ -361,7 +361,7 @@ def gauss_newton(
                 for d in range(3):
                     g = sums[12 + d, z, y, x]
                     fg, mg = sums[6 + d, z, y, x] - f * g, sums[9 + d, z, y, x] - m * g
-                    force[d, z, y, x] = w * (sf * fg - c * sm * mg) / spacing[d]
+                    force[d, z, y, x] = w * (c * sf * fg - sm * mg) / spacing[d]
                 w *= sf
                 stiffness[0, z, y, x] = w * sums[15, z, y, x] * hz * hz
                 stiffness[1, z, y, x] = w * sums[16, z, y, x] * hy * hy
