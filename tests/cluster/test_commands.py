@@ -135,8 +135,12 @@ def test_a_worker_that_is_told_to_goes_and_its_block_is_done_by_another(processe
 
 
 def test_a_failed_driver_is_followed_by_the_next_attempt_with_the_same_helper(processes, directory, tmp_path):
-    first = driver(processes, directory, "sh", "-c", "sleep 4; exit 1")
-    helper = processes.start("start-dask-worker", "--dir", directory, *SMALL, "--rejoin", 20)
+    fail = tmp_path / "fail"
+    script = f"until [ -e {fail} ]; do sleep 0.1; done; exit 1"
+    first = driver(processes, directory, "sh", "-c", script, options=["--workers", 0])
+    helper = processes.start("start-dask-worker", "--dir", directory, *SMALL)
+    wait_until(processes.workers)
+    fail.touch()
     assert first.wait(20) == 1
     second = driver(processes, directory, *job(tmp_path, 40, 0.1), options=["--workers", 0])
     assert second.wait(30) == 0

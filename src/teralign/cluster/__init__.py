@@ -1,6 +1,6 @@
 """Start, find, join and stop a Dask scheduler and its workers."""
 
-from teralign.cluster.connect import connect
+from teralign.cluster.client import connect
 from teralign.cluster.machine import WorkerSize, available_cores, available_memory, fit_workers, worker_threads
 
 __all__ = ["WorkerSize", "available_cores", "available_memory", "connect", "fit_workers", "worker_threads"]

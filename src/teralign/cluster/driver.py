@@ -17,7 +17,6 @@ import socket
 import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from distributed import Scheduler
@@ -27,7 +26,7 @@ from teralign.cluster import leash, rendezvous, settings
 from teralign.cluster.machine import WorkerSize, fit_workers
 from teralign.cluster.rendezvous import SchedulerInfo
 from teralign.cluster.signals import Signals
-from teralign.cluster.worker import answers, serve
+from teralign.cluster.worker import OwnWorkers, answers, serving
 from teralign.errors import ClusterError, InputError
 
 log = logging.getLogger(__name__)
@@ -63,6 +62,8 @@ def run_scheduler(
         raise InputError(f"There is no command {command[0]!r} to run under the scheduler.")
     count = (1 if command else 0) if workers is None else workers
     count, size = fit_workers(count, worker_cpus, worker_mem_gb) if count else (0, WorkerSize(1, 0))
+    if count:
+        log.info("With the scheduler come %d workers, each with %s", count, size)
     settings.quieten()
     environment = {**os.environ, SCHEDULER_VARIABLE: str(directory.absolute() / rendezvous.SCHEDULER_FILE)}
     os.environ.update(settings.worker_environment(size))  # for our workers, but not for the command
@@ -70,20 +71,11 @@ def run_scheduler(
     async def work(signals: Signals) -> int:
         return await (_run(command, environment, directory, signals) if command else _stand(directory, signals))
 
-    return asyncio.run(_drive(work, directory.absolute(), _OwnWorkers(count, size, interface), last_attempt))
-
-
-@dataclass(frozen=True)
-class _OwnWorkers:
-    """The workers that run in this process tree, and the network that all use."""
-
-    count: int
-    size: WorkerSize
-    interface: str | None
+    return asyncio.run(_drive(work, directory.absolute(), OwnWorkers(count, size, interface), last_attempt))
 
 
 async def _drive(
-    work: Callable[[Signals], Awaitable[int]], directory: Path, workers: _OwnWorkers, last_attempt: bool
+    work: Callable[[Signals], Awaitable[int]], directory: Path, workers: OwnWorkers, last_attempt: bool
 ) -> int:
     """Have a scheduler with workers while `work` goes on, and leave the directory as its exit code demands."""
     await _take(directory)
@@ -91,7 +83,7 @@ async def _drive(
     with Signals() as signals:
         async with _scheduler(directory, workers.interface) as scheduler:
             try:
-                async with _serving(scheduler.address, workers):
+                async with serving(scheduler.address, workers):
                     code = await work(signals)
                     settings.quieten(logging.CRITICAL)
                 over = code == 0 or last_attempt
@@ -139,30 +131,6 @@ def own_address() -> str:
             return str(get_ip())
         except OSError:
             return "127.0.0.1"
-
-
-@contextlib.asynccontextmanager
-async def _serving(address: str, workers: _OwnWorkers) -> AsyncIterator[None]:
-    """Have our own workers for a while; nobody waits for them to be there."""
-    if workers.count:
-        log.info("Starting %d workers, each with %s", workers.count, workers.size)
-    tasks = [asyncio.create_task(_keep_serving(address, workers, number)) for number in range(workers.count)]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _keep_serving(address: str, workers: _OwnWorkers, number: int) -> None:
-    """A worker that is started anew when its process can no longer be replaced."""
-    while True:
-        try:
-            await serve(address, workers.size, number=number, interface=workers.interface)
-        except (OSError, RuntimeError) as error:
-            log.warning("Worker %d could not be started, and is tried again: %s", number, error)
-        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _run(command: Sequence[str], environment: Mapping[str, str], directory: Path, signals: Signals) -> int:

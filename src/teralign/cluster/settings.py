@@ -73,8 +73,8 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 def quieten(level: int = logging.ERROR) -> None:
     """Keep Dask's own log to what matters; CRITICAL when closing, where it reports every connection that ends."""
-    for name in ("distributed", "tornado", "asyncio"):
+    loud = [name for name in logging.root.manager.loggerDict if name.startswith("distributed.")]
+    for name in ("distributed", "tornado", "asyncio", *loud):
         logging.getLogger(name).setLevel(level)
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith("distributed."):
-            logging.getLogger(name).setLevel(level)
+    # says that a worker was ended because it took too much memory
+    logging.getLogger("distributed.nanny.memory").setLevel(min(level, logging.WARNING))

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from distributed import Nanny
 from distributed.comm.core import connect
@@ -24,14 +25,44 @@ _LOOK_SECONDS = 1.0
 _RESTART_SECONDS = 30.0
 
 
-async def answers(address: str, scheduler_id: str) -> bool:
-    """Whether the scheduler of this id, and not a later one that got the same port, answers at `address`."""
+async def answers(address: str, scheduler_id: str = "") -> bool:
+    """Whether a scheduler answers at `address`; with an id, that one, and not a later one that got the same port."""
     try:
         async with rpc(address, timeout=_ANSWER_SECONDS) as scheduler:
             identity = await asyncio.wait_for(scheduler.identity(), _ANSWER_SECONDS)
     except (OSError, TimeoutError, ValueError):
         return False
-    return bool(identity["id"] == scheduler_id)
+    return scheduler_id in ("", identity.get("id"))
+
+
+@dataclass(frozen=True)
+class OwnWorkers:
+    """How many workers run in this process tree, of which size, on which network."""
+
+    count: int
+    size: WorkerSize
+    interface: str | None = None
+
+
+@contextlib.asynccontextmanager
+async def serving(address: str, workers: OwnWorkers) -> AsyncIterator[None]:
+    """Have workers for a while, each replaced as often as it is lost; nobody waits for them to be there."""
+    tasks = [asyncio.create_task(_keep_serving(address, workers, number)) for number in range(workers.count)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep_serving(address: str, workers: OwnWorkers, number: int) -> None:
+    while True:
+        try:
+            await serve(address, workers.size, number=number, interface=workers.interface)
+        except (OSError, RuntimeError) as error:
+            log.warning("Worker %d could not be started, and is tried again: %s", number, error)
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def serve(address: str, size: WorkerSize, *, number: int = 0, interface: str | None = None) -> None:

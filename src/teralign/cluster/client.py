@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CONNECT_SECONDS = 10
+_CONNECT_SECONDS = 8
+_RETRY_SECONDS = 0.5
 
 
 @contextlib.contextmanager
@@ -47,42 +51,39 @@ def _client_of(scheduler: str) -> Iterator[Client]:
     from distributed import Client
 
     address = find(scheduler)
-    try:
-        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ClusterError(
-            f"No Dask scheduler answers at {address}"
-            f"{'' if address == scheduler else f' ({scheduler})'}: start one, or correct --scheduler."
-        ) from error
-    with client:
+    if not _answers_soon(address):  # Dask's client waits for ever where something else listens
+        found_in = "" if address == scheduler else f" ({scheduler})"
+        raise ClusterError(f"No Dask scheduler answers at {address}{found_in}: start one, or correct --scheduler.")
+    with Client(address, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
         workers = client.nthreads()
         log.info("Connected to the Dask scheduler at %s, which has %d workers", address, len(workers))
         yield client
 
 
+def _answers_soon(address: str) -> bool:
+    from teralign.cluster.worker import answers
+
+    async def ask() -> bool:
+        end = time.monotonic() + _CONNECT_SECONDS
+        while not await answers(address):
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(_RETRY_SECONDS)
+        return True
+
+    with ThreadPoolExecutor(1) as pool:  # a notebook has an event loop already in its own thread
+        return pool.submit(asyncio.run, ask()).result()
+
+
 @contextlib.contextmanager
 def _own_cluster(workers: int | None, cpus: int | None, memory_gb: float | None) -> Iterator[Client]:
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
-    from teralign.cluster import settings
+    from teralign.cluster.local import local_cluster
 
     count, size = fit_workers(workers, cpus, memory_gb)
     log.info("Starting %d Dask workers on this machine, each with %s", count, size)
-    variables = settings.worker_environment(size)
-    in_client = {k: v for k, v in variables.items() if not k.startswith("NUMBA")}  # numba may be at work here already
-    with (
-        settings.environment(in_client),
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            memory_limit=size.memory,
-            env=variables,
-            dashboard_address=":0",
-            scheduler_kwargs={"dashboard": False},
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with local_cluster(count, size) as address, Client(address, set_as_default=False) as client:
         yield client
 
 

@@ -1,0 +1,248 @@
+"""What is in a workspace is whole, belongs to one run, and can be gone on with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from teralign.blockwise import Workspace, lock
+from teralign.errors import DataError, InputError
+from teralign.files import write_atomically, writing
+
+KEY = {"block_size": (64, 64, 64), "fixed": "digest", "overlap": 0.5}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    with Workspace(tmp_path / "out.zarr.partial") as made:
+        yield made
+
+
+def test_the_same_key_goes_on_and_another_one_starts_anew(workspace, caplog):
+    caplog.set_level(logging.INFO)
+    assert workspace.prepare(KEY) is False
+    workspace.record("align", "z000_y000_x000", {"state": "ok"})
+    workspace.close()
+    assert workspace.prepare({**KEY, "block_size": [64, 64, 64]}) is True
+    assert workspace.load_record("align", "z000_y000_x000") == {"block": "z000_y000_x000", "state": "ok"}
+    workspace.close()
+    assert workspace.prepare({**KEY, "overlap": 0.25}) is False
+    assert not workspace.has_records("align")
+    assert "made with another overlap" in caplog.text
+    workspace.close()
+    workspace.record("align", "z000_y000_x000", {"state": "ok"})
+    assert workspace.prepare({**KEY, "overlap": 0.25}, overwrite=True) is False
+    assert not workspace.has_records("align")
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"block": "z000_y000_x000", "sta', b"[1]", b'{"block": "another"}', b"\xff"])
+def test_a_torn_record_is_no_record(workspace, torn):
+    workspace.prepare(KEY)
+    workspace.record("align", "z000_y000_x000", {})
+    (path,) = (workspace.path / "records").rglob("*.json")
+    path.write_bytes(torn)
+    assert workspace.load_record("align", "z000_y000_x000") is None
+    assert list(workspace.records("align")) == []
+
+
+def test_a_torn_key_is_another_key(workspace):
+    workspace.prepare(KEY)
+    workspace.record("align", "z000_y000_x000", {})
+    workspace.close()
+    (workspace.path / "key.json").write_text("{")
+    assert workspace.prepare(KEY) is False
+    assert not workspace.has_records("align")
+
+
+def test_records_hold_what_numpy_gives_and_json_can_say(workspace):
+    workspace.prepare(KEY)
+    record = {"a": np.float32(0.5), "b": np.arange(3), "c": np.nan, "d": {"e": (1, Path("x"))}, "f": np.bool_(True)}
+    workspace.record("align", "z001_y000_x000", record)
+    workspace.record("align", "z000_y001_x000", {})
+    first, second = workspace.records("align")
+    assert first == {"block": "z000_y001_x000"}
+    assert second == {
+        "block": "z001_y000_x000",
+        "a": 0.5,
+        "b": [0, 1, 2],
+        "c": None,
+        "d": {"e": [1, "x"]},
+        "f": True,
+    }
+    with pytest.raises(TypeError):
+        workspace.record("align", "z000_y000_x000", {"a": object()})
+    assert workspace.load_record("align", "z000_y000_x000") is None
+
+
+def test_a_workspace_travels_to_workers_without_its_lock(workspace):
+    workspace.prepare(KEY)
+    travelled = pickle.loads(pickle.dumps(workspace))
+    travelled.record("align", "z000_y000_x000", {})
+    travelled.close()
+    assert workspace.load_record("align", "z000_y000_x000") is not None
+    assert (workspace.path / "lock.json").exists()
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a" / "b"
+    write_atomically(path, b"old")
+    with pytest.raises(RuntimeError), writing(path) as file:
+        file.write(b"new")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert names(path.parent) == ["b"]
+
+
+def test_what_killed_writers_left_is_removed(workspace):
+    workspace.prepare(KEY)
+    payload = workspace.payload("align", "z000_y000_x000")
+    write_atomically(payload, b"kept")
+    workspace.close()
+    payload.with_name(".z000.npz.host-1-abc.tmp").write_bytes(b"torn")
+    assert workspace.prepare(KEY) is True
+    assert [p.name for p in payload.parent.iterdir()] == [payload.name]
+
+
+def test_the_finished_output_is_renamed_into_place_and_the_workspace_goes(workspace, tmp_path):
+    output = tmp_path / "deep" / "out.zarr"
+    workspace.prepare(KEY)
+    built = workspace.output / "out.zarr"
+    built.mkdir()
+    (built / "zarr.json").write_text("new")
+    workspace.finish(built, output)
+    assert (output / "zarr.json").read_text() == "new"
+    assert names(tmp_path) == ["deep"]
+    assert names(output.parent) == ["out.zarr"]
+
+
+def test_an_output_that_exists_is_replaced_only_if_asked(workspace, tmp_path):
+    output = tmp_path / "out.mat"
+    output.write_text("old")
+    workspace.prepare(KEY)
+    built = workspace.output / "out.mat"
+    built.write_text("new")
+    with pytest.raises(InputError, match="--overwrite"):
+        workspace.finish(built, output)
+    assert output.read_text() == "old"
+    workspace.finish(built, output, overwrite=True)
+    assert output.read_text() == "new"
+    assert names(tmp_path) == ["out.mat"]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second file system")
+def test_an_output_on_another_file_system_is_copied_beside_its_place_first(tmp_path):
+    with Workspace(f"/dev/shm/teralign-test-{os.getpid()}") as workspace:
+        workspace.prepare(KEY)
+        built = workspace.output / "out.zarr"
+        (built / "c").mkdir(parents=True)
+        (built / "c" / "0").write_bytes(b"chunk")
+        workspace.finish(built, tmp_path / "out.zarr")
+    assert (tmp_path / "out.zarr" / "c" / "0").read_bytes() == b"chunk"
+    assert names(tmp_path) == ["out.zarr"]
+    assert not workspace.path.exists()
+
+
+def test_a_directory_of_the_user_is_never_taken(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match=r"thesis\.tex"):
+        Workspace(tmp_path).prepare(KEY)
+    with pytest.raises(InputError, match="is a file"):
+        Workspace(tmp_path / "thesis.tex").prepare(KEY)
+    assert names(tmp_path) == ["thesis.tex"]
+
+
+def test_a_place_that_cannot_be_written_is_named():
+    with pytest.raises(DataError, match="/proc/nothing cannot be used"):
+        Workspace("/proc/nothing").prepare(KEY)
+
+
+def test_two_runs_cannot_be_at_work_at_once(workspace):
+    workspace.prepare(KEY)
+    with pytest.raises(InputError, match=f"process {os.getpid()} on {socket.gethostname()}"):
+        Workspace(workspace.path).prepare(KEY)
+    workspace.close()
+    with Workspace(workspace.path) as second:
+        assert second.prepare(KEY) is True
+
+
+def test_a_run_that_was_killed_does_not_hold_the_workspace(workspace):
+    script = (
+        "import sys, time; from teralign.blockwise import Workspace;"
+        "w = Workspace(sys.argv[1]); w.prepare({'a': 1}); print('ready', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, workspace.path], stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        with pytest.raises(InputError, match=f"process {holder.pid}"):
+            workspace.prepare({"a": 1})
+        holder.kill()  # and not waited for: a process that is not reaped is gone all the same
+        time.sleep(0.2)
+        assert workspace.prepare({"a": 1}) is True
+
+
+def foreign_lock(workspace: Workspace) -> Path:
+    workspace.path.mkdir()
+    path = workspace.path / "lock.json"
+    path.write_text(json.dumps({"host": "elsewhere", "boot": "?", "namespace": "?", "pid": 7, "started": 0.0}))
+    return path
+
+
+def test_a_run_on_another_host_holds_it_while_it_shows_life(workspace, monkeypatch):
+    monkeypatch.setattr(lock, "_TOUCH_SECONDS", 0.1)
+    monkeypatch.setattr(lock, "_STALE_SECONDS", 1.0)
+    path = foreign_lock(workspace)
+    with subprocess.Popen(["sh", "-c", f"while sleep 0.2; do touch {path}; done"]) as holder:
+        with pytest.raises(InputError, match="process 7 on elsewhere"):
+            workspace.prepare(KEY)
+        holder.kill()
+    assert workspace.prepare(KEY) is False
+
+
+def test_a_lock_that_goes_while_it_is_watched_is_free(workspace, monkeypatch):
+    monkeypatch.setattr(lock, "_TOUCH_SECONDS", 0.1)
+    path = foreign_lock(workspace)
+    with subprocess.Popen(["sh", "-c", f"sleep 0.5; rm {path}"]):
+        assert workspace.prepare(KEY) is False
+
+
+def take(path: str, barrier, results) -> None:
+    barrier.wait(30)
+    try:
+        held = lock.Lock.take(Path(path))
+    except InputError:
+        results.put(0)
+    else:
+        results.put(1)
+        time.sleep(0.5)
+        held.release()
+
+
+def test_of_many_who_find_a_stale_lock_one_gets_it(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    path = tmp_path / "lock.json"
+    holder = {**lock._this_process(), "pid": 2**22 + 1}
+    path.write_text(json.dumps(holder))
+    barrier, results = context.Barrier(5), context.Queue()
+    processes = [context.Process(target=take, args=(str(path), barrier, results)) for _ in range(5)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert sum(results.get(timeout=5) for _ in processes) == 1
+    assert not path.exists()
+    assert signal.SIGKILL not in [-(p.exitcode or 0) for p in processes]

@@ -1,0 +1,83 @@
+"""A client finds its scheduler, or says in a sentence, soon, that there is none."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+import pytest
+
+from teralign.cluster import connect
+from teralign.cluster.client import find
+from teralign.cluster.local import local_cluster
+from teralign.cluster.machine import WorkerSize
+from teralign.errors import ClusterError
+
+
+def refused(scheduler) -> str:
+    started = time.monotonic()
+    with pytest.raises(ClusterError) as error, connect(str(scheduler)):
+        pass
+    assert time.monotonic() - started < 20
+    assert "--scheduler" in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        yield probe.getsockname()[1]
+
+
+def test_an_address_at_which_nobody_listens(free_port, impatient):
+    assert f"tcp://127.0.0.1:{free_port}" in refused(f"127.0.0.1:{free_port}")
+
+
+def test_an_address_at_which_something_else_listens():
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        assert "No Dask scheduler answers" in refused(f"tcp://127.0.0.1:{mute.getsockname()[1]}")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr("teralign.cluster.client._CONNECT_SECONDS", 1)
+
+
+def test_an_address_of_no_kind(impatient):
+    assert "nonsense" in refused("nonsense://here")
+
+
+def test_a_file_or_directory_that_is_not_there_or_says_nothing(tmp_path):
+    assert "does not say where" in refused(tmp_path / "scheduler.json")
+    assert "does not say where" in refused(tmp_path)
+    (tmp_path / "scheduler.json").write_text("{}")
+    assert "does not say where" in refused(tmp_path)
+
+
+def test_a_file_whose_scheduler_is_gone(tmp_path, free_port, impatient):
+    path = tmp_path / "scheduler.json"
+    path.write_text(json.dumps({"address": f"tcp://127.0.0.1:{free_port}"}))
+    assert str(path) in refused(path)
+
+
+def test_a_scheduler_is_found_by_address_file_and_directory(tmp_path):
+    with local_cluster(0, WorkerSize(1, 0)) as address:
+        (tmp_path / "scheduler.json").write_text(json.dumps({"address": address, "id": "s", "workers": {}}))
+        (tmp_path / "mine.json").write_text(json.dumps({"address": address, "id": "s"}))
+        for scheduler in (address, address.removeprefix("tcp://"), tmp_path, tmp_path / "mine.json"):
+            assert find(str(scheduler)) == address
+        with connect(str(tmp_path)) as client:
+            assert client.scheduler.address == address
+
+
+def test_own_workers_have_the_size_that_is_asked_for():
+    with connect(workers=2, worker_cpus=1, worker_mem_gb=0.75) as client:
+        client.wait_for_workers(2, timeout=60)
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        assert [w["nthreads"] for w in workers] == [1, 1]
+        assert {w["memory_limit"] for w in workers} == {750_000_000}
+        assert client.scheduler.address.startswith("tcp://127.0.0.1")
