@@ -52,13 +52,13 @@ class Affine:
         """Read four lines of four numbers. Raises InputError when that is not what the file holds."""
         path = Path(path)
         try:
-            matrix = np.loadtxt(path, dtype=np.float64, ndmin=2)
+            matrix = np.array(
+                [[float(n) for n in line.split()] for line in path.read_text().splitlines() if line.strip()]
+            )
         except OSError as error:
-            raise InputError(f"the transform {path} cannot be read: {error.strerror or error}.") from error
+            raise InputError(f"the transform {path} cannot be read: {error.strerror}.") from error
         except ValueError as error:
-            raise InputError(
-                f"the transform {path} must be a text file with four lines of four numbers, which it is not."
-            ) from error
+            raise InputError(f"the transform {path} must be a text file with four lines of four numbers.") from error
         fault = _fault(matrix)
         if fault:
             raise InputError(f"the affine matrix in {path} {fault}.")

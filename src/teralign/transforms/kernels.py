@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from teralign.grids import Floats
 
 Ints = NDArray[np.int64]
+Vector = tuple[float, float, float]
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -69,29 +70,51 @@ def _held(k: int, start: int, count: int) -> int:
     return min(max(k - start, 0), count - 1)
 
 
+class Nodes(NamedTuple):
+    """Where the nodes of one field are: numbers alone, since to hand on arrays in a hot loop counts references."""
+
+    shape: tuple[int, int, int]
+    start: tuple[int, int, int]
+    hold: tuple[int, int, int]
+    offset: int
+
+
 @compiled
-def _displacement(chain: Chain, j: int, z: float, y: float, x: float) -> tuple[float, float, float]:
-    """The displacement of field `j` in µm at node index (z, y, x)."""
+def _nodes_of(chain: Chain, j: int) -> Nodes:
     shape, start, hold = chain.shapes[j], chain.starts[j], chain.holds[j]
-    kz, wz = _cell(z, shape[0])
-    ky, wy = _cell(y, shape[1])
-    kx, wx = _cell(x, shape[2])
-    z0, z1 = _held(kz, start[0], hold[0]), _held(kz + 1, start[0], hold[0])
-    y0, y1 = _held(ky, start[1], hold[1]), _held(ky + 1, start[1], hold[1])
-    x0, x1 = _held(kx, start[2], hold[2]), _held(kx + 1, start[2], hold[2])
-    row00 = chain.offsets[j] + 3 * hold[2] * (z0 * hold[1] + y0)
-    row01 = chain.offsets[j] + 3 * hold[2] * (z0 * hold[1] + y1)
-    row10 = chain.offsets[j] + 3 * hold[2] * (z1 * hold[1] + y0)
-    row11 = chain.offsets[j] + 3 * hold[2] * (z1 * hold[1] + y1)
-    u0 = _blend(chain.nodes, row00, row01, row10, row11, 3 * x0, 3 * x1, wz, wy, wx)
-    u1 = _blend(chain.nodes, row00, row01, row10, row11, 3 * x0 + 1, 3 * x1 + 1, wz, wy, wx)
-    u2 = _blend(chain.nodes, row00, row01, row10, row11, 3 * x0 + 2, 3 * x1 + 2, wz, wy, wx)
-    return u0, u1, u2
+    return Nodes(
+        (shape[0], shape[1], shape[2]), (start[0], start[1], start[2]), (hold[0], hold[1], hold[2]), chain.offsets[j]
+    )
+
+
+@compiled
+def _corners(where: Nodes, kz: int, ky: int, kx: int) -> tuple[int, int, int, int, int, int]:
+    """The cell above node (kz, ky, kx) in the flat array: its four rows, (z, y), and its two places in each."""
+    height, width = where.hold[1], 3 * where.hold[2]
+    z0, z1 = _held(kz, where.start[0], where.hold[0]), _held(kz + 1, where.start[0], where.hold[0])
+    y0, y1 = _held(ky, where.start[1], height), _held(ky + 1, where.start[1], height)
+    x0, x1 = _held(kx, where.start[2], where.hold[2]), _held(kx + 1, where.start[2], where.hold[2])
+    below, above = where.offset + z0 * height * width, where.offset + z1 * height * width
+    return below + y0 * width, below + y1 * width, above + y0 * width, above + y1 * width, 3 * x0, 3 * x1
+
+
+@compiled
+def _displacement(nodes: NDArray[np.float32], where: Nodes, z: float, y: float, x: float) -> Vector:
+    """The displacement of a field in µm at node index (z, y, x)."""
+    kz, wz = _cell(z, where.shape[0])
+    ky, wy = _cell(y, where.shape[1])
+    kx, wx = _cell(x, where.shape[2])
+    r00, r01, r10, r11, x0, x1 = _corners(where, kz, ky, kx)
+    return (
+        _blend(nodes, r00, r01, r10, r11, x0, x1, wz, wy, wx),
+        _blend(nodes, r00, r01, r10, r11, x0 + 1, x1 + 1, wz, wy, wx),
+        _blend(nodes, r00, r01, r10, r11, x0 + 2, x1 + 2, wz, wy, wx),
+    )
 
 
 @compiled
 def _blend(
-    nodes: NDArray[np.float32],
+    flat: NDArray[Any],
     row00: int,
     row01: int,
     row10: int,
@@ -104,14 +127,14 @@ def _blend(
 ) -> float:
     """Trilinear mean of eight numbers, in four rows at two places."""
     return _trilinear(
-        np.float64(nodes[np.uint64(row00 + x0)]),
-        np.float64(nodes[np.uint64(row00 + x1)]),
-        np.float64(nodes[np.uint64(row01 + x0)]),
-        np.float64(nodes[np.uint64(row01 + x1)]),
-        np.float64(nodes[np.uint64(row10 + x0)]),
-        np.float64(nodes[np.uint64(row10 + x1)]),
-        np.float64(nodes[np.uint64(row11 + x0)]),
-        np.float64(nodes[np.uint64(row11 + x1)]),
+        np.float64(flat[np.uint64(row00 + x0)]),
+        np.float64(flat[np.uint64(row00 + x1)]),
+        np.float64(flat[np.uint64(row01 + x0)]),
+        np.float64(flat[np.uint64(row01 + x1)]),
+        np.float64(flat[np.uint64(row10 + x0)]),
+        np.float64(flat[np.uint64(row10 + x1)]),
+        np.float64(flat[np.uint64(row11 + x0)]),
+        np.float64(flat[np.uint64(row11 + x1)]),
         wz,
         wy,
         wx,
@@ -143,15 +166,21 @@ def _trilinear(
 
 
 @compiled
-def _step(chain: Chain, j: int, z: float, y: float, x: float) -> tuple[float, float, float]:
-    """From the frame of field `j` to the next."""
+def _through_field(chain: Chain, j: int, row: Floats) -> None:
+    """Take positions (3, n) from the frame of field `j` to the next."""
+    nodes, where = chain.nodes, _nodes_of(chain, j)
     m, g = chain.matrices[j + 1], chain.gains[j]
-    a, b, c = _displacement(chain, j, z, y, x)
-    return (
-        m[0, 0] * z + m[0, 1] * y + m[0, 2] * x + m[0, 3] + (g[0, 0] * a + g[0, 1] * b + g[0, 2] * c),
-        m[1, 0] * z + m[1, 1] * y + m[1, 2] * x + m[1, 3] + (g[1, 0] * a + g[1, 1] * b + g[1, 2] * c),
-        m[2, 0] * z + m[2, 1] * y + m[2, 2] * x + m[2, 3] + (g[2, 0] * a + g[2, 1] * b + g[2, 2] * c),
-    )
+    m00, m01, m02, m03 = m[0, 0], m[0, 1], m[0, 2], m[0, 3]
+    m10, m11, m12, m13 = m[1, 0], m[1, 1], m[1, 2], m[1, 3]
+    m20, m21, m22, m23 = m[2, 0], m[2, 1], m[2, 2], m[2, 3]
+    g00, g01, g02, g10, g11, g12 = g[0, 0], g[0, 1], g[0, 2], g[1, 0], g[1, 1], g[1, 2]
+    g20, g21, g22 = g[2, 0], g[2, 1], g[2, 2]
+    for i in range(row.shape[1]):
+        z, y, x = row[0, i], row[1, i], row[2, i]
+        a, b, c = _displacement(nodes, where, z, y, x)
+        row[0, i] = m00 * z + m01 * y + m02 * x + m03 + (g00 * a + g01 * b + g02 * c)
+        row[1, i] = m10 * z + m11 * y + m12 * x + m13 + (g10 * a + g11 * b + g12 * c)
+        row[2, i] = m20 * z + m21 * y + m22 * x + m23 + (g20 * a + g21 * b + g22 * c)
 
 
 # --- points --------------------------------------------------------------------------------------------------------
@@ -160,71 +189,82 @@ def _step(chain: Chain, j: int, z: float, y: float, x: float) -> tuple[float, fl
 @compiled
 def map_points(first: int, last: int, points: Floats, mapped: Floats, chain: Chain) -> int:
     """Write where the points (n, 3) from `first` up to `last` go."""
-    m = chain.matrices[0]
-    for i in range(first, last):
-        a, b, c = points[i, 0], points[i, 1], points[i, 2]
-        z = m[0, 0] * a + m[0, 1] * b + m[0, 2] * c + m[0, 3]
-        y = m[1, 0] * a + m[1, 1] * b + m[1, 2] * c + m[1, 3]
-        x = m[2, 0] * a + m[2, 1] * b + m[2, 2] * c + m[2, 3]
+    m, block = chain.matrices[0], np.empty((3, 256))
+    for start in range(first, last, 256):
+        count = min(256, last - start)
+        row = block[:, :count] if count < 256 else block
+        for i in range(count):
+            a, b, c = points[start + i, 0], points[start + i, 1], points[start + i, 2]
+            for d in range(3):
+                row[d, i] = m[d, 0] * a + m[d, 1] * b + m[d, 2] * c + m[d, 3]
         for j in range(chain.gains.shape[0]):
-            z, y, x = _step(chain, j, z, y, x)
-        mapped[i, 0], mapped[i, 1], mapped[i, 2] = z, y, x
+            _through_field(chain, j, row)
+        for i in range(count):
+            mapped[start + i, 0], mapped[start + i, 1], mapped[start + i, 2] = row[0, i], row[1, i], row[2, i]
     return 0
 
 
 @compiled
-def _slope(chain: Chain, z: float, y: float, x: float, axis: int) -> tuple[float, float, float]:
-    """Derivative of field 0 along `axis` per node, in the cell that holds (z, y, x); 0 outside the grid."""
-    t = z if axis == 0 else (y if axis == 1 else x)
-    count = chain.shapes[0, axis]
-    if count < 2 or t < 0 or t > count - 1:
-        return 0.0, 0.0, 0.0
-    below = float(_cell(t, count)[0])
-    above = below + 1.0
-    if axis == 0:
-        a, b = _displacement(chain, 0, below, y, x), _displacement(chain, 0, above, y, x)
-    elif axis == 1:
-        a, b = _displacement(chain, 0, z, below, x), _displacement(chain, 0, z, above, x)
-    else:
-        a, b = _displacement(chain, 0, z, y, below), _displacement(chain, 0, z, y, above)
-    return b[0] - a[0], b[1] - a[1], b[2] - a[2]
+def _differences(
+    nodes: NDArray[np.float32],
+    r00: int,
+    r01: int,
+    r10: int,
+    r11: int,
+    x0: int,
+    x1: int,
+    wz: float,
+    wy: float,
+    wx: float,
+) -> Vector:
+    """How the trilinear mean of eight numbers changes along z, y and x, per node."""
+    bottom0 = _bilinear(nodes, r00 + x0, r00 + x1, r01 + x0, r01 + x1, wy, wx)
+    top0 = _bilinear(nodes, r10 + x0, r10 + x1, r11 + x0, r11 + x1, wy, wx)
+    bottom1 = _bilinear(nodes, r00 + x0, r00 + x1, r10 + x0, r10 + x1, wz, wx)
+    top1 = _bilinear(nodes, r01 + x0, r01 + x1, r11 + x0, r11 + x1, wz, wx)
+    bottom2 = _bilinear(nodes, r00 + x0, r01 + x0, r10 + x0, r11 + x0, wz, wy)
+    top2 = _bilinear(nodes, r00 + x1, r01 + x1, r10 + x1, r11 + x1, wz, wy)
+    return top0 - bottom0, top1 - bottom1, top2 - bottom2
 
 
 @compiled
-def _determinant(
-    a: tuple[float, float, float], b: tuple[float, float, float], c: tuple[float, float, float]
-) -> float:
+def _bilinear(nodes: NDArray[np.float32], i00: int, i01: int, i10: int, i11: int, w: float, v: float) -> float:
+    a, b = np.float64(nodes[np.uint64(i00)]), np.float64(nodes[np.uint64(i01)])
+    c, d = np.float64(nodes[np.uint64(i10)]), np.float64(nodes[np.uint64(i11)])
+    low = a + v * (b - a)
+    return low + w * (c + v * (d - c) - low)
+
+
+@compiled
+def _determinant(a: Vector, b: Vector, c: Vector) -> float:
     return (
         a[0] * (b[1] * c[2] - b[2] * c[1]) - b[0] * (a[1] * c[2] - a[2] * c[1]) + c[0] * (a[1] * b[2] - a[2] * b[1])
     )
 
 
 @compiled
-def _newton_step(
-    chain: Chain, z: float, y: float, x: float, r: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    """What solves (1 + du/dx) d = r at node index (z, y, x), by Cramer's rule; r itself where the map folds."""
-    m = chain.matrices[0]
-    a, b, c = _slope(chain, z, y, x, 0), _slope(chain, z, y, x, 1), _slope(chain, z, y, x, 2)
-    a = (1.0 + a[0] * m[0, 0], a[1] * m[0, 0], a[2] * m[0, 0])
-    b = (b[0] * m[1, 1], 1.0 + b[1] * m[1, 1], b[2] * m[1, 1])
-    c = (c[0] * m[2, 2], c[1] * m[2, 2], 1.0 + c[2] * m[2, 2])
+def _newton_step(nodes: NDArray[np.float32], where: Nodes, per_um: Vector, q: Vector, r: Vector) -> Vector:
+    """What solves (1 + du/dx) d = r at node index q, by Cramer's rule; r itself where the map all but folds.
+
+    `per_um` is the number of nodes per µm along each axis; outside the grid the field does not change.
+    """
+    kz, wz = _cell(q[0], where.shape[0])
+    ky, wy = _cell(q[1], where.shape[1])
+    kx, wx = _cell(q[2], where.shape[2])
+    r00, r01, r10, r11, x0, x1 = _corners(where, kz, ky, kx)
+    sz = per_um[0] if 0.0 <= q[0] <= where.shape[0] - 1 else 0.0
+    sy = per_um[1] if 0.0 <= q[1] <= where.shape[1] - 1 else 0.0
+    sx = per_um[2] if 0.0 <= q[2] <= where.shape[2] - 1 else 0.0
+    u0 = _differences(nodes, r00, r01, r10, r11, x0, x1, wz, wy, wx)
+    u1 = _differences(nodes, r00, r01, r10, r11, x0 + 1, x1 + 1, wz, wy, wx)
+    u2 = _differences(nodes, r00, r01, r10, r11, x0 + 2, x1 + 2, wz, wy, wx)
+    a = (1.0 + sz * u0[0], sz * u1[0], sz * u2[0])
+    b = (sy * u0[1], 1.0 + sy * u1[1], sy * u2[1])
+    c = (sx * u0[2], sx * u1[2], 1.0 + sx * u2[2])
     volume = _determinant(a, b, c)
     if volume < 1e-3:
         return r
     return _determinant(r, b, c) / volume, _determinant(a, r, c) / volume, _determinant(a, b, r) / volume
-
-
-@compiled
-def _residual(
-    chain: Chain, p: tuple[float, float, float], target: tuple[float, float, float]
-) -> tuple[float, float, float, float, float, float, float]:
-    """What p + u(p) − target is in µm, its length, and the node index of p."""
-    m = chain.matrices[0]
-    z, y, x = m[0, 0] * p[0] + m[0, 3], m[1, 1] * p[1] + m[1, 3], m[2, 2] * p[2] + m[2, 3]
-    u = _displacement(chain, 0, z, y, x)
-    r0, r1, r2 = p[0] + u[0] - target[0], p[1] + u[1] - target[1], p[2] + u[2] - target[2]
-    return r0, r1, r2, math.sqrt(r0 * r0 + r1 * r1 + r2 * r2), z, y, x
 
 
 @compiled
@@ -236,22 +276,26 @@ def invert_points(
     `chain` is one field between identities. Writes p and what is left of the equation, in µm; it is above
     `tolerance` where the method did not converge within 60 steps.
     """
+    nodes, where, m = chain.nodes, _nodes_of(chain, 0), chain.matrices[0]
+    per_um = (m[0, 0], m[1, 1], m[2, 2])
+    shift = (m[0, 3], m[1, 3], m[2, 3])
     for i in range(first, last):
         target = (points[i, 0], points[i, 1], points[i, 2])
-        p = target
-        r0, r1, r2, size, z, y, x = _residual(chain, p, target)
+        p, r, size = target, (0.0, 0.0, 0.0), np.inf
+        step, share = r, 1.0
         for _ in range(60):
-            if not size > tolerance:
-                break
-            d = _newton_step(chain, z, y, x, (r0, r1, r2))
-            share = 1.0
-            while True:
-                q = (p[0] - share * d[0], p[1] - share * d[1], p[2] - share * d[2])
-                r0, r1, r2, left, z, y, x = _residual(chain, q, target)
-                if left < size or share < 0.01:
-                    break
+            t = (p[0] - share * step[0], p[1] - share * step[1], p[2] - share * step[2])
+            q = (per_um[0] * t[0] + shift[0], per_um[1] * t[1] + shift[1], per_um[2] * t[2] + shift[2])
+            u = _displacement(nodes, where, q[0], q[1], q[2])
+            left = (t[0] + u[0] - target[0], t[1] + u[1] - target[1], t[2] + u[2] - target[2])
+            length = math.sqrt(left[0] * left[0] + left[1] * left[1] + left[2] * left[2])
+            if length >= size and share > 0.01:
                 share *= 0.5
-            p, size = q, left
+                continue
+            p, r, size, share = t, left, length, 1.0
+            if size <= tolerance:
+                break
+            step = _newton_step(nodes, where, per_um, q, r)
         found[i, 0], found[i, 1], found[i, 2] = p
         residuals[i] = size
     return 0
@@ -294,7 +338,7 @@ def map_boxes(first: int, last: int, boxes: Floats, mapped: Floats, chain: Chain
     """Write boxes (n, 2, 3) that hold the images of `boxes` (n, 2, 3), low and high corner.
 
     An affine widens a box to the box of its corners; a field adds the range of the nodes that the box touches. Both
-    hold whatever lies inside; a slack of 1e-9 covers what rounding may add.
+    hold whatever lies inside; a slack of 1e-12 of the numbers covers what rounding may add.
     """
     low, high, centre, half = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     moved, spread = np.zeros(3), np.zeros(3)
@@ -325,77 +369,122 @@ def map_boxes(first: int, last: int, boxes: Floats, mapped: Floats, chain: Chain
 # --- rows of voxels ------------------------------------------------------------------------------------------------
 
 
+class Rows(NamedTuple):
+    """What all rows of a region share: where their voxels lie, and in which cells of field 0 if they are aligned.
+
+    In a cell, where a voxel goes is linear in its index, so that a row is a list of bases and slopes. Outside the
+    grid is a piece too, with the same node below and above.
+    """
+
+    positions: Floats  # (n,): the indices of the voxels
+    pieces: NDArray[np.uint32]  # (n,): in which of the cells each is
+    below: NDArray[np.uint32]  # (pieces,): the nodes around each cell, counted from `first`
+    above: NDArray[np.uint32]
+    offsets: Floats  # (pieces,): how far voxel 0 is from the node below, in nodes
+    first: int  # the first node that the rows need, of those in memory
+    mixed: Floats  # (3 nodes,): scratch for the field at the nodes of one row
+    line: Floats  # (3, nodes): scratch for what it adds in the next frame
+    bases: Floats  # (3, pieces): scratch
+    slopes: Floats  # (3, pieces): scratch
+
+
 @compiled
-def _field_line(chain: Chain, z: float, y: float, first: int, count: int, line: Floats) -> None:
-    """Write what field 0 adds in the next frame at its nodes first, …, first + count − 1 of the row at (z, y)."""
+def make_rows(chain: Chain, x: int, width: int) -> Rows:
+    """What the rows of `width` voxels from voxel `x` share."""
+    positions, pieces = np.empty(width), np.zeros(width, np.uint32)
+    cells, count = np.zeros(width, np.int64), 0
+    for i in range(width):
+        positions[i] = x + i
+        if chain.aligned:
+            at = np.floor(chain.matrices[0, 2, 2] * positions[i] + chain.matrices[0, 2, 3])
+            cell = np.int64(min(max(at, -1.0), chain.shapes[0, 2] - 1.0))
+            if count == 0 or cells[count - 1] != cell:
+                cells[count] = cell
+                count += 1
+            pieces[i] = count - 1
+    below, above, offsets = np.empty(count, np.uint32), np.empty(count, np.uint32), np.empty(count)
+    first, nodes = 0, 0
+    if count:
+        start, hold, last = chain.starts[0, 2], chain.holds[0, 2], chain.shapes[0, 2] - 1
+        first = start + _held(max(cells[:count].min(), 0), start, hold)
+        nodes = start + _held(cells[:count].max() + 1, start, hold) - first + 1
+        for r in range(count):
+            below[r] = _held(max(cells[r], 0), first, nodes)
+            above[r] = _held(cells[r] + 1, first, nodes) if 0 <= cells[r] < last else below[r]
+            offsets[r] = chain.matrices[0, 2, 3] - cells[r]
+    mixed, line = np.empty(3 * nodes), np.empty((3, nodes))
+    bases, slopes = np.empty((3, count)), np.empty((3, count))
+    return Rows(positions, pieces, below, above, offsets, first, mixed, line, bases, slopes)
+
+
+@compiled
+def _field_line(chain: Chain, z: float, y: float, rows: Rows) -> None:
+    """Write what field 0 adds in the next frame at the nodes of the row at node index (z, y)."""
     shape, start, hold = chain.shapes[0], chain.starts[0], chain.holds[0]
     kz, wz = _cell(z, shape[0])
     ky, wy = _cell(y, shape[1])
     z0, z1 = _held(kz, start[0], hold[0]), _held(kz + 1, start[0], hold[0])
     y0, y1 = _held(ky, start[1], hold[1]), _held(ky + 1, start[1], hold[1])
-    row00, row01 = 3 * hold[2] * (z0 * hold[1] + y0), 3 * hold[2] * (z0 * hold[1] + y1)
-    row10, row11 = 3 * hold[2] * (z1 * hold[1] + y0), 3 * hold[2] * (z1 * hold[1] + y1)
-    g = chain.gains[0]
-    for k in range(count):
-        at = 3 * _held(first + k, start[2], hold[2])
-        a = _bilinear(chain.nodes, row00 + at, row01 + at, row10 + at, row11 + at, wz, wy)
-        b = _bilinear(chain.nodes, row00 + at + 1, row01 + at + 1, row10 + at + 1, row11 + at + 1, wz, wy)
-        c = _bilinear(chain.nodes, row00 + at + 2, row01 + at + 2, row10 + at + 2, row11 + at + 2, wz, wy)
-        line[0, k] = g[0, 0] * a + g[0, 1] * b + g[0, 2] * c
-        line[1, k] = g[1, 0] * a + g[1, 1] * b + g[1, 2] * c
-        line[2, k] = g[2, 0] * a + g[2, 1] * b + g[2, 2] * c
+    x0, mixed, line = rows.first - start[2], rows.mixed, rows.line
+    first, last = 3 * x0, 3 * x0 + mixed.shape[0]
+    row00 = chain.nodes[3 * hold[2] * (z0 * hold[1] + y0) :][first:last]
+    row01 = chain.nodes[3 * hold[2] * (z0 * hold[1] + y1) :][first:last]
+    row10 = chain.nodes[3 * hold[2] * (z1 * hold[1] + y0) :][first:last]
+    row11 = chain.nodes[3 * hold[2] * (z1 * hold[1] + y1) :][first:last]
+    for k in range(mixed.shape[0]):
+        v00, v01 = np.float64(row00[k]), np.float64(row01[k])
+        v10, v11 = np.float64(row10[k]), np.float64(row11[k])
+        v0 = v00 + wy * (v01 - v00)
+        v1 = v10 + wy * (v11 - v10)
+        mixed[k] = v0 + wz * (v1 - v0)
+    for c in range(3):
+        g0, g1, g2 = chain.gains[0, c, 0], chain.gains[0, c, 1], chain.gains[0, c, 2]
+        target = line[c]
+        for k in range(target.shape[0]):
+            at = np.uint64(3 * k)
+            target[k] = g0 * mixed[at] + g1 * mixed[at + np.uint64(1)] + g2 * mixed[at + np.uint64(2)]
 
 
 @compiled
-def _bilinear(nodes: NDArray[np.float32], i00: int, i01: int, i10: int, i11: int, wz: float, wy: float) -> float:
-    v00, v01 = np.float64(nodes[np.uint64(i00)]), np.float64(nodes[np.uint64(i01)])
-    v10, v11 = np.float64(nodes[np.uint64(i10)]), np.float64(nodes[np.uint64(i11)])
-    v0 = v00 + wy * (v01 - v00)
-    v1 = v10 + wy * (v11 - v10)
-    return v0 + wz * (v1 - v0)
+def _enter_field(chain: Chain, rows: Rows, z: int, y: int, row: Floats) -> None:
+    """Write the frame after field 0 of the row of voxels at (z, y), when rows of voxels are rows of nodes.
+
+    In a cell the field is p + (t − k) d with t = step · position + shift, so all is base + slope · position.
+    """
+    m, bases, slopes = chain.matrices[0], rows.bases, rows.slopes
+    _field_line(chain, m[0, 0] * z + m[0, 3], m[1, 1] * y + m[1, 3], rows)
+    for c in range(3):
+        e, values, step = chain.entry[c], rows.line[c], m[2, 2]
+        origin, along = e[0] * z + e[1] * y + e[3], e[2]
+        for r in range(bases.shape[1]):
+            p = values[rows.below[r]]
+            d = values[rows.above[r]] - p
+            bases[c, r] = origin + p + rows.offsets[r] * d
+            slopes[c, r] = along + step * d
+    b0, b1, b2, s0, s1, s2 = bases[0], bases[1], bases[2], slopes[0], slopes[1], slopes[2]
+    r0, r1, r2 = row[0], row[1], row[2]
+    for i in range(rows.positions.shape[0]):
+        k, position = rows.pieces[i], rows.positions[i]
+        r0[i] = b0[k] + s0[k] * position
+        r1[i] = b1[k] + s1[k] * position
+        r2[i] = b2[k] + s2[k] * position
 
 
 @compiled
-def _enter_field(chain: Chain, z: int, y: int, x: int, line: Floats, row: Floats) -> None:
-    """Write the frame after field 0 of a row of voxels from (z, y, x), when rows of voxels are rows of nodes."""
-    m, e = chain.matrices[0], chain.entry
-    step, shift, last = m[2, 2], m[2, 3], chain.shapes[0, 2] - 1.0
-    ends = (
-        _cell(step * x + shift, chain.shapes[0, 2])[0],
-        _cell(step * (x + row.shape[1] - 1) + shift, chain.shapes[0, 2])[0],
-    )
-    first = min(ends)
-    _field_line(chain, m[0, 0] * z + m[0, 3], m[1, 1] * y + m[1, 3], first, max(ends) - first + 2, line)
-    e0 = e[0, 0] * z + e[0, 1] * y + e[0, 3]
-    e1 = e[1, 0] * z + e[1, 1] * y + e[1, 3]
-    e2 = e[2, 0] * z + e[2, 1] * y + e[2, 3]
-    for i in range(row.shape[1]):
-        position = np.float64(x + i)
-        t = min(max(step * position + shift, 0.0), last)
-        k = np.int32(max(min(t, last - 1.0), 0.0))
-        w = t - k
-        at = np.uint32(k - np.int32(first))
-        above = at + np.uint32(1)
-        row[0, i] = e0 + e[0, 2] * position + (line[0, at] + w * (line[0, above] - line[0, at]))
-        row[1, i] = e1 + e[1, 2] * position + (line[1, at] + w * (line[1, above] - line[1, at]))
-        row[2, i] = e2 + e[2, 2] * position + (line[2, at] + w * (line[2, above] - line[2, at]))
-
-
-@compiled
-def map_row(chain: Chain, z: int, y: int, x: int, line: Floats, row: Floats) -> None:
-    """Write where a row of voxels from (z, y, x) goes: `row` (3, n). `line` (3, nodes of field 0 + 2) is scratch."""
-    e, done = chain.entry, 0
+def map_row(chain: Chain, rows: Rows, z: int, y: int, row: Floats) -> None:
+    """Write where the row of voxels at (z, y) goes: `row` (3, n)."""
+    done = 0
     if chain.aligned:
-        _enter_field(chain, z, y, x, line, row)
+        _enter_field(chain, rows, z, y, row)
         done = 1
     else:
         for c in range(3):
-            start = e[c, 0] * z + e[c, 1] * y + e[c, 3]
-            for i in range(row.shape[1]):
-                row[c, i] = start + e[c, 2] * np.float64(x + i)
+            e, target = chain.entry[c], row[c]
+            origin, along = e[0] * z + e[1] * y + e[3], e[2]
+            for i in range(target.shape[0]):
+                target[i] = origin + along * rows.positions[i]
     for j in range(done, chain.gains.shape[0]):
-        for i in range(row.shape[1]):
-            row[0, i], row[1, i], row[2, i] = _step(chain, j, row[0, i], row[1, i], row[2, i])
+        _through_field(chain, j, row)
 
 
 # --- sampling ------------------------------------------------------------------------------------------------------
@@ -425,14 +514,10 @@ def _inside(source: Source, z: float, y: float, x: float) -> bool:
 
 
 @compiled
-def _address(source: Source, z: int, y: int, x: int) -> int:
-    """The flat index of a voxel, the outermost for one outside the volume; −1 if it is not in memory."""
-    z = min(max(z, 0), source.volume[0] - 1) - source.start[0]
-    y = min(max(y, 0), source.volume[1] - 1) - source.start[1]
-    x = min(max(x, 0), source.volume[2] - 1) - source.start[2]
-    if z < 0 or y < 0 or x < 0 or z >= source.held[0] or y >= source.held[1] or x >= source.held[2]:
-        return -1
-    return int((z * source.held[1] + y) * source.held[2] + x)
+def _place(source: Source, axis: int, i: int) -> int:
+    """Where voxel i along an axis is in memory, or the outermost if i is outside the volume; negative if nowhere."""
+    at = min(max(i, 0), source.volume[axis] - 1) - source.start[axis]
+    return int(at) if at < source.held[axis] else -1
 
 
 @compiled
@@ -443,16 +528,16 @@ def _limit(value: float, limits: Limits) -> float:
 
 
 @compiled
-def _locate(source: Source, reach: int, row: Floats, bases: Floats, weights: Floats) -> None:
+def _locate(source: Source, low: float, high: float, row: Floats, bases: Floats, weights: Floats) -> None:
     """Write, for each position, the flat index of the voxel below it and the weights of those above.
 
-    The index is −1 where the voxels from `reach` below to `reach` + 1 above are not all in memory. It is held as
-    float64, exact up to 2⁵³, so that this loop compiles to vector instructions.
+    The index is −1 if the position is nearer than `low` and `high` to the lower and upper end of what is in memory.
+    It is held as float64, exact up to 2⁵³, so that this loop compiles to vector instructions.
     """
-    z0, y0, x0 = source.start[0] + reach, source.start[1] + reach, source.start[2] + reach
-    z1 = source.start[0] + source.held[0] - 1.0 - reach
-    y1 = source.start[1] + source.held[1] - 1.0 - reach
-    x1 = source.start[2] + source.held[2] - 1.0 - reach
+    z0, y0, x0 = source.start[0] + low, source.start[1] + low, source.start[2] + low
+    z1 = source.start[0] + source.held[0] - high
+    y1 = source.start[1] + source.held[1] - high
+    x1 = source.start[2] + source.held[2] - high
     height, width = np.float64(source.held[1]), np.float64(source.held[2])
     shift = -((source.start[0] * height + source.start[1]) * width + source.start[2])
     for i in range(row.shape[1]):
@@ -465,17 +550,16 @@ def _locate(source: Source, reach: int, row: Floats, bases: Floats, weights: Flo
 
 @compiled
 def _linear_rim(flat: NDArray[Any], source: Source, row: Floats, i: int, weights: Floats) -> tuple[float, int]:
-    """The value at position i of `row`, at the rim of the volume or of the region; and whether a voxel is missing."""
+    """The value at position i of `row`, at the rim of the volume or of the region; and 1 if a voxel is missing."""
     z, y, x = int(np.floor(row[0, i])), int(np.floor(row[1, i])), int(np.floor(row[2, i]))
-    corners = np.empty(8)
-    for k in range(8):
-        at = _address(source, z + (k >> 2), y + ((k >> 1) & 1), x + (k & 1))
-        if at < 0:
-            return 0.0, 1
-        corners[k] = flat[at]
-    c = corners
-    wz, wy, wx = weights[0, i], weights[1, i], weights[2, i]
-    return _trilinear(c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], wz, wy, wx), 0
+    z0, y0, x0 = _place(source, 0, z), _place(source, 1, y), _place(source, 2, x)
+    z1, y1, x1 = _place(source, 0, z + 1), _place(source, 1, y + 1), _place(source, 2, x + 1)
+    if min(z0, y0, x0, z1, y1, x1) < 0:
+        return 0.0, 1
+    height, width = source.held[1], source.held[2]
+    row00, row01 = (z0 * height + y0) * width, (z0 * height + y1) * width
+    row10, row11 = (z1 * height + y0) * width, (z1 * height + y1) * width
+    return _blend(flat, row00, row01, row10, row11, x0, x1, weights[0, i], weights[1, i], weights[2, i]), 0
 
 
 @compiled
@@ -489,26 +573,13 @@ def _linear_row(
     fill: float,
     out: NDArray[Any],
 ) -> int:
-    """Sample one channel along a row; returns how many voxels were needed but not in memory."""
-    down, deep, one = np.uint64(source.held[2]), np.uint64(source.held[1] * source.held[2]), np.uint64(1)
-    missing = 0
+    """Sample one channel along a row; returns how many values needed a voxel that is not in memory."""
+    down, deep, missing = source.held[2], source.held[1] * source.held[2], 0
     for i in range(out.shape[0]):
         if bases[i] >= 0:
-            at = np.uint64(np.int64(bases[i]))
-            below = at + deep
-            value = _trilinear(
-                np.float64(flat[at]),
-                np.float64(flat[at + one]),
-                np.float64(flat[at + down]),
-                np.float64(flat[at + down + one]),
-                np.float64(flat[below]),
-                np.float64(flat[below + one]),
-                np.float64(flat[below + down]),
-                np.float64(flat[below + down + one]),
-                weights[0, i],
-                weights[1, i],
-                weights[2, i],
-            )
+            at = int(bases[i])
+            wz, wy, wx = weights[0, i], weights[1, i], weights[2, i]
+            value = _blend(flat, at, at + down, at + deep, at + deep + down, 0, 1, wz, wy, wx)
             out[i] = _limit(value, limits)
         elif _inside(source, row[0, i], row[1, i], row[2, i]):
             value, lacks = _linear_rim(flat, source, row, i, weights)
@@ -533,35 +604,39 @@ def warp_linear(
 ) -> int:
     """Fill rows `first` up to `last` of `out` (c, z, y, x) from `flat` (c, voxels), trilinearly.
 
-    Rows are counted over (z, y). Returns how many needed voxels were not in memory.
+    Rows are counted over (z, y). Returns how many values needed a voxel that is not in memory.
     """
     width, missing = out.shape[3], 0
     row, weights, bases = np.empty((3, width)), np.empty((3, width)), np.empty(width)
-    line = _scratch_line(chain)
+    rows = make_rows(chain, region_start[2], width)
     for r in range(first, last):
         z, y = r // out.shape[2], r % out.shape[2]
-        map_row(chain, region_start[0] + z, region_start[1] + y, region_start[2], line, row)
-        _locate(source, 0, row, bases, weights)
+        map_row(chain, rows, region_start[0] + z, region_start[1] + y, row)
+        _locate(source, 0.0, 1.0, row, bases, weights)
         for c in range(out.shape[0]):
             missing += _linear_row(flat[c], source, row, bases, weights, limits, fill, out[c, z, y])
     return missing
 
 
 @compiled
-def _scratch_line(chain: Chain) -> Floats:
-    return np.empty((3, chain.shapes[0, 2] + 2 if chain.aligned else 1))
-
-
-@compiled
-def _nearest_row(flat: NDArray[Any], source: Source, row: Floats, fill: float, out: NDArray[Any]) -> int:
+def _nearest_row(
+    flat: NDArray[Any], source: Source, row: Floats, bases: Floats, fill: float, out: NDArray[Any]
+) -> int:
+    """As `_linear_row`; `row` and `bases` are half a voxel further up, so that the voxel below is the nearest."""
     missing = 0
     for i in range(out.shape[0]):
         z, y, x = row[0, i], row[1, i], row[2, i]
         out[i] = fill
-        if _inside(source, z, y, x):
-            at = _address(source, int(np.floor(z + 0.5)), int(np.floor(y + 0.5)), int(np.floor(x + 0.5)))
-            if at >= 0:
-                out[i] = flat[at]
+        if bases[i] >= 0:
+            out[i] = flat[np.uint64(int(bases[i]))]
+        elif _inside(source, z - 0.5, y - 0.5, x - 0.5):
+            kz, ky, kx = (
+                _place(source, 0, int(np.floor(z))),
+                _place(source, 1, int(np.floor(y))),
+                _place(source, 2, int(np.floor(x))),
+            )
+            if min(kz, ky, kx) >= 0:
+                out[i] = flat[(kz * source.held[1] + ky) * source.held[2] + kx]
             else:
                 missing += 1
     return missing
@@ -580,25 +655,72 @@ def warp_nearest(
     chain: Chain,
 ) -> int:
     """As `warp_linear`, with the value of the nearest voxel; the upper one of two that are equally near."""
-    missing = 0
-    row, line = np.empty((3, out.shape[3])), _scratch_line(chain)
+    width, missing = out.shape[3], 0
+    row, weights, bases = np.empty((3, width)), np.empty((3, width)), np.empty(width)
+    rows = make_rows(chain, region_start[2], width)
     for r in range(first, last):
         z, y = r // out.shape[2], r % out.shape[2]
-        map_row(chain, region_start[0] + z, region_start[1] + y, region_start[2], line, row)
+        map_row(chain, rows, region_start[0] + z, region_start[1] + y, row)
+        row += 0.5
+        _locate(source, 0.0, 0.0, row, bases, weights)
         for c in range(out.shape[0]):
-            missing += _nearest_row(flat[c], source, row, fill, out[c, z, y])
+            missing += _nearest_row(flat[c], source, row, bases, fill, out[c, z, y])
     return missing
 
 
+Quad = tuple[float, float, float, float]
+Place4 = tuple[int, int, int, int]
+
+
 @compiled
-def _catmull_rom(t: float) -> tuple[float, float, float, float]:
-    """The weights of the nodes −1, 0, 1, 2 at 0 ≤ t < 1 (Keys 1981, a = −½)."""
+def _catmull_rom(t: float) -> Quad:
+    """The weights of the voxels −1, 0, 1, 2 at 0 ≤ t < 1 (Keys 1981, a = −½)."""
     return (
         ((-0.5 * t + 1.0) * t - 0.5) * t,
         (1.5 * t - 2.5) * t * t + 1.0,
         ((-1.5 * t + 2.0) * t + 0.5) * t,
         (0.5 * t - 0.5) * t * t,
     )
+
+
+@compiled
+def _weigh(flat: NDArray[Any], start: int, at: Place4, w: Quad) -> float:
+    """The weighted sum of the voxels start + at."""
+    return float(
+        w[0] * flat[np.uint64(start + at[0])]
+        + w[1] * flat[np.uint64(start + at[1])]
+        + w[2] * flat[np.uint64(start + at[2])]
+        + w[3] * flat[np.uint64(start + at[3])]
+    )
+
+
+@compiled
+def _cubic(flat: NDArray[Any], z: Place4, y: Place4, x: Place4, wz: Quad, wy: Quad, wx: Quad) -> float:
+    """The weighted sum of 4 × 4 × 4 voxels: flat indices are the sums of their parts along each axis."""
+    return (
+        wz[0] * _cubic_plane(flat, z[0], y, x, wy, wx)
+        + wz[1] * _cubic_plane(flat, z[1], y, x, wy, wx)
+        + wz[2] * _cubic_plane(flat, z[2], y, x, wy, wx)
+        + wz[3] * _cubic_plane(flat, z[3], y, x, wy, wx)
+    )
+
+
+@compiled
+def _cubic_plane(flat: NDArray[Any], start: int, y: Place4, x: Place4, wy: Quad, wx: Quad) -> float:
+    return (
+        wy[0] * _weigh(flat, start + y[0], x, wx)
+        + wy[1] * _weigh(flat, start + y[1], x, wx)
+        + wy[2] * _weigh(flat, start + y[2], x, wx)
+        + wy[3] * _weigh(flat, start + y[3], x, wx)
+    )
+
+
+@compiled
+def _four(source: Source, axis: int, i: int, stride: int) -> Place4:
+    """The voxels i − 1 to i + 2 along an axis as parts of flat indices; −1 if one is missing."""
+    a, b = _place(source, axis, i - 1), _place(source, axis, i)
+    c, d = _place(source, axis, i + 1), _place(source, axis, i + 2)
+    return (a * stride, b * stride, c * stride, d * stride) if min(a, b, c, d) >= 0 else (-1, -1, -1, -1)
 
 
 @compiled
@@ -612,31 +734,27 @@ def _cubic_row(
     fill: float,
     out: NDArray[Any],
 ) -> int:
-    """Sample one channel along a row; returns how many voxels were needed but not in memory."""
+    """As `_linear_row`, cubic."""
     width, area, missing = source.held[2], source.held[1] * source.held[2], 0
     for i in range(out.shape[0]):
-        here = bases[i] >= 0
-        if not (here or _inside(source, row[0, i], row[1, i], row[2, i])):
-            out[i] = fill
+        z, y, x = row[0, i], row[1, i], row[2, i]
+        out[i] = fill
+        if bases[i] >= 0:
+            at = int(bases[i])
+            kz = (at - area, at, at + area, at + 2 * area)
+            ky = (-width, 0, width, 2 * width)
+            kx = (-1, 0, 1, 2)
+        elif _inside(source, z, y, x):
+            kz = _four(source, 0, int(np.floor(z)), area)
+            ky = _four(source, 1, int(np.floor(y)), width)
+            kx = _four(source, 2, int(np.floor(x)), 1)
+            if min(kz[0], ky[0], kx[0]) < 0:
+                missing += 1
+                continue
+        else:
             continue
         wz, wy, wx = _catmull_rom(weights[0, i]), _catmull_rom(weights[1, i]), _catmull_rom(weights[2, i])
-        corner = np.int64(bases[i]) - area - width - 1
-        z, y, x = int(np.floor(row[0, i])) - 1, int(np.floor(row[1, i])) - 1, int(np.floor(row[2, i])) - 1
-        value, lacks = 0.0, 0
-        for dz in range(4):
-            plane = 0.0
-            for dy in range(4):
-                line = 0.0
-                for dx in range(4):
-                    at = corner + dz * area + dy * width + dx if here else _address(source, z + dz, y + dy, x + dx)
-                    if at >= 0:
-                        line += wx[dx] * flat[np.uint64(at)]
-                    else:
-                        lacks = 1
-                plane += wy[dy] * line
-            value += wz[dz] * plane
-        missing += lacks
-        out[i] = _limit(value, limits)
+        out[i] = _limit(_cubic(flat, kz, ky, kx, wz, wy, wx), limits)
     return missing
 
 
@@ -655,11 +773,11 @@ def warp_cubic(
     """As `warp_linear`, with Catmull-Rom splines over 4 × 4 × 4 voxels: they have no prefilter."""
     width, missing = out.shape[3], 0
     row, weights, bases = np.empty((3, width)), np.empty((3, width)), np.empty(width)
-    line = _scratch_line(chain)
+    rows = make_rows(chain, region_start[2], width)
     for r in range(first, last):
         z, y = r // out.shape[2], r % out.shape[2]
-        map_row(chain, region_start[0] + z, region_start[1] + y, region_start[2], line, row)
-        _locate(source, 1, row, bases, weights)
+        map_row(chain, rows, region_start[0] + z, region_start[1] + y, row)
+        _locate(source, 1.0, 2.0, row, bases, weights)
         for c in range(out.shape[0]):
             missing += _cubic_row(flat[c], source, row, bases, weights, limits, fill, out[c, z, y])
     return missing
