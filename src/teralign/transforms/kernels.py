@@ -28,6 +28,7 @@ from teralign.grids import Floats
 
 Ints = NDArray[np.int64]
 Vector = tuple[float, float, float]
+BLOCK = 64  # points that go from frame to frame together
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -81,10 +82,10 @@ class Nodes(NamedTuple):
 
 @compiled
 def _nodes_of(chain: Chain, j: int) -> Nodes:
-    shape, start, hold = chain.shapes[j], chain.starts[j], chain.holds[j]
-    return Nodes(
-        (shape[0], shape[1], shape[2]), (start[0], start[1], start[2]), (hold[0], hold[1], hold[2]), chain.offsets[j]
-    )
+    shape = (chain.shapes[j, 0], chain.shapes[j, 1], chain.shapes[j, 2])
+    start = (chain.starts[j, 0], chain.starts[j, 1], chain.starts[j, 2])
+    hold = (chain.holds[j, 0], chain.holds[j, 1], chain.holds[j, 2])
+    return Nodes(shape, start, hold, chain.offsets[j])
 
 
 @compiled
@@ -169,12 +170,12 @@ def _trilinear(
 def _through_field(chain: Chain, j: int, row: Floats) -> None:
     """Take positions (3, n) from the frame of field `j` to the next."""
     nodes, where = chain.nodes, _nodes_of(chain, j)
-    m, g = chain.matrices[j + 1], chain.gains[j]
-    m00, m01, m02, m03 = m[0, 0], m[0, 1], m[0, 2], m[0, 3]
-    m10, m11, m12, m13 = m[1, 0], m[1, 1], m[1, 2], m[1, 3]
-    m20, m21, m22, m23 = m[2, 0], m[2, 1], m[2, 2], m[2, 3]
-    g00, g01, g02, g10, g11, g12 = g[0, 0], g[0, 1], g[0, 2], g[1, 0], g[1, 1], g[1, 2]
-    g20, g21, g22 = g[2, 0], g[2, 1], g[2, 2]
+    m, g, n = chain.matrices, chain.gains, j + 1
+    m00, m01, m02, m03 = m[n, 0, 0], m[n, 0, 1], m[n, 0, 2], m[n, 0, 3]
+    m10, m11, m12, m13 = m[n, 1, 0], m[n, 1, 1], m[n, 1, 2], m[n, 1, 3]
+    m20, m21, m22, m23 = m[n, 2, 0], m[n, 2, 1], m[n, 2, 2], m[n, 2, 3]
+    g00, g01, g02, g10, g11, g12 = g[j, 0, 0], g[j, 0, 1], g[j, 0, 2], g[j, 1, 0], g[j, 1, 1], g[j, 1, 2]
+    g20, g21, g22 = g[j, 2, 0], g[j, 2, 1], g[j, 2, 2]
     for i in range(row.shape[1]):
         z, y, x = row[0, i], row[1, i], row[2, i]
         a, b, c = _displacement(nodes, where, z, y, x)
@@ -189,18 +190,18 @@ def _through_field(chain: Chain, j: int, row: Floats) -> None:
 @compiled
 def map_points(first: int, last: int, points: Floats, mapped: Floats, chain: Chain) -> int:
     """Write where the points (n, 3) from `first` up to `last` go."""
-    m, block = chain.matrices[0], np.empty((3, 256))
-    for start in range(first, last, 256):
-        count = min(256, last - start)
-        row = block[:, :count] if count < 256 else block
+    m, block = chain.matrices, np.zeros((3, BLOCK))
+    for start in range(first, last, BLOCK):
+        count = min(BLOCK, last - start)
         for i in range(count):
             a, b, c = points[start + i, 0], points[start + i, 1], points[start + i, 2]
             for d in range(3):
-                row[d, i] = m[d, 0] * a + m[d, 1] * b + m[d, 2] * c + m[d, 3]
+                block[d, i] = m[0, d, 0] * a + m[0, d, 1] * b + m[0, d, 2] * c + m[0, d, 3]
         for j in range(chain.gains.shape[0]):
-            _through_field(chain, j, row)
+            _through_field(chain, j, block)
         for i in range(count):
-            mapped[start + i, 0], mapped[start + i, 1], mapped[start + i, 2] = row[0, i], row[1, i], row[2, i]
+            for d in range(3):
+                mapped[start + i, d] = block[d, i]
     return 0
 
 
@@ -276,9 +277,9 @@ def invert_points(
     `chain` is one field between identities. Writes p and what is left of the equation, in µm; it is above
     `tolerance` where the method did not converge within 60 steps.
     """
-    nodes, where, m = chain.nodes, _nodes_of(chain, 0), chain.matrices[0]
-    per_um = (m[0, 0], m[1, 1], m[2, 2])
-    shift = (m[0, 3], m[1, 3], m[2, 3])
+    nodes, where, m = chain.nodes, _nodes_of(chain, 0), chain.matrices
+    per_um = (m[0, 0, 0], m[0, 1, 1], m[0, 2, 2])
+    shift = (m[0, 0, 3], m[0, 1, 3], m[0, 2, 3])
     for i in range(first, last):
         target = (points[i, 0], points[i, 1], points[i, 2])
         p, r, size = target, (0.0, 0.0, 0.0), np.inf
@@ -296,7 +297,7 @@ def invert_points(
             if size <= tolerance:
                 break
             step = _newton_step(nodes, where, per_um, q, r)
-        found[i, 0], found[i, 1], found[i, 2] = p
+        found[i, 0], found[i, 1], found[i, 2] = p[0], p[1], p[2]
         residuals[i] = size
     return 0
 
@@ -313,24 +314,22 @@ def _node_range(low: float, high: float, shape: int, start: int, hold: int) -> t
 
 
 @compiled
-def _box_of_nodes(chain: Chain, j: int, low: Floats, high: Floats, centre: Floats, half: Floats) -> None:
-    """Write centre and half width of the displacements that field `j` has in a box of its index frame."""
-    shape, start, hold = chain.shapes[j], chain.starts[j], chain.holds[j]
-    z0, z1 = _node_range(low[0], high[0], shape[0], start[0], hold[0])
-    y0, y1 = _node_range(low[1], high[1], shape[1], start[1], hold[1])
-    x0, x1 = _node_range(low[2], high[2], shape[2], start[2], hold[2])
-    least, most = np.full(3, np.inf), np.full(3, -np.inf)
+def _add_nodes(chain: Chain, j: int, low: Floats, high: Floats, least: Floats, most: Floats) -> None:
+    """Write the least and the most displacement that field `j` has in a box of its index frame."""
+    where = _nodes_of(chain, j)
+    z0, z1 = _node_range(low[0], high[0], where.shape[0], where.start[0], where.hold[0])
+    y0, y1 = _node_range(low[1], high[1], where.shape[1], where.start[1], where.hold[1])
+    x0, x1 = _node_range(low[2], high[2], where.shape[2], where.start[2], where.hold[2])
+    for c in range(3):
+        least[c], most[c] = np.inf, -np.inf
     for z in range(z0, z1 + 1):
         for y in range(y0, y1 + 1):
-            row = chain.offsets[j] + 3 * hold[2] * (z * hold[1] + y)
+            row = where.offset + 3 * where.hold[2] * (z * where.hold[1] + y)
             for x in range(x0, x1 + 1):
                 for c in range(3):
                     u = np.float64(chain.nodes[np.uint64(row + 3 * x + c)])
                     least[c] = min(least[c], u)
                     most[c] = max(most[c], u)
-    for c in range(3):
-        centre[c] = (least[c] + most[c]) / 2
-        half[c] = (most[c] - least[c]) / 2
 
 
 @compiled
@@ -340,29 +339,27 @@ def map_boxes(first: int, last: int, boxes: Floats, mapped: Floats, chain: Chain
     An affine widens a box to the box of its corners; a field adds the range of the nodes that the box touches. Both
     hold whatever lies inside; a slack of 1e-12 of the numbers covers what rounding may add.
     """
-    low, high, centre, half = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    moved, spread = np.zeros(3), np.zeros(3)
+    m, g = chain.matrices, chain.gains
+    low, high, least, most = np.empty(3), np.empty(3), np.zeros(3), np.zeros(3)
     for i in range(first, last):
-        low[:], high[:] = boxes[i, 0], boxes[i, 1]
-        for j in range(-1, chain.gains.shape[0]):
+        for d in range(3):
+            low[d], high[d] = boxes[i, 0, d], boxes[i, 1, d]
+        for j in range(-1, g.shape[0]):
             if j >= 0:
-                _box_of_nodes(chain, j, low, high, moved, spread)
-            m = chain.matrices[j + 1]
+                _add_nodes(chain, j, low, high, least, most)
             for c in range(3):
-                centre[c], half[c] = (low[c] + high[c]) / 2, (high[c] - low[c]) / 2
-            for c in range(3):
-                middle, reach, scale = m[c, 3], 0.0, abs(m[c, 3])
+                middle, reach = m[j + 1, c, 3], 1e-12 * abs(m[j + 1, c, 3])
                 for d in range(3):
-                    middle += m[c, d] * centre[d]
-                    reach += abs(m[c, d]) * half[d]
-                    scale += abs(m[c, d]) * (abs(centre[d]) + half[d])
+                    a, half = m[j + 1, c, d], (high[d] - low[d]) / 2
+                    middle += a * (low[d] + half)
+                    reach += abs(a) * (half + 1e-12 * (abs(low[d]) + abs(high[d])))
                     if j >= 0:
-                        middle += chain.gains[j, c, d] * moved[d]
-                        reach += abs(chain.gains[j, c, d]) * spread[d]
-                        scale += abs(chain.gains[j, c, d]) * (abs(moved[d]) + spread[d])
-                reach += 1e-12 * scale
-                low[c], high[c] = middle - reach, middle + reach
-        mapped[i, 0], mapped[i, 1] = low, high
+                        b, spread = g[j, c, d], (most[d] - least[d]) / 2
+                        middle += b * (least[d] + spread)
+                        reach += abs(b) * (spread + 1e-12 * (abs(least[d]) + abs(most[d])))
+                mapped[i, 0, c], mapped[i, 1, c] = middle - reach, middle + reach
+            for d in range(3):
+                low[d], high[d] = mapped[i, 0, d], mapped[i, 1, d]
     return 0
 
 
@@ -406,8 +403,9 @@ def make_rows(chain: Chain, x: int, width: int) -> Rows:
     first, nodes = 0, 0
     if count:
         start, hold, last = chain.starts[0, 2], chain.holds[0, 2], chain.shapes[0, 2] - 1
-        first = start + _held(max(cells[:count].min(), 0), start, hold)
-        nodes = start + _held(cells[:count].max() + 1, start, hold) - first + 1
+        ends = cells[0], cells[count - 1]
+        first = start + _held(max(min(ends), 0), start, hold)
+        nodes = start + _held(max(ends) + 1, start, hold) - first + 1
         for r in range(count):
             below[r] = _held(max(cells[r], 0), first, nodes)
             above[r] = _held(cells[r] + 1, first, nodes) if 0 <= cells[r] < last else below[r]
@@ -420,29 +418,22 @@ def make_rows(chain: Chain, x: int, width: int) -> Rows:
 @compiled
 def _field_line(chain: Chain, z: float, y: float, rows: Rows) -> None:
     """Write what field 0 adds in the next frame at the nodes of the row at node index (z, y)."""
-    shape, start, hold = chain.shapes[0], chain.starts[0], chain.holds[0]
-    kz, wz = _cell(z, shape[0])
-    ky, wy = _cell(y, shape[1])
-    z0, z1 = _held(kz, start[0], hold[0]), _held(kz + 1, start[0], hold[0])
-    y0, y1 = _held(ky, start[1], hold[1]), _held(ky + 1, start[1], hold[1])
-    x0, mixed, line = rows.first - start[2], rows.mixed, rows.line
-    first, last = 3 * x0, 3 * x0 + mixed.shape[0]
-    row00 = chain.nodes[3 * hold[2] * (z0 * hold[1] + y0) :][first:last]
-    row01 = chain.nodes[3 * hold[2] * (z0 * hold[1] + y1) :][first:last]
-    row10 = chain.nodes[3 * hold[2] * (z1 * hold[1] + y0) :][first:last]
-    row11 = chain.nodes[3 * hold[2] * (z1 * hold[1] + y1) :][first:last]
+    where, nodes, mixed, line = _nodes_of(chain, 0), chain.nodes, rows.mixed, rows.line
+    kz, wz = _cell(z, where.shape[0])
+    ky, wy = _cell(y, where.shape[1])
+    row00, row01, row10, row11, _, _ = _corners(where, kz, ky, where.start[2])
+    at = 3 * (rows.first - where.start[2])
     for k in range(mixed.shape[0]):
-        v00, v01 = np.float64(row00[k]), np.float64(row01[k])
-        v10, v11 = np.float64(row10[k]), np.float64(row11[k])
+        v00, v01 = np.float64(nodes[np.uint64(row00 + at + k)]), np.float64(nodes[np.uint64(row01 + at + k)])
+        v10, v11 = np.float64(nodes[np.uint64(row10 + at + k)]), np.float64(nodes[np.uint64(row11 + at + k)])
         v0 = v00 + wy * (v01 - v00)
         v1 = v10 + wy * (v11 - v10)
         mixed[k] = v0 + wz * (v1 - v0)
     for c in range(3):
         g0, g1, g2 = chain.gains[0, c, 0], chain.gains[0, c, 1], chain.gains[0, c, 2]
-        target = line[c]
-        for k in range(target.shape[0]):
-            at = np.uint64(3 * k)
-            target[k] = g0 * mixed[at] + g1 * mixed[at + np.uint64(1)] + g2 * mixed[at + np.uint64(2)]
+        for k in range(line.shape[1]):
+            u0, u1, u2 = mixed[np.uint64(3 * k)], mixed[np.uint64(3 * k + 1)], mixed[np.uint64(3 * k + 2)]
+            line[c, k] = g0 * u0 + g1 * u1 + g2 * u2
 
 
 @compiled
@@ -451,23 +442,22 @@ def _enter_field(chain: Chain, rows: Rows, z: int, y: int, row: Floats) -> None:
 
     In a cell the field is p + (t − k) d with t = step · position + shift, so all is base + slope · position.
     """
-    m, bases, slopes = chain.matrices[0], rows.bases, rows.slopes
-    _field_line(chain, m[0, 0] * z + m[0, 3], m[1, 1] * y + m[1, 3], rows)
+    m, e, line, bases, slopes = chain.matrices, chain.entry, rows.line, rows.bases, rows.slopes
+    pieces, positions, below, above, offsets = rows.pieces, rows.positions, rows.below, rows.above, rows.offsets
+    _field_line(chain, m[0, 0, 0] * z + m[0, 0, 3], m[0, 1, 1] * y + m[0, 1, 3], rows)
+    step = m[0, 2, 2]
     for c in range(3):
-        e, values, step = chain.entry[c], rows.line[c], m[2, 2]
-        origin, along = e[0] * z + e[1] * y + e[3], e[2]
+        origin, along = e[c, 0] * z + e[c, 1] * y + e[c, 3], e[c, 2]
         for r in range(bases.shape[1]):
-            p = values[rows.below[r]]
-            d = values[rows.above[r]] - p
-            bases[c, r] = origin + p + rows.offsets[r] * d
+            p = line[c, below[r]]
+            d = line[c, above[r]] - p
+            bases[c, r] = origin + p + offsets[r] * d
             slopes[c, r] = along + step * d
-    b0, b1, b2, s0, s1, s2 = bases[0], bases[1], bases[2], slopes[0], slopes[1], slopes[2]
-    r0, r1, r2 = row[0], row[1], row[2]
-    for i in range(rows.positions.shape[0]):
-        k, position = rows.pieces[i], rows.positions[i]
-        r0[i] = b0[k] + s0[k] * position
-        r1[i] = b1[k] + s1[k] * position
-        r2[i] = b2[k] + s2[k] * position
+    for i in range(row.shape[1]):
+        k, position = pieces[i], positions[i]
+        row[0, i] = bases[0, k] + slopes[0, k] * position
+        row[1, i] = bases[1, k] + slopes[1, k] * position
+        row[2, i] = bases[2, k] + slopes[2, k] * position
 
 
 @compiled
@@ -478,11 +468,11 @@ def map_row(chain: Chain, rows: Rows, z: int, y: int, row: Floats) -> None:
         _enter_field(chain, rows, z, y, row)
         done = 1
     else:
+        e, positions = chain.entry, rows.positions
         for c in range(3):
-            e, target = chain.entry[c], row[c]
-            origin, along = e[0] * z + e[1] * y + e[3], e[2]
-            for i in range(target.shape[0]):
-                target[i] = origin + along * rows.positions[i]
+            origin, along = e[c, 0] * z + e[c, 1] * y + e[c, 3], e[c, 2]
+            for i in range(row.shape[1]):
+                row[c, i] = origin + along * positions[i]
     for j in range(done, chain.gains.shape[0]):
         _through_field(chain, j, row)
 
@@ -661,7 +651,9 @@ def warp_nearest(
     for r in range(first, last):
         z, y = r // out.shape[2], r % out.shape[2]
         map_row(chain, rows, region_start[0] + z, region_start[1] + y, row)
-        row += 0.5
+        for c in range(3):
+            for i in range(width):
+                row[c, i] += 0.5
         _locate(source, 0.0, 0.0, row, bases, weights)
         for c in range(out.shape[0]):
             missing += _nearest_row(flat[c], source, row, bases, fill, out[c, z, y])

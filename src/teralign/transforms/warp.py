@@ -26,10 +26,7 @@ _SAMPLERS: dict[str, Callable[..., int]] = {
     "cubic": kernels.warp_cubic,
 }
 _REACH = {"nearest": 0, "linear": 0, "cubic": 1}  # voxels below the one below a position
-_KERNEL_TYPES: dict[str, np.dtype[Any]] = {
-    "bool": np.dtype(np.uint8),
-    "float16": np.dtype(np.float32),
-}  # computed as others
+_KERNEL_TYPES = {"b1": "u1", "i1": "i2", "u4": "f8", "i4": "f8", "u8": "f8", "i8": "f8", "f2": "f4"}
 _SLACK = 1e-6  # voxels, for rounding
 _BOX_SHAPE = (16, 16, 16)  # into which a region is cut to find what it needs
 _MAX_BOXES = 4096
@@ -91,13 +88,12 @@ def warp_channels(
     if channels.shape[1:] != held.shape:
         raise ValueError(f"moving has shape {channels.shape[1:]}, and its region is {held.shape}")
     result = np.dtype(channels.dtype.newbyteorder("="))
-    dtype = _KERNEL_TYPES.get(result.name, result)
-    flat = np.ascontiguousarray(channels, dtype=dtype).reshape(len(channels), -1)
-    out = np.empty((len(channels), *region.shape), dtype)
+    flat = _as_kernel_type(channels.astype(result, copy=False), interpolation).reshape(len(channels), held.size)
+    out = np.empty((len(channels), *region.shape), flat.dtype)
+    outside = _as_kernel_type(cast(np.array([fill]), result), interpolation)[0]
     source = Source(*(np.array(t, np.int64) for t in (moving_grid.shape, held.start, held.shape)))
     chain = _voxel_chain(transform, grid, region, moving_grid)
-    limits, outside, start = _limits(dtype), cast(fill, dtype)[()], np.array(region.start, np.int64)
-    sample = _SAMPLERS[interpolation]
+    limits, start, sample = _limits(flat.dtype), np.array(region.start, np.int64), _SAMPLERS[interpolation]
     missing = over_ranges(
         lambda first, last: sample(first, last, out, flat, source, limits, outside, start, chain),
         region.shape[0] * region.shape[1],
@@ -105,8 +101,7 @@ def warp_channels(
     )
     if missing:
         raise ValueError(f"{missing} voxels need more of the moving volume than {held.start} to {held.stop}")
-    warped: NDArray[Any] = out.astype(result, copy=False)
-    return warped
+    return out.view(result) if interpolation == "nearest" else cast(out, result)
 
 
 def needed_region(
@@ -161,6 +156,17 @@ def _limits(dtype: np.dtype[Any]) -> Limits:
     limits = np.iinfo(dtype)
     high = float(limits.max)
     return Limits(True, float(limits.min), high if int(high) <= limits.max else float(np.nextafter(high, 0)))
+
+
+def _as_kernel_type(values: NDArray[Any], interpolation: str) -> NDArray[Any]:
+    """The values in one of the few types that the kernels are compiled for, contiguous.
+
+    The nearest values are copied bit by bit, and so as unsigned integers of their size.
+    """
+    values = np.ascontiguousarray(values)
+    if interpolation == "nearest":
+        return values.view(f"u{values.dtype.itemsize}")
+    return values.astype(_KERNEL_TYPES.get(values.dtype.str[1:], values.dtype), copy=False)
 
 
 def _voxel_chain(transform: Stack, grid: Grid, region: Region, moving_grid: Grid) -> Chain:
