@@ -165,7 +165,7 @@ def test_sections_may_be_empty(load):
         ("ransac: {blob_sizes: [9, 3]}", "ransac.blob_sizes should be a smallest and a largest size, in this order, not [9, 3]."),
         ("ransac: {fix_spot_detection_kwargs: {treshold_rel: 1}}", "ransac.fix_spot_detection_kwargs has no key 'treshold_rel'; did you mean 'threshold_rel'?"),
         ("ransac: {fix_spot_detection_kwargs: {threshold_rel: 7}}", "ransac.fix_spot_detection_kwargs.threshold_rel should be less than or equal to 1, not 7."),
-        ("affine: {metric: NCC}", "affine.metric should be ANC, C, D, JHMI, MMI or MS, not 'NCC'."),
+        ("affine: {metric: NCC}", "affine.metric should be LNCC, ANC, C, D, JHMI, MMI or MS, not 'NCC'."),
         ("affine: {shrink_factors: 2}", "affine.shrink_factors should be a list, not 2."),
         ("affine: {shrink_factors: [4, x]}", "affine.shrink_factors[1] should be a whole number, not 'x'."),
         ("affine: [1, 2]", "affine must be a mapping of keys to values, not [1, 2]."),

@@ -19,7 +19,8 @@ from teralign.registration.steps import StepResult, accepted_if_better, kept
 from teralign.transforms import Affine, DisplacementField, Stack
 
 _FIELD_STRIDE = 4  # voxels from node to node where no grid is given
-_SAMPLES = 50_000  # the cost is their number times the number of control points
+_SPACING = 50.0  # µm from control point to control point
+_SAMPLES = 20_000  # the cost is their number times the number of control points
 
 
 def bspline(
@@ -36,6 +37,7 @@ def bspline(
 
     Its metric is measured before and after on the same samples, as `linear` does.
     """
+    config = _with_defaults(config)
     moving = warped_image(fixed, moving, start, threads)
     nodes = field_grid or fixed.grid.coarsen((_FIELD_STRIDE,) * 3)
     measure = measure_of(config)
@@ -43,7 +45,7 @@ def bspline(
     if not windows.inside.any():
         return kept("no voxel of the fixed image counts")
     before = windows.score(Affine.identity(), measure)
-    transform = _flat(fixed.grid, nodes, config.control_point_spacing * config.control_point_levels[0])
+    transform = _flat(fixed.grid, nodes, (config.control_point_spacing or _SPACING) * config.control_point_levels[0])
     try:
         iterations = _optimise(fixed, moving, transform, config, seed, threads)
     except RuntimeError as error:
@@ -51,6 +53,13 @@ def bspline(
     found = DisplacementField(itk.displacements(transform, nodes), nodes)
     after = windows.score(Stack((found,)), measure)
     return accepted_if_better(found, before, after, iterations=iterations, measure=measure)
+
+
+def _with_defaults(config: DeformConfig) -> DeformConfig:
+    """What is not given, as bigstream has it; LNCC is what SimpleITK calls ANC."""
+    metric = "ANC" if config.metric == "LNCC" else config.metric or "MMI"
+    spacing = config.control_point_spacing or _SPACING
+    return config.model_copy(update={"metric": metric, "control_point_spacing": spacing})
 
 
 def _flat(image: Grid, nodes: Grid, spacing: float) -> itk.SitkTransform:

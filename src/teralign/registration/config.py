@@ -207,7 +207,10 @@ class RandomConfig(StepConfig):
 
 
 class DeformConfig(_MetricConfig):
-    """A smooth displacement field."""
+    """A smooth displacement field.
+
+    What is None the engine chooses: greedy by the voxel size, simpleitk as bigstream (MMI, one level).
+    """
 
     name: ClassVar[str] = "deform"
     NO_EFFECT: ClassVar[Mapping[str, str]] = {
@@ -216,8 +219,16 @@ class DeformConfig(_MetricConfig):
     }
 
     engine: Literal["greedy", "simpleitk"] = "greedy"
-    control_point_spacing: Positive = 50.0
+    metric: Literal["LNCC", "ANC", "C", "D", "JHMI", "MMI", "MS"] | None = None  # type: ignore[assignment]
+    control_point_spacing: Positive | None = None
     control_point_levels: tuple[Count, ...] = (1,)
+    iterations: tuple[Count, ...] | None = None
+    window: Positive | None = None
+    smoothness: Positive | None = None
+    foreground_emphasis: Share | None = None
+    max_step: Positive | None = None
+    min_jacobian: Share | None = None
+    tolerance: Positive | None = None
 
 
 STEP_MODELS: Mapping[str, type[StepConfig]] = {
@@ -380,8 +391,9 @@ def check_step_name(name: str, where: str) -> None:
 
 
 def _check_arguments(step: _MetricConfig, source: str) -> None:
+    metric = step.metric or "MMI"
     for key, chosen, given, known in (
-        ("metric_args", f"metric {step.metric}", step.metric_args, METRIC_ARGS[step.metric]),
+        ("metric_args", f"metric {metric}", step.metric_args, METRIC_ARGS[metric]),
         ("optimizer_args", f"optimizer {step.optimizer}", step.optimizer_args, OPTIMIZER_ARGS[step.optimizer]),
     ):
         for argument in given:
@@ -408,19 +420,40 @@ _SIMPLEITK_ONLY = (
 )
 
 
+_DEFORM_SIMPLEITK_ONLY = (*_SIMPLEITK_ONLY, "smooth_sigmas", "control_point_levels")
+_DEFORM_GREEDY_ONLY = (
+    "iterations",
+    "window",
+    "smoothness",
+    "foreground_emphasis",
+    "max_step",
+    "min_jacobian",
+    "tolerance",
+)
+GREEDY_METRICS: Mapping[str, Literal["lncc", "ncc", "mse"]] = {"LNCC": "lncc", "ANC": "lncc", "C": "ncc", "MS": "mse"}
+"""The metrics of the engine greedy, by their names here."""
+
+
 def _note_idle(step: _MetricConfig, source: str) -> None:
-    """Log which keys that were given mean nothing to the search that the metric brings with it."""
-    if not isinstance(step, _LinearConfig) or step.metric != "LNCC":
-        return
+    """Log which keys that were given mean nothing to the search that the metric or the engine brings with it."""
     fields = type(step).model_fields
-    idle = [key for key in _SIMPLEITK_ONLY if getattr(step, key) != fields[key].default]
+    keys, search = _idle_keys(step)
+    idle = [key for key in keys if getattr(step, key) != fields[key].default]
     if idle:
-        log.info(
-            "%s: %s of %s have no effect with metric LNCC, which has a search of its own; MMI uses them",
-            source,
-            ", ".join(idle),
-            step.name,
-        )
+        log.info("%s: %s of %s: no effect with %s", source, ", ".join(idle), step.name, search)
+
+
+def _idle_keys(step: _MetricConfig) -> tuple[Sequence[str], str]:
+    """The keys without effect, and with what."""
+    if isinstance(step, DeformConfig):
+        if step.engine == "simpleitk":
+            return _DEFORM_GREEDY_ONLY, "engine simpleitk; greedy uses them"
+        lacking = step.metric is not None and step.metric not in GREEDY_METRICS
+        keys = (*_DEFORM_SIMPLEITK_ONLY, *(["metric"] if lacking else []))
+        return keys, "engine greedy, which has a search of its own (on LNCC, C or MS); simpleitk uses them"
+    if isinstance(step, _LinearConfig) and step.metric == "LNCC":
+        return _SIMPLEITK_ONLY, "metric LNCC, which has a search of its own; MMI uses them"
+    return (), ""
 
 
 def load_config(path: Path | None = None) -> Config:

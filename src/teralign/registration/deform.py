@@ -5,20 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from teralign.errors import InputError
 from teralign.grids import Grid
-from teralign.registration.config import DeformConfig
+from teralign.registration.config import GREEDY_METRICS, DeformConfig
 from teralign.registration.deform_engine import DeformParameters, deform_arrays
 from teralign.registration.image import Image
 from teralign.registration.steps import StepResult, kept
 from teralign.transforms import DisplacementField, Stack, warp
 
-_METRICS: Mapping[str, str] = {"LNCC": "lncc", "ANC": "lncc", "C": "ncc", "MS": "mse"}
 _RIM = 24.0  # µm around the fixed image, within which a point may leave it and still find the moving one
 
 
@@ -34,8 +31,7 @@ def deform(
 ) -> StepResult:
     """The displacement field after which `start` fits better, on `field_grid`'s nodes.
 
-    Values of `config` that are not set follow from the voxels. Nothing here is random: `seed` is not used. Raises
-    InputError for a metric that the engine does not have.
+    Values of `config` that are None follow from the voxels. Nothing here is random: `seed` is not used.
     """
     if config.alignment_spacing is not None:
         fixed, moving = fixed.coarsen_to(config.alignment_spacing), moving.coarsen_to(config.alignment_spacing)
@@ -79,15 +75,9 @@ def _straightened(fixed: Image, moving: Image, start: Stack, threads: int) -> Im
 
 def _parameters(config: DeformConfig) -> DeformParameters:
     """The engine's parameters: what the configuration sets, and its own choice for the rest."""
-    names = {field.name for field in dataclasses.fields(DeformParameters)} & config.model_fields_set
-    given: dict[str, Any] = {name: getattr(config, name) for name in names}
-    if "metric" in given:
-        if config.metric not in _METRICS:
-            known = ", ".join(_METRICS)
-            raise InputError(
-                f"deform: metric {config.metric} needs 'engine: simpleitk'; the engine here has {known}."
-            )
-        given["metric"] = _METRICS[config.metric]
+    names = (field.name for field in dataclasses.fields(DeformParameters))
+    given: dict[str, Any] = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
+    given["metric"] = GREEDY_METRICS.get(config.metric or "LNCC", "lncc")
     factors = given.get("shrink_factors")
     if factors is not None and "iterations" not in given:
         given["iterations"] = tuple(10 if factor > 1 else 5 for factor in factors)

@@ -94,7 +94,7 @@ def nearest_rigid(matrix: Floats, centre: Floats) -> Floats:
 def measure_of(config: itk.SearchConfig) -> Measure:
     """What a step with this metric is judged by, before and after."""
     measures: dict[str, Measure] = {"MMI": "mi", "JHMI": "mi", "MS": "ms", "D": "ms"}
-    return measures.get(config.metric, "lncc")
+    return measures.get(config.metric or "LNCC", "lncc")
 
 
 def through_fields(fixed: Image, moving: Image, start: Stack, threads: int) -> tuple[Image, Affine]:
