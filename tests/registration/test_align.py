@@ -37,7 +37,7 @@ def near():
 def test_a_large_map_is_found(shifted, steps):
     fixed, moving, truth = shifted
     found = align(fixed, moving, steps, start=Stack())
-    assert [r.state for r in found.reports][0] == "improved"
+    assert found.reports[0].state == "improved"
     assert worst(found.transform, truth, fixed.grid) < 1.0  # µm; a voxel is 2.5
 
 

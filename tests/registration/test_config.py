@@ -2,11 +2,13 @@ import logging
 from pathlib import Path
 
 import pytest
+import yaml
 
 from teralign.errors import InputError
 from teralign.registration import load_config
 from teralign.registration.config import STEP_MODELS, AffineConfig, DeformConfig, RansacConfig
 
+SENTENCES = yaml.safe_load((Path(__file__).parent / "config_sentences.yml").read_text(encoding="utf-8"))
 SHIPPED = Path(__file__).parents[2] / "configs" / "bigstream_config.yml"
 
 # The keys of a published bigstream configuration, with values of our own.
@@ -144,36 +146,11 @@ global_align:
 
 
 def test_sections_may_be_empty(load):
-    assert load("") == load_config(None) or load("").steps("global_align") == load_config().steps("global_align")
+    assert load("").steps("global_align") == load_config().steps("global_align")
     assert [s.name for s in load("ransac:\nlocal_align:\n").steps("local_align")] == ["deform"]
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("ransac: {nspot: 3}", "ransac has no key 'nspot'; did you mean 'nspots'?"),
-        ("local_align: {ransac: {allign_threshold: 3}}", "local_align.ransac has no key 'allign_threshold'; did you mean 'align_threshold'?"),
-        ("local_align: {blocksize: [1, 2, 3]}", "local_align has no key 'blocksize'; did you mean 'block_size'?"),
-        ("afine: {}", "there is no section 'afine'; did you mean 'affine'?"),
-        ("global_align: {steps: [ransac, afine]}", "global_align.steps: there is no step 'afine'; did you mean 'affine'?"),
-        ("global_align: {steps: [{affine: {}, rigid: {}}]}", "an entry of global_align.steps must be the name of a step, or one name with its values (`- affine: {metric: MMI}`), not {'affine': {}, 'rigid': {}}."),
-        ("ransac: {nspots: many}", "ransac.nspots should be a whole number, not 'many'."),
-        ("ransac: {nspots: 2.5}", "ransac.nspots should be a whole number, not 2.5."),
-        ("ransac: {nspots: 0}", "ransac.nspots should be greater than or equal to 1, not 0."),
-        ("ransac: {match_threshold: high}", "ransac.match_threshold should be a number, not 'high'."),
-        ("ransac: {blob_sizes: 6}", "ransac.blob_sizes should be a list, not 6."),
-        ("ransac: {blob_sizes: [9, 3]}", "ransac.blob_sizes should be a smallest and a largest size, in this order, not [9, 3]."),
-        ("ransac: {fix_spot_detection_kwargs: {treshold_rel: 1}}", "ransac.fix_spot_detection_kwargs has no key 'treshold_rel'; did you mean 'threshold_rel'?"),
-        ("ransac: {fix_spot_detection_kwargs: {threshold_rel: 7}}", "ransac.fix_spot_detection_kwargs.threshold_rel should be less than or equal to 1, not 7."),
-        ("affine: {metric: NCC}", "affine.metric should be LNCC, ANC, C, D, JHMI, MMI or MS, not 'NCC'."),
-        ("affine: {shrink_factors: 2}", "affine.shrink_factors should be a list, not 2."),
-        ("affine: {shrink_factors: [4, x]}", "affine.shrink_factors[1] should be a whole number, not 'x'."),
-        ("affine: [1, 2]", "affine must be a mapping of keys to values, not [1, 2]."),
-        ("local_align: {block_overlap: 0.7}", "local_align.block_overlap should be less than or equal to 0.5, not 0.7."),
-        ("- a\n- b", "must be a mapping of sections, not ['a', 'b']."),
-        ("a: [1,", "is not valid YAML in line 1: "),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "sentence"), [(c["config"], c["sentence"]) for c in SENTENCES["wrong"]])
 def test_what_is_wrong_is_one_sentence(load, tmp_path, text, sentence):
     with pytest.raises(InputError) as caught:
         load(text)
@@ -183,15 +160,7 @@ def test_what_is_wrong_is_one_sentence(load, tmp_path, text, sentence):
     assert "\n" not in message
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("affine: {optimizer_args: {learningrate: 1}}", "affine.optimizer_args has no key 'learningrate' for optimizer RSGD; did you mean 'learningRate'?"),
-        ("affine: {metric: C, metric_args: {radius: 1}}", "affine.metric_args has no key 'radius' for metric C, which takes none."),
-        ("affine: {shrink_factors: [2, 1], smooth_sigmas: [1]}", "affine must have as many levels in each list, not 2 in shrink_factors and 1 in smooth_sigmas."),
-        ("global_align: {steps: []}", "global_align.steps of {file} is empty; name at least one step, or give --steps."),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "sentence"), [(c["config"], c["sentence"]) for c in SENTENCES["unfitting"]])
 def test_what_does_not_fit_together_is_one_sentence(load, tmp_path, text, sentence):
     with pytest.raises(InputError) as caught:
         load(text).steps("global_align", None if "steps" in text else ["affine"])
@@ -199,7 +168,7 @@ def test_what_does_not_fit_together_is_one_sentence(load, tmp_path, text, senten
 
 
 def test_an_unknown_step_is_named_with_the_nearest():
-    with pytest.raises(InputError, match="--steps: there is no step 'deforme'; did you mean 'deform'?"):
+    with pytest.raises(InputError, match=r"--steps: there is no step 'deforme'; did you mean 'deform'\?"):
         load_config().steps("local_align", ["affine", "deforme"])
 
 

@@ -42,8 +42,8 @@ def bspline(
     nodes = field_grid or fixed.grid.coarsen((_FIELD_STRIDE,) * 3)
     measure = measure_of(config)
     windows = Windows.of(fixed, moving)
-    if not windows.inside.any():
-        return kept("no voxel of the fixed image counts")
+    if fault := windows.fault():
+        return kept(fault)
     before = windows.score(Affine.identity(), measure)
     transform = _flat(fixed.grid, nodes, (config.control_point_spacing or _SPACING) * config.control_point_levels[0])
     try:

@@ -3,17 +3,18 @@
 The unknown is u, a cubic B-spline displacement in µm of the fixed image's points: x_moving = start(x + u(x)). It
 minimises
 
-    E(u) = Σ_cells w · Σ_{x in cell} |f̂(x) − c·m̂(start(x + u(x)))|² + bending(u)
+    E(u) = Σ_cells w · Σ_{x in cell} |c·f̂(x) − m̂(start(x + u(x)))|² + bending(u)
 
 where f̂ = (f − f̄)/σ_f and m̂ = (m − m̄)/σ_m are normalised in a box window around the cell and c is their correlation
 there: local normalised cross-correlation (Avants 2008), written as a sum of squares whose residual leaves out what
-brightness and contrast explain. Noise must not count as structure: the variances of the emptiest windows are added to
-all. Sums over windows are running sums (Lewis 1995), here over cells instead of voxels, so a window costs the same at
-any size, and less the coarser the cells.
+brightness and contrast explain. It is m that is regressed on f, not f on m: then noise in the residual has nothing to
+do with the gradient of f, and nothing drifts where a face cuts a window. Noise must not count as structure: the
+variances of the emptiest windows are added to all. Sums over windows are running sums (Lewis 1995), here over cells
+instead of voxels, so a window costs the same at any size.
 
 Each Gauss–Newton step solves
 
-    (H + λL) δ = b − λL c,    H = Σ w g gᵀ/σ_f²,   b = Σ w (f̂ − c·m̂) g/σ_f
+    (H + λL) δ = b − λL c,    H = Σ w g gᵀ/σ_f²,   b = Σ w (c·f̂ − m̂) g/σ_f
 
 for the control values, L being the bending energy's matrix (see `deform_lattice`). As in demons (Vercauteren 2009) g
 is the gradient of the fixed image, which at the solution is that of the warped one: it needs no gradient of an
@@ -55,11 +56,11 @@ log = logging.getLogger(__name__)
 Mask = NDArray[np.bool_]
 
 _NO_MASK = np.empty((0, 0, 0), np.uint8)
-_DIMMEST, _BRIGHTEST = 10.0, 99.95  # percentiles that intensities are clipped to
-_QUIET = 1.0  # percentile of the windows' variances that counts as noise
+_DIMMEST, _BRIGHTEST = 1.0, 99.95  # percentiles that intensities are clipped to
+_QUIET = 0.3  # percentile of the windows' variances that counts as noise
 _LEAST_AXIS = 8  # voxels; a level with less along an axis that can still be halved is left out
 _DAMPING = 0.1  # of the data term's diagonal, added to it: texture that runs one way holds in that way only
-_SOLVER_STEPS = 20
+_SOLVER_STEPS = 12
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,10 @@ class DeformParameters:
     control_point_spacing: float | None = None
     window: float | None = None
     smoothness: float | None = None
-    foreground_emphasis: float = 0.5
+    foreground_emphasis: float = 0.25
     max_step: float = 1.0
     min_jacobian: float = 0.1
-    tolerance: float = 1e-4
+    tolerance: float = 2e-5
 
 
 @dataclass(frozen=True)
@@ -289,7 +290,7 @@ class _Problem:
         self._radius = np.array(
             [max(1, round((window / h - 1) / 2)) for h in self.lattice.points.spacing], dtype=np.int64
         )
-        self._smoothness = (parameters.smoothness or 2.75 * finest) * shrink**1.25
+        self._smoothness = (parameters.smoothness or 2.3 * finest) * shrink**1.25
         self._pull = start[:3, :3] / np.array(moving.grid.spacing)[:, None]
         origin = moving.grid.to_index(start[:3, :3] @ np.array(fixed.grid.origin) + start[:3, 3])
         self._matrix = np.concatenate([self._pull * voxel, origin[:, None]], axis=1)

@@ -54,8 +54,8 @@ def linear(
     fixed, moving = fixed.coarsen_to(finest), moving.coarsen_to(finest)
     measure = measure_of(config)
     windows = Windows.of(fixed, moving)
-    if not windows.inside.any():
-        return kept("no voxel of the fixed image counts")
+    if fault := windows.fault():
+        return kept(fault)
     guesses = dict(_guesses(fixed, moving, config, lead, windows.score(lead, measure)))
     scores = {name: windows.score(lead @ Affine(matrix), measure) for name, matrix in guesses.items()}
     scores = {name: score if math.isfinite(score) else -math.inf for name, score in scores.items()}

@@ -68,7 +68,7 @@ def match(
 ) -> NDArray[np.intp]:
     """Pairs (N, 2) of indices: blobs whose contexts correlate best with each other, by at least `threshold`.
 
-    The distance of two contexts is √(2 − 2r) for a correlation r; that of a match is at most `ratio` times that of
+    The distance of two contexts is √(2 − 2r) for a correlation r; that of a match is below `ratio` times that of
     the fixed blob's next best. With `distance` (µm), only blobs that close are compared.
     """
     n, m = len(fixed), len(moving)
@@ -94,7 +94,7 @@ def match(
         better = value > back_score[columns]
         back[columns[better]], back_score[columns[better]] = rows[top[better]], value[better]
     mutual = (best >= 0) & (back[np.maximum(best, 0)] == np.arange(n)) & (first >= threshold)
-    clear = np.sqrt(np.maximum(2 - 2 * first, 0)) <= ratio * np.sqrt(np.maximum(2 - 2 * second, 0))
+    clear = np.sqrt(np.maximum(2 - 2 * first, 0)) < ratio * np.sqrt(np.maximum(2 - 2 * second, 0))
     chosen = np.flatnonzero(mutual & clear)
     return np.stack([chosen, best[chosen]], axis=1)
 

@@ -102,6 +102,16 @@ class Windows:
         points = centres[:, None] + step * offsets
         return cls(points, *fixed.sample(points), moving)
 
+    def fault(self) -> str:
+        """Why nothing can be compared, if so: what is masked out, or flat. Empty if all is well."""
+        moving = self.moving.array if self.moving.mask is None else self.moving.array[self.moving.mask]
+        for role, values in (("fixed", self.values[self.inside]), ("moving", moving)):
+            if not values.size:
+                return f"no voxel of the {role} image counts"
+            if values.min() == values.max():
+                return f"the {role} image has one value everywhere"
+        return ""
+
     def negative(self) -> Windows:
         """The same windows on the moving image with dark and bright exchanged."""
         return Windows(self.points, self.values, self.inside, self.moving.negative())

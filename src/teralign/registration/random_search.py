@@ -39,8 +39,8 @@ def random_search(
     moving, lead = through_fields(fixed, moving, start, threads)
     spacing = config.alignment_spacing or max(spacing_for(image.grid, _QUICK_VOXELS) for image in (fixed, moving))
     quick = Windows.of(fixed, moving, spacing=spacing, count=150)
-    if not quick.inside.any():
-        return kept("no voxel of the fixed image counts")
+    if fault := quick.fault():
+        return kept(fault)
     centre = mean_position(fixed.coarsen_to(spacing))
     maps = random_maps(config, centre, np.random.default_rng(seed))
     scores = np.array([quick.score(lead @ Affine(m)) for m in maps])

@@ -1,0 +1,41 @@
+"""The pair of an EASI-FISH section in two rounds, where TERALIGN_TEST_DATA says it is."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from teralign.registration import Image, align
+from teralign.registration.config import AffineConfig, RansacConfig
+from teralign.registration.metrics import ncc
+from teralign.transforms import Stack, warp
+from teralign.volumes import open_volume
+
+FOLDER = os.environ.get("TERALIGN_TEST_DATA")
+pytestmark = [
+    pytest.mark.skipif(FOLDER is None, reason="TERALIGN_TEST_DATA is not set"),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture(scope="module")
+def images():
+    volumes = [open_volume(Path(FOLDER) / "easifish" / f"{name}.n5" / "lowres") for name in ("fix", "mov")]
+    return [Image(volume.read(), volume.grid) for volume in volumes]
+
+
+@pytest.mark.parametrize("steps", [[RansacConfig()], [AffineConfig()], [RansacConfig(), AffineConfig()]])
+def test_the_rounds_are_aligned_as_well_as_by_bigstream(images, steps):
+    fixed, moving = images
+    found = align(fixed, moving, steps, start=Stack())
+    aligned = warp(moving.array, moving.grid, grid=fixed.grid, region=fixed.grid.region, transform=found.transform)
+    f, a = fixed.array.astype(np.float32), aligned.astype(np.float32)
+    blurred = ndimage.gaussian_filter(f, 1.0)
+    foreground = blurred > np.percentile(blurred, 75)
+    assert ncc(f, a, foreground & (a > 0)) > 0.734
+    blocks = [tuple(slice(16 * k, 16 * k + 16) for k in i) for i in np.ndindex(*(n // 16 for n in f.shape))]
+    inside = [b for b in blocks if foreground[b].mean() >= 0.25 and (a[b] > 0).mean() > 0.99]
+    assert len(inside) > 1300
+    assert np.mean([ncc(f[b], a[b]) for b in inside]) > 0.856
