@@ -44,12 +44,20 @@ def nextRunning(waiting) {
     (1..Integer.MAX_VALUE).find { _round ->
         def dir = waiting.keySet().toList().find { dir -> isRunning(dir) || isDone(dir) }
         found = dir == null ? null : waiting.remove(dir)
-        if (found == null) {
-            Thread.sleep(500)
-        }
-        found != null
+        found != null || !pause()
     }
-    isDone(found.dir) ? null : found
+    found == null || isDone(found.dir) ? null : found
+}
+
+// False when the run is being ended, which is no reason to wait longer, nor to fail: what runs may finish.
+def pause() {
+    try {
+        Thread.sleep(500)
+        return true
+    }
+    catch (InterruptedException _interrupted) {
+        return false
+    }
 }
 
 def isRunning(dir) {

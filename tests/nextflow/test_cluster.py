@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import time
@@ -130,22 +132,22 @@ def test_workers_inside_the_driver_give_the_same_bytes(
     assert results(run) == results(reference)
 
 
-@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize(("slots", "pairs", "workers"), [(1, 2, 2), (2, 4, 3)])
 def test_many_pairs_and_workers_on_few_slots_all_finish(
-    slots: int, pair: list[str], tmp_path: Path, mark: dict[str, str]
+    slots: int, pairs: int, workers: int, pair: list[str], tmp_path: Path, mark: dict[str, str]
 ) -> None:
     _, fixed, _, moving = pair
-    rows = [f"p{n},{fixed},{moving}" for n in range(3)]
+    rows = [f"p{n},{fixed},{moving}" for n in range(pairs)]
     (tmp_path / "sheet.csv").write_text("\n".join(["id,fixed,moving", *rows]))
     (tmp_path / "slots.config").write_text(f"executor {{ queueSize = {slots}; cpus = {slots} }}\npoolSize = 2\n")
     scales = ["--aff_scale", "s1", "--def_scale", "s1", "--bigstream_global_steps", "ransac"]
     steps = ["--bigstream_local_steps", "affine", "--bigstream_block_size", "48"]
-    options = ["--use_bigstream", "--bigstream_cluster", "nextflow", "--bigstream_workers", "3"]
+    options = ["--use_bigstream", "--bigstream_cluster", "nextflow", "--bigstream_workers", str(workers)]
     sizes = ["--bigstream_worker_mem_gb", "2", "--bigstream_global_align_cpus", "1"]
     run = nextflow(tmp_path, "--input", "sheet.csv", *scales, *steps, *options, *sizes, "-c", "slots.config", **mark)
     assert run.returncode == 0, run.output
-    assert run.tasks("APPLY_TRANSFORM") == run.tasks("REPORT") == 3
-    assert results(run, "p0") == results(run, "p2")
+    assert run.tasks("APPLY_TRANSFORM") == run.tasks("REPORT") == pairs
+    assert results(run, "p0") == results(run, f"p{pairs - 1}")
 
 
 class Live:
@@ -219,7 +221,13 @@ def test_after_ctrl_c_nothing_runs_and_resume_goes_on(
 def test_a_driver_that_fails_ends_the_run_with_its_sentence(
     pair: list[str], tmp_path: Path, mark: dict[str, str]
 ) -> None:
-    (tmp_path / "config.yml").write_text("local_align:\n  affine:\n    optimiser: RSGD\n")
-    run = nextflow(tmp_path, *pair, *SMALL, *AS_TASKS, "--bigstream_config", "config.yml", **mark)
+    """The pair that fails says why; the other one, which runs already, may finish what it is at."""
+    _, fixed, _, moving = pair
+    shutil.copytree(moving, tmp_path / "broken.n5")
+    (tmp_path / "broken.n5" / "s0" / "attributes.json").write_text('{"dimensions": [96, 96, 48]}')
+    (tmp_path / "sheet.csv").write_text(f"id,fixed,moving\ngood,{fixed},{moving}\nbroken,{fixed},broken.n5\n")
+    run = nextflow(tmp_path, "--input", "sheet.csv", *SMALL, *BLOCKS, *AS_TASKS, **mark)
     assert run.returncode != 0
-    assert "optimiser" in run.output
+    assert re.search(r"Error: .*broken\.n5", run.output), run.output
+    assert run.tasks("LOCAL_ALIGN", "FAILED") == 1
+    assert "ABORTED" not in {row["status"] for row in run.trace}
