@@ -563,18 +563,21 @@ def _linear_row(
     fill: float,
     out: NDArray[Any],
 ) -> int:
-    """Sample one channel along a row; returns how many values needed a voxel that is not in memory."""
+    """Sample one channel along a row; returns how many values needed a voxel that is not in memory.
+
+    Values lie between those of the voxels around them, so they are in range when they are rounded.
+    """
     down, deep, missing = source.held[2], source.held[1] * source.held[2], 0
     for i in range(out.shape[0]):
         if bases[i] >= 0:
             at = int(bases[i])
             wz, wy, wx = weights[0, i], weights[1, i], weights[2, i]
             value = _blend(flat, at, at + down, at + deep, at + deep + down, 0, 1, wz, wy, wx)
-            out[i] = _limit(value, limits)
+            out[i] = np.rint(value) if limits.rounded else value
         elif _inside(source, row[0, i], row[1, i], row[2, i]):
             value, lacks = _linear_rim(flat, source, row, i, weights)
             missing += lacks
-            out[i] = _limit(value, limits)
+            out[i] = np.rint(value) if limits.rounded else value
         else:
             out[i] = fill
     return missing

@@ -104,7 +104,9 @@ def read(path: Path) -> Layout:
         shape = list(json.loads((array / FILE).read_text())["shape"])
         if len(shape) != 4 or shape.pop(vector_axis) != 3:
             raise InputError(f"the field {path} must have 3 components on 3 axes, not an array of another shape.")
-        grid = _grid(level["coordinateTransformations"], vector_axis, shape)
+        # Up to 0.5, transformations of the whole image follow those of the level; later they lead elsewhere.
+        whole = multiscale.get("coordinateTransformations", []) if "axes" in multiscale else []
+        grid = _grid(level["coordinateTransformations"] + whole, vector_axis, shape)
     except InputError:
         raise
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,9 +46,18 @@ class Inverse:
 def as_field(transform: Stack, grid: Grid, *, region: Region | None = None, threads: int = 1) -> DisplacementField:
     """`transform` sampled at the nodes `region` of `grid` (default: all): the same map at the nodes."""
     region = region or grid.region
-    nodes = node_positions(grid, region)
-    moved = transform.map_points(nodes, threads=threads) - nodes
-    return DisplacementField(moved.astype(np.float32).reshape(*region.shape, 3), grid, region)
+    values = np.empty((*region.shape, 3), np.float32)
+    for slab in _slabs(region):
+        nodes = node_positions(grid, slab)
+        moved = transform.map_points(nodes, threads=threads) - nodes
+        values[slab.relative_to(region).slices] = moved.reshape(*slab.shape, 3)
+    return DisplacementField(values, grid, region)
+
+
+def _slabs(region: Region) -> Iterator[Region]:
+    """Slices across z of about 2¹⁸ nodes, so that their positions take little memory beside their displacements."""
+    _, height, width = region.shape
+    return region.split((max(1, 2**18 // max(1, height * width)), region.stop[1], region.stop[2]))
 
 
 def node_positions(grid: Grid, region: Region | None = None) -> Floats:
@@ -82,18 +91,21 @@ def inverse_field(
     Those take the displacement of the nearest node that has one. Raises ValueError when there is no such node.
     """
     region = region or grid.region
-    nodes = node_positions(grid, region)
-    found, converged = transform.inverse_map_points(nodes, threads=threads)
-    lost = int((~converged).sum())
-    moved = (found - nodes).astype(np.float32).reshape(*region.shape, 3)
-    if lost == len(nodes):
+    values, good = np.empty((*region.shape, 3), np.float32), np.empty(region.shape, bool)
+    for slab in _slabs(region):
+        nodes, inside = node_positions(grid, slab), slab.relative_to(region).slices
+        found, converged = transform.inverse_map_points(nodes, threads=threads)
+        values[inside] = (found - nodes).reshape(*slab.shape, 3)
+        good[inside] = converged.reshape(slab.shape)
+    lost = int((~good).sum())
+    if lost == good.size:
         raise ValueError(f"the transform has no inverse anywhere in nodes {region.start} to {region.stop}")
     if lost:
         nearest = ndimage.distance_transform_edt(
-            ~converged.reshape(region.shape), sampling=grid.spacing, return_distances=False, return_indices=True
+            ~good, sampling=grid.spacing, return_distances=False, return_indices=True
         )
-        moved = moved[tuple(nearest)]
-    return DisplacementField(moved, grid, region), lost
+        values = values[tuple(nearest)]
+    return DisplacementField(values, grid, region), lost
 
 
 def representation_error(point_map: PointMap, grid: Grid, *, samples: int = 50_000) -> Residual:

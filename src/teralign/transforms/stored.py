@@ -61,7 +61,7 @@ class StoredField:
 
         Raises DataError when nodes are missing or cannot be read.
         """
-        return self.read(_clipped(self.grid.covering(low, high, margin=1), self.grid))
+        return self.read(_nodes_around(self.grid, low, high))
 
     def read(self, region: Region | None = None) -> DisplacementField:
         """The nodes of `region`, by default all. Raises DataError when they are missing or cannot be read."""
@@ -155,9 +155,11 @@ class FieldWriter:
         """Store the (z, y, x, 3) displacements in µm of the nodes `region`.
 
         Regions of concurrent writers must not share a chunk: cut them with `grid.region.split(chunk_shape)`. Raises
-        DataError when the disk does not take it.
+        DataError when the disk does not take it, ValueError for displacements that are NaN or infinite.
         """
         vectors = np.moveaxis(np.asarray(values, dtype=np.float32), -1, 0)
+        if not np.isfinite(vectors).all():
+            raise ValueError(f"displacements of nodes {region.start} to {region.stop} are NaN or infinite")
         with _store_errors(f"the field {self.path} cannot be written", region):
             self._store[(slice(None), *region.slices)].write(vectors).result()
 
@@ -220,12 +222,13 @@ def save_field(
     return StoredField.open(path)
 
 
-def _clipped(region: Region, grid: Grid) -> Region:
-    """The nodes of the grid that are nearest to those of `region`: at least one along each axis."""
-    last = [n - 1 for n in grid.shape]
-    start = tuple(min(max(a, 0), m) for a, m in zip(region.start, last, strict=True))
-    stop = tuple(min(max(b - 1, 0), m) + 1 for b, m in zip(region.stop, last, strict=True))
-    return Region(start, stop)  # type: ignore[arg-type] # three each
+def _nodes_around(grid: Grid, low: ArrayLike, high: ArrayLike) -> Region:
+    """The nodes that the points of a box (µm) need, and one more on each side; those nearest to a box outside."""
+    last = np.array(grid.shape) - 1
+    below = np.floor(np.clip(np.nan_to_num(grid.to_index(low)), 0, last) + 1e-9).astype(np.int64)
+    above = np.ceil(np.clip(np.nan_to_num(grid.to_index(high)), 0, last) - 1e-9).astype(np.int64)
+    start, stop = np.maximum(below - 1, 0), np.minimum(above + 1, last) + 1
+    return Region(tuple(start.tolist()), tuple(stop.tolist()))
 
 
 def _fitting(chunk_shape: Triple, grid: Grid) -> Triple:

@@ -30,6 +30,7 @@ _KERNEL_TYPES = {"b1": "u1", "i1": "i2", "u4": "f8", "i4": "f8", "u8": "f8", "i8
 _SLACK = 1e-6  # voxels, for rounding
 _BOX_SHAPE = (16, 16, 16)  # into which a region is cut to find what it needs
 _MAX_BOXES = 4096
+_LEAST_VOXELS = 2**15  # that pay for a thread
 
 
 def warp(
@@ -98,6 +99,7 @@ def warp_channels(
         lambda first, last: sample(first, last, out, flat, source, limits, outside, start, chain),
         region.shape[0] * region.shape[1],
         threads=threads,
+        least=_LEAST_VOXELS // max(1, region.shape[2]) + 1,
     )
     if missing:
         raise ValueError(f"{missing} voxels need more of the moving volume than {held.start} to {held.stop}")
