@@ -45,7 +45,11 @@ def main() -> None:
         report(f"linear, uint16, [{name}]", image.size, lambda s=stack: _warp(image, grid, s, "linear"))
     both = stacks["affine, field"]
     for interpolation in ("nearest", "cubic"):
-        report(f"{interpolation}, uint16, [affine, field]", image.size, lambda i=interpolation: _warp(image, grid, both, i))
+        report(
+            f"{interpolation}, uint16, [affine, field]",
+            image.size,
+            lambda i=interpolation: _warp(image, grid, both, i),
+        )
     for dtype in (np.uint8, np.float32):
         other = image.astype(dtype)
         report(f"linear, {other.dtype}, [affine, field]", image.size, lambda a=other: _warp(a, grid, both, "linear"))
