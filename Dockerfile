@@ -11,9 +11,17 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY src src
 RUN pip install --no-cache-dir --constraint constraints.txt .
 
-# Kernels are compiled on first use, by whichever user the container runs as.
-RUN mkdir -m 1777 /var/cache/teralign
+# Kernels are compiled on first use: here, once, for processors like this one; on others by whichever user the container
+# runs as.
 ENV NUMBA_CACHE_DIR=/var/cache/teralign
-
 WORKDIR /tmp
+RUN make-demo-data --output warm --shape 64,64,64 \
+    && global-align --fixed warm/fixed.n5/s1 --moving warm/moving.n5/s1 --output warm/affine.mat \
+    && local-align --fixed warm/fixed.n5/s0 --moving warm/moving.n5/s0 --initial-transform warm/affine.mat \
+        --output warm/transform.zarr --workers 1 \
+    && apply-transform --fixed warm/fixed.n5/s0 --moving warm/moving.n5/s0 --transform warm/affine.mat \
+        --transform warm/transform.zarr --output warm/warped.zarr --workers 1 \
+    && rm -r warm \
+    && chmod -R a+rwX "$NUMBA_CACHE_DIR"
+
 CMD ["teralign", "--help"]
