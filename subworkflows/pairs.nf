@@ -19,7 +19,7 @@ def readPairs(parameters) {
 def readSheet(parameters) {
     def sheet = file(parameters.input)
     def known = ['id', 'fixed', 'moving', 'fixed_mask', 'moving_mask', 'fixed_channel', 'moving_channel', 'apply_to']
-    def rows = sheet.text.isBlank() ? [] : sheet.splitCsv(header: true, strip: true).collect { row ->
+    def rows = sheet.getText('UTF-8').isBlank() ? [] : sheet.splitCsv(header: true, strip: true).collect { row ->
         row.collectEntries { column, value -> [column.replace('\uFEFF', ''), value] } // a spreadsheet's byte order mark
     }
     if (!rows) {
@@ -136,8 +136,8 @@ def isArray(folder) {
     def n5 = folder.resolve('attributes.json')
     def zarr = folder.resolve('zarr.json')
     folder.resolve('.zarray').exists() ||
-        (n5.exists() && new groovy.json.JsonSlurper().parseText(n5.text).dimensions != null) ||
-        (zarr.exists() && new groovy.json.JsonSlurper().parseText(zarr.text).node_type == 'array')
+        (n5.exists() && new groovy.json.JsonSlurper().parseText(n5.getText('UTF-8')).dimensions != null) ||
+        (zarr.exists() && new groovy.json.JsonSlurper().parseText(zarr.getText('UTF-8')).node_type == 'array')
 }
 
 // The name of a volume without its endings: c1 of round2.n5/c1, image of image.ome.tif.
@@ -160,7 +160,7 @@ def fingerprint(volume, use) {
     def parts = entries.findAll { entry -> entry.isDirectory() }
     def deeper = parts.collectMany { entry -> listing(entry, Math.max(1, 10000.intdiv(parts.size()))) }
     def times = (entries + deeper).collect { entry -> "${entry} ${entry.lastModified()}" }
-    (metadata.collect { entry -> entry.text } + times).join('\n').md5()
+    (metadata.collect { entry -> entry.getText('UTF-8') } + times).join('\n').md5()
 }
 
 def listing(folder, most) {

@@ -6,7 +6,7 @@ def parameterRules(schema) {
 }
 
 def readSchema() {
-    new groovy.json.JsonSlurper().parseText(file("${moduleDir}/../nextflow_schema.json").text)
+    new groovy.json.JsonSlurper().parseText(file("${moduleDir}/../nextflow_schema.json").getText('UTF-8'))
 }
 
 // Ends the run with one sentence about the first parameter that is wrong.

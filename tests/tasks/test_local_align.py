@@ -159,7 +159,7 @@ def test_nans_in_a_block_fail_that_block_only(pair, tmp_path):
     assert result["states"]["failed"] == 1
     report = json.loads((tmp_path / "a.blocks.json").read_text())
     (failed,) = [r for r in report["records"] if r["state"] == "failed"]
-    assert "NaN" in failed["reason"]
+    assert "NaN" in failed["error"]
 
 
 def test_more_failures_than_allowed_end_the_run(pair, tmp_path):

@@ -34,7 +34,10 @@ FIELD_STRIDE = (
     4  # voxels from node to node, where --field-spacing does not say; docs/decisions.md has the error of it
 )
 MERGE_STAGE = "merge"
-_REPORTED = ("block", "state", "reason", "metric_before", "metric_after", "min_jacobian", "displacement", "seconds")
+_REPORTED = (
+    *("block", "state", "reason", "error", "metric_before", "metric_after"),
+    *("min_jacobian", "displacement", "seconds"),
+)
 
 
 def local_align(
