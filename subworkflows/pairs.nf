@@ -19,7 +19,7 @@ def readPairs(parameters) {
 def readSheet(parameters) {
     def sheet = file(parameters.input)
     def known = ['id', 'fixed', 'moving', 'fixed_mask', 'moving_mask', 'fixed_channel', 'moving_channel', 'apply_to']
-    def rows = sheet.getText('UTF-8').isBlank() ? [] : sheet.splitCsv(header: true, strip: true).collect { row ->
+    def rows = sheet.getText('UTF-8').isBlank() ? [] : sheet.splitCsv(header: true, strip: true, charset: 'UTF-8').collect { row ->
         row.collectEntries { column, value -> [column.replace('\uFEFF', ''), value] } // a spreadsheet's byte order mark
     }
     if (!rows) {
