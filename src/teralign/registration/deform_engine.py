@@ -3,18 +3,18 @@
 The unknown is u, a cubic B-spline displacement in µm of the fixed image's points: x_moving = start(x + u(x)). It
 minimises
 
-    E(u) = Σ_cells w · Σ_{x in cell} |c·f̂(x) − m̂(start(x + u(x)))|² + bending(u)
+    E(u) = Σ_cells w · Σ_{x in cell} |β(f(x) − f̄) − (m(start(x + u(x))) − m̄)|²/σ_m² + bending(u)
 
-where f̂ = (f − f̄)/σ_f and m̂ = (m − m̄)/σ_m are normalised in a box window around the cell and c is their correlation
-there: local normalised cross-correlation (Avants 2008), written as a sum of squares whose residual leaves out what
-brightness and contrast explain. It is m that is regressed on f, not f on m: then noise in the residual has nothing to
-do with the gradient of f, and nothing drifts where a face cuts a window. Noise must not count as structure: the
-variances of the emptiest windows are added to all. Sums over windows are running sums (Lewis 1995), here over cells
-instead of voxels, so a window costs the same at any size.
+where the means f̄ and m̄, the deviations σ and the slope β of m on f are those in a box window around the cell: local
+normalised cross-correlation (Avants 2008), written as a sum of squares whose residual leaves out what brightness and
+contrast explain. It is m that is regressed on f, not f on m: then noise in the residual has nothing to do with the
+gradient of f, and nothing drifts where a face cuts a window. Noise must not count as structure: the variances of the
+emptiest windows are added to all. Sums over windows are running sums (Lewis 1995), here over cells instead of voxels,
+so a window costs the same at any size.
 
 Each Gauss–Newton step solves
 
-    (H + λL) δ = b − λL c,    H = Σ w g gᵀ/σ_f²,   b = Σ w (c·f̂ − m̂) g/σ_f
+    (H + λL) δ = b − λL c,    H = Σ w g gᵀ/σ_f²,   b = Σ w (β(f − f̄) − (m − m̄)) g/(σ_m σ_f)
 
 for the control values, L being the bending energy's matrix (see `deform_lattice`). As in demons (Vercauteren 2009) g
 is the gradient of the fixed image, which at the solution is that of the warped one: it needs no gradient of an
@@ -61,6 +61,7 @@ _QUIET = 0.3  # percentile of the windows' variances that counts as noise
 _LEAST_AXIS = 8  # voxels; a level with less along an axis that can still be halved is left out
 _DAMPING = 0.1  # of the data term's diagonal, added to it: texture that runs one way holds in that way only
 _SOLVER_STEPS = 12
+_SHORTEST = 0.25  # of a step, before a level gives up
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class DeformParameters:
 
     metric: Literal["lncc", "ncc", "mse"] = "lncc"
     shrink_factors: tuple[int, ...] = (4, 2, 1)
-    iterations: tuple[int, ...] = (10, 10, 5)
+    iterations: tuple[int, ...] = (15, 10, 6)
     control_point_spacing: float | None = None
     window: float | None = None
     smoothness: float | None = None
@@ -223,19 +224,27 @@ def _levels(grid: Grid, parameters: DeformParameters) -> list[tuple[int, int]]:
 
 
 def _descend(problem: _Problem, c: F32, most: int, parameters: DeformParameters) -> tuple[F32, int]:
-    """The best control values that at most `most` steps find, and the number of steps taken."""
-    match, best = problem.measure(c), c
-    score = match.score
-    for step in range(most):
-        c = c + problem.step(c, match)
-        match = problem.measure(c)
-        log.debug("shrink %d, step %d: %.5f", problem.shrink, step + 1, match.score)
-        gain = match.score - score
+    """The best control values that at most `most` steps find, and the number of steps tried.
+
+    A step that makes it worse is tried again at half its length, and at a quarter.
+    """
+    match, length = problem.measure(c), 1.0
+    step = problem.step(c, match)
+    for tried in range(1, most + 1):
+        candidate = c + np.float32(length) * step
+        found = problem.measure(candidate)
+        gain = found.score - match.score
+        log.debug("shrink %d, step %d of length %g: %.5f", problem.shrink, tried, length, found.score)
         if gain > 0:
-            best, score = c, match.score
-        if not gain > parameters.tolerance:
-            return best, step + 1
-    return best, most
+            c, match, length = candidate, found, min(1.0, 2 * length)
+            if gain <= parameters.tolerance:
+                return c, tried
+            step = problem.step(c, match) if tried < most else step
+        elif length > _SHORTEST:
+            length /= 2
+        else:
+            return c, tried
+    return c, most
 
 
 @dataclass(frozen=True)
@@ -290,7 +299,7 @@ class _Problem:
         self._radius = np.array(
             [max(1, round((window / h - 1) / 2)) for h in self.lattice.points.spacing], dtype=np.int64
         )
-        self._smoothness = (parameters.smoothness or 2.3 * finest) * shrink**1.25
+        self._smoothness = (parameters.smoothness or 2.0 * finest) * shrink**1.25
         self._pull = start[:3, :3] / np.array(moving.grid.spacing)[:, None]
         origin = moving.grid.to_index(start[:3, :3] @ np.array(fixed.grid.origin) + start[:3, 3])
         self._matrix = np.concatenate([self._pull * voxel, origin[:, None]], axis=1)
@@ -325,7 +334,7 @@ class _Problem:
         full = float(np.prod(2 * self._radius + 1) * np.prod(self.lattice.cell))
         if self._floors is None:
             self._floors = _noise(windows, full / 2)
-        local, correlation = np.empty((4, *cells), np.float32), np.empty(cells, np.float32)
+        local, correlation = np.empty((5, *cells), np.float32), np.empty(cells, np.float32)
         crew.run(kernels.correlate, cells[0], windows, self._floors, full / 8, local, correlation)
         return local, correlation
 
@@ -357,11 +366,13 @@ class _Problem:
 
 
 def _noise(windows: F32, least: float) -> F64:
-    """The variances (fixed, moving) of the emptiest windows, and never less than a thousandth of the mean."""
+    """Variances (fixed, moving) of the emptiest windows, between a thousandth and a twentieth of the mean."""
     windows = windows[:, windows[0] >= min(least, float(windows[0].max()))].astype(np.float64)
     count = np.maximum(windows[0], 1)
     variances = [np.maximum(windows[k] / count - (windows[j] / count) ** 2, 0) for j, k in ((1, 3), (2, 4))]
-    return np.array([max(np.percentile(v, _QUIET), 1e-3 * v.mean(), 1e-9) for v in variances])
+    return np.array(
+        [max(np.clip(np.percentile(v, _QUIET), 1e-3 * v.mean(), 0.05 * v.mean()), 1e-9) for v in variances]
+    )
 
 
 def _everywhere(sums: F32, metric: str) -> _Match:
@@ -370,15 +381,16 @@ def _everywhere(sums: F32, metric: str) -> _Match:
     count, f, m, ff, mm, fm = sums[: kernels.WINDOW_SUMS].sum(axis=(1, 2, 3), dtype=np.float64) / max(
         1.0, float(sums[0].sum(dtype=np.float64))
     )
-    local = np.zeros((4, *cells), np.float32)
+    local = np.zeros((5, *cells), np.float32)
     correlation = np.full(cells, 1.0 if metric == "mse" else 0.0, np.float32)
     if metric == "mse":
-        local[2:] = 1
+        local[2:] = 1  # no scaling, and a slope of one
         errors = sums[3] - 2 * sums[5] + sums[4]
         return _Match(sums, local, correlation, -errors / np.maximum(sums[0], 1))
     vf, vm = ff - f * f, mm - m * m
     if count > 0 and vf > 0 and vm > 0:
-        c = (fm - f * m) / math.sqrt(vf * vm)
-        local[0], local[1], local[2], local[3] = f, m, 1 / math.sqrt(vf), 1 / math.sqrt(vm)
-        correlation[:] = c
+        covariance = fm - f * m
+        for plane, value in enumerate((f, m, 1 / math.sqrt(vf), 1 / math.sqrt(vm), max(covariance, 0.0) / vf)):
+            local[plane] = value
+        correlation[:] = covariance / math.sqrt(vf * vm)
     return _Match(sums, local, correlation, correlation)

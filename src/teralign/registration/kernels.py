@@ -304,7 +304,9 @@ def window_sums(first: int, last: int, values: F32, radius: I64, out: F32) -> No
 
 @njit(cache=True, nogil=True)
 def correlate(first: int, last: int, windows: F32, floors: F64, least: float, local: F32, correlation: F32) -> None:
-    """What each cell's window says: means and inverse deviations of both images, into `local` (4, z, y, x).
+    """What each cell's window says, into `local` (5, z, y, x).
+
+    That is the means f̄ and m̄, the inverse deviations 1/σ_f and 1/σ_m, and the slope of m on f.
 
     `floors` are added to both variances, so that noise alone counts little; a window with fewer than `least` voxels
     is UNKNOWN.
@@ -319,13 +321,15 @@ def correlate(first: int, last: int, windows: F32, floors: F64, least: float, lo
                 if n < least:
                     continue
                 f, m = windows[1, z, y, x] / n, windows[2, z, y, x] / n
-                vf = max(windows[3, z, y, x] / n - f * f, 0.0) + floors[0]
+                v, covariance = windows[3, z, y, x] / n - f * f, windows[5, z, y, x] / n - f * m
+                vf = max(v, 0.0) + floors[0]
                 vm = max(windows[4, z, y, x] / n - m * m, 0.0) + floors[1]
                 local[0, z, y, x] = f
                 local[1, z, y, x] = m
                 local[2, z, y, x] = 1 / np.sqrt(vf)
                 local[3, z, y, x] = 1 / np.sqrt(vm)
-                correlation[z, y, x] = (windows[5, z, y, x] / n - f * m) / np.sqrt(vf * vm)
+                local[4, z, y, x] = max(covariance, 0.0) / max(v, 0.1 * floors[0])
+                correlation[z, y, x] = covariance / np.sqrt(vf * vm)
 
 
 @njit(cache=True, nogil=True)
@@ -342,8 +346,8 @@ def gauss_newton(
 ) -> None:
     """Right side (3, cells) and matrix (6, cells) of the data term, per µm.
 
-    With f̂ = (f − f̄)/σ_f and m̂ alike, the residual is c·f̂ − m̂ and its derivative g/σ_f; a cell weighs
-    (1.02 − c²)^−emphasis.
+    The residual is (β(f − f̄) − (m − m̄))/σ_m with the slope β, its derivative g/σ_f; a cell whose correlation is c
+    weighs (1.02 − c²)^−emphasis.
     """
     _, _, ny, nx = sums.shape
     hz, hy, hx = 1 / spacing[0], 1 / spacing[1], 1 / spacing[2]
@@ -357,11 +361,11 @@ def gauss_newton(
                 f, m = local[0, z, y, x], local[1, z, y, x]
                 sf, sm = local[2, z, y, x], local[3, z, y, x]
                 c = min(max(correlation[z, y, x], 0.0), 1.0)
-                w = sf / (1.02 - c * c) ** emphasis
+                slope, w = local[4, z, y, x], sf / (1.02 - c * c) ** emphasis
                 for d in range(3):
                     g = sums[12 + d, z, y, x]
                     fg, mg = sums[6 + d, z, y, x] - f * g, sums[9 + d, z, y, x] - m * g
-                    force[d, z, y, x] = w * (c * sf * fg - sm * mg) / spacing[d]
+                    force[d, z, y, x] = w * sm * (slope * fg - mg) / spacing[d]
                 w *= sf
                 stiffness[0, z, y, x] = w * sums[15, z, y, x] * hz * hz
                 stiffness[1, z, y, x] = w * sums[16, z, y, x] * hy * hy
