@@ -69,22 +69,19 @@ def test_a_command_that_a_signal_ends_gives_128_and_the_signal(processes, direct
     assert driver(processes, directory, "sh", "-c", "kill -9 $$").wait(20) == 137
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_reach_the_command_and_nothing_stays(processes, directory, number):
+def test_signals_reach_the_command_and_what_ignores_them_is_killed_after_some_grace(processes, tmp_path):
     script = "trap 'echo told; exit 3' TERM INT; echo ready; while :; do sleep 0.1; done"
-    process = driver(processes, directory, "sh", "-c", script)
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(number)
-    assert process.wait(15) == 3
-    assert process.stdout.readline() == "told\n"
-    assert not (directory / "scheduler.json").exists()
-
-
-def test_a_command_that_ignores_signals_is_killed_after_some_grace(processes, directory):
-    process = driver(processes, directory, "sh", "-c", "trap '' TERM; echo ready; sleep 60 & wait; sleep 60")
-    process.stdout.readline()
-    process.terminate()
-    assert process.wait(15) == 137
+    deaf = "trap '' TERM; echo ready; sleep 60 & wait; sleep 60"
+    sent = (signal.SIGTERM, signal.SIGINT, signal.SIGTERM)
+    drivers = [
+        driver(processes, tmp_path / str(i), "sh", "-c", command) for i, command in enumerate([script, script, deaf])
+    ]
+    for process, number in zip(drivers, sent, strict=True):
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+    assert [process.wait(20) for process in drivers] == [3, 3, 128 + signal.SIGKILL]
+    assert [process.stdout.readline() for process in drivers] == ["told\n", "told\n", ""]
+    assert not list(tmp_path.glob("*/scheduler.json"))
 
 
 def test_what_a_command_leaves_behind_is_ended(processes, directory):

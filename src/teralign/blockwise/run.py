@@ -207,10 +207,8 @@ class _Ledger:
         """The end of the run; raises when more blocks failed than may."""
         self._check()
         seconds = time.monotonic() - self._started
-        log.info(
-            "%s: %d blocks in %s, %d of them done before, %d failed",
-            *(self._stage, self._total, readable_time(seconds), self._resumed, len(self._failed)),
-        )
+        if self._resumed or self._failed:
+            log.info("%s: %d blocks were done before, %d failed", self._stage, self._resumed, len(self._failed))
         return RunSummary(self._stage, self._total, self._resumed, tuple(sorted(self._failed)), seconds)
 
     def _check(self) -> None:

@@ -82,7 +82,7 @@ def _own_cluster(workers: int | None, cpus: int | None, memory_gb: float | None)
     from teralign.cluster.local import local_cluster
 
     count, size = fit_workers(workers, cpus, memory_gb)
-    log.info("Starting %d Dask workers on this machine, each with %s", count, size)
+    log.info("Starting Dask workers on this machine: %d × (%s)", count, size)
     with local_cluster(count, size) as address, Client(address, set_as_default=False) as client:
         yield client
 

@@ -63,7 +63,7 @@ def run_scheduler(
     count = (1 if command else 0) if workers is None else workers
     count, size = fit_workers(count, worker_cpus, worker_mem_gb) if count else (0, WorkerSize(1, 0))
     if count:
-        log.info("With the scheduler come %d workers, each with %s", count, size)
+        log.info("Workers of its own: %d × (%s)", count, size)
     settings.quieten()
     environment = {**os.environ, SCHEDULER_VARIABLE: str(directory.absolute() / rendezvous.SCHEDULER_FILE)}
     os.environ.update(settings.worker_environment(size))  # for our workers, but not for the command

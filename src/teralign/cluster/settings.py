@@ -35,7 +35,12 @@ SETTINGS = {
             "memory": {"target": False, "spill": False, "pause": False, "terminate": 0.95},
         },
         "comm": {"timeouts": {"connect": "15s", "tcp": "30s"}},
-        "admin": {"tick": {"limit": "1h"}, "system-monitor": {"gil": {"enabled": False}}},
+        "admin": {
+            "tick": {"limit": "1h"},
+            # what Dask keeps to look back at: thousands of messages and samples, by default
+            "low-level-log-length": 100,
+            "system-monitor": {"interval": "5s", "log-length": 100, "gil": {"enabled": False}},
+        },
         "diagnostics": {"nvml": False},
         "client": {"heartbeat": "5s"},
     }

@@ -70,18 +70,6 @@ async def serve(address: str, size: WorkerSize, *, number: int = 0, interface: s
 
     A worker process that dies is replaced. OSError or RuntimeError when no worker can be started.
     """
-    async with _worker(address, size, number, interface) as nanny:
-        gone = asyncio.create_task(_until_gone(address))
-        dead = asyncio.create_task(_until_dead(nanny))
-        try:
-            await asyncio.wait({gone, dead}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-            dead.cancel()
-
-
-@contextlib.asynccontextmanager
-async def _worker(address: str, size: WorkerSize, number: int, interface: str | None) -> AsyncIterator[Nanny]:
     nanny = Nanny(
         address,
         nthreads=1,
@@ -91,12 +79,35 @@ async def _worker(address: str, size: WorkerSize, number: int, interface: str | 
         interface=interface,
         dashboard=False,
     )
+    living = asyncio.create_task(_live(nanny))
+    gone = asyncio.create_task(_until_gone(address))
     try:
-        await nanny
-        yield nanny
+        await asyncio.wait({living, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if living.done():
+            living.result()
     finally:
-        with contextlib.suppress(OSError, TimeoutError):
-            await asyncio.shield(nanny.close(timeout=_LEAVE_SECONDS))
+        await _end(nanny)
+        living.cancel()
+        gone.cancel()
+        await asyncio.gather(living, gone, return_exceptions=True)
+
+
+async def _live(nanny: Nanny) -> None:
+    """Start the worker, and wait until its nanny has ended or has given up on replacing it."""
+    await nanny
+    seconds_without = 0.0
+    while nanny.status is not Status.closed and seconds_without < _RESTART_SECONDS:
+        await asyncio.sleep(_LOOK_SECONDS)
+        seconds_without = 0.0 if nanny.is_alive() else seconds_without + _LOOK_SECONDS
+
+
+async def _end(nanny: Nanny) -> None:
+    """End the worker, whatever it is doing; a nanny by itself waits for one that is just starting."""
+    starting = nanny.process
+    if starting and starting.process and starting.status is Status.starting:
+        await starting.process.kill()
+    with contextlib.suppress(OSError, TimeoutError):
+        await nanny.close(timeout=_LEAVE_SECONDS)
 
 
 async def _until_gone(address: str) -> None:
@@ -107,11 +118,3 @@ async def _until_gone(address: str) -> None:
             await comm.read()
         finally:
             comm.abort()
-
-
-async def _until_dead(nanny: Nanny) -> None:
-    """Wait until the nanny has ended, or has given up on replacing a worker that died."""
-    seconds_without = 0.0
-    while nanny.status is not Status.closed and seconds_without < _RESTART_SECONDS:
-        await asyncio.sleep(_LOOK_SECONDS)
-        seconds_without = 0.0 if nanny.is_alive() else seconds_without + _LOOK_SECONDS
