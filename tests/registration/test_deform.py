@@ -85,7 +85,7 @@ def test_finds_a_known_deformation_to_a_tenth_of_a_voxel(pair):
     assert result.reason == ""
     assert result.metric_after > result.metric_before + 0.1
     assert error(result).mean() < 0.1
-    assert np.percentile(error(result), 95) < 0.25
+    assert np.percentile(error(result), 95) < 0.3
 
 
 def test_an_affine_start_comes_after_the_displacement(pair):
