@@ -45,6 +45,7 @@ class Lock:
         while not _create(path, holder):
             found = _read(path)
             if found is not None and not _is_gone(path, found):
+                found = _read(path) or found  # it may have been about to write its name
                 raise InputError(
                     f"{path.parent} is in use by process {found.get('pid')} on {found.get('host')}; wait until that "
                     "has ended, or give another --work-dir."
@@ -112,21 +113,23 @@ def _touched(path: Path) -> int | None:
 
 
 def _take_away(path: Path, holder: dict[str, Any]) -> None:
-    """Remove the lock of `holder`, but not that of someone who was quicker: only one can rename a file."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        path.rename(aside)
-    except FileNotFoundError:
+    """Remove the lock of `holder`, but not that of someone who was quicker.
+
+    Only who has made the file `path`.takeover removes a lock, after another look at it, so nobody removes a new one.
+    """
+    takeover = path.with_name(f"{path.name}.takeover")
+    if _create(takeover, _this_process()):
+        try:
+            if _read(path) == holder:
+                path.unlink(missing_ok=True)
+        finally:
+            takeover.unlink(missing_ok=True)
         return
-    if _read(aside) == holder or not _put_back(aside, path):
-        aside.unlink(missing_ok=True)
-
-
-def _put_back(aside: Path, path: Path) -> bool:
-    if path.exists():
-        return False
-    aside.rename(path)
-    return True
+    end = time.monotonic() + _STALE_SECONDS
+    while takeover.exists():
+        time.sleep(_TOUCH_SECONDS / 30)
+        if time.monotonic() > end:  # a moment's work for whoever made it, so that one is gone
+            takeover.unlink(missing_ok=True)
 
 
 def _this_process() -> dict[str, Any]:

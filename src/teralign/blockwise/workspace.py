@@ -126,14 +126,19 @@ class Workspace:
         _remove(old)
         self._discard()
         self.close()
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
 
     def close(self) -> None:
-        """Let go of the directory, and leave what is in it for a run that goes on."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        """Let go of the directory, and leave what is in it for a run that goes on; remove it if that is nothing."""
+        if self._lock is None:
+            return
+        empty = not any(any((self.path / part).glob("*")) for part in _PARTS)
+        if empty:
+            self._discard()
+        self._lock.release()
+        self._lock = None
+        if empty:
+            with contextlib.suppress(OSError):  # the next run may have come already
+                self.path.rmdir()
 
     def _check_ours(self) -> None:
         """Never take, and empty, a directory that a user has put something in."""
@@ -141,7 +146,7 @@ class Workspace:
             return
         if not self.path.is_dir():
             raise InputError(f"{self.path} is a file; choose another --work-dir.")
-        ours = {_KEY, _LOCK, *_PARTS}
+        ours = {_KEY, _LOCK, f"{_LOCK}.takeover", *_PARTS}
         foreign = [p.name for p in self.path.iterdir() if p.name not in ours and p.suffix != UNFINISHED]
         if foreign:
             raise InputError(
