@@ -71,7 +71,7 @@ def apply_transform(
         "interpolation": interpolation,
     }
     with Workspace(work_dir or target.with_name(target.name + ".partial")) as workspace:
-        resumed = workspace.prepare(key)
+        workspace.prepare(key)
         writer = create_volume(
             workspace.output / target.name / dataset,
             grid=reference.grid,
@@ -80,7 +80,7 @@ def apply_transform(
             timepoints=source.timepoints,
             channel_names=[source.channel_names[c] for c in channels],
             label=interpolation == "nearest",
-            resume=resumed,
+            resume=True,
         )
         with connect(scheduler, workers, worker_cpus, worker_mem_gb) as client:
             summary = _write(Warper(source, channels, stack, writer, interpolation, threads), client, workspace)
