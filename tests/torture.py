@@ -29,10 +29,11 @@ WORKERS = ("--workers", "2", "--worker-cpus", "1", "--worker-mem-gb", "2")
 
 @dataclass(frozen=True)
 class Case:
-    """A command without its output, and how long it takes when nobody disturbs it."""
+    """A command, the name of its output (which its metadata hold), and its digest and seconds when undisturbed."""
 
     name: str
     arguments: tuple[str, ...]
+    output: str
     digest: str
     seconds: float
 
@@ -63,21 +64,21 @@ def prepare(folder: Path) -> list[Case]:
     fine = ("--fixed", f"{data}/fixed.n5/s0", "--moving", f"{data}/moving.n5/s0", *WORKERS)
     run("global-align", *coarse, "--output", affine)
     align = ("local-align", *fine, "--initial-transform", affine, "--block-size", "32", "--block-overlap", "0.25")
-    first = undisturbed("local-align", align, folder / "undisturbed.zarr")
-    warp = ("apply-transform", *fine, "--transform", affine, "--transform", str(folder / "undisturbed.zarr"))
-    return [first, undisturbed("apply-transform", warp, folder / "warped.zarr")]
+    first = undisturbed("local-align", align, folder / "peace" / "field.zarr")
+    warp = ("apply-transform", *fine, "--transform", affine, "--transform", str(folder / "peace" / "field.zarr"))
+    return [first, undisturbed("apply-transform", warp, folder / "peace" / "warped.zarr")]
 
 
 def undisturbed(name: str, arguments: tuple[str, ...], output: Path) -> Case:
     """Run once in peace."""
     start = time.monotonic()
     run(*arguments, "--output", str(output))
-    return Case(name, arguments, digest(output), time.monotonic() - start)
+    return Case(name, arguments, output.name, digest(output), time.monotonic() - start)
 
 
 def disturb(case: Case, folder: Path, rng: random.Random) -> str:
     """Kill a run at some moment and repeat it; says what is wrong, or nothing."""
-    output = folder / "disturbed.zarr"
+    output = folder / "war" / case.output
     command = [sys.executable, "-m", "teralign", *case.arguments, "--output", str(output)]
     after = rng.uniform(0.1, case.seconds)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -91,11 +92,10 @@ def disturb(case: Case, folder: Path, rng: random.Random) -> str:
     process.wait()
     if output.exists() and digest(output) != case.digest:
         return f"{case.name} killed after {after:.1f} s left an output that looks whole and is not"
-    shutil.rmtree(output, ignore_errors=True)
+    shutil.rmtree(output, ignore_errors=True)  # one that was whole before the kill
     run(*case.arguments, "--output", str(output))
-    found, left = digest(output), sorted(p.name for p in folder.glob("*.partial"))
-    for path in folder.glob("disturbed.*"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    found, left = digest(output), sorted(p.name for p in output.parent.glob("*.partial"))
+    shutil.rmtree(output.parent)
     if found != case.digest:
         return f"{case.name} killed after {after:.1f} s ended with other bytes"
     if left or any(psutil.pid_exists(pid) for pid in family):

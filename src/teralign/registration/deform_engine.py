@@ -49,7 +49,7 @@ from numpy.typing import NDArray
 from teralign.grids import Floats, Grid
 from teralign.registration import kernels
 from teralign.registration.deform_lattice import Crew, Lattice, solve, unfold
-from teralign.registration.kernels import F32, F64, I64, U8
+from teralign.registration.kernels import F32, F64, U8
 
 log = logging.getLogger(__name__)
 
@@ -155,13 +155,13 @@ class _Source:
         """The means over groups of voxels that make it `shrink` times coarser, (clipped − low) · scale."""
         factors = _factors(self.grid, shrink)
         grid = self.grid.downsample(factors)
-        factors = np.minimum(factors, self.array.shape).astype(np.int64)
+        group = np.minimum(factors, self.array.shape).astype(np.int64)
         image = np.empty(grid.shape, np.float32)
-        crew.run(kernels.pool, grid.shape[0], self.array, factors, low, max(self.high, low), scale, image)
+        crew.run(kernels.pool, grid.shape[0], self.array, group, low, max(self.high, low), scale, image)
         if self.mask is None:
             return _Level(image, _NO_MASK, grid)
         share = np.empty(grid.shape, np.float32)
-        crew.run(kernels.pool, grid.shape[0], self.mask, factors, 0.0, 1.0, 1.0, share)
+        crew.run(kernels.pool, grid.shape[0], self.mask, group, 0.0, 1.0, 1.0, share)
         return _Level(image, (share >= 0.5).astype(np.uint8), grid)
 
 
@@ -174,17 +174,19 @@ class _Level:
     grid: Grid
 
 
-def _factors(grid: Grid, shrink: int) -> I64:
+def _factors(grid: Grid, shrink: int) -> list[int]:
     """The whole factors that bring each axis closest to `shrink` times the finest spacing."""
     finest = min(grid.spacing)
-    return np.array([max(1, round(shrink * finest / s)) for s in grid.spacing], dtype=np.int64)
+    return [max(1, round(shrink * finest / s)) for s in grid.spacing]
 
 
 def _search(
     fixed: _Source, moving: _Source, start: Floats, nodes: Grid, parameters: DeformParameters, crew: Crew
 ) -> DeformResult:
     """Coarse to fine; see the module."""
-    c, lattice, taken = None, None, []
+    c: F32 | None = None
+    lattice: Lattice | None = None
+    taken: list[int] = []
     for shrink, most in _levels(fixed.grid, parameters):
         low = min(fixed.low, moving.low) if parameters.metric == "mse" else None
         problem = _Problem(
@@ -203,6 +205,8 @@ def _search(
             return _unmoved(nodes, "the moving image does not reach here")
         c, steps = _descend(problem, c, most, parameters)
         taken.append(steps)
+    assert c is not None
+    assert lattice is not None
     before = problem.measure(lattice.zeros())
     c, field, lowest = unfold(lattice, c, nodes, least=parameters.min_jacobian, crew=crew)
     after = problem.measure(c)
