@@ -28,12 +28,13 @@ workflow DASK_CLUSTER {
         .set { joining }
     DASK_WORKER(joining, anchor)
 
-    // Also when a driver was cached, and so said nothing itself, or was given up.
+    // Also when a driver was cached, and so said nothing itself, or was given up. Where one still runs at the end,
+    // because the run is to finish what it is at, it says so itself.
     def directories = Collections.synchronizedSet([] as Set)
     drivers.subscribe { driver -> directories.add(driver.dir) }
     finished.subscribe(
         onNext: { dir -> terminate(dir) },
-        onComplete: { directories.each { dir -> terminate(dir) } },
+        onComplete: { directories.findAll { dir -> !isRunning(dir) }.each { dir -> terminate(dir) } },
     )
 }
 

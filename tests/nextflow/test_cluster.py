@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MARK = "TERALIGN_TEST_RUN"
 SMALL = ["--aff_scale", "s1", "--def_scale", "s0", "--bigstream_global_steps", "ransac,affine"]
-BLOCKS = ["--bigstream_local_steps", "affine", "--bigstream_block_size", "24"]
+BLOCKS = ["--bigstream_local_steps", "affine", "--bigstream_block_size", "32"]
 AS_TASKS = ["--use_bigstream", "--bigstream_cluster", "nextflow", "--bigstream_workers", "2", "-profile", "demo"]
 
 
@@ -156,22 +156,22 @@ class Live:
     def __init__(self, folder: Path, mark: dict[str, str], *arguments: str) -> None:
         self.folder = folder
         self.mark = mark[MARK]
-        self.output = (folder / "output.txt").open("w+")
-        self.head = subprocess.Popen(
-            [*command(*arguments), "-with-trace", str(folder / "trace.txt")],
-            cwd=folder,
-            env=environment() | mark,
-            stdin=subprocess.DEVNULL,
-            stdout=self.output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (folder / "output.txt").open("w") as output:
+            self.head = subprocess.Popen(
+                [*command(*arguments), "-with-trace", str(folder / "trace.txt")],
+                cwd=folder,
+                env=environment() | mark,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def end(self) -> Run:
         """Wait for the end."""
         returncode = self.head.wait(timeout=500)
-        self.output.seek(0)
-        return Run(self.folder, returncode, self.output.read(), read_trace(self.folder / "trace.txt"))
+        output = (self.folder / "output.txt").read_text()
+        return Run(self.folder, returncode, output, read_trace(self.folder / "trace.txt"))
 
     def kill_task(self, part: str) -> None:
         """Kill a process with all its children, as a node that fails would."""
