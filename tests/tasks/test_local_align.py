@@ -81,6 +81,15 @@ def test_blocks_are_nearly_as_accurate_as_the_whole(pair, refined, tmp_path):
     assert blocks < 1.25 * np.mean(pair.errors(pair.affine, whole))
 
 
+def test_a_field_can_be_refined_again(pair, refined, tmp_path):
+    output, _ = refined
+    again = tmp_path / "again.zarr"
+    result = local_align(pair.fixed, pair.moving, output=again, initial_transforms=[pair.affine, output], **BLOCKS)
+    assert set(result["states"]) <= {"ok", "kept"}
+    before, after = pair.errors(pair.affine, output), pair.errors(pair.affine, output, again)
+    assert np.median(after) < 1.2 * np.median(before)
+
+
 def test_another_number_of_workers_gives_the_same_bytes(pair, refined, tmp_path):
     output, _ = refined
     again = tmp_path / "again.zarr"

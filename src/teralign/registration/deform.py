@@ -16,7 +16,7 @@ from teralign.registration.image import Image
 from teralign.registration.steps import StepResult, kept
 from teralign.transforms import DisplacementField, Stack, warp
 
-_RIM = 24.0  # µm around the fixed image, within which a point may leave it and still find the moving one
+_RIM = 0.08  # of the fixed image's size, around it, within which a point may leave it and still find the moving one
 
 
 def deform(
@@ -64,7 +64,7 @@ def deform(
 
 def _straightened(fixed: Image, moving: Image, start: Stack, threads: int) -> Image:
     """The moving image through a start with fields, on the fixed grid and a rim around it."""
-    margin = [math.ceil(_RIM / d) for d in fixed.grid.spacing]
+    margin = [math.ceil(_RIM * n) for n in fixed.grid.shape]
     grid = fixed.grid.crop(fixed.grid.region.grow(margin))
     mask = np.ones(moving.array.shape, np.uint8) if moving.mask is None else moving.mask.astype(np.uint8)
     through = functools.partial(warp, grid=grid, region=grid.region, transform=start, threads=threads)
