@@ -84,7 +84,7 @@ def test_the_shipped_file_holds_the_defaults():
     for section in ("global_align", "local_align"):
         assert shipped.steps(section) == built_in.steps(section)
         assert shipped.steps(section, list(STEP_MODELS)) == [model() for model in STEP_MODELS.values()]
-    for key in ("block_size", "block_overlap", "transform_overlap"):
+    for key in ("block_size", "block_overlap"):
         assert getattr(shipped, key) == getattr(built_in, key)
 
 
@@ -104,7 +104,7 @@ def test_a_bigstream_file_loads_and_merges(load):
     local = config.steps("local_align")
     assert [step.name for step in local] == ["ransac", "affine", "deform"]
     assert local[0].point_matches_threshold == 40
-    assert (config.block_size, config.block_overlap, config.transform_overlap) == ((64, 96, 128), 0.25, 0.1)
+    assert (config.block_size, config.block_overlap) == ((64, 96, 128), 0.25)
 
 
 def test_keys_without_effect_are_noted_once(load, caplog):
@@ -114,6 +114,7 @@ def test_keys_without_effect_are_noted_once(load, caplog):
     assert sum("safeguard_exceptions" in n for n in notes) == 1
     assert any("blob_method has no effect: blobs are always found by" in n for n in notes)
     assert any("local_align.demons has no effect" in n for n in notes)
+    assert sum("local_align.transform_overlap has no effect: fields are" in n for n in notes) == 1
 
 
 def test_steps_on_the_command_line_win(load):

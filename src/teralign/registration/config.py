@@ -44,6 +44,12 @@ def _order(pair: tuple[Any, Any]) -> tuple[Any, Any]:
     return pair
 
 
+def _square(matrix: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(matrix) != 4:
+        raise ValueError("should be a matrix of four rows of four numbers")
+    return matrix
+
+
 Number: TypeAlias = Annotated[float, BeforeValidator(_number), Field(strict=True, allow_inf_nan=False)]
 Positive: TypeAlias = Annotated[Number, Field(gt=0)]
 NonNegative: TypeAlias = Annotated[Number, Field(ge=0)]
@@ -53,7 +59,8 @@ CountOrNone: TypeAlias = Annotated[int, Field(strict=True, ge=0)]
 PerAxis: TypeAlias = tuple[Positive, Positive, Positive]
 Limits: TypeAlias = NonNegative | tuple[NonNegative, NonNegative, NonNegative]
 SizeRange: TypeAlias = Annotated[tuple[Positive | PerAxis, Positive | PerAxis], AfterValidator(_order)]
-Matrix: TypeAlias = tuple[tuple[Number, Number, Number, Number], ...]
+Row: TypeAlias = tuple[Number, Number, Number, Number]
+Matrix: TypeAlias = Annotated[tuple[Row, ...], AfterValidator(_square)]
 
 
 class _Section(BaseModel):
@@ -323,9 +330,12 @@ class _GlobalSection(_AlignSection):
 
 
 class _LocalSection(_AlignSection):
+    NO_EFFECT: ClassVar[Mapping[str, str]] = {
+        "transform_overlap": "fields are blended over all of block_overlap, and images need no overlap to be resampled",
+    }
+
     block_size: tuple[Count, Count, Count] = (128, 128, 128)
     block_overlap: Annotated[Number, Field(ge=0, le=0.5)] = 0.25
-    transform_overlap: Annotated[Number, Field(ge=0, le=1)] = 0.125
 
 
 _SECTION_MODELS: Mapping[str, type[_AlignSection]] = {"global_align": _GlobalSection, "local_align": _LocalSection}
@@ -350,7 +360,6 @@ class Config:
     sections: Mapping[str, _Plan] = field(default_factory=dict)
     block_size: Triple = (128, 128, 128)
     block_overlap: float = 0.25
-    transform_overlap: float = 0.125
 
     def steps(self, section: SectionName, names: Sequence[str] | None = None) -> list[StepConfig]:
         """The steps of a section with their parameters, in order.
@@ -367,7 +376,7 @@ class Config:
         else:
             plan = [(name, {}) for name in _DEFAULT_STEPS[section]]
         if not plan:
-            raise InputError(f"{section}.steps of {self.source} is empty; name at least one step, or give --steps.")
+            raise InputError(f"{section}.steps of {self.source} is empty, which skips nothing here; name at least one step, or give --steps.")
         overrides = chosen.overrides if chosen is not None else {}
         where = "--steps" if names else f"{self.source}: {section}.steps"
         return [self._step(name, [overrides.get(name, {}), own], where) for name, own in plan]
@@ -521,6 +530,7 @@ class _Reader:
         if "steps" in own and own["steps"] is None:
             del own["steps"]
         model = _SECTION_MODELS[name]
+        own = self._effective(model, own, name)
         checked = self._validate(model, own, name, also=STEP_MODELS)
         listed = checked.steps if checked.steps is not None else _DEFAULT_STEPS[name]
         section = _Plan(tuple(self._listed(entry, f"{name}.steps") for entry in listed), overrides)
