@@ -43,6 +43,8 @@ torture: env
 bench: env
 	@test -d "$$TERALIGN_TEST_DATA" || { echo "make bench: set TERALIGN_TEST_DATA to the folder of the data." >&2; exit 1; }
 	$(BIN)/python benchmarks/easifish.py
+	$(BIN)/python benchmarks/easifish.py --scale highres
+	$(BIN)/python benchmarks/easifish.py --nextflow
 	$(BIN)/python benchmarks/warp_speed.py
 
 clean:
