@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import SupportsFloat, SupportsInt, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,21 +64,21 @@ class Region:
     def grow(self, margin: Sequence[int]) -> Region:
         """Extend by `margin` (z, y, x) voxels on either side; negative margins shrink."""
         return Region(
-            _triple(a - m for a, m in zip(self.start, margin, strict=True)),
-            _triple(b + m for b, m in zip(self.stop, margin, strict=True)),
+            as_triple(a - m for a, m in zip(self.start, margin, strict=True)),
+            as_triple(b + m for b, m in zip(self.stop, margin, strict=True)),
         )
 
     def intersect(self, other: Region) -> Region:
         """The voxels that both regions hold; a region of size 0 when there are none."""
-        start = _triple(max(a, b) for a, b in zip(self.start, other.start, strict=True))
-        stop = _triple(min(a, b) for a, b in zip(self.stop, other.stop, strict=True))
-        return Region(start, _triple(max(a, b) for a, b in zip(start, stop, strict=True)))
+        start = as_triple(max(a, b) for a, b in zip(self.start, other.start, strict=True))
+        stop = as_triple(min(a, b) for a, b in zip(self.stop, other.stop, strict=True))
+        return Region(start, as_triple(max(a, b) for a, b in zip(start, stop, strict=True)))
 
     def shift(self, offset: Sequence[int]) -> Region:
         """Move by `offset` (z, y, x) voxels."""
         return Region(
-            _triple(a + o for a, o in zip(self.start, offset, strict=True)),
-            _triple(b + o for b, o in zip(self.stop, offset, strict=True)),
+            as_triple(a + o for a, o in zip(self.start, offset, strict=True)),
+            as_triple(b + o for b, o in zip(self.stop, offset, strict=True)),
         )
 
     def relative_to(self, other: Region) -> Region:
@@ -93,8 +93,8 @@ class Region:
         ]
         for index in itertools.product(*ranges):
             cell = Region(
-                _triple(i * n for i, n in zip(index, shape, strict=True)),
-                _triple((i + 1) * n for i, n in zip(index, shape, strict=True)),
+                as_triple(i * n for i, n in zip(index, shape, strict=True)),
+                as_triple((i + 1) * n for i, n in zip(index, shape, strict=True)),
             )
             yield cell.intersect(self)
 
@@ -108,9 +108,9 @@ class Grid:
     origin: FloatTriple = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _triple(self.shape))
-        object.__setattr__(self, "spacing", _float_triple(self.spacing))
-        object.__setattr__(self, "origin", _float_triple(self.origin))
+        object.__setattr__(self, "shape", as_triple(self.shape))
+        object.__setattr__(self, "spacing", as_float_triple(self.spacing))
+        object.__setattr__(self, "origin", as_float_triple(self.origin))
         if min(self.shape) < 1:
             raise ValueError(f"a grid needs at least one voxel along each axis, not {self.shape}")
         if not all(s > 0 and math.isfinite(s) for s in self.spacing):
@@ -124,7 +124,7 @@ class Grid:
     @property
     def extent(self) -> FloatTriple:
         """The physical size (z, y, x) in µm, outer faces to outer faces."""
-        return _float_triple(n * s for n, s in zip(self.shape, self.spacing, strict=True))
+        return as_float_triple(n * s for n, s in zip(self.shape, self.spacing, strict=True))
 
     @property
     def centre(self) -> Floats:
@@ -144,13 +144,13 @@ class Grid:
     def crop(self, region: Region) -> Grid:
         """The grid of `region`, whose voxels stay where they are; it may reach outside this grid."""
         origin = self.to_physical(region.start)
-        return Grid(region.shape, self.spacing, _float_triple(origin))
+        return Grid(region.shape, self.spacing, as_float_triple(origin))
 
     def coarsen(self, strides: Sequence[int]) -> Grid:
         """Every stride-th voxel centre, from voxel 0 up to the first node at or beyond the last voxel."""
         return Grid(
-            _triple(-(-(n - 1) // s) + 1 for n, s in zip(self.shape, strides, strict=True)),
-            _float_triple(d * s for d, s in zip(self.spacing, strides, strict=True)),
+            as_triple(-(-(n - 1) // s) + 1 for n, s in zip(self.shape, strides, strict=True)),
+            as_float_triple(d * s for d, s in zip(self.spacing, strides, strict=True)),
             self.origin,
         )
 
@@ -159,11 +159,11 @@ class Grid:
 
         A last group that is not full is dropped, but an axis keeps at least one voxel.
         """
-        factors = _triple(min(f, n) for f, n in zip(factors, self.shape, strict=True))
+        factors = as_triple(min(f, n) for f, n in zip(factors, self.shape, strict=True))
         return Grid(
-            _triple(n // f for n, f in zip(self.shape, factors, strict=True)),
-            _float_triple(d * f for d, f in zip(self.spacing, factors, strict=True)),
-            _float_triple(self.to_physical([(f - 1) / 2 for f in factors])),
+            as_triple(n // f for n, f in zip(self.shape, factors, strict=True)),
+            as_float_triple(d * f for d, f in zip(self.spacing, factors, strict=True)),
+            as_float_triple(self.to_physical([(f - 1) / 2 for f in factors])),
         )
 
     def covering(self, low: ArrayLike, high: ArrayLike, margin: int = 0) -> Region:
@@ -173,7 +173,7 @@ class Grid:
         """
         a = np.floor(self.to_index(low) + 1e-9).astype(int) - margin
         b = np.ceil(self.to_index(high) - 1e-9).astype(int) + 1 + margin
-        return Region(_triple(a), _triple(b))
+        return Region(as_triple(a), as_triple(b))
 
     def corners(self) -> Floats:
         """The eight outermost voxel centres, (8, 3) µm."""
@@ -181,11 +181,13 @@ class Grid:
         return self.to_physical(list(itertools.product(*ends)))
 
 
-def _triple(values: object) -> Triple:
-    z, y, x = (int(v) for v in values)  # type: ignore[attr-defined]
+def as_triple(values: Iterable[SupportsInt]) -> Triple:
+    """Three whole numbers, such as (z, y, x), as a tuple of int."""
+    z, y, x = (int(v) for v in values)
     return z, y, x
 
 
-def _float_triple(values: object) -> FloatTriple:
-    z, y, x = (float(v) for v in values)  # type: ignore[attr-defined]
+def as_float_triple(values: Iterable[SupportsFloat]) -> FloatTriple:
+    """Three numbers, such as (z, y, x), as a tuple of float."""
+    z, y, x = (float(v) for v in values)
     return z, y, x

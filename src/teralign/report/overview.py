@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teralign.errors import InputError
-from teralign.grids import Floats, Grid, Region, Triple
+from teralign.grids import Floats, Grid, Region, Triple, as_triple
 from teralign.volumes import Volume, open_volume, split_uri
 
 log = logging.getLogger(__name__)
@@ -100,8 +100,7 @@ def _middle(shape: Triple) -> Region:
 
 def _factors(grid: Grid, target: float) -> Triple:
     """How many voxels (z, y, x) to average so that the spacing comes near `target` µm."""
-    z, y, x = (min(n, max(1, round(target / s))) for n, s in zip(grid.shape, grid.spacing, strict=True))
-    return z, y, x
+    return as_triple(min(n, max(1, round(target / s))) for n, s in zip(grid.shape, grid.spacing, strict=True))
 
 
 def _mean(array: NDArray[np.generic], factors: Triple) -> NDArray[np.float32]:
@@ -113,5 +112,4 @@ def _mean(array: NDArray[np.generic], factors: Triple) -> NDArray[np.float32]:
 
 
 def _times(a: Triple, b: Triple) -> Triple:
-    z, y, x = (p * q for p, q in zip(a, b, strict=True))
-    return z, y, x
+    return as_triple(p * q for p, q in zip(a, b, strict=True))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from teralign.errors import InputError
-from teralign.grids import Floats, FloatTriple, Triple
+from teralign.grids import Floats, FloatTriple, Triple, as_float_triple
 from teralign.volumes.arrays import StoredArray, create_array
 from teralign.volumes.description import Layout, axes_by_position
 from teralign.volumes.files import write_json
@@ -70,8 +70,8 @@ class Multiscale:
         unsaid = all(unit is None for unit in units) and bool(np.all(finest[order] == 1))
         sizes = [1.0 if unit is None else micrometres(unit) for unit in units]
         if unsaid or None in sizes:
-            return None, _triple(translation / scale)
-        return _triple(scale * np.array(sizes)), _triple(translation * np.array(sizes))
+            return None, as_float_triple(translation / scale)
+        return as_float_triple(scale * np.array(sizes)), as_float_triple(translation * np.array(sizes))
 
     @property
     def _datasets(self) -> Sequence[Mapping[str, Any]]:
@@ -126,11 +126,6 @@ def _axis(declared: str | Mapping[str, Any]) -> tuple[str, str]:
     name = str(content.get("name", "")).lower()
     guess = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}.get(name, "")
     return name, str(content.get("type") or guess)
-
-
-def _triple(values: Floats) -> FloatTriple:
-    z, y, x = (float(v) for v in values)
-    return z, y, x
 
 
 def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tuple[StoredArray, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from teralign.grids import Grid, Triple
+from teralign.grids import Grid, Triple, as_triple
 
 _LARGEST_COARSEST = 256
 _ISOTROPY = 1.5
@@ -31,8 +31,7 @@ def plan_levels(grid: Grid, count: int | None) -> tuple[tuple[Grid, ...], tuple[
         if step == (1, 1, 1):
             break
         grids.append(grids[-1].downsample(step))
-        z, y, x = (f * s for f, s in zip(factors[-1], step, strict=True))
-        factors.append((z, y, x))
+        factors.append(as_triple(f * s for f, s in zip(factors[-1], step, strict=True)))
     return tuple(grids), tuple(factors)
 
 
@@ -40,8 +39,7 @@ def halved(grid: Grid) -> Triple:
     """The factors (z, y, x), 2 or 1, from a level to the next coarser one."""
     divisible = [s for n, s in zip(grid.shape, grid.spacing, strict=True) if n > 1]
     limit = _ISOTROPY * min(divisible, default=0.0)
-    z, y, x = (2 if n > 1 and s < limit else 1 for n, s in zip(grid.shape, grid.spacing, strict=True))
-    return z, y, x
+    return as_triple(2 if n > 1 and s < limit else 1 for n, s in zip(grid.shape, grid.spacing, strict=True))
 
 
 def mean(array: NDArray[Any], factors: Triple) -> NDArray[Any]:

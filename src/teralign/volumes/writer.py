@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from teralign.errors import InputError
-from teralign.grids import Grid, Region, Triple
+from teralign.grids import Grid, Region, Triple, as_triple
 from teralign.volumes import n5, ome_zarr, pyramid
 from teralign.volumes.arrays import StoredArray
 from teralign.volumes.description import Layout
@@ -192,15 +192,12 @@ def _storage(grid: Grid, chunk_shape: Triple | None, form: str) -> tuple[Triple,
 
 
 def _chunks_in_shard(chunk: Triple) -> Triple:
-    z, y, x = (max(1, _SHARD // c) for c in chunk)
-    return z, y, x
+    return as_triple(max(1, _SHARD // c) for c in chunk)
 
 
 def _least(a: Triple, b: Triple) -> Triple:
-    z, y, x = (min(p, q) for p, q in zip(a, b, strict=True))
-    return z, y, x
+    return as_triple(min(p, q) for p, q in zip(a, b, strict=True))
 
 
 def _times(a: Triple, b: Triple) -> Triple:
-    z, y, x = (p * q for p, q in zip(a, b, strict=True))
-    return z, y, x
+    return as_triple(p * q for p, q in zip(a, b, strict=True))
