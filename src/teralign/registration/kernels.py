@@ -61,25 +61,6 @@ def pool(
                 row[x] *= share
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def binomial(first: int, last: int, image: F32, out: F32) -> None:
-    """Blur by (1, 2, 1)/4 along each axis, the faces repeated; `out` is another array than `image`."""
-    nz, ny, nx = image.shape
-    half, quarter = np.float32(0.5), np.float32(0.25)
-    plane, line = np.empty((ny, nx), np.float32), np.empty(nx, np.float32)
-    for z in range(first, last):
-        above, here, below = image[max(z - 1, 0)], image[z], image[min(z + 1, nz - 1)]
-        for y in range(ny):
-            for x in range(nx):
-                plane[y, x] = half * here[y, x] + quarter * (above[y, x] + below[y, x])
-        for y in range(ny):
-            up, down = plane[max(y - 1, 0)], plane[min(y + 1, ny - 1)]
-            for x in range(nx):
-                line[x] = half * plane[y, x] + quarter * (up[x] + down[x])
-            for x in range(nx):
-                out[z, y, x] = half * line[x] + quarter * (line[max(x - 1, 0)] + line[min(x + 1, nx - 1)])
-
-
 @njit(cache=True, nogil=True)
 def spline_weights(t: float, out: F32) -> None:
     """Weights of the four control points around a position that lies t ∈ [0, 1) beyond the second."""
