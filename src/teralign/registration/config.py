@@ -331,7 +331,7 @@ class _GlobalSection(_AlignSection):
 
 class _LocalSection(_AlignSection):
     NO_EFFECT: ClassVar[Mapping[str, str]] = {
-        "transform_overlap": "fields are blended over all of block_overlap, and images need no overlap to be resampled",
+        "transform_overlap": "fields are blended over all of block_overlap, and images are resampled without overlap",
     }
 
     block_size: tuple[Count, Count, Count] = (128, 128, 128)
@@ -376,7 +376,10 @@ class Config:
         else:
             plan = [(name, {}) for name in _DEFAULT_STEPS[section]]
         if not plan:
-            raise InputError(f"{section}.steps of {self.source} is empty, which skips nothing here; name at least one step, or give --steps.")
+            raise InputError(
+                f"{section}.steps of {self.source} is empty, which skips nothing here; "
+                "name at least one step, or give --steps."
+            )
         overrides = chosen.overrides if chosen is not None else {}
         where = "--steps" if names else f"{self.source}: {section}.steps"
         return [self._step(name, [overrides.get(name, {}), own], where) for name, own in plan]
