@@ -3,5 +3,6 @@
 from teralign.registration.align import Alignment, StepReport, align
 from teralign.registration.config import Config, StepConfig, load_config
 from teralign.registration.image import Image
+from teralign.registration.metrics import Windows
 
-__all__ = ["Alignment", "Config", "Image", "StepConfig", "StepReport", "align", "load_config"]
+__all__ = ["Alignment", "Config", "Image", "StepConfig", "StepReport", "Windows", "align", "load_config"]

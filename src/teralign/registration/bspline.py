@@ -16,9 +16,8 @@ from teralign.registration.image import Image
 from teralign.registration.linear import measure_of, warped_image
 from teralign.registration.metrics import Windows
 from teralign.registration.steps import StepResult, accepted_if_better, kept
-from teralign.transforms import Affine, DisplacementField, Stack
+from teralign.transforms import FIELD_STRIDE, Affine, DisplacementField, Stack
 
-_FIELD_STRIDE = 4  # voxels from node to node where no grid is given
 _SPACING = 50.0  # µm from control point to control point
 _SAMPLES = 20_000  # the cost is their number times the number of control points
 
@@ -39,7 +38,7 @@ def bspline(
     """
     config = _with_defaults(config)
     moving = warped_image(fixed, moving, start, threads)
-    nodes = field_grid or fixed.grid.coarsen((_FIELD_STRIDE,) * 3)
+    nodes = field_grid or fixed.grid.coarsen((FIELD_STRIDE,) * 3)
     measure = measure_of(config)
     windows = Windows.of(fixed, moving)
     if fault := windows.fault():

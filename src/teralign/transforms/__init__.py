@@ -1,7 +1,7 @@
 """Transforms: maps from fixed to moving points (zyx, µm), applied to points and images, inverted, bounded, stored."""
 
 from teralign.transforms.affine import Affine
-from teralign.transforms.field import DisplacementField
+from teralign.transforms.field import FIELD_STRIDE, DisplacementField
 from teralign.transforms.files import load_transform
 from teralign.transforms.sampling import (
     Folding,
@@ -20,6 +20,7 @@ from teralign.transforms.stored import FieldWriter, StoredField, create_field, s
 from teralign.transforms.warp import cast, needed_region, warp, warp_channels
 
 __all__ = [
+    "FIELD_STRIDE",
     "Affine",
     "DisplacementField",
     "FieldWriter",

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from teralign.grids import Floats, Grid, Region
 from teralign.transforms.points import inverse_map_points, map_box, map_points
 
+FIELD_STRIDE = 4
+"""Voxels from node to node of a field where nobody says; docs/decisions.md has the error of it."""
 _ALL = Region((0, 0, 0), (0, 0, 0))
 
 
