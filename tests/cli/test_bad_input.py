@@ -36,6 +36,8 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "typo.yml").write_text("affine:\n  shrink_factor: [2, 1]\n")
     (tmp_path / "broken.yml").write_text("affine: [\n")
     (tmp_path / "points.csv").write_text("1,2,3\n")
+    (tmp_path / "old.json").write_text("{}\n")
+    (tmp_path / "old.blocks.json").write_text("{}\n")
     return tmp_path
 
 
@@ -73,13 +75,26 @@ CASES = [
     ("global-align", GLOBAL + " --config broken.yml", ["broken.yml"]),
     ("global-align", GLOBAL + " --config gone.yml", ["gone.yml"]),
     ("global-align", GLOBAL + " --fixed-channel 3", ["channel 3", "--fixed-channel"]),
+    ("global-align", GLOBAL + " --fixed-timepoint 1", ["timepoint 1", "fixed.n5", "--fixed-timepoint"]),
     ("global-align", GLOBAL + " --fixed-mask gone.tif", ["gone.tif"]),
+    ("global-align", GLOBAL + " --fixed-mask flat.zarr", ["masked out", "--fixed-mask"]),
     ("global-align", GLOBAL.replace("out.mat", "affine.mat"), ["affine.mat", "--overwrite"]),
+    ("global-align", GLOBAL.replace("out.mat", "old.mat"), ["old.json", "--overwrite"]),
     ("global-align", GLOBAL.replace("out.mat", "out.png"), ["out.png"]),
     ("global-align", GLOBAL + " --aligned out.xyz", ["out.xyz"]),
     ("local-align", LOCAL + " --initial-transform gone.mat", ["gone.mat"]),
     ("local-align", LOCAL + " --initial-transform points.csv", ["points.csv"]),
     ("local-align", LOCAL.replace("out.zarr", "out.mat"), ["out.mat", ".zarr"]),
+    ("local-align", LOCAL.replace("out.zarr", "old.zarr"), ["old.blocks.json", "--overwrite"]),
+    ("local-align", LOCAL + " --moving-timepoint 2", ["timepoint 2", "--moving-timepoint"]),
+    ("local-align", LOCAL + " --scheduler tcp://127.0.0.1:9 --workers 2", ["--scheduler", "--workers"]),
+    (
+        "apply-transform",
+        APPLY + " --worker-mem-gb 2 --scheduler tcp://127.0.0.1:9",
+        ["--scheduler", "--worker-mem-gb"],
+    ),
+    ("apply-transform", APPLY + " --moving-channel 1", ["channel 1", "--moving-channel"]),
+    ("apply-transform", APPLY + " --moving-timepoint 1", ["timepoint 1", "--moving-timepoint"]),
     ("apply-transform", APPLY.replace("out.zarr", "out.tif"), ["out.tif"]),
     ("apply-transform", APPLY.replace("out.zarr", "flat.zarr"), ["flat.zarr", "--overwrite"]),
     ("transform-points", "--transform affine.mat --points gone.csv --output o.csv", ["gone.csv"]),
@@ -87,7 +102,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "words"), CASES, ids=[f"{n} {w[0]}" for n, _, w in CASES])
+@pytest.mark.parametrize(("name", "arguments", "words"), CASES, ids=[f"{n} {' '.join(w)}" for n, _, w in CASES])
 def test_bad_input_is_named_and_exits_2(here, capsys, name, arguments, words):
     before = sorted(p.name for p in here.iterdir())
     code, sentence = refused(name, arguments, capsys)
@@ -110,18 +125,28 @@ def test_a_scheduler_that_is_not_there(here, capsys):
     assert not (here / "out.zarr").exists()
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become someone else")
+def test_a_scheduler_of_the_environment_goes_before_sizes(here, capsys, monkeypatch):
+    monkeypatch.setenv("TERALIGN_SCHEDULER", "tcp://127.0.0.1:9")
+    code, sentence = refused("apply-transform", APPLY + " --workers 1 --worker-cpus 1", capsys)
+    assert code == 5
+    assert "tcp://127.0.0.1:9" in sentence
+
+
 def test_a_folder_that_may_not_be_written(capsys):
+    root = os.geteuid() == 0  # whom no permission stops: it becomes someone else
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
         np.savetxt(f"{folder}/affine.mat", np.eye(4))
         importlib.import_module("teralign.tasks.invert_transform")  # others may not be able to read the environment
-        os.seteuid(65534)
+        Path(folder).chmod(0o555)
+        if root:
+            os.seteuid(65534)
         try:
             arguments = f"--transform {folder}/affine.mat --output {folder}/o.mat"
             code, sentence = refused("invert-transform", arguments, capsys)
         finally:
-            os.seteuid(0)
+            if root:
+                os.seteuid(0)
+            Path(folder).chmod(0o755)
     assert code == 2
     assert f"{folder}/o.mat" in sentence
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from teralign.blockwise import run_blocks
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform
@@ -81,14 +82,57 @@ def test_one_channel_as_n5(case, tmp_path):
     np.testing.assert_array_equal(out.read(), expected)
 
 
-def test_a_run_goes_on_from_what_is_done(case, tmp_path):
+def test_a_run_goes_on_from_what_is_done(case, tmp_path, monkeypatch):
+    """The first of two runs ends after three of eight units, in the middle of writing a fourth."""
     folder, _, _ = case
-    first = _apply(folder, tmp_path / "a.zarr", workers=1)
-    assert first["resumed"] == 0
+    whole, output = tmp_path / "whole" / "a.zarr", tmp_path / "resumed" / "a.zarr"
+    assert _apply(folder, whole, workers=1)["resumed"] == 0
+
+    def cut_off(function, units, **options):
+        run_blocks(function, list(units)[:3], **options)
+        (output.with_name("a.zarr.partial") / "output" / "a.zarr" / "s0" / "half.tmp").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("teralign.tasks.apply_transform.run_blocks", cut_off)
+        _apply(folder, output, workers=1)
+    assert not output.exists()
+    result = _apply(folder, output, workers=1)
+    assert (result["units"], result["resumed"]) == (8, 3)
+    assert _content(output) == _content(whole)
+
+
+def _content(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_an_output_that_exists_is_replaced_only_when_told_to(case, tmp_path):
+    folder, _, _ = case
+    _apply(folder, tmp_path / "a.zarr", moving_channel=0, workers=1)
+    before = _content(tmp_path / "a.zarr")
     with pytest.raises(InputError, match="exists already"):
-        _apply(folder, tmp_path / "a.zarr", workers=1)
-    again = _apply(folder, tmp_path / "a.zarr", workers=1, overwrite=True)
-    assert again["units"] == first["units"] == 8
+        _apply(folder, tmp_path / "a.zarr", moving_channel=1, workers=1)
+    assert _content(tmp_path / "a.zarr") == before
+    _apply(folder, tmp_path / "a.zarr", moving_channel=1, workers=1, overwrite=True)
+    assert _content(tmp_path / "a.zarr") != before
+
+
+def test_one_timepoint_or_all(tmp_path):
+    grid = Grid((8, 9, 10), (1.0, 1.0, 1.0))
+    frames = [np.full(grid.shape, t + 1, np.uint8) for t in range(3)]
+    writer = create_volume(tmp_path / "moving.zarr", grid=grid, dtype=np.dtype(np.uint8), timepoints=3, levels=1)
+    for t, frame in enumerate(frames):
+        writer.write(grid.region, frame, timepoint=t)
+    Affine.from_parts(np.eye(3), (0, 0, 0)).save(tmp_path / "affine.mat")
+    moving = str(tmp_path / "moving.zarr")
+    for timepoint, expected in ((None, frames), (1, frames[1:2])):
+        output = tmp_path / f"{timepoint}.zarr"
+        options = {"transforms": [tmp_path / "affine.mat"], "moving_timepoint": timepoint, "workers": 1}
+        result = apply_transform(moving, moving, output=str(output), **options)
+        out = open_volume(output)
+        assert result["timepoints"] == out.timepoints == len(expected)
+        for t, frame in enumerate(expected):
+            np.testing.assert_array_equal(out.read(timepoint=t), frame)
 
 
 def test_far_away_nothing_is_read_and_all_is_zero(case, tmp_path):

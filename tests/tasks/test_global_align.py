@@ -10,7 +10,7 @@ import pytest
 from teralign.errors import InputError
 from teralign.tasks.global_align import global_align
 from teralign.transforms import Affine, Stack, warp
-from teralign.volumes import open_volume
+from teralign.volumes import create_volume, open_volume
 
 
 def test_the_affine_comes_as_near_as_an_affine_can(pair):
@@ -49,6 +49,21 @@ def test_one_seed_gives_one_result(pair, tmp_path):
     source = [f"{pair.folder}/{role}.n5/s1" for role in ("fixed", "moving")]
     global_align(*source, output=again, steps=["ransac", "affine"], threads=1)
     assert again.read_bytes() == pair.affine.read_bytes()
+
+
+def test_a_timepoint_can_be_chosen(pair, tmp_path):
+    """Each volume has a timepoint of nothing, which cannot be aligned, and one of tissue."""
+    sources = []
+    for role, tissue in (("fixed", 1), ("moving", 0)):
+        volume = open_volume(f"{pair.folder}/{role}.n5/s1")
+        path = tmp_path / f"{role}.zarr"
+        writer = create_volume(path, grid=volume.grid, dtype=volume.dtype, timepoints=2, levels=1)
+        writer.write(volume.grid.region, volume.read(), timepoint=tissue)
+        sources.append(str(path))
+    with pytest.raises(InputError, match=r"fixed volume .* is 0 everywhere"):
+        global_align(*sources, output=tmp_path / "a.mat", steps=["ransac"])
+    global_align(*sources, output=tmp_path / "a.mat", steps=["ransac", "affine"], fixed_timepoint=1)
+    assert (tmp_path / "a.mat").read_bytes() == pair.affine.read_bytes()
 
 
 def test_a_deform_step_needs_a_field(pair, tmp_path):

@@ -19,6 +19,7 @@ from teralign.cli import options
 @options.mask_options
 @options.spacing_options
 @options.channel_options
+@options.timepoint_options
 @options.threads_option
 @options.seed_option
 @options.overwrite_option

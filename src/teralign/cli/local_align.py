@@ -43,6 +43,7 @@ from teralign.cli import options
 @options.mask_options
 @options.spacing_options
 @options.channel_options
+@options.timepoint_options
 @options.cluster_options
 @options.work_dir_option
 @options.seed_option

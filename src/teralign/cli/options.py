@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
+from teralign.errors import InputError
 from teralign.grids import reverse_axes
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -105,6 +108,12 @@ channel_options = chain(
     ),
     click.option("--moving-channel", type=click.IntRange(min=0), default=0, show_default=True, help="Likewise."),
 )
+timepoint_options = chain(
+    click.option(
+        "--fixed-timepoint", type=click.IntRange(min=0), default=0, show_default=True, help="Timepoint to align."
+    ),
+    click.option("--moving-timepoint", type=click.IntRange(min=0), default=0, show_default=True, help="Likewise."),
+)
 mask_options = chain(
     click.option("--fixed-mask", metavar="URI", help="Where to look: voxels above 0, of any sampling."),
     click.option("--moving-mask", metavar="URI", help="Likewise for the moving volume."),
@@ -121,6 +130,23 @@ transform_option = click.option(
 work_dir_option = click.option(
     "--work-dir", type=PATH, help="Where unfinished work lies, to go on from.  [default: OUTPUT.partial]"
 )
+
+
+def _one_cluster(function: F) -> F:
+    """Refuse a size of workers beside a --scheduler; one from the environment goes before the sizes, silently."""
+
+    @functools.wraps(function)
+    def checked(*args: Any, **arguments: Any) -> Any:  # noqa: ANN401 - passed on
+        sizes = [name for name in ("workers", "worker_cpus", "worker_mem_gb") if arguments[name] is not None]
+        source = click.get_current_context().get_parameter_source("scheduler")
+        if sizes and source is ParameterSource.COMMANDLINE:
+            option = "--" + sizes[0].replace("_", "-")
+            raise InputError(f"{option} is for workers to start, but --scheduler has its own; leave one of them out.")
+        return function(*args, **arguments)
+
+    return cast(F, checked)
+
+
 cluster_options = chain(
     click.option(
         "--scheduler",
@@ -132,6 +158,7 @@ cluster_options = chain(
     click.option("--workers", type=click.IntRange(min=1), help="Workers to start on this machine."),
     click.option("--worker-cpus", type=click.IntRange(min=1), help="Cores of each of them."),
     click.option("--worker-mem-gb", type=click.FloatRange(min=0, min_open=True), help="Memory of each of them."),
+    _one_cluster,
 )
 
 

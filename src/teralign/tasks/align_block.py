@@ -13,9 +13,8 @@ from teralign.blockwise import Block, Workspace
 from teralign.cluster import worker_threads
 from teralign.files import writing
 from teralign.grids import Floats, Grid, Region, Triple
-from teralign.registration import Alignment, Image, StepConfig, align
-from teralign.registration.metrics import Windows
-from teralign.tasks.inputs import Source
+from teralign.registration import Alignment, Image, StepConfig, Windows, align
+from teralign.tasks.inputs import Source, nothing_in
 from teralign.tasks.reports import step_reports
 from teralign.transforms import DisplacementField, Stack, as_field, folding
 
@@ -44,14 +43,14 @@ class BlockAligner:
     def __call__(self, block: Block) -> dict[str, Any]:
         """Align the block and store its field (z, y, x, 3) over `node_region(block)`; gives its record."""
         fixed = self.fixed.read(block.region)
-        if reason := _nothing_in(fixed):
+        if reason := nothing_in(fixed):
             return {"state": "empty", "reason": f"the fixed volume {reason} here"}
         grid = self.fixed.grid.crop(block.region)
         start, where = self._moving_region(grid)
         if where.size == 0:
             return {"state": "outside", "reason": "the start maps this block outside the moving volume"}
         moving = self.moving.read(where)
-        if reason := _nothing_in(moving):
+        if reason := nothing_in(moving):
             return {"state": "empty", "reason": f"the moving volume {reason} here"}
         return self._align(block, fixed, moving, start)
 
@@ -113,13 +112,4 @@ def _why_not(found: Alignment, least: float, before: float, after: float) -> str
         return f"the field found folds (Jacobian down to {least:.2f})"
     if not after >= before:
         return f"correlation fell from {before:.3f} to {after:.3f}"
-    return ""
-
-
-def _nothing_in(image: Image) -> str:
-    """Why there is nothing to align in this image; empty when there is something."""
-    if image.mask is not None and not image.mask.any():
-        return "is masked out"
-    if image.array.min() == image.array.max():
-        return f"is {image.array.flat[0]} everywhere"
     return ""

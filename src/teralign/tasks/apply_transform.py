@@ -14,9 +14,8 @@ import numpy as np
 import teralign
 from teralign.blockwise import Workspace, run_blocks
 from teralign.cluster import connect, worker_threads
-from teralign.errors import InputError
 from teralign.grids import FloatTriple
-from teralign.tasks.inputs import load_stack
+from teralign.tasks.inputs import check_channel, check_timepoint, load_stack
 from teralign.tasks.units import WriteUnit, WriteUnits
 from teralign.transforms import Stack, needed_region, warp_channels
 from teralign.volumes import Volume, VolumeWriter, check_output, create_volume, open_volume, split_uri
@@ -37,6 +36,7 @@ def apply_transform(
     fixed_spacing: FloatTriple | None = None,
     moving_spacing: FloatTriple | None = None,
     moving_channel: int | None = None,
+    moving_timepoint: int | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
     worker_cpus: int | None = None,
@@ -45,7 +45,7 @@ def apply_transform(
     threads: int | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Resample the moving volume on the grid of the fixed one: every channel and timepoint, or one channel.
+    """Resample the moving volume on the grid of the fixed one: every channel and timepoint, or one of them.
 
     `transforms` are files, outermost first. The output is OME-Zarr or N5 by its ending, with a pyramid; each of its
     write units is made by one task from only the input it needs. It lies in `work_dir` until it is whole, so that the
@@ -55,9 +55,10 @@ def apply_transform(
     """
     reference = open_volume(Path(fixed).absolute(), spacing=fixed_spacing, option="--fixed-spacing")
     source = open_volume(Path(moving).absolute(), spacing=moving_spacing, option="--moving-spacing")
-    channels = tuple(range(source.channels)) if moving_channel is None else (moving_channel,)
-    if max(channels) >= source.channels:
-        raise InputError(f"there is no channel {moving_channel} in {moving}, which has {source.channels}, from 0.")
+    channels = range(source.channels) if moving_channel is None else (moving_channel,)
+    timepoints = range(source.timepoints) if moving_timepoint is None else (moving_timepoint,)
+    check_channel("moving", source, max(channels))
+    check_timepoint("moving", source, max(timepoints))
     stack = load_stack(transforms)
     target = check_output(output, overwrite=overwrite).absolute()
     _, dataset = split_uri(output)
@@ -66,7 +67,8 @@ def apply_transform(
         "version": teralign.__version__,
         "grid": [reference.grid.shape, reference.grid.spacing, reference.grid.origin],
         "moving": [source.digest(), source.grid.spacing, source.grid.origin],
-        "channels": channels,
+        "channels": list(channels),
+        "timepoints": list(timepoints),
         "transforms": stack.digest(),
         "interpolation": interpolation,
     }
@@ -77,24 +79,26 @@ def apply_transform(
             grid=reference.grid,
             dtype=source.dtype,
             channels=len(channels),
-            timepoints=source.timepoints,
+            timepoints=len(timepoints),
             channel_names=[source.channel_names[c] for c in channels],
             label=interpolation == "nearest",
             resume=True,
         )
         with connect(scheduler, workers, worker_cpus, worker_mem_gb) as client:
-            summary = _write(Warper(source, channels, stack, writer, interpolation, threads), client, workspace)
+            warper = Warper(source, channels, timepoints, stack, writer, interpolation, threads)
+            summary = _write(warper, client, workspace)
         workspace.finish(workspace.output / target.name, target, overwrite=overwrite)
     log.info("wrote %s", output)
-    return {"output": output, "channels": len(channels), "timepoints": source.timepoints} | summary
+    return {"output": output, "channels": len(channels), "timepoints": len(timepoints)} | summary
 
 
 @dataclass(frozen=True)
 class Warper:
-    """Warps any write unit of the output's finest level, all channels and timepoints; picklable."""
+    """Warps any write unit of the output's finest level, all its channels and timepoints; picklable."""
 
     source: Volume
-    channels: tuple[int, ...]
+    channels: Sequence[int]
+    timepoints: Sequence[int]
     transform: Stack
     writer: VolumeWriter
     interpolation: str
@@ -109,7 +113,7 @@ class Warper:
         if where.size == 0:
             return {"state": "outside"}
         written = 0
-        for timepoint in range(self.source.timepoints):
+        for t, timepoint in enumerate(self.timepoints):
             arrays = [self.source.read(where, channel=c, timepoint=timepoint) for c in self.channels]
             if not any(a.any() for a in arrays):
                 continue
@@ -123,10 +127,10 @@ class Warper:
                 interpolation=self.interpolation,
                 threads=self.threads or worker_threads(),
             )
-            for channel, array in enumerate(warped):
-                self.writer.write(unit.core, array, channel=channel, timepoint=timepoint)
+            for c, array in enumerate(warped):
+                self.writer.write(unit.core, array, channel=c, timepoint=t)
                 written += 1
-        return {"state": "ok" if written else "empty", "read": where.size * self.source.timepoints}
+        return {"state": "ok" if written else "empty", "read": where.size * len(self.timepoints)}
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def _write(warper: Warper, client: Client, workspace: Workspace) -> dict[str, An
     units = WriteUnits(writer.levels[0].shape, writer.write_shape)
     summary = run_blocks(warper, units, client=client, workspace=workspace, stage="warp")
     for level in range(1, len(writer.levels)):
-        builder = LevelBuilder(writer, level, len(warper.channels), warper.source.timepoints)
+        builder = LevelBuilder(writer, level, len(warper.channels), len(warper.timepoints))
         units = WriteUnits(writer.levels[level].shape, writer.write_shape)
         run_blocks(builder, units, client=client, workspace=workspace, stage=f"level-{level}")
     states = Counter(r["state"] for r in workspace.records("warp"))

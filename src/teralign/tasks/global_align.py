@@ -16,14 +16,12 @@ from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.grids import FloatTriple, Grid
 from teralign.registration import Image, align, load_config
-from teralign.tasks.inputs import Source, check_new_file, open_source
+from teralign.tasks.inputs import Source, check_new_file, nothing_in, open_source
 from teralign.tasks.reports import step_reports
-from teralign.transforms import Stack, as_field, save_field, warp
+from teralign.transforms import FIELD_STRIDE, Stack, as_field, save_field, warp
 from teralign.volumes import check_output, create_volume, split_uri
 
 log = logging.getLogger(__name__)
-
-FIELD_STRIDE = 4  # voxels from node to node of a stored field; see docs/decisions.md
 
 
 def global_align(
@@ -40,6 +38,8 @@ def global_align(
     moving_spacing: FloatTriple | None = None,
     fixed_channel: int = 0,
     moving_channel: int = 0,
+    fixed_timepoint: int = 0,
+    moving_timepoint: int = 0,
     threads: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -52,9 +52,25 @@ def global_align(
     Returns what was written and the report. Raises InputError and DataError before any long work, for bad input.
     """
     plan = load_config(config).steps("global_align", steps)
-    source_fixed = open_source("fixed", fixed, spacing=fixed_spacing, channel=fixed_channel, mask=fixed_mask)
-    source_moving = open_source("moving", moving, spacing=moving_spacing, channel=moving_channel, mask=moving_mask)
-    check_new_file(output, overwrite=overwrite)
+    source_fixed = open_source(
+        "fixed",
+        fixed,
+        spacing=fixed_spacing,
+        channel=fixed_channel,
+        timepoint=fixed_timepoint,
+        mask=fixed_mask,
+    )
+    source_moving = open_source(
+        "moving",
+        moving,
+        spacing=moving_spacing,
+        channel=moving_channel,
+        timepoint=moving_timepoint,
+        mask=moving_mask,
+    )
+    report_file = output.with_suffix(".json")
+    for path in (output, report_file):
+        check_new_file(path, overwrite=overwrite)
     deforms = any(step.name == "deform" for step in plan)
     if output.suffix not in {".mat", ".txt", ".zarr"} or (deforms and output.suffix != ".zarr"):
         wanted = "a .zarr field, for a deform step" if deforms else "affine.mat, or a .zarr field"
@@ -78,21 +94,18 @@ def global_align(
         "seed": seed,
         "steps": step_reports(found),
     }
-    write_atomically(output.with_suffix(".json"), (json.dumps(report, indent=1) + "\n").encode())
+    write_atomically(report_file, (json.dumps(report, indent=1) + "\n").encode())
     return report
 
 
 def _read(source: Source) -> Image:
     """The whole image; InputError when there is nothing in it to align."""
-    image, uri = source.read(), source.volume.uri
-    if image.mask is not None and not image.mask.any():
+    image = source.read()
+    if reason := nothing_in(image):
+        options = f"--{source.role}-channel" + (f" and --{source.role}-mask" if source.mask else "")
         raise InputError(
-            f"the mask of the {source.role} volume {uri} leaves nothing to align: none of it is above 0."
-        )
-    if image.array.min() == image.array.max():
-        raise InputError(
-            f"the {source.role} volume {uri} is {image.array.flat[0]} everywhere: there is nothing to align; "
-            f"check the dataset and --{source.role}-channel."
+            f"the {source.role} volume {source.volume.uri} {reason}: there is nothing to align; "
+            f"check the dataset, {options}."
         )
     return image
 

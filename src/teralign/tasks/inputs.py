@@ -23,6 +23,7 @@ class Source:
     role: str
     volume: Volume
     channel: int
+    timepoint: int = 0
     mask: Volume | None = None
     mask_grid: Grid | None = None
 
@@ -32,9 +33,10 @@ class Source:
         return self.volume.grid
 
     def digest(self) -> list[object]:
-        """What tells this source from another: of the volume, channel and mask, and where their voxels lie."""
+        """What tells this source from another: volume, channel, timepoint and mask, and where their voxels lie."""
         grids = [[g.shape, g.spacing, g.origin] for g in (self.grid, self.mask_grid) if g is not None]
-        return [self.volume.digest(), self.channel, self.mask.digest() if self.mask else None, grids]
+        mask = self.mask.digest() if self.mask else None
+        return [self.volume.digest(), self.channel, self.timepoint, mask, grids]
 
     def read(self, region: Region | None = None) -> Image:
         """The image of `region` (default: all), with its mask.
@@ -42,7 +44,7 @@ class Source:
         Raises DataError when it holds NaNs or infinities.
         """
         region = region or self.grid.region
-        array = self.volume.read(region, channel=self.channel)
+        array = self.volume.read(region, channel=self.channel, timepoint=self.timepoint)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             count = int((~np.isfinite(array)).sum())
             raise DataError(
@@ -73,7 +75,13 @@ class Source:
 
 
 def open_source(
-    role: str, uri: str, *, spacing: FloatTriple | None = None, channel: int = 0, mask: str | None = None
+    role: str,
+    uri: str,
+    *,
+    spacing: FloatTriple | None = None,
+    channel: int = 0,
+    timepoint: int = 0,
+    mask: str | None = None,
 ) -> Source:
     """Open the `role` ("fixed" or "moving") volume of a command and its mask, without reading voxels.
 
@@ -82,13 +90,37 @@ def open_source(
     `spacing` (z, y, x) in µm overrides the file's. Raises InputError for whatever cannot be opened or is not there.
     """
     volume = open_volume(Path(uri).absolute(), spacing=spacing, option=f"--{role}-spacing")
-    if not 0 <= channel < volume.channels:
-        raise InputError(
-            f"there is no channel {channel} in {uri}, which has {volume.channels}; give --{role}-channel from 0."
-        )
+    check_channel(role, volume, channel)
+    check_timepoint(role, volume, timepoint)
     if mask is None:
-        return Source(role, volume, channel)
-    return Source(role, volume, channel, *_open_mask(role, mask, volume.grid))
+        return Source(role, volume, channel, timepoint)
+    return Source(role, volume, channel, timepoint, *_open_mask(role, mask, volume.grid))
+
+
+def check_channel(role: str, volume: Volume, channel: int) -> None:
+    """Raise InputError unless the `role` volume has this channel."""
+    _check_index(role, volume, "channel", channel, volume.channels)
+
+
+def check_timepoint(role: str, volume: Volume, timepoint: int) -> None:
+    """Raise InputError unless the `role` volume has this timepoint."""
+    _check_index(role, volume, "timepoint", timepoint, volume.timepoints)
+
+
+def _check_index(role: str, volume: Volume, what: str, index: int, count: int) -> None:
+    if not 0 <= index < count:
+        raise InputError(
+            f"there is no {what} {index} in {volume.uri}, which has {count}; give --{role}-{what} from 0."
+        )
+
+
+def nothing_in(image: Image) -> str:
+    """Why there is nothing to align in an image; empty when there is something."""
+    if image.mask is not None and not image.mask.any():
+        return "is masked out"
+    if image.array.min() == image.array.max():
+        return f"is {image.array.flat[0]} everywhere"
+    return ""
 
 
 def _open_mask(role: str, uri: str, grid: Grid) -> tuple[Volume, Grid]:

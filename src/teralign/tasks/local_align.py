@@ -23,16 +23,13 @@ from teralign.tasks.align_block import STAGE, BlockAligner
 from teralign.tasks.inputs import check_new_file, load_stack, open_source
 from teralign.tasks.merge_field import FieldMerger, UsableBlocks, find_outliers
 from teralign.tasks.units import WriteUnits
-from teralign.transforms import create_field
+from teralign.transforms import FIELD_STRIDE, create_field
 
 if TYPE_CHECKING:
     from distributed import Client
 
 log = logging.getLogger(__name__)
 
-FIELD_STRIDE = (
-    4  # voxels from node to node, where --field-spacing does not say; docs/decisions.md has the error of it
-)
 MERGE_STAGE = "merge"
 _REPORTED = (
     *("block", "state", "reason", "error", "metric_before", "metric_after"),
@@ -58,6 +55,8 @@ def local_align(
     moving_spacing: FloatTriple | None = None,
     fixed_channel: int = 0,
     moving_channel: int = 0,
+    fixed_timepoint: int = 0,
+    moving_timepoint: int = 0,
     scheduler: str | None = None,
     workers: int | None = None,
     worker_cpus: int | None = None,
@@ -79,12 +78,29 @@ def local_align(
     """
     settings = load_config(config)
     plan = settings.steps("local_align", steps)
-    source_fixed = open_source("fixed", fixed, spacing=fixed_spacing, channel=fixed_channel, mask=fixed_mask)
-    source_moving = open_source("moving", moving, spacing=moving_spacing, channel=moving_channel, mask=moving_mask)
+    source_fixed = open_source(
+        "fixed",
+        fixed,
+        spacing=fixed_spacing,
+        channel=fixed_channel,
+        timepoint=fixed_timepoint,
+        mask=fixed_mask,
+    )
+    source_moving = open_source(
+        "moving",
+        moving,
+        spacing=moving_spacing,
+        channel=moving_channel,
+        timepoint=moving_timepoint,
+        mask=moving_mask,
+    )
     start = load_stack(initial_transforms)
     if output.suffix != ".zarr":
         raise InputError(f"--output {output} must be a .zarr: it becomes a displacement field.")
-    output = check_new_file(output.absolute(), overwrite=overwrite)
+    output = output.absolute()
+    report = output.with_suffix(".blocks.json")
+    for path in (output, report):
+        check_new_file(path, overwrite=overwrite)
     layout = _Layout.of(
         source_fixed.grid,
         field_spacing,
@@ -115,9 +131,9 @@ def local_align(
             _merge(layout, usable, client, workspace, workspace.output / output.name)
         result = _summarise(records, workspace) | {"resumed": summary.resumed, "seconds": round(summary.seconds, 1)}
         result = {"output": str(output), "fixed": fixed, "moving": moving} | result
-        report = output.with_suffix(".blocks.json")
-        write_atomically(report, (json.dumps(result | {"records": records}, indent=1) + "\n").encode())
         workspace.finish(workspace.output / output.name, output, overwrite=overwrite)
+    # After the output: a report without one would keep a run that was cut off here from going on.
+    write_atomically(report, (json.dumps(result | {"records": records}, indent=1) + "\n").encode())
     return result | {"report": str(report)}
 
 

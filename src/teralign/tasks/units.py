@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from teralign.grids import Region, Triple
+from teralign.grids import Region, Triple, as_triple
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,4 @@ class WriteUnits:
 
     def __iter__(self) -> Iterator[WriteUnit]:
         for region in Region.whole(self.shape).split(self.unit):
-            yield WriteUnit(_index(region.start, self.unit), region)
-
-
-def _index(start: Sequence[int], unit: Sequence[int]) -> Triple:
-    z, y, x = (a // u for a, u in zip(start, unit, strict=True))
-    return z, y, x
+            yield WriteUnit(as_triple(a // u for a, u in zip(region.start, self.unit, strict=True)), region)
