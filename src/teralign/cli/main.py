@@ -1,4 +1,4 @@
-"""The `teralign` command with its subcommands, each of which is also a console script of its own.
+"""The `teralign` command with its subcommands, each of which but `report` is also a console script of its own.
 
 Commands are imported when they are called, so that `--help` does not wait for anybody's libraries.
 """
@@ -163,3 +163,8 @@ def stop_dask_cluster() -> None:
 def make_demo_data() -> None:
     """Entry point of `make-demo-data`."""
     _script("make-demo-data")
+
+
+def demo_score() -> None:
+    """Entry point of `demo-score`."""
+    _script("demo-score")
