@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
 
 import pytest
+from distributed import Client
 
 from teralign.cluster import connect
 from teralign.cluster.client import find
 from teralign.cluster.local import local_cluster
 from teralign.cluster.machine import WorkerSize
+from teralign.cluster.worker import serve
 from teralign.errors import ClusterError
 
 
@@ -81,3 +84,19 @@ def test_own_workers_have_the_size_that_is_asked_for():
         assert [w["nthreads"] for w in workers] == [1, 1]
         assert {w["memory_limit"] for w in workers} == {750_000_000}
         assert client.scheduler.address.startswith("tcp://127.0.0.1")
+
+
+def test_workers_of_the_same_host_name_and_process_number_are_all_taken():
+    async def serve_two(address: str) -> int:
+        size = WorkerSize(1, 0)
+        workers = [asyncio.create_task(serve(address, size)) for _ in range(2)]
+        async with Client(address, asynchronous=True) as client:
+            await client.wait_for_workers(2, timeout=60)
+            count = len(client.scheduler_info(n_workers=-1)["workers"])
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        return count
+
+    with local_cluster(0, WorkerSize(1, 0)) as address:
+        assert asyncio.run(serve_two(address)) == 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -59,13 +59,13 @@ async def serving(address: str, workers: OwnWorkers) -> AsyncIterator[None]:
 async def _keep_serving(address: str, workers: OwnWorkers, number: int) -> None:
     while True:
         try:
-            await serve(address, workers.size, number=number, interface=workers.interface)
+            await serve(address, workers.size, interface=workers.interface)
         except (OSError, RuntimeError) as error:
             log.warning("Worker %d could not be started, and is tried again: %s", number, error)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def serve(address: str, size: WorkerSize, *, number: int = 0, interface: str | None = None) -> None:
+async def serve(address: str, size: WorkerSize, *, interface: str | None = None) -> None:
     """Be a worker of the scheduler at `address` until that is gone, or until cancelled.
 
     A worker process that dies is replaced. OSError or RuntimeError when no worker can be started.
@@ -75,7 +75,8 @@ async def serve(address: str, size: WorkerSize, *, number: int = 0, interface: s
         nthreads=1,
         memory_limit=size.memory,
         env=settings.worker_environment(size),
-        name=f"{socket.gethostname()}-{os.getpid()}-{number}",
+        # Not by process: containers on a host's network share its name, and each counts its processes from 1.
+        name=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
         interface=interface,
         dashboard=False,
     )
