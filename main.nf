@@ -32,22 +32,43 @@ workflow {
 }
 
 def settings(parameters, run) {
-    def helpers = asBoolean(parameters.use_bigstream) && parameters.bigstream_cluster == 'nextflow' && !parameters.dask_scheduler
+    def seed = "--seed ${parameters.seed}"
     [
-        global_steps: steps(parameters.bigstream_global_steps),
-        local_steps: steps(parameters.bigstream_local_steps),
-        blocks: [
-            parameters.bigstream_block_size ? "--block-size ${parameters.bigstream_block_size}" : '',
-            parameters.bigstream_block_overlap != null ? "--block-overlap ${parameters.bigstream_block_overlap}" : '',
-        ].join(' ').trim(),
+        global_options: joined([steps(parameters.bigstream_global_steps), seed]),
+        local_options: joined([
+            steps(parameters.bigstream_local_steps),
+            option('block-size', parameters.bigstream_block_size),
+            option('block-overlap', parameters.bigstream_block_overlap),
+            option('field-spacing', parameters.bigstream_field_spacing),
+            seed,
+        ]),
         config: parameters.bigstream_config,
-        workers: helpers ? parameters.bigstream_workers.toString().toInteger() : 0,
+        cluster: clusterOf(parameters),
         dask_dir: "${run.workDir}/dask/${run.sessionId}".toString(),
     ]
 }
 
 def steps(text) {
-    (text ?: '').replaceAll(/\s/, '')
+    option('steps', (text ?: '').replaceAll(/\s/, ''))
+}
+
+def joined(options) {
+    options.findAll { option -> option }.join(' ')
+}
+
+def option(name, value) {
+    value in [null, ''] ? '' : "--${name} ${value}"
+}
+
+// How many workers a driver has itself: so many, as many as fit ('cores'), or none where it is the scheduler of another
+// cluster; and how many tasks join them. configs/base.config gives the driver the cores for its own.
+def clusterOf(parameters) {
+    def mode = parameters.bigstream_cluster == 'auto' ? parameters.bigstream_cluster_auto : parameters.bigstream_cluster
+    def workers = parameters.bigstream_workers.toString().toInteger()
+    parameters.dask_scheduler ? [own: parameters.dask_scheduler, helpers: 0]
+        : !asBoolean(parameters.use_bigstream) ? [own: 'cores', helpers: 0]
+        : mode == 'nextflow' ? [own: '1', helpers: workers]
+        : [own: "${workers}".toString(), helpers: 0]
 }
 
 def summary(pairs, parameters) {
@@ -55,8 +76,11 @@ def summary(pairs, parameters) {
         "${pair.id}: ${pair.moving.path} onto ${pair.fixed.path}; global ${pair.fixed.global}, local ${pair.fixed.local}, warped ${pair.fixed.apply}"
     }
     def more = pairs.size() > 10 ? ["and ${pairs.size() - 10} more"] : []
-    def cluster = parameters.dask_scheduler ? "the Dask cluster at ${parameters.dask_scheduler}"
-        : !asBoolean(parameters.use_bigstream) ? "each task's own cores"
-        : "${parameters.bigstream_workers} Dask workers a pair, ${parameters.bigstream_worker_cpus} cpus and ${parameters.bigstream_worker_mem_gb} GB each"
-    (lines + more + ["Computing on ${cluster}; results in ${parameters.outdir}"]).join('\n')
+    def each = "${parameters.bigstream_worker_cpus} cpus and ${parameters.bigstream_worker_mem_gb} GB each"
+    def cluster = clusterOf(parameters)
+    def computer = parameters.dask_scheduler ? "the Dask cluster at ${cluster.own}"
+        : cluster.own == 'cores' ? "each task's own cores"
+        : cluster.helpers ? "1 Dask worker in each task with blocks and ${cluster.helpers} more that join it, ${each}"
+        : "${cluster.own} Dask workers in each task with blocks, ${each}"
+    (lines + more + ["Computing on ${computer}; results in ${parameters.outdir}"]).join('\n')
 }

@@ -16,7 +16,7 @@ process APPLY_TRANSFORM {
     script:
     """
     mkdir -p ${meta.id}
-    run-on-dask "${meta.dir}" ${task.cpus} ${task.memory.toGiga()} apply-transform \\
+    run-on-dask "${meta.dir}" ${task.cpus} ${task.memory.toMega()} apply-transform \\
         --fixed "\$PWD/fixed/${meta.fixed}" \\
         --moving "\$PWD/moving/${meta.moving}" \\
         --transform "\$PWD/${affine}" \\

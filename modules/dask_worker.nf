@@ -15,7 +15,7 @@ process DASK_WORKER {
     start-dask-worker \\
         --dir "${meta.dir}" \\
         --worker-cpus ${task.cpus} \\
-        --worker-mem-gb ${task.memory.toGiga()}
+        --worker-mem-gb ${task.memory.toMega() / 1024}
     """
 
     stub:

@@ -5,8 +5,8 @@ process GLOBAL_ALIGN {
 
     input:
     tuple val(meta), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(fixed_mask, stageAs: 'fixed_mask/*'), path(moving_mask, stageAs: 'moving_mask/*')
-    val steps
-    path config
+    val options
+    path config, stageAs: 'config.yml'
 
     output:
     tuple val(meta.id), path("${meta.id}/affine.mat"), emit: transform
@@ -20,7 +20,7 @@ process GLOBAL_ALIGN {
     global-align \\
         --fixed "fixed/${meta.fixed}" \\
         --moving "moving/${meta.moving}" \\
-        ${[meta.options, steps ? "--steps ${steps}" : ''].join(' ')} \\
+        ${meta.options} ${options} \\
         --config ${config} \\
         --output ${meta.id}/affine.mat \\
         --aligned ${meta.id}/aligned.zarr \\

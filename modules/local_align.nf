@@ -6,9 +6,8 @@ process LOCAL_ALIGN {
 
     input:
     tuple val(meta), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(fixed_mask, stageAs: 'fixed_mask/*'), path(moving_mask, stageAs: 'moving_mask/*'), path(affine)
-    val steps
-    val blocks
-    path config
+    val options
+    path config, stageAs: 'config.yml'
     path anchor, stageAs: 'dask/*'
 
     output:
@@ -19,11 +18,11 @@ process LOCAL_ALIGN {
     script:
     """
     mkdir -p ${meta.id}
-    run-on-dask "${meta.dir}" ${task.cpus} ${task.memory.toGiga()} local-align \\
+    run-on-dask "${meta.dir}" ${task.cpus} ${task.memory.toMega()} local-align \\
         --fixed "\$PWD/fixed/${meta.fixed}" \\
         --moving "\$PWD/moving/${meta.moving}" \\
         --initial-transform "\$PWD/${affine}" \\
-        ${[meta.options, steps ? "--steps ${steps}" : '', blocks].join(' ')} \\
+        ${meta.options} ${options} \\
         --config "\$PWD/${config}" \\
         --work-dir "${meta.dir}/blocks" \\
         --output "\$PWD/${meta.id}/transform.zarr"

@@ -74,9 +74,13 @@ def terminate(dir) {
     file("${dir}/terminate").text = ''
 }
 
-// Makes the directory of a driver ready for it: there, without what an earlier run said. Unfinished blocks stay.
-def prepareDirectory(dir) {
-    file(dir).mkdirs()
-    ['scheduler.json', 'terminate'].each { name -> file("${dir}/${name}").delete() }
-    dir
+// Makes the directory of a driver ready for it: there, without what an earlier run said, and with the workers that
+// run-on-dask is to start. They stand there, not in the script, so that -resume does not take a cluster of another size
+// for another result. Unfinished blocks stay.
+def prepareDirectory(path, workers) {
+    def dir = file(path)
+    dir.mkdirs()
+    ['scheduler.json', 'terminate'].each { name -> dir.resolve(name).delete() }
+    dir.resolve('workers').text = workers
+    dir.toString()
 }

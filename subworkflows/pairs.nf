@@ -8,6 +8,11 @@ def readPairs(parameters) {
     if (!parameters.input && !(parameters.fixed && parameters.moving)) {
         error("Nothing to align: give --fixed and --moving, or a samplesheet with --input. See --help.")
     }
+    ['id', 'apply_to'].each { name ->
+        if (parameters.input && parameters[name]) {
+            error("--${name} is for one pair: with --input, use the samplesheet's column ${name}.")
+        }
+    }
     ['aff_scale', 'def_scale'].each { name ->
         if (!parameters[name]) {
             error("--${name} is missing: it names the dataset inside fixed and moving, such as s2.")
@@ -46,7 +51,8 @@ def readSheet(parameters) {
     pairs
 }
 
-// One pair out of a row; `folder` is what relative paths start from, `where` names a column in messages.
+// One pair out of a row; `folder` is what relative paths start from, `where` names a column in messages. What the row
+// does not say of masks and channels, the parameters do.
 def makePair(row, folder, parameters, where) {
     def scales = [
         global: [name: 'aff_scale', value: parameters.aff_scale],
@@ -55,24 +61,42 @@ def makePair(row, folder, parameters, where) {
     ]
     def pair = [:]
     ['fixed', 'moving', 'fixed_mask', 'moving_mask'].each { column ->
-        pair[column] = row[column] ? findVolume(row[column], folder, scales, where.call(column)) : null
+        def wanted = column.endsWith('_mask') ? scales.collectEntries { use, scale -> [use, scale + [optional: true]] } : scales
+        pair[column] = row[column] ? findVolume(row[column], folder, wanted, where.call(column))
+            : parameters[column] ? findVolume(parameters[column], file('.'), wanted, "--${column}")
+            : null
     }
     pair.id = row.id ?: "${stem(pair.moving)}-to-${stem(pair.fixed)}"
     if (!(pair.id ==~ /[A-Za-z0-9][A-Za-z0-9._-]*/)) {
         error("${where.call('id')}: '${pair.id}' cannot name a folder; use letters, digits, dots, dashes and underscores.")
     }
     pair.channels = ['fixed', 'moving'].collectEntries { side ->
-        [side, checkChannel(row["${side}_channel".toString()], where.call("${side}_channel"))]
+        def column = "${side}_channel".toString()
+        [side, checkChannel(row[column] ?: parameters[column], where.call(column))]
     }
     pair.spacings = ['fixed', 'moving'].collectEntries { side ->
         [side, readSpacings(parameters["${side}_spacing".toString()])]
     }
     def others = (row.apply_to ?: '').tokenize(';').collect { uri -> uri.trim() }.findAll { uri -> uri }
-    pair.images = [[name: 'warped', volume: pair.moving]] + others.withIndex().collect { uri, index ->
+    pair.images = [[name: 'warped', volume: pair.moving, interpolation: null]] + others.withIndex().collect { entry, index ->
+        def (uri, interpolation) = splitInterpolation(entry, where.call('apply_to'))
         def volume = findVolume(uri, folder, scales, where.call('apply_to'))
-        [name: "warped_${index + 1}_${stem(volume)}".toString(), volume: volume]
+        [name: "warped_${index + 1}_${stem(volume)}".toString(), volume: volume, interpolation: interpolation]
     }
     pair
+}
+
+// 'labels.tif:nearest' into the path and how to warp it, which is null where nothing is said.
+def splitInterpolation(entry, where) {
+    def split = entry =~ /^(.+):([A-Za-z]+)$/
+    if (!split) {
+        return [entry, null]
+    }
+    def known = ['linear', 'nearest', 'cubic']
+    if (!(split[0][2] in known)) {
+        error("${where}: ${entry} ends in '${split[0][2]}', which is none of ${known.join(', ')}.")
+    }
+    [split[0][1], split[0][2]]
 }
 
 def checkChannel(value, where) {
@@ -117,7 +141,7 @@ def findDataset(container, group, scale, where) {
     if (group && !base.exists()) {
         error("${where}: ${container} has no ${group} in it.")
     }
-    if (!base.isDirectory() || isArray(base)) {
+    if (!base.isDirectory() || isArray(base) || (scale.optional && !dataset.isDirectory())) {
         return joined([container.name, group])
     }
     if (!dataset.isDirectory()) {

@@ -20,6 +20,9 @@ def checkParameters(given) {
     }
     rules.each { name, rule ->
         if (rule.alias_of && given[name] != null) {
+            if (given[name].toString() != given[rule.alias_of].toString()) {
+                error("--${name} is ${given[name]} and --${rule.alias_of} is ${given[rule.alias_of]}: give --${rule.alias_of} only.")
+            }
             log.warn("--${name} is now called --${rule.alias_of}; it still works.")
         }
     }
@@ -36,8 +39,8 @@ def checkValue(name, value, rule) {
         number: [/[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/, 'a number'],
         string: [/(?s).*/, 'a text'],
     ]
-    if (rule.type != 'boolean' && value instanceof Boolean) {
-        error("--${name} needs a value: ${rule.description}")
+    if (rule.type != 'boolean' && (value instanceof Boolean || text == 'true')) {
+        error("--${name} needs a value; if that begins with a dash, write --${name}=VALUE.")
     }
     if (!(text ==~ shapes[rule.type][0])) {
         error("--${name} must be ${shapes[rule.type][1]}, not '${text}'.")
@@ -54,7 +57,7 @@ def checkValue(name, value, rule) {
     if (rule.pattern && !(text ==~ rule.pattern)) {
         error("--${name} cannot be '${text}': ${rule.description.replaceFirst(/  \[default.*/, '')}")
     }
-    if (rule.exists && !file(text).exists()) {
+    if (rule.exists && !(text ==~ /(tcp|tls|ucx|wss?):\/\/.+/) && !file(text).exists()) {
         error("--${name}: the file ${text} does not exist.")
     }
 }
@@ -84,7 +87,7 @@ def editDistance(left, right) {
 def helpText(defaults) {
     def schema = readSchema()
     def groups = schema['$defs'].values().collect { group ->
-        def lines = group.properties.findAll { _name, rule -> !rule.deprecated }.collect { name, rule ->
+        def lines = group.properties.findAll { _name, rule -> !rule.deprecated && !rule.hidden }.collect { name, rule ->
             def value = defaults[name]
             def ending = value in [null, '', false, true] ? '' : "  [default: ${value}]"
             "  --${name.padRight(30)} ${rule.description}${ending}"

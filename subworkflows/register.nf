@@ -10,23 +10,22 @@ include { fingerprint } from './pairs.nf'
 workflow REGISTER {
     take:
     pairs    // a list of maps, as readPairs makes them
-    settings // a map: global_steps, local_steps, blocks, config, workers (tasks for each driver), dask_dir
+    settings // a map: global_options, local_options (texts), config, cluster (own, helpers), dask_dir
 
     main:
     def config = file(settings.config, checkIfExists: true)
     def anchor = writeAnchor(settings.dask_dir)
     all = channel.fromList(pairs)
 
-    GLOBAL_ALIGN(all.map { pair -> alignInputs(pair, 'global') }, settings.global_steps, config)
+    GLOBAL_ALIGN(all.map { pair -> alignInputs(pair, 'global') }, settings.global_options, config)
 
     local = all.map { pair ->
         def inputs = alignInputs(pair, 'local')
-        [pair.id, inputs[0] + [dir: prepareDirectory("${settings.dask_dir}/local-${pair.id}".toString())]] + inputs.drop(1)
+        [pair.id, inputs[0] + [dir: prepareDirectory("${settings.dask_dir}/local-${pair.id}", settings.cluster.own)]] + inputs.drop(1)
     }
     LOCAL_ALIGN(
         local.join(GLOBAL_ALIGN.out.transform).map { items -> items.drop(1) },
-        settings.local_steps,
-        settings.blocks,
+        settings.local_options,
         config,
         anchor,
     )
@@ -36,7 +35,7 @@ workflow REGISTER {
     images = all.flatMap { pair ->
         pair.images.collect { image ->
             def meta = applyMeta(pair, image)
-            def dir = prepareDirectory("${settings.dask_dir}/apply-${pair.id}-${image.name}".toString())
+            def dir = prepareDirectory("${settings.dask_dir}/apply-${pair.id}-${image.name}", settings.cluster.own)
             [pair.id, meta + [dir: dir], pair.fixed.path, image.volume.path]
         }
     }
@@ -53,7 +52,7 @@ workflow REGISTER {
             .map { items -> items.drop(1) }
     )
 
-    if (settings.workers > 0) {
+    if (settings.cluster.helpers > 0) {
         DASK_CLUSTER(
             local.map { _id, meta, fixed, moving, fixed_mask, moving_mask ->
                 [dir: meta.dir, name: "${meta.id} local".toString(), volumes: [fixed, moving, fixed_mask, moving_mask].flatten()]
@@ -63,7 +62,7 @@ workflow REGISTER {
                 }
             ),
             LOCAL_ALIGN.out.finished.mix(APPLY_TRANSFORM.out.finished),
-            settings.workers,
+            settings.cluster.helpers,
             anchor,
         )
     }
@@ -100,7 +99,7 @@ def applyMeta(pair, image) {
         name: image.name,
         fixed: pair.fixed.apply,
         moving: image.volume.apply,
-        options: spacingOptions(pair, 'apply').join(' '),
+        options: (spacingOptions(pair, 'apply') + (image.interpolation ? ["--interpolation ${image.interpolation}"] : [])).join(' '),
         fingerprint: "${fingerprint(pair.fixed, 'apply')} ${fingerprint(image.volume, 'apply')}".toString(),
     ]
 }

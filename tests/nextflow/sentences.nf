@@ -24,5 +24,5 @@ def describe(pair) {
     def volumes = ['fixed', 'moving', 'fixed_mask', 'moving_mask'].collectEntries { name ->
         [name, pair[name] ? pair[name] + [path: pair[name].path.toString(), fingerprint: fingerprint(pair[name], 'local')] : null]
     }
-    pair.subMap(['id', 'channels', 'spacings']) + volumes + [images: pair.images.collect { image -> [image.name, image.volume.apply] }]
+    pair.subMap(['id', 'channels', 'spacings']) + volumes + [images: pair.images.collect { image -> [image.name, image.volume.apply, image.interpolation] }]
 }

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from .runs import ROOT, environment, nextflow
+from .runs import ROOT, Run, environment, nextflow
 
 pytestmark = pytest.mark.nextflow
 
 SHEET = """id,fixed,moving,fixed_mask,moving_channel,apply_to
-first,fix.n5,mov.n5,image.zarr/s2,1,mov.n5/c1; image.ome.tif
+first,fix.n5,mov.n5,image.zarr/s2,1,mov.n5/c1; image.ome.tif:nearest
 second,fix.n5/c1,mov.n5/c1,,,
 """
 
@@ -57,9 +58,101 @@ def test_results_of_each_pair_lie_in_its_folder(volumes: Path, parser: str) -> N
         "dag.html",
     }
 
-    commands = {row["name"]: row["hash"] for row in run.trace}
-    script = next((volumes / "work").glob(f"{commands['REGISTER:LOCAL_ALIGN (first)']}*/.command.run")).read_text()
-    assert "fixed_mask/image.zarr" in script, "a mask is staged like the volumes"
+    staging = task_file(run, "REGISTER:LOCAL_ALIGN (first)", ".command.run")
+    assert "fixed_mask/image.zarr" in staging, "a mask is staged like the volumes"
+
+
+def task_file(run: Run, name: str, file: str) -> str:
+    """What is in a file of the work directory of a task."""
+    (hash_,) = {row["hash"] for row in run.trace if row["name"] == name}
+    return next((run.folder / "work").glob(f"{hash_}*/{file}")).read_text()
+
+
+FAKE = """#!/bin/bash
+# Writes down how it was called, and makes the outputs that were asked for.
+echo "${0##*/} $*" >> called.txt
+while [ $# -gt 0 ]; do
+    case $1 in --output | --aligned | --output-dir) touch "$2" "${2%.*}.json" "${2%.*}.blocks.json" ;; esac
+    shift
+done
+"""
+
+
+def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
+    """With a script in place of Teralign's commands; the parameters come from a file, some by their former names."""
+    for name in ("global-align", "start-dask-scheduler", "teralign"):
+        path = volumes / "commands" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(FAKE)
+        path.chmod(0o755)
+    (volumes / "my steps.yml").write_text("")
+    parameters = {
+        "id": "pair",
+        "fixed": "fix.n5",
+        "moving": "mov.n5",
+        "moving_mask": "image.zarr",
+        "apply_to": "image.ome.tif:nearest",
+        "bigstream_config": "my steps.yml",
+        "bigstream_local_steps": "affine, deform",
+        "bigstream_field_spacing": 2.5,
+        "seed": 7,
+        "use_bigstream": True,
+        "bigstream_local_align_workers": 1,
+        "bigstream_local_align_worker_cpus": 1,
+        "bigstream_local_align_worker_mem_gb": 1.25,
+    }
+    (volumes / "parameters.json").write_text(json.dumps(parameters))
+    path = f"{volumes / 'commands'}{os.pathsep}{environment()['PATH']}"
+    run = nextflow(volumes, "-params-file", "parameters.json", PATH=path)
+
+    assert run.returncode == 0, run.output
+    assert "1 Dask workers in each task with blocks, 1 cpus and 1.25 GB each" in run.output
+    called = task_file(run, "REGISTER:GLOBAL_ALIGN (pair)", "called.txt")
+    assert " --seed 7 --config config.yml" in called
+    assert "/moving_mask/image.zarr --" in called.replace(" --seed", " --"), "the scale s3 is not in it"
+    called = task_file(run, "REGISTER:LOCAL_ALIGN (pair)", "called.txt")
+    assert " --workers 1 --worker-cpus 1 --worker-mem-gb 1.250 -- local-align " in called
+    assert "/moving_mask/image.zarr/s2 --" in called
+    assert " --steps affine,deform --field-spacing 2.5 --seed 7 " in called
+    assert "--interpolation nearest" in task_file(
+        run, "REGISTER:APPLY_TRANSFORM (pair: warped_1_image)", "called.txt"
+    )
+    assert "--interpolation" not in task_file(run, "REGISTER:APPLY_TRANSFORM (pair: warped)", "called.txt")
+
+
+@pytest.mark.parametrize(
+    ("profile", "cluster", "parser", "workers"),
+    [
+        ("slurm", "auto", "v1", "1 Dask worker in each task with blocks and 3 more that join it"),
+        ("lsf", "local", "v2", "3 Dask workers in each task with blocks"),
+    ],
+)
+def test_profiles_say_what_auto_is(volumes: Path, profile: str, cluster: str, parser: str, workers: str) -> None:
+    pair = ["--fixed", "fix.n5", "--moving", "mov.n5", "-preview", "-profile", profile]
+    cluster_options = ["--use_bigstream", "--bigstream_cluster", cluster, "--bigstream_workers", "3"]
+    run = nextflow(volumes, *pair, *cluster_options, "--cluster_options=--account=lab", parser=parser)
+    assert run.returncode == 0, run.output
+    assert f"Computing on {workers}, 1 cpus and 8 GB each" in run.output
+
+
+@pytest.mark.parametrize(
+    ("profiles", "parser", "settings"),
+    [
+        ("slurm,apptainer", "v1", ["executor = 'slurm'", "bigstream_cluster_auto = 'nextflow'", "apptainer {"]),
+        ("lsf,singularity", "v2", ["executor = 'lsf'", "bigstream_cluster_auto = 'nextflow'", "singularity {"]),
+        ("standard,podman", "v1", ["executor = 'local'", "bigstream_cluster_auto = 'local'", "podman {"]),
+        ("demo,docker", "v2", ["pollInterval = '200ms'", "bigstream_cluster_auto = 'local'", "docker {"]),
+    ],
+)
+def test_profiles_can_be_read(profiles: str, parser: str, settings: list[str]) -> None:
+    done = subprocess.run(
+        [str(ROOT / "bin" / "nextflow"), "config", "-profile", profiles, str(ROOT)],
+        env=environment() | {"NXF_SYNTAX_PARSER": parser},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [setting for setting in settings if setting not in done.stdout] == []
 
 
 def test_resume_notices_what_changed_and_nothing_else(volumes: Path) -> None:
@@ -99,10 +192,9 @@ def test_nextflow_is_fetched_once_by_processes_that_race(tmp_path: Path) -> None
     for part in ("bin/nextflow", "configs/nextflow/pom.xml", "configs/nextflow/fetch.py"):
         (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / part, tmp_path / part)
+    environ = environment() | {"PATH": path_without_nextflow(tmp_path / "path")}
     calls = [
-        subprocess.Popen(
-            [tmp_path / "bin" / "nextflow", "-version"], env=environment(), stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([tmp_path / "bin" / "nextflow", "-version"], env=environ, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     for call in calls:
@@ -111,3 +203,28 @@ def test_nextflow_is_fetched_once_by_processes_that_race(tmp_path: Path) -> None
         assert "version 2" in output
     left = [path for path in (tmp_path / ".nextflow-dist").iterdir() if not path.is_symlink()]
     assert len(left) == 1
+
+
+def path_without_nextflow(folder: Path) -> str:
+    """PATH, with links to the other commands in place of a directory that has a Nextflow."""
+    directories = []
+    for number, directory in enumerate(map(Path, environment()["PATH"].split(os.pathsep))):
+        if (directory / "nextflow").exists():
+            links = folder / str(number)
+            links.mkdir(parents=True)
+            for command in directory.iterdir():
+                if command.name != "nextflow":
+                    (links / command.name).symlink_to(command)
+            directory = links
+        directories.append(str(directory))
+    return os.pathsep.join(directories)
+
+
+def test_a_nextflow_on_path_goes_first(tmp_path: Path) -> None:
+    (tmp_path / "nextflow").write_text('#!/bin/sh\necho "mine: $*"\n')
+    (tmp_path / "nextflow").chmod(0o755)
+    path = os.pathsep.join([str(ROOT / "bin"), str(tmp_path), environment()["PATH"]])
+    done = subprocess.run(
+        ["nextflow", "run", "it"], env=environment() | {"PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "mine: run it\n"

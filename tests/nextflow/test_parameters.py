@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from teralign import __version__
+
 from .runs import ROOT, nextflow
 
 pytestmark = pytest.mark.nextflow
@@ -24,11 +26,15 @@ WRONG_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "too small": (PAIR | {"bigstream_workers": 0}, r"--bigstream_workers must be at least 1, not 0"),
     "too large": (PAIR | {"bigstream_block_overlap": 0.7}, r"--bigstream_block_overlap must be at most 0.5, not 0.7"),
     "no flag": (PAIR | {"use_bigstream": "maybe"}, r"--use_bigstream must be true or false, not 'maybe'"),
-    "no value": ({"fixed": True, "moving": "mov.n5"}, r"--fixed needs a value"),
+    "no value": (PAIR | {"cluster_options": True}, r"--cluster_options needs a value; .* --cluster_options=VALUE"),
     "choice": (PAIR | {"bigstream_cluster": "yarn"}, r"--bigstream_cluster must be one of auto, local, nextflow"),
     "steps": (PAIR | {"bigstream_local_steps": "affine;deform"}, r"--bigstream_local_steps cannot be 'affine;deform"),
     "spacing": (PAIR | {"fixed_spacing": "1,2"}, r"--fixed_spacing cannot be '1,2': Voxel spacing x,y,z"),
     "config": (PAIR | {"bigstream_config": "none.yml"}, r"--bigstream_config: the file none.yml does not exist"),
+    "scheduler": (PAIR | {"dask_scheduler": "/no/file"}, r"--dask_scheduler: the file /no/file does not exist"),
+    "two names": (PAIR | {"bigstream_workers": 2, "bigstream_local_align_workers": 3}, r"give --bigstream_workers"),
+    "field spacing": (PAIR | {"bigstream_field_spacing": "1,2"}, r"--bigstream_field_spacing cannot be '1,2'"),
+    "seed": (PAIR | {"seed": -1}, r"--seed must be at least 0"),
     "nothing": ({}, r"Nothing to align: give --fixed and --moving, or a samplesheet"),
     "half": ({"fixed": "fix.n5"}, r"Nothing to align"),
     "both": (PAIR | {"input": "sheet.csv"}, r"either --input or --fixed and --moving, not both"),
@@ -39,6 +45,10 @@ WRONG_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "not local": ({"fixed": "s3://bucket/fix.n5", "moving": "mov.n5"}, r"--fixed: s3://bucket/fix\.n5 is not on"),
     "quotes": ({"fixed": "fix'.n5", "moving": "mov.n5"}, r"--fixed: fix'\.n5 has quotes"),
     "other image": (PAIR | {"apply_to": "mov.n5; no.tif"}, r"--apply_to: .*/no\.tif does not exist"),
+    "interpolation": (PAIR | {"apply_to": "image.ome.tif:near"}, r"--apply_to: .* ends in 'near', which is none"),
+    "id with a sheet": ({"input": "sheet.csv", "id": "x"}, r"--id is for one pair: .* column id"),
+    "more with a sheet": ({"input": "sheet.csv", "apply_to": "mov.n5"}, r"--apply_to is for one pair: .* apply_to"),
+    "mask with a sheet": ({"input": "sheet.csv", "moving_mask": "no.tif"}, r"--moving_mask: .*/no\.tif does not"),
     "name": (PAIR | {"id": "a/b"}, r"--id cannot be 'a/b'"),
 }  # fmt: skip
 
@@ -58,8 +68,16 @@ RIGHT: list[dict[str, Any]] = [
     PAIR,
     {"fixed": "fix.n5/c1", "moving": "mov.n5/s3/", "use_bigstream": "true", "bigstream_workers": "4"},
     PAIR
-    | {"apply_to": "mov.n5/c1;image.ome.tif", "fixed_mask": "image.zarr/s2", "moving_spacing": "s2=1,1,.5;s3=2,2,1"},
+    | {
+        "apply_to": "mov.n5/c1;image.ome.tif:nearest",
+        "fixed_mask": "image.zarr/s2",
+        "moving_mask": "image.zarr",
+        "moving_spacing": "s2=1,1,.5;s3=2,2,1",
+    },
     {"fixed": "image.ome.tif", "moving": "image.ome.tif", "id": "x", "fixed_spacing": "1,1,2", "fixed_channel": 3},
+    PAIR | {"dask_scheduler": "tcp://host:8786", "bigstream_field_spacing": 2, "seed": 7},
+    {"input": "sheet.csv"},
+    {"input": "sheet.csv", "fixed_mask": "image.zarr", "fixed_channel": 2, "moving_channel": 3},
 ]
 
 
@@ -75,7 +93,7 @@ def answers(volumes: Path) -> list[dict[str, Any]]:
         )
         sheets.append({"input": str(path)})
     (volumes / "sheet.csv").write_text("\ufeffid, fixed,moving,moving_channel\na,fix.n5,mov.n5,1\nb,mov.n5,fix.n5,\n")
-    cases = [case for case, _ in WRONG_PARAMETERS.values()] + sheets + RIGHT + [{"input": "sheet.csv"}]
+    cases = [case for case, _ in WRONG_PARAMETERS.values()] + sheets + RIGHT
     (volumes / "cases.json").write_text(json.dumps(cases))
     script = ROOT / "tests" / "nextflow" / "sentences.nf"
     run = nextflow(volumes, "--cases", "cases.json", "--answers", "answers.json", script=script)
@@ -91,13 +109,14 @@ def test_each_mistake_gets_its_sentence_and_what_is_right_none(answers: list[dic
         assert re.search(sentence, answer["error"]), f"{name}: {answer['error']}"
         assert "\n" not in answer["error"]
 
-    plain, grouped, rich, files, sheet = answers[len(expected) :]
-    assert [answer["error"] for answer in (plain, grouped, rich, files, sheet)] == [None] * 5
+    right = answers[len(expected) :]
+    assert [answer["error"] for answer in right] == [None] * len(RIGHT)
+    plain, grouped, rich, files, _, sheet, sheet_with_more = right
     pair = plain["pairs"][0]
     assert pair["id"] == "mov-to-fix"
     assert pair["fixed"]["path"] == str(volumes / "fix.n5")
     assert (pair["fixed"]["global"], pair["moving"]["local"]) == ("fix.n5/s3", "mov.n5/s2")
-    assert pair["images"] == [["warped", "mov.n5/s2"]]
+    assert pair["images"] == [["warped", "mov.n5/s2", None]]
 
     pair = grouped["pairs"][0]
     assert (pair["fixed"]["global"], pair["fixed"]["apply"]) == ("fix.n5/c1/s3", "fix.n5/c1/s2")
@@ -105,15 +124,22 @@ def test_each_mistake_gets_its_sentence_and_what_is_right_none(answers: list[dic
 
     pair = rich["pairs"][0]
     assert pair["images"] == [
-        ["warped", "mov.n5/s2"],
-        ["warped_1_mov", "mov.n5/c1/s2"],
-        ["warped_2_image", "image.ome.tif"],
+        ["warped", "mov.n5/s2", None],
+        ["warped_1_mov", "mov.n5/c1/s2", None],
+        ["warped_2_image", "image.ome.tif", "nearest"],
     ]
     assert pair["fixed_mask"]["global"] == "image.zarr/s2"
+    assert pair["moving_mask"]["local"] == "image.zarr/s2"
+    assert pair["moving_mask"]["global"] == "image.zarr", "without such a scale, its finest level"
     assert pair["spacings"]["moving"] == {"s2": "1,1,.5", "s3": "2,2,1"}
 
     assert files["pairs"][0]["fixed"]["local"] == "image.ome.tif"
     assert [pair["channels"] for pair in sheet["pairs"]] == [{"fixed": 0, "moving": 1}, {"fixed": 0, "moving": 0}]
+    assert [pair["channels"] for pair in sheet_with_more["pairs"]] == [
+        {"fixed": 2, "moving": 1},
+        {"fixed": 2, "moving": 3},
+    ]
+    assert [pair["fixed_mask"]["local"] for pair in sheet_with_more["pairs"]] == ["image.zarr/s2"] * 2
 
 
 def test_a_wrong_parameter_ends_the_run_before_any_task(volumes: Path) -> None:
@@ -130,11 +156,14 @@ def test_help_shows_every_parameter_with_its_default(tmp_path: Path) -> None:
     schema = json.loads((ROOT / "nextflow_schema.json").read_text())
     for group in schema["$defs"].values():
         for name, rule in group["properties"].items():
-            assert (f"--{name} " in run.output) != rule.get("deprecated", False)
+            shown = not (rule.get("deprecated") or rule.get("hidden"))
+            assert (f"  --{name} " in run.output) == shown
     assert re.search(r"--def_scale .*\[default: s2\]", run.output)
 
 
 def test_version_is_that_of_the_package(tmp_path: Path) -> None:
     run = nextflow(tmp_path, "--version")
     assert run.returncode == 0
-    assert re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1] in run.output  # type: ignore[index]
+    assert f"teralign {__version__}" in run.output
+    assert f'\nversion = "{__version__}"\n' in (ROOT / "pyproject.toml").read_text()
+    assert f"= 'teralign:{__version__}'\n" in (ROOT / "nextflow.config").read_text()
