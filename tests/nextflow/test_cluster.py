@@ -181,7 +181,9 @@ class Live:
                 process.kill()
 
 
-@pytest.mark.skipif("TERALIGN_SCENARIOS" not in os.environ, reason="TERALIGN_SCENARIOS is not set: needs to meet moments")
+@pytest.mark.skipif(
+    "TERALIGN_SCENARIOS" not in os.environ, reason="TERALIGN_SCENARIOS is not set: needs to meet moments"
+)
 def test_a_run_survives_a_dead_worker_and_a_dead_driver(
     reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
 ) -> None:
@@ -199,7 +201,9 @@ def test_a_run_survives_a_dead_worker_and_a_dead_driver(
     assert results(run) == results(reference)
 
 
-@pytest.mark.skipif("TERALIGN_SCENARIOS" not in os.environ, reason="TERALIGN_SCENARIOS is not set: needs to meet moments")
+@pytest.mark.skipif(
+    "TERALIGN_SCENARIOS" not in os.environ, reason="TERALIGN_SCENARIOS is not set: needs to meet moments"
+)
 def test_after_ctrl_c_nothing_runs_and_resume_goes_on(
     reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
 ) -> None:
