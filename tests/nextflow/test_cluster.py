@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(900)]
 MARK = "TERALIGN_TEST_RUN"
 SMALL = ["--aff_scale", "s1", "--def_scale", "s0", "--bigstream_global_steps", "ransac,affine"]
 BLOCKS = ["--bigstream_local_steps", "affine", "--bigstream_block_size", "32"]
-AS_TASKS = ["--use_bigstream", "--bigstream_cluster", "nextflow", "--bigstream_workers", "2", "-profile", "demo"]
+WORKERS = ["--use_bigstream", "--bigstream_workers", "2", "--bigstream_worker_mem_gb", "1.5", "-profile", "demo"]
+AS_TASKS = [*WORKERS, "--bigstream_cluster", "nextflow"]
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +75,11 @@ def finished_blocks(folder: Path) -> int:
     return len(list(folder.glob("work/dask/*/local-*/blocks/records/align/**/*.json")))
 
 
+def task_files(folder: Path, name: str) -> str:
+    """What is in the files of this name of all tasks."""
+    return "".join(path.read_text() for path in folder.glob(f"work/*/*/{name}"))
+
+
 def contents(folder: Path) -> dict[str, str]:
     """The digest of each file under a folder."""
     return {
@@ -110,6 +116,8 @@ def test_workers_join_as_tasks_and_the_pair_is_aligned(reference: Run, pair: lis
         capture_output=True,
         text=True,
     )
+    assert "--worker-mem-gb 1.5\n" in task_files(reference.folder, ".command.sh")
+    assert "Workers of its own: 1 × (1 cpu, 1.5 GB)" in task_files(reference.folder, ".command.err")
     errors = json.loads(score.stdout.splitlines()[-1])
     assert errors["tre_um_after"]["median"] < 0.2 * errors["tre_um_before"]["median"]
     report = reference.folder / "results" / "moving-to-fixed" / "report"
@@ -123,10 +131,11 @@ def test_resume_submits_nothing_when_all_is_done(reference: Run, pair: list[str]
     assert again.tasks("DASK_WORKER", "CACHED") == 0
 
 
+@pytest.mark.parametrize("workers", [WORKERS, ["-profile", "demo"]], ids=["bigstream", "no bigstream"])
 def test_workers_inside_the_driver_give_the_same_bytes(
-    reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
+    workers: list[str], reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
 ) -> None:
-    run = nextflow(tmp_path, *pair, *SMALL, *BLOCKS, "--use_bigstream", "-profile", "demo", **mark)
+    run = nextflow(tmp_path, *pair, *SMALL, *BLOCKS, *workers, **mark)
     assert run.returncode == 0, run.output
     assert run.tasks("DASK_WORKER") == 0
     assert results(run) == results(reference)
@@ -204,23 +213,36 @@ def test_a_run_survives_a_dead_worker_and_a_dead_driver(
 @pytest.mark.skipif(
     "TERALIGN_SCENARIOS" not in os.environ, reason="TERALIGN_SCENARIOS is not set: needs to meet moments"
 )
-def test_after_ctrl_c_nothing_runs_and_resume_goes_on(
+def test_a_run_that_is_ended_in_any_way_leaves_nothing_running_and_resume_goes_on(
     reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
 ) -> None:
-    live = Live(tmp_path, mark, *pair, *SMALL, *BLOCKS, *AS_TASKS)
+    options = [*pair, *SMALL, *BLOCKS, *AS_TASKS]
+    live = Live(tmp_path, mark, *options)
     wait_for(lambda: processes(live.mark, "start-dask-worker"), "a worker")
     wait_for(lambda: finished_blocks(tmp_path) >= 3, "three blocks")
-    os.killpg(live.head.pid, signal.SIGINT)
-    run = live.end()
-    assert run.returncode != 0
+    os.killpg(live.head.pid, signal.SIGINT)  # as Ctrl-C does
+    assert live.end().returncode != 0
     wait_for(lambda: not processes(live.mark), "the end of all processes", seconds=20)
 
     done = finished_blocks(tmp_path)
-    run = nextflow(tmp_path, *pair, *SMALL, *BLOCKS, *AS_TASKS, "-resume", **mark)
-    assert run.returncode == 0, run.output
+    live = Live(tmp_path, mark, *options, "-resume")
+    wait_for(lambda: "unfinished work of this run" in task_files(tmp_path, ".command.err"), "the driver to go on")
+    live.head.terminate()  # as a scheduler does with a job
+    run = live.end()
+    assert run.returncode != 0
     assert run.tasks("GLOBAL_ALIGN", "CACHED") == 1
-    log = next(path for path in tmp_path.glob("work/*/*/.command.err") if "done before" in path.read_text())
-    assert f"{done} of them done before" in log.read_text()
+    wait_for(lambda: not processes(live.mark), "the end of all processes", seconds=20)
+
+    live = Live(tmp_path, mark, *options, "-resume")
+    wait_for(lambda: processes(live.mark, "start-dask-scheduler"), "a driver")
+    live.head.kill()
+    live.end()
+    wait_for(lambda: not processes(live.mark), "a driver without Nextflow to finish its work")
+    before = re.findall(r"align: (\d+) blocks were done before", task_files(tmp_path, ".command.err"))
+    assert int(before[0]) >= done
+
+    run = nextflow(tmp_path, *options, "-resume", **mark)
+    assert run.returncode == 0, run.output
     assert results(run) == results(reference)
 
 
