@@ -39,3 +39,8 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
 def temporary_name(path: Path) -> Path:
     """A name beside `path` that no other process on any host uses."""
     return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{UNFINISHED}")
+
+
+def file_store(folder: Path) -> dict[str, str]:
+    """The key-value store of tensorstore that is this folder; the path is resolved because it refuses `..`."""
+    return {"driver": "file", "path": f"{folder.resolve()}{os.sep}"}

@@ -82,6 +82,18 @@ def test_one_channel_as_n5(case, tmp_path):
     np.testing.assert_array_equal(out.read(), expected)
 
 
+def test_every_path_may_go_up_and_through_links(case, tmp_path):
+    """`..` is the folder above where a link leads to, as for every other command."""
+    folder, channels, stack = case
+    inside = folder / "inside"
+    inside.mkdir(exist_ok=True)
+    (tmp_path / "link").symlink_to(inside)
+    up = tmp_path / "link" / ".."
+    _apply(up, up / "up.zarr", moving_channel=1, workers=1)
+    expected = warp(channels[1], MOVING, grid=FIXED, region=FIXED.region, transform=stack)
+    np.testing.assert_array_equal(open_volume(folder / "up.zarr").read(), expected)
+
+
 def test_a_run_goes_on_from_what_is_done(case, tmp_path, monkeypatch):
     """The first of two runs ends after three of eight units, in the middle of writing a fourth."""
     folder, _, _ = case

@@ -27,6 +27,7 @@ import tensorstore
 from numpy.typing import ArrayLike, NDArray
 
 from teralign.errors import DataError, InputError
+from teralign.files import file_store
 from teralign.grids import Floats, Grid, Region, Triple
 from teralign.transforms import ome
 from teralign.transforms.field import DisplacementField
@@ -237,7 +238,7 @@ def _fitting(chunk_shape: Triple, grid: Grid) -> Triple:
 
 
 def _spec(path: Path) -> dict[str, Any]:
-    return {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}, "context": _CONTEXT}
+    return {"driver": "zarr3", "kvstore": file_store(path), "context": _CONTEXT}
 
 
 def _creation(path: Path, grid: Grid, chunk_shape: Triple) -> dict[str, Any]:

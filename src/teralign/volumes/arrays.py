@@ -18,6 +18,7 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from teralign.errors import DataError, InputError
+from teralign.files import file_store
 from teralign.grids import Region, Triple
 from teralign.volumes.files import read_json
 
@@ -117,7 +118,7 @@ def open_array(driver: str, path: Path) -> Any:  # noqa: ANN401 (tensorstore has
 
     Raises InputError when it cannot be opened or holds what is no number.
     """
-    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}, "metadata": _unsaid(driver, path)}
+    spec = {"driver": driver, "kvstore": file_store(path), "metadata": _unsaid(driver, path)}
     try:
         array = ts.open(spec, context=_limits.context(), open=True).result()
     except _REFUSED as error:
@@ -140,7 +141,7 @@ def create_array(driver: str, path: Path, metadata: Mapping[str, Any], *, resume
 
     Raises InputError when another array is there, DataError when the disk refuses.
     """
-    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}, "metadata": dict(metadata)}
+    spec = {"driver": driver, "kvstore": file_store(path), "metadata": dict(metadata)}
     try:
         ts.open(spec, context=_limits.context(), create=True, open=resume).result()
     except _REFUSED as error:
