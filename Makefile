@@ -39,7 +39,6 @@ lint: env
 
 torture: env
 	$(BIN)/python tests/torture.py --kills 100
-	TERALIGN_SCENARIOS=1 $(BIN)/pytest tests/nextflow/test_cluster.py
 
 bench: env
 	@test -d "$$TERALIGN_TEST_DATA" || { echo "make bench: set TERALIGN_TEST_DATA to the folder of the data." >&2; exit 1; }

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MARK = "TERALIGN_TEST_RUN"
 SMALL = ["--aff_scale", "s1", "--def_scale", "s0", "--bigstream_global_steps", "ransac,affine"]
-BLOCKS = ["--bigstream_local_steps", "affine", "--bigstream_block_size", "32"]
+BLOCKS = ["--bigstream_local_steps", "affine", "--bigstream_block_size", "16"]  # 108 blocks: time to strike
 WORKERS = ["--use_bigstream", "--bigstream_workers", "2", "--bigstream_worker_mem_gb", "1.5", "-profile", "demo"]
 AS_TASKS = [*WORKERS, "--bigstream_cluster", "nextflow"]
 
@@ -176,11 +176,25 @@ class Live:
                 start_new_session=True,
             )
 
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for what must come while Nextflow runs."""
+
+        def met() -> bool:
+            running = self.head.poll() is None
+            there = bool(condition())
+            assert there or running, f"the run ended before {what}:\n{self.output()}"
+            return there
+
+        wait_for(met, what)
+
+    def output(self) -> str:
+        """What Nextflow has printed so far."""
+        return (self.folder / "output.txt").read_text()
+
     def end(self) -> Run:
         """Wait for the end."""
         returncode = self.head.wait(timeout=500)
-        output = (self.folder / "output.txt").read_text()
-        return Run(self.folder, returncode, output, read_trace(self.folder / "trace.txt"))
+        return Run(self.folder, returncode, self.output(), read_trace(self.folder / "trace.txt"))
 
     def kill_task(self, part: str) -> None:
         """Kill a process with all its children, as a node that fails would."""
@@ -190,17 +204,14 @@ class Live:
                 process.kill()
 
 
-@pytest.mark.skipif(
-    "TERALIGN_SCENARIOS" not in os.environ, reason="TERALIGN_SCENARIOS is not set: needs to meet moments"
-)
 def test_a_run_survives_a_dead_worker_and_a_dead_driver(
     reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
 ) -> None:
     live = Live(tmp_path, mark, *pair, *SMALL, *BLOCKS, *AS_TASKS)
-    wait_for(lambda: processes(live.mark, "start-dask-worker"), "a worker")
-    wait_for(lambda: finished_blocks(tmp_path) >= 1, "a block")
+    live.until(lambda: processes(live.mark, "start-dask-worker"), "a worker")
+    live.until(lambda: finished_blocks(tmp_path) >= 1, "a block")
     live.kill_task("start-dask-worker")
-    wait_for(lambda: finished_blocks(tmp_path) >= 3, "three blocks")
+    live.until(lambda: finished_blocks(tmp_path) >= 3, "three blocks")
     live.kill_task("start-dask-scheduler")
     run = live.end()
 
@@ -210,23 +221,20 @@ def test_a_run_survives_a_dead_worker_and_a_dead_driver(
     assert results(run) == results(reference)
 
 
-@pytest.mark.skipif(
-    "TERALIGN_SCENARIOS" not in os.environ, reason="TERALIGN_SCENARIOS is not set: needs to meet moments"
-)
 def test_a_run_that_is_ended_in_any_way_leaves_nothing_running_and_resume_goes_on(
     reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
 ) -> None:
     options = [*pair, *SMALL, *BLOCKS, *AS_TASKS]
     live = Live(tmp_path, mark, *options)
-    wait_for(lambda: processes(live.mark, "start-dask-worker"), "a worker")
-    wait_for(lambda: finished_blocks(tmp_path) >= 3, "three blocks")
+    live.until(lambda: processes(live.mark, "start-dask-worker"), "a worker")
+    live.until(lambda: finished_blocks(tmp_path) >= 3, "three blocks")
     os.killpg(live.head.pid, signal.SIGINT)  # as Ctrl-C does
     assert live.end().returncode != 0
     wait_for(lambda: not processes(live.mark), "the end of all processes", seconds=20)
 
     done = finished_blocks(tmp_path)
     live = Live(tmp_path, mark, *options, "-resume")
-    wait_for(lambda: "unfinished work of this run" in task_files(tmp_path, ".command.err"), "the driver to go on")
+    live.until(lambda: "unfinished work of this run" in task_files(tmp_path, ".command.err"), "the driver to go on")
     live.head.terminate()  # as a scheduler does with a job
     run = live.end()
     assert run.returncode != 0
@@ -234,7 +242,7 @@ def test_a_run_that_is_ended_in_any_way_leaves_nothing_running_and_resume_goes_o
     wait_for(lambda: not processes(live.mark), "the end of all processes", seconds=20)
 
     live = Live(tmp_path, mark, *options, "-resume")
-    wait_for(lambda: processes(live.mark, "start-dask-scheduler"), "a driver")
+    live.until(lambda: processes(live.mark, "start-dask-scheduler"), "a driver")
     live.head.kill()
     live.end()
     wait_for(lambda: not processes(live.mark), "a driver without Nextflow to finish its work")
@@ -244,6 +252,19 @@ def test_a_run_that_is_ended_in_any_way_leaves_nothing_running_and_resume_goes_o
     run = nextflow(tmp_path, *options, "-resume", **mark)
     assert run.returncode == 0, run.output
     assert results(run) == results(reference)
+
+
+def test_ctrl_c_before_any_driver_leaves_nothing_running(
+    pair: list[str], tmp_path: Path, mark: dict[str, str]
+) -> None:
+    """What brings workers to drivers waits for the first one at that time."""
+    live = Live(tmp_path, mark, *pair, *SMALL, *BLOCKS, *AS_TASKS)
+    live.until(lambda: processes(live.mark, "global-align"), "the global alignment")
+    os.killpg(live.head.pid, signal.SIGINT)
+    run = live.end()
+    assert run.returncode != 0
+    assert run.tasks("LOCAL_ALIGN") == 0
+    wait_for(lambda: not processes(live.mark), "the end of all processes", seconds=20)
 
 
 def test_a_driver_that_fails_ends_the_run_with_its_sentence(
