@@ -8,8 +8,9 @@ import pytest
 from teralign.blockwise import Workspace, plan_blocks
 from teralign.files import writing
 from teralign.grids import Grid, Region
-from teralign.tasks.align_block import STAGE, node_region
+from teralign.tasks.align_block import node_region
 from teralign.tasks.merge_field import FieldMerger, UsableBlocks, find_outliers
+from teralign.tasks.stages import Layout
 from teralign.transforms import create_field, node_positions
 
 FIXED = Grid((50, 61, 47), (2.0, 1.5, 1.5), (3.0, 0.0, -7.0))
@@ -33,7 +34,7 @@ def merger(tmp_path, displacement, missing=()):
             continue
         own = node_region(block, STRIDES, NODES)
         values = displacement(node_positions(NODES, own)).reshape(*own.shape, 3).astype(np.float32)
-        with writing(workspace.payload(STAGE, block.name, ".npy")) as file:
+        with writing(workspace.payload("align", block.name, ".npy")) as file:
             np.save(file, values)
         index.append(block.index)
         means.append(displacement(FIXED.crop(block.core).centre[None])[0])
@@ -41,7 +42,7 @@ def merger(tmp_path, displacement, missing=()):
     UsableBlocks(np.array(index).reshape(-1, 3), np.array(means).reshape(-1, 3)).save(usable)
     writer = create_field(tmp_path / "field.zarr", NODES, (8, 8, 8))
     workspace.close()
-    return FieldMerger(PLAN, FIXED, NODES, STRIDES, usable, workspace, writer)
+    return FieldMerger(Layout(FIXED, PLAN, NODES, STRIDES), "align", usable, None, workspace, writer)
 
 
 def test_blocks_that_agree_merge_to_what_they_agree_on(tmp_path):

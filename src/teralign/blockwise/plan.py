@@ -75,6 +75,15 @@ class BlockPlan(Sequence[Block]):
         z, y, x = (len(e) - 1 for e in self.edges)
         return z, y, x
 
+    @property
+    def reads(self) -> float:
+        """How many blocks read a voxel, in the mean."""
+        read = 1.0
+        for edges, halo in zip(self.edges, self.halo, strict=True):
+            spans = (min(b + halo, edges[-1]) - max(a - halo, 0) for a, b in itertools.pairwise(edges))
+            read *= sum(spans) / edges[-1]
+        return read
+
     def __len__(self) -> int:
         return math.prod(self.counts)
 

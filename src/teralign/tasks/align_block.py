@@ -1,8 +1,13 @@
-"""One block of `local-align`: read, align in memory, write its piece of the displacement field."""
+"""One block of `local-align`: read, align in memory, write its piece of the displacement field.
+
+A block begins where the initial transforms and the field of the coarser stage, if there was one, take it:
+x_moving = initial(c(x)) with c(x) = x + u_c(x). It finds f, and writes what the two are together,
+u(x) = c(f(x)) − x, so that initial(x + u(x)) is the whole map at every stage.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,88 +17,103 @@ from numpy.typing import NDArray
 from teralign.blockwise import Block, Workspace
 from teralign.cluster import worker_threads
 from teralign.files import writing
-from teralign.grids import Floats, Grid, Region, Triple
-from teralign.registration import Alignment, Image, StepConfig, Windows, align
-from teralign.tasks.inputs import Source, nothing_in
+from teralign.grids import Grid, Region, Triple
+from teralign.registration import Alignment, Image, Windows, align
+from teralign.tasks.inputs import nothing_in
 from teralign.tasks.reports import step_reports
-from teralign.transforms import DisplacementField, Stack, as_field, folding
+from teralign.tasks.stages import COARSER, Stage
+from teralign.transforms import DisplacementField, Stack, StoredField, as_field, folding
 
-STAGE = "align"
 MARGIN = 0.1  # of the block's extent: how far beyond the start a block may look for its moving partner
+REFINING_MARGIN = 2.0 * COARSER  # the same in voxels, for a block that starts from a coarser stage
 MIN_JACOBIAN = 0.05  # a block whose field squeezes space more than this is not used
 
 
 @dataclass(frozen=True)
 class BlockAligner:
-    """Aligns any block of a plan; picklable, so that workers get it once.
+    """Aligns any block of a stage; picklable, so that workers get it once.
 
-    `strides` are the fixed voxels (z, y, x) from node to node of `nodes`, the grid of the whole field.
+    `coarse` is the field that the stage before found.
     """
 
-    fixed: Source
-    moving: Source
-    steps: Sequence[StepConfig]
-    start: Stack
-    nodes: Grid
-    strides: Triple
+    stage: Stage
+    initial: Stack
+    coarse: StoredField | None
     seed: int
     threads: int | None
     workspace: Workspace
 
     def __call__(self, block: Block) -> dict[str, Any]:
         """Align the block and store its field (z, y, x, 3) over `node_region(block)`; gives its record."""
-        fixed = self.fixed.read(block.region)
+        fixed = self.stage.fixed.read(block.region)
         if reason := nothing_in(fixed):
             return {"state": "empty", "reason": f"the fixed volume {reason} here"}
-        grid = self.fixed.grid.crop(block.region)
-        start, where = self._moving_region(grid)
+        initial, coarse, where = self._starting_at(fixed.grid)
         if where.size == 0:
             return {"state": "outside", "reason": "the start maps this block outside the moving volume"}
-        moving = self.moving.read(where)
+        moving = self.stage.moving.read(where)
         if reason := nothing_in(moving):
             return {"state": "empty", "reason": f"the moving volume {reason} here"}
-        return self._align(block, fixed, moving, start)
+        return self._align(block, fixed, moving, initial, coarse)
 
-    def _align(self, block: Block, fixed: Image, moving: Image, start: Stack) -> dict[str, Any]:
+    def _align(self, block: Block, fixed: Image, moving: Image, initial: Stack, coarse: Stack) -> dict[str, Any]:
         threads = self.threads or worker_threads()
-        nodes = node_region(block, self.strides, self.nodes)
+        layout, start = self.stage.layout, initial.then(*coarse.transforms)
+        nodes = node_region(block, layout.strides, layout.nodes)
         found = align(
             fixed,
             moving,
-            self.steps,
+            self.stage.steps,
             start=start,
-            field_grid=self.nodes.crop(nodes),
+            field_grid=layout.nodes.crop(nodes),
             seed=self.seed,
             threads=threads,
         )
-        field = as_field(found.transform, self.nodes, region=nodes, threads=threads)
+        sampled = functools.partial(as_field, grid=layout.nodes, region=nodes, threads=threads)
+        begun, field = sampled(coarse), sampled(coarse.then(*found.transform.transforms))
         windows = Windows.of(fixed, moving)
-        before, after = windows.score(start), windows.score(start.then(field))
-        least = folding(field, threads=threads).least
-        record = {"metric_before": before, "metric_after": after, "min_jacobian": least, "steps": step_reports(found)}
+        before, after = windows.score(start), windows.score(initial.then(field))
+        least, first = folding(field, threads=threads).least, windows.score(initial)
         reason = _why_not(found, least, before, after)
         if reason:
-            field = DisplacementField(np.zeros_like(field.values), self.nodes, nodes)
-        with writing(self.workspace.payload(STAGE, block.name, ".npy")) as file:
+            field, after = begun, before
+        if first > after:
+            reason = f"the initial transforms fit better: {first:.4f}, not {after:.4f}"
+            field, after = DisplacementField(np.zeros_like(field.values), layout.nodes, nodes), first
+        with writing(self.workspace.payload(self.stage.aligning, block.name, ".npy")) as file:
             np.save(file, field.values)
-        mean = self._mean_over_core(block, field)
-        state = {"state": "kept" if reason else "ok", "reason": reason}
-        return record | state | {"displacement": [round(float(v), 4) for v in mean]}
+        return {
+            "state": "kept" if reason else "ok",
+            "reason": reason,
+            "metric_before": first,
+            "metric_after": after,
+            "min_jacobian": least,
+            "displacement": self._mean_over_core(block, field.values, nodes),
+            "correction": self._mean_over_core(block, field.values - begun.values, nodes),
+            "steps": step_reports(found),
+        }
 
-    def _moving_region(self, grid: Grid) -> tuple[Stack, Region]:
-        """The start as it is around the block, and the moving voxels to read: the start's bounds and a margin."""
+    def _starting_at(self, grid: Grid) -> tuple[Stack, Stack, Region]:
+        """The initial transforms and the coarser field around the block, and the moving voxels to read."""
         low, high = grid.to_physical((0, 0, 0)), grid.to_physical(np.array(grid.shape) - 1)
-        margin = MARGIN * np.array(grid.extent)
-        start = self.start.load(low - margin, high + margin)
-        low, high = start.bounds(low - margin, high + margin)
-        return start, self.moving.grid.covering(low, high, margin=2).intersect(self.moving.grid.region)
+        if self.coarse is None:
+            margin, coarse = MARGIN * np.array(grid.extent), Stack()
+        else:
+            margin, coarse = REFINING_MARGIN * np.array(grid.spacing), Stack((self.coarse,))
+        low, high = low - margin, high + margin
+        coarse = coarse.load(low, high)
+        low, high = coarse.bounds(low, high)
+        initial = self.initial.load(low, high)
+        low, high = initial.bounds(low, high)
+        moving = self.stage.moving.grid
+        return initial, coarse, moving.covering(low, high, margin=2).intersect(moving.region)
 
-    def _mean_over_core(self, block: Block, field: DisplacementField) -> Floats:
-        core = self.fixed.grid.crop(block.core)
-        inside = field.grid.covering(core.to_physical((0, 0, 0)), core.to_physical(np.array(core.shape) - 1))
-        values: NDArray[np.float32] = field.values[inside.intersect(field.region).relative_to(field.region).slices]
-        mean: Floats = values.reshape(-1, 3).mean(axis=0, dtype=np.float64)
-        return mean
+    def _mean_over_core(self, block: Block, values: NDArray[np.float32], nodes: Region) -> list[float]:
+        layout = self.stage.layout
+        core = layout.grid.crop(block.core)
+        inside = layout.nodes.covering(core.to_physical((0, 0, 0)), core.to_physical(np.array(core.shape) - 1))
+        mean = values[inside.intersect(nodes).relative_to(nodes).slices].reshape(-1, 3).mean(axis=0, dtype=np.float64)
+        return [round(float(v), 4) for v in mean]
 
 
 def node_region(block: Block, strides: Triple, nodes: Grid) -> Region:

@@ -44,13 +44,21 @@ class Source:
         Raises DataError when it holds NaNs or infinities.
         """
         region = region or self.grid.region
-        array = self.volume.read(region, channel=self.channel, timepoint=self.timepoint)
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            count = int((~np.isfinite(array)).sum())
+        image = self._read(region)
+        if image.array.dtype.kind == "f" and not np.isfinite(image.array).all():
+            count = int((~np.isfinite(image.array)).sum())
             raise DataError(
                 f"the {self.role} volume {self.volume.uri} has {count} voxels that are NaN or infinite "
                 f"(in {region.start} to {region.stop}, zyx); replace them, for example by 0, and try again."
             )
+        return image
+
+    def read_finite(self, region: Region) -> Image:
+        """The image of `region` with its mask; NaNs and infinities do not count, and are 0."""
+        return self._read(region).finite()
+
+    def _read(self, region: Region) -> Image:
+        array = self.volume.read(region, channel=self.channel, timepoint=self.timepoint)
         return Image(array, self.grid.crop(region), self._read_mask(region))
 
     def _read_mask(self, region: Region) -> NDArray[np.bool_] | None:

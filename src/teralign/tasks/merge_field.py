@@ -1,13 +1,15 @@
 """The blocks' fields, screened and merged into one.
 
-Screening: a block's mean displacement (0 where it kept its start) is compared with the median of its neighbours'. One
+A block's correction is what its field adds to that of the coarser stage, or to 0 in the coarsest.
+
+Screening: a block's mean correction (0 where it kept its start) is compared with the median of its neighbours'. One
 that differs by more than `OUTLIER_SHARE` of its extent, and by more than `OUTLIER_SPREADS` times the neighbours' own
 spread (their median distance from that median), disagrees wildly and is not used.
 
-Filling: a block that has no field of its own (failed, empty, outside, an outlier) gets what its neighbours
-imply: the mean displacements of the nearest blocks that have one, weighted by the inverse square of their distance
-(Shepard 1968, "A two-dimensional interpolation function for irregularly-spaced data"). With no such block anywhere
-the field is 0, the start as it was.
+Filling: a block that has no field of its own (failed, empty, outside, an outlier) gets what the coarser stage found,
+and what its neighbours imply beyond that: the mean corrections of the nearest blocks that have one, weighted by the
+inverse square of their distance (Shepard 1968, "A two-dimensional interpolation function for irregularly-spaced
+data"). With no such block anywhere it is the coarser field alone, or 0, the start as it was.
 
 Merging: each output chunk sums the blocks that touch it, in their order, with weights that add up to 1; nobody else
 writes the chunk.
@@ -24,12 +26,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from teralign.blockwise import Block, BlockPlan, Workspace
+from teralign.blockwise import Block, Workspace
 from teralign.files import writing
-from teralign.grids import Floats, Grid, Region, Triple
-from teralign.tasks.align_block import STAGE, node_region
+from teralign.grids import Floats, Region
+from teralign.tasks.align_block import node_region
+from teralign.tasks.stages import Layout
 from teralign.tasks.units import WriteUnit
-from teralign.transforms import DisplacementField, FieldWriter, folding
+from teralign.transforms import (
+    DisplacementField,
+    FieldWriter,
+    Stack,
+    StoredField,
+    as_field,
+    folding,
+)
 
 OUTLIER_SHARE = 0.15
 OUTLIER_SPREADS = 6.0
@@ -38,21 +48,21 @@ NEIGHBOURS = 8  # blocks that a filled block is made from
 
 @dataclass(frozen=True)
 class UsableBlocks:
-    """The blocks that have a field: their places in the plan (n, 3), and their mean displacements (n, 3) in µm."""
+    """The blocks that have a field: their places in the plan (n, 3), and their mean corrections (n, 3) in µm."""
 
     index: NDArray[np.int64]
-    displacement: Floats
+    correction: Floats
 
     def save(self, path: Path) -> None:
         """Store for the workers."""
         with writing(path) as file:
-            np.savez(file, index=self.index, displacement=self.displacement)
+            np.savez(file, index=self.index, correction=self.correction)
 
     @classmethod
     def load(cls, path: Path) -> UsableBlocks:
         """What `save` stored."""
         with np.load(path) as file:
-            return cls(file["index"], file["displacement"])
+            return cls(file["index"], file["correction"])
 
 
 def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.bool_]:
@@ -66,12 +76,12 @@ def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.b
     limit = OUTLIER_SHARE * min(extent)
     tree = cKDTree(blocks.index)
     for i, near in enumerate(tree.query_ball_point(blocks.index, r=1.8)):
-        others = blocks.displacement[[j for j in near if j != i]]
+        others = blocks.correction[[j for j in near if j != i]]
         if len(others) < 3:
             continue
         middle = np.median(others, axis=0)
         spread = float(np.median(np.linalg.norm(others - middle, axis=1)))
-        outlier[i] = np.linalg.norm(blocks.displacement[i] - middle) > max(limit, OUTLIER_SPREADS * spread)
+        outlier[i] = np.linalg.norm(blocks.correction[i] - middle) > max(limit, OUTLIER_SPREADS * spread)
     return outlier
 
 
@@ -79,21 +89,21 @@ def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.b
 class FieldMerger:
     """Merges any chunk of the output field; picklable.
 
-    `usable` is the file of the `UsableBlocks`; `strides` are the fixed voxels from node to node of `nodes`.
+    `aligned` is the stage of the blocks' fields, `usable` the file of the `UsableBlocks`, `coarse` the field of the
+    stage before.
     """
 
-    plan: BlockPlan
-    fixed: Grid
-    nodes: Grid
-    strides: Triple
+    layout: Layout
+    aligned: str
     usable: Path
+    coarse: StoredField | None
     workspace: Workspace
     writer: FieldWriter
 
     def __call__(self, chunk: WriteUnit) -> dict[str, Any]:
         """Sum, store and check one chunk of nodes; gives its record."""
-        region = chunk.core.grow((1, 1, 1)).intersect(self.nodes.region)
-        field = DisplacementField(self.merge(region), self.nodes, region)
+        region = chunk.core.grow((1, 1, 1)).intersect(self.layout.nodes.region)
+        field = DisplacementField(self.merge(region), self.layout.nodes, region)
         self.writer.write(chunk.core, np.ascontiguousarray(field.values[chunk.core.relative_to(region).slices]))
         found = folding(field)
         return {"state": "ok", "min_jacobian": found.least, "folded": found.share}
@@ -104,8 +114,8 @@ class FieldMerger:
         have = {tuple(i) for i in usable.index.tolist()}
         total = np.zeros((*region.shape, 3))
         weight = np.zeros((*region.shape, 1))
-        for block in self.plan.touching(self._voxels(region)):
-            own = node_region(block, self.strides, self.nodes)
+        for block in self.layout.blocks.touching(self._voxels(region)):
+            own = node_region(block, self.layout.strides, self.layout.nodes)
             part = own.intersect(region)
             if part.size == 0:
                 continue
@@ -114,42 +124,52 @@ class FieldMerger:
                 if block.index in have
                 else self._filled(block, part, usable)
             )
-            w = self.plan.blend_weights(block, self._axes(part))[..., None]
+            w = self.layout.blocks.blend_weights(block, self._axes(part))[..., None]
             inside = part.relative_to(region).slices
             total[inside] += w * values
             weight[inside] += w
         return np.asarray(total / weight, dtype=np.float32)
 
     def _stored(self, block: Block) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = np.load(self.workspace.payload(STAGE, block.name, ".npy"), mmap_mode="r")
+        values: NDArray[np.float32] = np.load(self.workspace.payload(self.aligned, block.name, ".npy"), mmap_mode="r")
         return values
 
     def _filled(self, block: Block, part: Region, usable: UsableBlocks) -> Floats:
         """What the nearest usable blocks imply at the nodes of `part`."""
+        coarse = self._coarse(part)
         if len(usable.index) == 0:
-            return np.zeros((*part.shape, 3))
+            return coarse
         _, near = cKDTree(usable.index).query(block.index, k=min(NEIGHBOURS, len(usable.index)))
-        axes = [self.fixed.origin[d] + self.fixed.spacing[d] * at for d, at in enumerate(self._axes(part))]
+        grid = self.layout.grid
+        axes = [o + s * at for o, s, at in zip(grid.origin, grid.spacing, self._axes(part), strict=True)]
         total, weight = np.zeros((*part.shape, 3)), np.zeros((*part.shape, 1))
         for i in np.atleast_1d(near):
-            core = self.fixed.crop(self.plan.block(usable.index[i].tolist()).core)
+            core = grid.crop(self.layout.blocks.block(usable.index[i].tolist()).core)
             z, y, x = ((at - c) ** 2 for at, c in zip(axes, core.centre, strict=True))
             distance = z[:, None, None] + y[None, :, None] + x[None, None, :]
-            w = 1 / (distance[..., None] + min(self.fixed.spacing) ** 2)
-            total += w * usable.displacement[i]
+            w = 1 / (distance[..., None] + min(self.layout.grid.spacing) ** 2)
+            total += w * usable.correction[i]
             weight += w
-        return total / weight
+        return coarse + total / weight
+
+    def _coarse(self, part: Region) -> Floats:
+        """What the stage before found at the nodes of `part`."""
+        if self.coarse is None:
+            return np.zeros((*part.shape, 3))
+        nodes = self.layout.nodes
+        low, high = nodes.to_physical(part.start), nodes.to_physical(np.array(part.stop) - 1)
+        return as_field(Stack((self.coarse.load(low, high),)), nodes, region=part).values.astype(np.float64)
 
     def _voxels(self, nodes: Region) -> Region:
         """The fixed voxels among these nodes, at least one along each axis, cut to the volume."""
-        last = [n - 1 for n in self.fixed.shape]
-        start = [min(a * s, m) for a, s, m in zip(nodes.start, self.strides, last, strict=True)]
-        stop = [min((b - 1) * s, m) + 1 for b, s, m in zip(nodes.stop, self.strides, last, strict=True)]
+        last = [n - 1 for n in self.layout.grid.shape]
+        start = [min(a * s, m) for a, s, m in zip(nodes.start, self.layout.strides, last, strict=True)]
+        stop = [min((b - 1) * s, m) + 1 for b, s, m in zip(nodes.stop, self.layout.strides, last, strict=True)]
         return Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
     def _axes(self, nodes: Region) -> list[Floats]:
         """Where the nodes lie along (z, y, x), in fixed voxels."""
         return [
             np.arange(a, b, dtype=np.float64) * s
-            for a, b, s in zip(nodes.start, nodes.stop, self.strides, strict=True)
+            for a, b, s in zip(nodes.start, nodes.stop, self.layout.strides, strict=True)
         ]

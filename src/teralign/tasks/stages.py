@@ -1,0 +1,175 @@
+"""The stages of `local-align`: the same volume in blocks of the same number of voxels, from coarse to fine.
+
+A stage sees the volume `COARSER` times coarser than the one after it, so that its blocks are as many times larger in
+µm; the coarsest has a single block. What its blocks find is merged into a field on the nodes of that stage, and the
+blocks of the next one start from that field. A large displacement is thus followed across the faces of the small
+blocks, which need no more halo than it takes to correct what a coarse voxel leaves.
+
+Only the greedy `deform` engine has coarser stages: its other values hold at any sampling. The finer stages leave out
+its levels that are as coarse as the stage before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from teralign.blockwise import BlockPlan, plan_blocks
+from teralign.grids import FloatTriple, Grid, Region, Triple, as_triple
+from teralign.registration import DeformConfig, Image, StepConfig, factors_to
+from teralign.registration.deform_engine import DeformParameters
+from teralign.tasks.coarse_source import CoarseSource
+from teralign.tasks.inputs import Source
+from teralign.transforms import FIELD_STRIDE
+
+COARSER = 4
+_LEAST_AXIS = 8  # voxels that a coarser stage leaves along an axis
+
+
+class Readable(Protocol):
+    """A side of a registration, at the sampling of a stage."""
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the whole volume."""
+        ...
+
+    def read(self, region: Region) -> Image:
+        """The image of `region`, with its mask."""
+        ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a grid is cut: its blocks, and the nodes of the field, `strides` voxels apart."""
+
+    grid: Grid
+    blocks: BlockPlan
+    nodes: Grid
+    strides: Triple
+
+    @classmethod
+    def of(cls, grid: Grid, field_spacing: FloatTriple | None, block_size: Triple, overlap: float) -> Layout:
+        """Blocks of about `block_size` voxels, and nodes about `field_spacing` µm apart (default: every 4 voxels)."""
+        spacing = field_spacing or tuple(FIELD_STRIDE * s for s in grid.spacing)
+        z, y, x = (max(1, round(f / s)) for f, s in zip(spacing, grid.spacing, strict=True))
+        size = [max(b, s) for b, s in zip(block_size, (z, y, x), strict=True)]
+        return cls(
+            grid, plan_blocks(grid.shape, size, overlap, multiple=(z, y, x)), grid.coarsen((z, y, x)), (z, y, x)
+        )
+
+    @property
+    def block_extent(self) -> FloatTriple:
+        """The size of a usual block in µm."""
+        return self.grid.crop(self.blocks.block((0, 0, 0)).core).extent
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pass over all blocks; `suffix` tells its records from those of other stages, "" for the finest."""
+
+    suffix: str
+    fixed: Readable
+    moving: Readable
+    steps: Sequence[StepConfig]
+    layout: Layout
+
+    @property
+    def aligning(self) -> str:
+        """The name under which blocks are aligned."""
+        return f"align{self.suffix}"
+
+    @property
+    def merging(self) -> str:
+        """The name under which their fields are merged."""
+        return f"merge{self.suffix}"
+
+    def describe(self) -> str:
+        """What is going to be aligned, in a sentence."""
+        layout = self.layout
+        z, y, x = layout.blocks.counts
+        return (
+            f"{len(layout.blocks)} blocks ({z}×{y}×{x} along zyx) of voxels of "
+            f"{'×'.join(f'{s:g}' for s in layout.grid.spacing)} µm with a halo of {layout.blocks.halo}; "
+            f"field nodes {layout.strides} voxels apart; each voxel is read {layout.blocks.reads:.2f} times"
+        )
+
+
+def plan_stages(
+    fixed: Source,
+    moving: Source,
+    steps: Sequence[StepConfig],
+    *,
+    block_size: Triple,
+    overlap: float,
+    field_spacing: FloatTriple | None,
+) -> list[Stage]:
+    """The stages, coarsest first; only the finest where its blocks are one, or no step can be coarser."""
+    layouts = [Layout.of(fixed.grid, field_spacing, block_size, overlap)]
+    factors: list[Triple] = [(1, 1, 1)]
+    deforms = [step for step in steps if isinstance(step, DeformConfig) and step.engine == "greedy"]
+    while deforms and len(layouts[-1].blocks) > 1:
+        wanted = _factors(fixed.grid, COARSER ** len(layouts))
+        if wanted == factors[-1]:
+            break
+        factors.append(wanted)
+        layouts.append(Layout.of(fixed.grid.downsample(wanted), None, block_size, overlap))
+    stages = [
+        _coarse_stage(fixed, moving, deforms, layout, by, COARSER**i, refining=i < len(layouts) - 1)
+        for i, (layout, by) in enumerate(zip(layouts, factors, strict=True))
+        if i > 0
+    ]
+    finest = _refining(steps) if stages else list(steps)
+    stages.insert(0, Stage("", fixed, moving, finest, layouts[0]))
+    return stages[::-1]
+
+
+def _factors(grid: Grid, coarser: int) -> Triple:
+    """The whole factors that bring each axis closest to `coarser` times the finest spacing, with some voxels left."""
+    wanted = factors_to(grid, coarser * min(grid.spacing))
+    return as_triple(min(f, max(1, n // _LEAST_AXIS)) for f, n in zip(wanted, grid.shape, strict=True))
+
+
+def _coarse_stage(
+    fixed: Source,
+    moving: Source,
+    deforms: Sequence[DeformConfig],
+    layout: Layout,
+    factors: Triple,
+    coarser: int,
+    *,
+    refining: bool,
+) -> Stage:
+    spacing = coarser * min(fixed.grid.spacing)
+    steps: list[StepConfig] = [_scaled(step, coarser) for step in deforms]
+    return Stage(
+        f"-{coarser}",
+        CoarseSource(fixed, factors),
+        CoarseSource(moving, factors_to(moving.grid, spacing)),
+        _refining(steps) if refining else steps,
+        layout,
+    )
+
+
+def _scaled(step: DeformConfig, coarser: int) -> DeformConfig:
+    """The step with its lengths in µm, which are those of full resolution, as the engine scales them for a level."""
+    lengths = {"control_point_spacing": coarser, "window": coarser, "smoothness": coarser**1.25}
+    return step.model_copy(
+        update={name: f * getattr(step, name) for name, f in lengths.items() if getattr(step, name) is not None}
+    )
+
+
+def _refining(steps: Sequence[StepConfig]) -> list[StepConfig]:
+    """The steps without the levels of `deform` that the coarser stage has been through."""
+    return [_finer(step) if isinstance(step, DeformConfig) and step.engine == "greedy" else step for step in steps]
+
+
+def _finer(step: DeformConfig) -> DeformConfig:
+    shrink, iterations = step.shrink_factors, step.iterations
+    if shrink is None:
+        shrink, iterations = DeformParameters.shrink_factors, iterations or DeformParameters.iterations
+    first = next((i for i, factor in enumerate(shrink) if factor < COARSER), len(shrink) - 1)
+    return step.model_copy(
+        update={"shrink_factors": shrink[first:], "iterations": None if iterations is None else iterations[first:]}
+    )
