@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy import ndimage
 
 from teralign.blockwise import run_blocks
 from teralign.errors import InputError
-from teralign.grids import Grid
+from teralign.grids import Grid, Region
 from teralign.tasks.apply_transform import apply_transform
 from teralign.transforms import Affine, DisplacementField, Stack, save_field, warp
 from teralign.volumes import create_volume, open_volume
@@ -70,6 +71,37 @@ def test_blocks_equal_one_shot_to_the_bit(case, tmp_path, interpolation):
     for c, array in enumerate(channels):
         whole = warp(array, MOVING, grid=FIXED, region=FIXED.region, transform=stack, interpolation=interpolation)
         np.testing.assert_array_equal(out.read(channel=c), whole)
+    assert whole.any()
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "nearest"])
+def test_coarser_levels_are_made_of_the_finest_one(case, tmp_path, interpolation):
+    """Odd sides, an axis that is not halved, tasks that see nothing of the moving volume and one that sees a part."""
+    folder, _, _ = case
+    grid = Grid((131, 261, 531), (0.8, 0.5, 0.4))
+    _write(tmp_path / "fixed.zarr", grid, [np.ones(grid.shape, np.uint8)])
+    shutil.copytree(folder / "moving.zarr", tmp_path / "moving.zarr")
+    shutil.copy(folder / "affine.mat", tmp_path)
+    shutil.copytree(folder / "field.zarr", tmp_path / "field.zarr")
+    result = _apply(tmp_path, tmp_path / "out.zarr", interpolation=interpolation, workers=1)
+    assert set(result["states"]) == {"ok", "outside"}
+    paths = [tmp_path / "out.zarr" / f"s{level}" for level in range(3)]
+    levels = [open_volume(path) for path in paths]
+    expected = create_volume(
+        tmp_path / "expected.zarr", grid=grid, dtype=np.uint16, channels=2, label=interpolation == "nearest"
+    )
+    assert [level.grid.shape for level in levels[:2]] == [(131, 261, 531), (131, 130, 265)]
+    for channel in range(2):
+        for level, volume in enumerate(levels):
+            whole = volume.read(channel=channel)
+            for region in expected.levels[level].region.split(expected.write_shape):
+                if level == 0:
+                    expected.write(region, np.ascontiguousarray(whole[region.slices]), channel=channel)
+                else:
+                    expected.build_level_region(level, region, channel=channel)
+            np.testing.assert_array_equal(
+                whole, expected.read(Region.whole(whole.shape), level=level, channel=channel)
+            )
     assert whole.any()
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import teralign
 from teralign.blockwise import Workspace, run_blocks
 from teralign.cluster import connect, worker_threads
-from teralign.grids import FloatTriple
+from teralign.grids import FloatTriple, Region
 from teralign.tasks.inputs import check_channel, check_timepoint, load_stack
 from teralign.tasks.units import WriteUnit, WriteUnits
 from teralign.transforms import Stack, needed_region, warp_channels
@@ -94,7 +95,11 @@ def apply_transform(
 
 @dataclass(frozen=True)
 class Warper:
-    """Warps any write unit of the output's finest level, all its channels and timepoints; picklable."""
+    """Warps the finest level of the output, all channels and timepoints, and makes the next level from it; picklable.
+
+    A task is what lies under one write unit of the next level, so that no voxel is read again to make that; it goes
+    unit by unit, and holds no more than one of either level.
+    """
 
     source: Volume
     channels: Sequence[int]
@@ -104,33 +109,67 @@ class Warper:
     interpolation: str
     threads: int | None
 
-    def __call__(self, unit: WriteUnit) -> dict[str, Any]:
-        """Read what the unit needs, warp and write it; a unit with nothing in it is left at 0."""
-        grid, moving_grid = self.writer.levels[0], self.source.grid
-        box = grid.crop(unit.core)
-        transform = self.transform.load(box.origin, box.to_physical(np.array(box.shape) - 1))
-        where = needed_region(transform, grid, unit.core, moving_grid, self.interpolation)
-        if where.size == 0:
+    def __call__(self, family: WriteUnit) -> dict[str, Any]:
+        """Read what is needed, warp and write; units with nothing in them are left at 0."""
+        parts = [part for core in family.core.split(self.writer.write_shape) if (part := self._part(core))]
+        if not parts:
             return {"state": "outside"}
-        written = 0
-        for t, timepoint in enumerate(self.timepoints):
-            arrays = [self.source.read(where, channel=c, timepoint=timepoint) for c in self.channels]
-            if not any(a.any() for a in arrays):
+        written = [self._write(family.core, parts, t) for t in range(len(self.timepoints))]
+        size = sum(part.needed.size for part in parts)
+        return {"state": "ok" if any(written) else "empty", "read": size * len(self.timepoints)}
+
+    def _part(self, core: Region) -> _Part | None:
+        """A unit that sees something of the moving volume."""
+        grid = self.writer.levels[0]
+        box = grid.crop(core)
+        transform = self.transform.load(box.origin, box.to_physical(np.array(box.shape) - 1))
+        needed = needed_region(transform, grid, core, self.source.grid, self.interpolation)
+        return _Part(core, transform, needed) if needed.size else None
+
+    def _write(self, whole: Region, parts: Sequence[_Part], timepoint: int) -> bool:
+        """Write the units and what they become at the next level; False when there was nothing in any of them."""
+        writer = self.writer
+        above = writer.above(whole)
+        built = np.zeros((len(self.channels), *above.shape), writer.dtype)
+        anything = False
+        for part in parts:
+            warped = self._warp(part, self.timepoints[timepoint])
+            if warped is None:
                 continue
-            warped = warp_channels(
-                arrays,
-                moving_grid,
-                grid=grid,
-                region=unit.core,
-                transform=transform,
-                moving_region=where,
-                interpolation=self.interpolation,
-                threads=self.threads or worker_threads(),
-            )
+            anything = True
             for c, array in enumerate(warped):
-                self.writer.write(unit.core, array, channel=c, timepoint=t)
-                written += 1
-        return {"state": "ok" if written else "empty", "read": where.size * len(self.timepoints)}
+                writer.write(part.core, array, channel=c, timepoint=timepoint)
+                if above.size:
+                    built[c][writer.above(part.core).relative_to(above).slices] = writer.coarsen(array)
+        if anything and above.size:
+            for c, array in enumerate(built):
+                writer.write(above, array, level=1, channel=c, timepoint=timepoint)
+        return anything
+
+    def _warp(self, part: _Part, timepoint: int) -> NDArray[Any] | None:
+        """The channels (c, z, y, x) of a unit; None when all that it sees is 0."""
+        arrays = [self.source.read(part.needed, channel=c, timepoint=timepoint) for c in self.channels]
+        if not any(a.any() for a in arrays):
+            return None
+        return warp_channels(
+            arrays,
+            self.source.grid,
+            grid=self.writer.levels[0],
+            region=part.core,
+            transform=part.transform,
+            moving_region=part.needed,
+            interpolation=self.interpolation,
+            threads=self.threads or worker_threads(),
+        )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A write unit: its voxels, the transform around it, and the moving voxels that it needs."""
+
+    core: Region
+    transform: Stack
+    needed: Region
 
 
 @dataclass(frozen=True)
@@ -151,11 +190,11 @@ class LevelBuilder:
 
 
 def _write(warper: Warper, client: Client, workspace: Workspace) -> dict[str, Any]:
-    """Run the units of all levels, finest first; gives what became of those of the finest."""
+    """Warp the two finest levels, then build the coarser ones; gives what became of the tasks of the first."""
     writer = warper.writer
-    units = WriteUnits(writer.levels[0].shape, writer.write_shape)
+    units = WriteUnits(writer.levels[0].shape, writer.family_shape)
     summary = run_blocks(warper, units, client=client, workspace=workspace, stage="warp")
-    for level in range(1, len(writer.levels)):
+    for level in range(2, len(writer.levels)):
         builder = LevelBuilder(writer, level, len(warper.channels), len(warper.timepoints))
         units = WriteUnits(writer.levels[level].shape, writer.write_shape)
         run_blocks(builder, units, client=client, workspace=workspace, stage=f"level-{level}")

@@ -13,12 +13,12 @@ Read are also fields with the vector axis last, and groups that are such an imag
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,19 @@ from teralign.transforms.field import DisplacementField
 
 CHUNK_SHAPE: Triple = (64, 64, 64)
 _TILE = 96  # nodes along a side of what is read at once for scattered points
-_CONTEXT = {
-    "data_copy_concurrency": {"limit": 1},
-    "file_io_concurrency": {"limit": 4},
-    "cache_pool": {"total_bytes_limit": 0},
-}
+_CACHE_BYTES = 96 << 20  # two rows of chunks of a field for a volume of 2000 voxels
+
+
+@functools.cache
+def _context() -> Any:  # noqa: ANN401 - tensorstore has no types
+    """What all fields of this process share: neighbouring regions find their chunks decoded."""
+    return tensorstore.Context(
+        {
+            "data_copy_concurrency": {"limit": 1},
+            "file_io_concurrency": {"limit": 4},
+            "cache_pool": {"total_bytes_limit": _CACHE_BYTES},
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -131,11 +139,11 @@ class StoredField:
             digest.update(str(file.stat().st_mtime_ns).encode())
         return digest.hexdigest()
 
-    @cached_property
+    @functools.cached_property
     def _store(self) -> Any:  # noqa: ANN401 - tensorstore has no types
         """The array, turned to (z, y, x, c)."""
         with _store_errors(f"the field {self.path} cannot be read", self.grid.region):
-            store = tensorstore.open(_spec(self.array_path), open=True, read=True).result()
+            store = tensorstore.open(_spec(self.array_path), open=True, read=True, context=_context()).result()
         spatial = [axis for axis in range(4) if axis != self.vector_axis]
         return store.transpose([*spatial, self.vector_axis])
 
@@ -169,10 +177,10 @@ class FieldWriter:
         ome.write_scene(self.path)
         return StoredField.open(self.path)
 
-    @cached_property
+    @functools.cached_property
     def _store(self) -> Any:  # noqa: ANN401 - tensorstore has no types
         with _store_errors(f"the field {self.path} cannot be written", self.grid.region):
-            return tensorstore.open(_spec(self.path / ome.ARRAY), open=True, write=True).result()
+            return tensorstore.open(_spec(self.path / ome.ARRAY), open=True, write=True, context=_context()).result()
 
     def __getstate__(self) -> dict[str, Any]:
         """What is sent to another process: not the open array."""
@@ -193,7 +201,9 @@ def create_field(
         raise InputError(f"{path} exists already; choose another name, or remove it.")
     try:
         ome.write_layout(path, grid)
-        tensorstore.open(_creation(path / ome.ARRAY, grid, chunk_shape), create=True, open=True).result()
+        tensorstore.open(
+            _creation(path / ome.ARRAY, grid, chunk_shape), create=True, open=True, context=_context()
+        ).result()
     except (ValueError, OSError, RuntimeError) as error:
         raise InputError(f"the field {path} cannot be made there: {error}.") from error
     return FieldWriter(path, grid, chunk_shape)
@@ -238,7 +248,7 @@ def _fitting(chunk_shape: Triple, grid: Grid) -> Triple:
 
 
 def _spec(path: Path) -> dict[str, Any]:
-    return {"driver": "zarr3", "kvstore": file_store(path), "context": _CONTEXT}
+    return {"driver": "zarr3", "kvstore": file_store(path)}
 
 
 def _creation(path: Path, grid: Grid, chunk_shape: Triple) -> dict[str, Any]:

@@ -79,16 +79,41 @@ class VolumeWriter:
         """
         if not 1 <= level < len(self.levels):
             raise ValueError(f"{self.uri} has levels 1 to {len(self.levels) - 1} to build, not {level}")
-        fine, coarse = self._factors[level - 1], self._factors[level]
-        z, y, x = (b // a for a, b in zip(fine, coarse, strict=True))
-        reduce = pyramid.mode if self.label else pyramid.mean
+        step = self._step(level)
         built = np.empty(region.shape, dtype=self.dtype)
         _, height, width = self.levels[level].shape
         for slab in region.split((self.chunk_shape[0], height, width)):
-            below = Region(_times(slab.start, (z, y, x)), _times(slab.stop, (z, y, x)))
+            below = Region(_times(slab.start, step), _times(slab.stop, step))
             voxels = self.read(below, level=level - 1, channel=channel, timepoint=timepoint)
-            built[slab.relative_to(region).slices] = reduce(voxels, (z, y, x))
+            built[slab.relative_to(region).slices] = self._reduce(voxels, step)
         self.write(region, built, level=level, channel=channel, timepoint=timepoint)
+
+    @property
+    def family_shape(self) -> Triple:
+        """Voxels (z, y, x) of the finest level that make one whole unit of the next one; a unit if there is none."""
+        return _times(self.write_shape, self._step(1)) if len(self.levels) > 1 else self.write_shape
+
+    def above(self, region: Region) -> Region:
+        """The voxels of the next level that lie wholly in a region of the finest; none without a next level."""
+        if len(self.levels) == 1:
+            return Region((0, 0, 0), (0, 0, 0))
+        step = self._step(1)
+        start, stop = (as_triple(n // s for n, s in zip(e, step, strict=True)) for e in (region.start, region.stop))
+        return Region(start, stop)
+
+    def coarsen(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The (z, y, x) voxels of a region of the finest level, as the next level has them in `above(region)`.
+
+        The region begins with a voxel of the next level; what fills none of them is left out.
+        """
+        return self._reduce(array, self._step(1))
+
+    def _step(self, level: int) -> Triple:
+        """The voxels (z, y, x) of the level before that become one of this level."""
+        return as_triple(b // a for a, b in zip(self._factors[level - 1], self._factors[level], strict=True))
+
+    def _reduce(self, array: NDArray[Any], step: Triple) -> NDArray[Any]:
+        return pyramid.mode(array, step) if self.label else pyramid.mean(array, step)
 
     def _check(self, region: Region, level: int, channel: int, timepoint: int) -> None:
         if not (0 <= level < len(self.levels) and 0 <= channel < self.channels and 0 <= timepoint < self.timepoints):
