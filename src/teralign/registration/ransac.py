@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from teralign.grids import Floats, Grid
 from teralign.registration.blobs import Blobs, find_blobs
@@ -356,4 +356,5 @@ def _beyond_chance(fit: _Fit, p: Floats, q: Floats, threshold: float, trials: in
     chance = min(0.5, 4 / 3 * math.pi * threshold**3 / volume)
     free = _LEAST_INLIERS[fit.model] - 1  # matches that a map can be made to fit
     count = int(fit.inliers.sum()) - free
-    return bool(binom.sf(count - 1, len(p), chance) * _MOST_TRIALS * trials < _CHANCE) if count > 0 else False
+    # scipy.special: scipy.stats takes a second to import, in every process.
+    return bool(bdtrc(count - 1, len(p), chance) * _MOST_TRIALS * trials < _CHANCE) if count > 0 else False
