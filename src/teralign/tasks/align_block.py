@@ -19,8 +19,8 @@ from teralign.cluster import worker_threads
 from teralign.files import writing
 from teralign.grids import Grid, Region, Triple
 from teralign.registration import Alignment, Image, Windows, align
-from teralign.tasks.inputs import nothing_in
 from teralign.tasks.reports import step_reports
+from teralign.tasks.sources import nothing_in
 from teralign.tasks.stages import COARSER, Stage
 from teralign.transforms import DisplacementField, Stack, StoredField, as_field, folding
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from teralign.grids import Grid, Region, Triple, as_triple
 from teralign.registration import Image
-from teralign.tasks.inputs import Source
+from teralign.tasks.sources import Source
 
 _READ = 128  # voxels along a side of what is read at once: a usual chunk
 

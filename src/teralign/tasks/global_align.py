@@ -16,8 +16,9 @@ from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.grids import FloatTriple, Grid
 from teralign.registration import Image, align, load_config
-from teralign.tasks.inputs import Source, check_new_file, nothing_in, open_source
+from teralign.tasks.inputs import check_new_file
 from teralign.tasks.reports import step_reports
+from teralign.tasks.sources import Source, nothing_in, open_source
 from teralign.transforms import FIELD_STRIDE, Stack, as_field, save_field, warp
 from teralign.volumes import check_output, create_volume, split_uri
 

@@ -14,8 +14,9 @@ from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.grids import FloatTriple, Triple
 from teralign.registration import load_config
-from teralign.tasks.inputs import check_new_file, load_stack, open_source
+from teralign.tasks.inputs import check_new_file, load_stack
 from teralign.tasks.run_stage import StageRunner
+from teralign.tasks.sources import open_source
 from teralign.tasks.stages import plan_stages
 from teralign.transforms import StoredField
 

@@ -26,7 +26,8 @@ from teralign.report import (
     stored_folding,
     summarise_blocks,
 )
-from teralign.tasks.inputs import Source, load_stack, open_source
+from teralign.tasks.inputs import load_stack
+from teralign.tasks.sources import Source, open_source
 from teralign.transforms import Affine, Stack, StoredField, warp
 
 _TILE: Triple = (64, 128, 128)

@@ -20,7 +20,7 @@ from teralign.grids import FloatTriple, Grid, Region, Triple, as_triple
 from teralign.registration import DeformConfig, Image, StepConfig, factors_to
 from teralign.registration.deform_engine import DeformParameters
 from teralign.tasks.coarse_source import CoarseSource
-from teralign.tasks.inputs import Source
+from teralign.tasks.sources import Source
 from teralign.transforms import FIELD_STRIDE
 
 COARSER = 4

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from teralign.grids import Floats, Grid, Region
 from teralign.transforms import kernels
@@ -101,6 +100,8 @@ def inverse_field(
     if lost == good.size:
         raise ValueError(f"the transform has no inverse anywhere in nodes {region.start} to {region.stop}")
     if lost:
+        from scipy import ndimage  # half a second to import, and seldom needed
+
         nearest = ndimage.distance_transform_edt(
             ~good, sampling=grid.spacing, return_distances=False, return_indices=True
         )

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
-from teralign.volumes import n5, nrrd, tiff, zarr
 from teralign.volumes.description import Adapter, Description
 from teralign.volumes.files import opening
 from teralign.volumes.uri import locate
 
-_ADAPTERS: dict[str, Adapter] = {"n5": n5, "zarr": zarr, "tiff": tiff, "nrrd": nrrd}
 _DIGEST_WHOLE = 1 << 20
 
 
@@ -72,7 +71,7 @@ def open_volume(uri: str | Path, *, spacing: Sequence[float] | None = None, opti
     """
     container, dataset, form = locate(uri)
     with opening(container):
-        source = _ADAPTERS[form].describe(container, dataset)
+        source = _adapter(form).describe(container, dataset)
     if min(source.shape) < 1 or source.channels < 1 or source.timepoints < 1:
         z, y, x = source.shape
         raise InputError(f"{uri} is empty: it has {x} x {y} x {z} voxels (x, y, z).")
@@ -116,3 +115,8 @@ def _grid(uri: str, source: Description, spacing: Sequence[float] | None, option
 
 def _usable(spacing: Sequence[float]) -> bool:
     return all(s > 0 and math.isfinite(s) for s in spacing)
+
+
+def _adapter(form: str) -> Adapter:
+    """The module of a format ("n5", "zarr", "tiff", "nrrd"), imported when first met: their libraries are heavy."""
+    return cast("Adapter", importlib.import_module(f"teralign.volumes.{form}"))
