@@ -13,7 +13,7 @@ NOBODY = 65534
 FORBIDDEN = """
     import os
     from teralign.errors import TeralignError
-    from teralign.volumes import check_output, create_volume, open_volume
+    from teralign.volumes import check_output, create_volume, nrrd, open_volume, tiff
     from teralign.grids import Grid
     if os.geteuid() == 0:
         os.setuid({nobody})

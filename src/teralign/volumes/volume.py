@@ -70,8 +70,9 @@ def open_volume(uri: str | Path, *, spacing: Sequence[float] | None = None, opti
     whatever cannot be opened or aligned, and when neither the metadata nor `spacing` give the voxel size.
     """
     container, dataset, form = locate(uri)
+    adapter = _adapter(form)
     with opening(container):
-        source = _adapter(form).describe(container, dataset)
+        source = adapter.describe(container, dataset)
     if min(source.shape) < 1 or source.channels < 1 or source.timepoints < 1:
         z, y, x = source.shape
         raise InputError(f"{uri} is empty: it has {x} x {y} x {z} voxels (x, y, z).")
