@@ -1,0 +1,1 @@
+"""What Teralign and its peers reach on the same input: `python -m benchmarks --help`."""
