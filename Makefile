@@ -12,7 +12,7 @@ help:
 	@echo "make test     lint, types and all tests"
 	@echo "make lint     lint and types only"
 	@echo "make torture  runs that are killed a hundred times, and must end with the same bytes"
-	@echo "make bench    the benchmarks"
+	@echo "make bench    accuracy and cost of Teralign and its peers; ARGS=--help tells what can be chosen"
 	@echo "make clean    remove what demo and tests leave behind"
 
 env: $(VENV)/.complete
@@ -42,10 +42,7 @@ torture: env
 
 bench: env
 	@test -d "$$TERALIGN_TEST_DATA" || { echo "make bench: set TERALIGN_TEST_DATA to the folder of the data." >&2; exit 1; }
-	$(BIN)/python benchmarks/easifish.py
-	$(BIN)/python benchmarks/easifish.py --scale highres
-	$(BIN)/python benchmarks/easifish.py --nextflow
-	$(BIN)/python benchmarks/warp_speed.py
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
 	rm -rf demo results work .nextflow .nextflow.log* .pytest_cache .mypy_cache .ruff_cache .hypothesis

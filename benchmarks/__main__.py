@@ -14,35 +14,43 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import alignment
+from benchmarks import alignment, applying, commands, robustness, scaling, warp_speed
 from benchmarks.environments import FOLDER, PACKAGES
 from benchmarks.tables import Row, markdown, save
 
 log = logging.getLogger("benchmarks")
+PARTS = ("synthetic", "real", "commands", "robustness", "scaling", "applying", "warping")
 
 
 def main() -> None:
     """Run the parts that are asked for, and print a table for each."""
     options = _options()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    results: dict[str, object] = {"machine": _machine(), "command": sys.argv[1:], "versions": dict(PACKAGES)}
+    results: dict[str, object] = {"machine": _machine(), "command": sys.argv[1:], "peers": dict(PACKAGES)}
     print(f"{results['machine']}\n", flush=True)
-    for part, (title, columns, rows) in _parts(options).items():
-        if options.only and part not in options.only:
+    for name, part in _parts(options).items():
+        if name not in (options.only or PARTS):
             continue
-        print(f"## {title}\n", flush=True)
-        done = []
-        for row in rows():
-            log.info("%s", markdown([row], columns).splitlines()[-1])
+        print(f"## {part.title}\n", flush=True)
+        done: list[Row] = []
+        for row in part.rows():
+            log.info("%s", markdown([row], part.columns).splitlines()[-1])
             done.append(row)
-            save(options.output, results | {part: done})
-        results[part] = done
-        print(markdown(done, columns) + "\n", flush=True)
+            save(options.output, results | {name: done})
+        results[name] = done
+        print(markdown(done, part.columns) + "\n", flush=True)
 
 
-_Part = tuple[str, Mapping[str, str], Callable[[], Iterable[Row]]]
+@dataclass(frozen=True)
+class _Part:
+    """A table: its title, its columns, and what measures its rows."""
+
+    title: str
+    columns: Mapping[str, str]
+    rows: Callable[[], Iterable[Row]]
 
 
 def _parts(options: argparse.Namespace) -> dict[str, _Part]:
@@ -50,17 +58,39 @@ def _parts(options: argparse.Namespace) -> dict[str, _Part]:
     settings = alignment.Settings(options.threads, options.limit)
     tools = ["teralign", *(peer for peer in PACKAGES if peer in options.peers)]
     seeds = {tool: options.seeds if tool == "teralign" else options.peer_seeds for tool in tools}
+    records = options.output.with_suffix(".robustness.jsonl")
     return {
-        "synthetic": (
+        "synthetic": _Part(
             "Known truth, 128×128×192 voxels, from raw images to the full map",
             alignment.SYNTHETIC,
             lambda: alignment.synthetic(data, tools, seeds, settings),
         ),
-        "real": (
+        "real": _Part(
             "The real pair, 149×241×456 voxels",
             alignment.REAL,
             lambda: alignment.real(data, tools, options.affine, settings),
         ),
+        "commands": _Part(
+            "The real pair by the commands",
+            commands.COLUMNS,
+            lambda: commands.commands(data, options.affine, nextflow=options.nextflow),
+        ),
+        "robustness": _Part(
+            "The global step from random starts, 74×120×228 voxels",
+            robustness.COLUMNS,
+            lambda: robustness.robustness(data, range(options.maps), records, options.threads),
+        ),
+        "scaling": _Part(
+            "From small volumes to large ones, 2 workers of 1 cpu",
+            scaling.COLUMNS,
+            lambda: scaling.scaling(options.largest, workers=2),
+        ),
+        "applying": _Part(
+            "apply-transform against reading and writing alone",
+            applying.COLUMNS,
+            lambda: applying.applying(options.largest, workers=2),
+        ),
+        "warping": _Part("Warping in memory, 256³ voxels, one thread", warp_speed.COLUMNS, warp_speed.warp_speed),
     }
 
 
@@ -68,16 +98,18 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", action="append", choices=("synthetic", "real"), help="repeats")
-    parser.add_argument(
-        "--peers", nargs="*", default=list(PACKAGES), choices=list(PACKAGES), help="which; default all"
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], help="of Teralign's synthetic pairs")
-    parser.add_argument("--peer-seeds", nargs="+", type=int, default=[1], help="of the peers' synthetic pairs")
-    parser.add_argument("--affine", type=Path, help="where deformations of the real pair start: 4×4, zyx, µm")
-    parser.add_argument("--threads", type=int, default=2, help="of each tool; default 2")
-    parser.add_argument("--limit", type=float, default=900, help="wall seconds for each run of a tool; default 900")
-    parser.add_argument("--output", type=Path, default=FOLDER / "results.json", help="the JSON; default in .bench")
+    add = parser.add_argument
+    add("--only", action="append", choices=PARTS, help="a part; repeats; default all")
+    add("--peers", nargs="*", default=list(PACKAGES), choices=list(PACKAGES), help="default all")
+    add("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], help="of Teralign's made pairs; default 1 to 5")
+    add("--peer-seeds", nargs="+", type=int, default=[1], help="of the peers' made pairs; default 1")
+    add("--affine", type=Path, help="where deformations of the real pair start (4×4, zyx, µm); default: our affine")
+    add("--threads", type=int, default=1, help="of each tool; default 1")
+    add("--limit", type=float, default=600, help="CPU seconds after which a tool is stopped; default 600")
+    add("--nextflow", action="store_true", help="the real pair through the workflow as well")
+    add("--maps", type=int, default=20, help="random maps of each kind; default 20")
+    add("--largest", type=scaling.parse_shape, default=(384, 384, 384), help="x,y,z; default 384,384,384")
+    add("--output", type=Path, default=FOLDER / "results.json", help="the JSON; default .bench/results.json")
     return parser.parse_args()
 
 

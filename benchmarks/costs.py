@@ -11,24 +11,26 @@ import os
 import resource
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import psutil
 
 _LOOK_EVERY = 0.1  # seconds
+_PATIENCE = 6  # times the limit, in wall seconds, on a machine that others use as well
 
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds, wall seconds and GiB."""
+    """CPU seconds, wall seconds, GiB of all processes at the same time, and of the largest of them."""
 
     cpu_s: float
     wall_s: float
     peak_gib: float
+    largest_gib: float
 
 
 @dataclass(frozen=True)
@@ -49,60 +51,66 @@ def with_threads(threads: int) -> dict[str, str]:
 
 
 def run(command: Sequence[str | Path], *, limit: float, env: Mapping[str, str] | None = None) -> Outcome:
-    """Run a command to its end, or for `limit` wall seconds, and add up what its processes used.
+    """Run a command to its end, or until it has used `limit` CPU seconds, and add up what its processes used.
 
     Nothing else may be run by this process at the same time: what its children used is told for all together.
     """
     before, start = _children_cpu(), time.monotonic()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=err, env=env)
-        watch = _Watch(process.pid)
-        watch.start()
+        family = _Family(psutil.Process(process.pid))
         try:
-            process.wait(limit)
-            fault = "" if process.returncode == 0 else f"failed: {_last_line(err)}"
-        except subprocess.TimeoutExpired:
-            fault = f"stopped after {limit:.0f} s"
-        finally:
-            _end(process)
-            watch.join()
-        out.seek(0)
-        cost = Cost(_children_cpu() - before, time.monotonic() - start, watch.peak / 2**30)
-        return Outcome(cost, fault, out.read())
-
-
-class _Watch(threading.Thread):
-    """Follows the memory of a process and its descendants until it is gone."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self.pid, self.peak = pid, 0
-
-    def run(self) -> None:
-        """Look until the process has ended."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self.pid)
-            while root.status() != psutil.STATUS_ZOMBIE:
-                self.peak = max(self.peak, sum(map(_memory, [root, *root.children(recursive=True)])))
+            while process.poll() is None and not family.look(limit, time.monotonic() - start):
                 time.sleep(_LOOK_EVERY)
+        finally:
+            stopped = family.end(process)
+        fault = "" if process.returncode == 0 else f"failed: {_last_line(err)}"
+        cost = Cost(
+            cpu_s=_children_cpu() - before,
+            wall_s=time.monotonic() - start,
+            peak_gib=family.peak / 2**30,
+            largest_gib=family.largest / 2**30,
+        )
+        out.seek(0)
+        return Outcome(cost, f"stopped after {cost.cpu_s:.0f} CPU s" if stopped else fault, out.read())
 
 
-def _memory(process: psutil.Process) -> int:
+@dataclass
+class _Family:
+    """A process and its descendants, and the most memory that was seen of them (bytes)."""
+
+    root: psutil.Process
+    peak: int = 0
+    largest: int = 0
+    members: list[psutil.Process] = field(default_factory=list)
+
+    def look(self, cpu_limit: float, wall: float) -> bool:
+        """Note the memory; True when the limit of CPU seconds, or patience, is at its end."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.members = [self.root, *self.root.children(recursive=True)]
+        looks = [_look(process) for process in self.members]
+        memory = [bytes_held for bytes_held, _ in looks]
+        self.peak, self.largest = max(self.peak, sum(memory)), max(self.largest, *memory)
+        return sum(cpu for _, cpu in looks) > cpu_limit or wall > _PATIENCE * cpu_limit
+
+    def end(self, process: subprocess.Popen[bytes]) -> bool:
+        """End what is left of them; True when the first of them still ran."""
+        running = process.poll() is None
+        if running:
+            for member in reversed(self.members):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+            process.wait()
+        return running
+
+
+def _look(process: psutil.Process) -> tuple[int, float]:
+    """The memory that a process holds and the CPU seconds that it has used; nothing of one that is gone."""
     try:
-        return int(process.memory_full_info().pss)
+        used = process.cpu_times()
+        return int(process.memory_full_info().pss), used.user + used.system
     except psutil.Error:
-        return 0
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of a process and its descendants."""
-    if process.poll() is None:
-        family = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        for child in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
-        process.wait()
+        return 0, 0.0
 
 
 def _children_cpu() -> float:
@@ -110,8 +118,8 @@ def _children_cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _last_line(stream: object) -> str:
+def _last_line(stream: IO[str]) -> str:
     """The last line of a log that says something, shortened to a phrase."""
-    stream.seek(0)  # type: ignore[attr-defined]
-    lines = [line.strip() for line in stream if line.strip()]  # type: ignore[attr-defined]
+    stream.seek(0)
+    lines = [line.strip() for line in stream if line.strip()]
     return lines[-1][:120] if lines else "it said nothing"

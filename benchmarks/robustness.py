@@ -139,7 +139,10 @@ def _without_half(image: Image, rng: np.random.Generator) -> Image:
     marks[tuple(np.rint(image.grid.to_index(gone)).astype(int).T)] = 0
     distance = ndimage.distance_transform_edt(marks, sampling=image.grid.spacing)
     cover = np.clip(1.5 - distance / _RADII[1], 0, 1).astype(np.float32)
-    around = ndimage.percentile_filter(image.array, 20, size=9)
+    coarse = image.coarsen((3, 3, 3))
+    background = Image(ndimage.percentile_filter(coarse.array, 20, size=3), coarse.grid)
+    axes = [image.grid.origin[a] + image.grid.spacing[a] * np.arange(n) for a, n in enumerate(image.grid.shape)]
+    around, _ = background.sample(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
     return Image(image.array + cover * (np.minimum(around, image.array) - image.array), image.grid)
 
 

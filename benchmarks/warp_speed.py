@@ -1,6 +1,6 @@
 """How fast images and points are warped, in Mvoxel (Mpoint) per CPU-second; compiling is not counted.
 
-    python benchmarks/warp_speed.py [--size 256] [--repeat 5]
+    python -m benchmarks.warp_speed [--size 256] [--repeat 5]
 
 A volume of noise under a small rotation and a random field with a node every 4 voxels, the best of some repeats.
 """
@@ -8,62 +8,64 @@ A volume of noise under a small rotation and a random field with a node every 4 
 from __future__ import annotations
 
 import argparse
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from benchmarks.tables import Row, markdown
 from teralign.grids import Grid
 from teralign.transforms import Affine, DisplacementField, Stack, needed_region, node_positions, warp, warp_channels
 
 SPACING = (1.68, 1.84, 1.84)
+COLUMNS = {"": "case", "M voxels or points a CPU s": "speed:.1f"}
+
+
+def warp_speed(size: int = 256, repeat: int = 5) -> Iterator[Row]:
+    """Measure; gives a row a case."""
+    rng = np.random.default_rng(0)
+    grid = Grid((size,) * 3, SPACING)
+    nodes = grid.coarsen((4, 4, 4))
+    field = DisplacementField(rng.normal(size=(*nodes.shape, 3)).astype(np.float32), nodes)
+    affine = _rotation(grid, 3.0)
+    both = Stack((affine, field))
+    image = rng.integers(0, 60000, grid.shape).astype(np.uint16)
+    cases: list[tuple[str, np.ndarray, Stack, str]] = [
+        ("linear, uint16, [affine]", image, Stack((affine,)), "linear"),
+        ("linear, uint16, [affine, field]", image, both, "linear"),
+        ("linear, uint16, [field, affine]", image, Stack((field, affine)), "linear"),
+        ("nearest, uint16, [affine, field]", image, both, "nearest"),
+        ("cubic, uint16, [affine, field]", image, both, "cubic"),
+        ("linear, uint8, [affine, field]", image.astype(np.uint8), both, "linear"),
+        ("linear, float32, [affine, field]", image.astype(np.float32), both, "linear"),
+    ]
+    works: list[tuple[str, int, Callable[[], object]]] = [
+        (name, array.size, functools.partial(_warp, array, grid, stack, how)) for name, array, stack, how in cases
+    ]
+    pair, points = np.stack([image, image]), rng.permutation(node_positions(nodes))
+    smooth = Stack((affine, DisplacementField(_waves(nodes), nodes)))
+    works += [
+        (
+            "linear, uint16, two channels, [affine, field]",
+            pair.size,
+            lambda: warp_channels(pair, grid, grid=grid, region=grid.region, transform=both),
+        ),
+        ("needed region, [affine, field]", image.size, lambda: needed_region(both, grid, grid.region, grid)),
+        ("points, [affine, field]", len(points), lambda: both.map_points(points)),
+        ("points back, [affine, smooth field]", len(points), lambda: smooth.inverse_map_points(points)),
+    ]
+    for name, count, work in works:
+        yield {"case": name, "speed": count / _least_seconds(work, repeat) / 1e6}
 
 
 def main() -> None:
-    """Measure, and print one line a case."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=256, help="voxels along each axis")
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
-    rng = np.random.default_rng(0)
-    grid = Grid((options.size,) * 3, SPACING)
-    nodes = grid.coarsen((4, 4, 4))
-    field = DisplacementField(rng.normal(size=(*nodes.shape, 3)).astype(np.float32), nodes)
-    affine = _rotation(grid, 3.0)
-    stacks = {
-        "affine": Stack((affine,)),
-        "affine, field": Stack((affine, field)),
-        "field, affine": Stack((field, affine)),
-    }
-    image = rng.integers(0, 60000, grid.shape).astype(np.uint16)
-
-    def report(what: str, count: int, work: Callable[[], object]) -> None:
-        seconds = _least_seconds(work, options.repeat)
-        print(f"{what:50s} {count / seconds / 1e6:8.1f} M / CPU-s")
-
-    for name, stack in stacks.items():
-        report(f"linear, uint16, [{name}]", image.size, lambda s=stack: _warp(image, grid, s, "linear"))
-    both = stacks["affine, field"]
-    for interpolation in ("nearest", "cubic"):
-        report(
-            f"{interpolation}, uint16, [affine, field]",
-            image.size,
-            lambda i=interpolation: _warp(image, grid, both, i),
-        )
-    for dtype in (np.uint8, np.float32):
-        other = image.astype(dtype)
-        report(f"linear, {other.dtype}, [affine, field]", image.size, lambda a=other: _warp(a, grid, both, "linear"))
-    pair = np.stack([image, image])
-    report(
-        "linear, uint16, two channels, [affine, field]",
-        pair.size,
-        lambda: warp_channels(pair, grid, grid=grid, region=grid.region, transform=both),
-    )
-    report("needed_region, [affine, field]", image.size, lambda: needed_region(both, grid, grid.region, grid))
-    points = rng.permutation(node_positions(nodes))
-    report("points, [affine, field]", len(points), lambda: both.map_points(points))
-    smooth = Stack((affine, DisplacementField(_waves(nodes), nodes)))
-    report("points back, [affine, smooth field]", len(points), lambda: smooth.inverse_map_points(points))
+    print(markdown(list(warp_speed(options.size, options.repeat)), COLUMNS))
 
 
 def _warp(image: np.ndarray, grid: Grid, stack: Stack, interpolation: str) -> np.ndarray:
