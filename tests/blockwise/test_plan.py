@@ -43,9 +43,11 @@ def test_cores_tile_the_grid_in_near_equal_parts_on_the_lattice(made):
 def test_regions_are_cores_with_their_halo_within_the_grid(made):
     plan, axes, overlap = made
     whole = Region.whole(plan.shape)
-    halo = tuple(round(overlap * size) for _, size, _ in axes)
+    for halo, (_, size, multiple) in zip(plan.halo, axes, strict=True):
+        assert abs(halo - overlap * size) <= max(multiple, 1) / 2
+        assert halo % multiple == 0 or overlap * size < multiple / 2
     for block in itertools.islice(plan, 20):
-        assert block.region == block.core.grow(halo).intersect(whole)
+        assert block.region == block.core.grow(plan.halo).intersect(whole)
 
 
 @settings(deadline=None)

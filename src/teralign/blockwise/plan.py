@@ -28,7 +28,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from teralign.grids import Region, Triple
+from teralign.grids import Region, Triple, as_triple
 
 _SLACK = 0.1
 
@@ -74,15 +74,6 @@ class BlockPlan(Sequence[Block]):
         """Blocks along (z, y, x)."""
         z, y, x = (len(e) - 1 for e in self.edges)
         return z, y, x
-
-    @property
-    def reads(self) -> float:
-        """How many blocks read a voxel, in the mean."""
-        read = 1.0
-        for edges, halo in zip(self.edges, self.halo, strict=True):
-            spans = (min(b + halo, edges[-1]) - max(a - halo, 0) for a, b in itertools.pairwise(edges))
-            read *= sum(spans) / edges[-1]
-        return read
 
     def __len__(self) -> int:
         return math.prod(self.counts)
@@ -153,7 +144,7 @@ def plan_blocks(
     The cores along an axis are near-equal and start on multiples of `multiple`. A remainder is shared among all; one
     of less than a tenth of a block makes no block of its own, so that a core is at most a tenth larger than asked
     (and rounded up to a multiple).
-    The halo is `overlap` · `block_shape` voxels on either side, rounded, and cut to the grid.
+    The halo is `overlap` · `block_shape` voxels on either side, rounded to a multiple, and cut to the grid.
     ValueError when a shape is not positive or the overlap lies outside 0 … 1.
     """
     if min(*shape, *block_shape, *multiple) < 1:
@@ -163,8 +154,13 @@ def plan_blocks(
     if not 0 <= overlap <= 1:
         raise ValueError(f"the overlap is a share of the block between 0 and 1, not {overlap}")
     z, y, x = (_cut(n, b, m) for n, b, m in zip(shape, block_shape, multiple, strict=True))
-    halo = (round(overlap * block_shape[0]), round(overlap * block_shape[1]), round(overlap * block_shape[2]))
+    halo = as_triple(_whole(overlap * b, m) for b, m in zip(block_shape, multiple, strict=True))
     return BlockPlan((z, y, x), halo)
+
+
+def _whole(halo: float, multiple: int) -> int:
+    """A whole number of multiples, so that whatever is laid out from a block's start fits that of its neighbours."""
+    return round(halo / multiple) * multiple or round(halo)
 
 
 def _cut(length: int, size: int, multiple: int) -> tuple[int, ...]:

@@ -335,7 +335,7 @@ class _LocalSection(_AlignSection):
     }
 
     block_size: tuple[Count, Count, Count] = (128, 128, 128)
-    block_overlap: Annotated[Number, Field(ge=0, le=0.5)] = 0.25
+    block_overlap: Annotated[Number, Field(ge=0, le=0.5)] = 0.1
 
 
 _SECTION_MODELS: Mapping[str, type[_AlignSection]] = {"global_align": _GlobalSection, "local_align": _LocalSection}
@@ -359,7 +359,7 @@ class Config:
     defaults: Mapping[str, _Values] = field(default_factory=dict)
     sections: Mapping[str, _Plan] = field(default_factory=dict)
     block_size: Triple = (128, 128, 128)
-    block_overlap: float = 0.25
+    block_overlap: float = 0.1
 
     def steps(self, section: SectionName, names: Sequence[str] | None = None) -> list[StepConfig]:
         """The steps of a section with their parameters, in order.

@@ -25,7 +25,7 @@ from teralign.tasks.stages import COARSER, Stage
 from teralign.transforms import DisplacementField, Stack, StoredField, as_field, folding
 
 MARGIN = 0.1  # of the block's extent: how far beyond the start a block may look for its moving partner
-REFINING_MARGIN = 2.0 * COARSER  # the same in voxels, for a block that starts from a coarser stage
+REFINING_MARGIN = COARSER  # the same in voxels, for a block that starts from a coarser stage
 MIN_JACOBIAN = 0.05  # a block whose field squeezes space more than this is not used
 
 
@@ -46,15 +46,17 @@ class BlockAligner:
     def __call__(self, block: Block) -> dict[str, Any]:
         """Align the block and store its field (z, y, x, 3) over `node_region(block)`; gives its record."""
         fixed = self.stage.fixed.read(block.region)
+        read = {"fixed_read": fixed.array.size}
         if reason := nothing_in(fixed):
-            return {"state": "empty", "reason": f"the fixed volume {reason} here"}
+            return read | {"state": "empty", "reason": f"the fixed volume {reason} here"}
         initial, coarse, where = self._starting_at(fixed.grid)
         if where.size == 0:
-            return {"state": "outside", "reason": "the start maps this block outside the moving volume"}
+            return read | {"state": "outside", "reason": "the start maps this block outside the moving volume"}
         moving = self.stage.moving.read(where)
+        read["moving_read"] = moving.array.size
         if reason := nothing_in(moving):
-            return {"state": "empty", "reason": f"the moving volume {reason} here"}
-        return self._align(block, fixed, moving, initial, coarse)
+            return read | {"state": "empty", "reason": f"the moving volume {reason} here"}
+        return read | self._align(block, fixed, moving, initial, coarse)
 
     def _align(self, block: Block, fixed: Image, moving: Image, initial: Stack, coarse: Stack) -> dict[str, Any]:
         threads = self.threads or worker_threads()

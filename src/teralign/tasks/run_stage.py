@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from teralign.blockwise import Workspace, run_blocks
+from teralign.grids import Grid
 from teralign.tasks.align_block import BlockAligner
 from teralign.tasks.merge_field import FieldMerger, UsableBlocks, find_outliers
 from teralign.tasks.stages import Stage
@@ -24,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _REPORTED = (
     *("block", "state", "reason", "error", "metric_before", "metric_after"),
-    *("min_jacobian", "displacement", "correction", "seconds"),
+    *("min_jacobian", "displacement", "correction", "seconds", "fixed_read", "moving_read"),
 )
 
 
@@ -54,19 +57,30 @@ class StageRunner:
 
         Raises AlignmentError or DataError when a larger share than `max_failed` of its blocks fails.
         """
+        began = time.monotonic()
         log.info("%s", stage.describe())
-        aligner = BlockAligner(stage, self.initial, coarse, self.seed, self.threads, self.workspace)
+        resumed = self._align(stage, coarse, max_failed)
+        usable, records = self._screen(stage)
+        field = self._merge(stage, coarse, usable, built)
+        return StageResult(field, self._summarise(stage, records), records, resumed, time.monotonic() - began)
+
+    def _align(self, stage: Stage, coarse: StoredField | None, max_failed: float) -> int:
+        """Align the blocks; gives how many were there from before.
+
+        Where merging has begun they are as they are: a block that failed and now does not would fit no chunk that is
+        there, nor what a finer stage has made of them.
+        """
+        if self.workspace.has_records(stage.merging):
+            return len(stage.layout.blocks)
         done = run_blocks(
-            aligner,
+            BlockAligner(stage, self.initial, coarse, self.seed, self.threads, self.workspace),
             stage.layout.blocks,
             client=self.client,
             workspace=self.workspace,
             stage=stage.aligning,
             max_failed=max_failed,
         )
-        usable, records = self._screen(stage)
-        field = self._merge(stage, coarse, usable, built)
-        return StageResult(field, self._summarise(stage, records), records, done.resumed, done.seconds)
+        return done.resumed
 
     def _screen(self, stage: Stage) -> tuple[Path, list[dict[str, Any]]]:
         """Find outliers; gives the file of the blocks to use, and all records with their final states."""
@@ -104,7 +118,15 @@ class StageRunner:
             "metric_after": _median(r.get("metric_after") for r in records),
             "min_jacobian": min(c["min_jacobian"] for c in chunks),
             "folded_share": sum(c["folded"] for c in chunks) / len(chunks),
+            "fixed_reads": _times(records, "fixed_read", stage.fixed.grid),
+            "moving_reads": _times(records, "moving_read", stage.moving.grid),
         }
+
+
+def _times(records: list[dict[str, Any]], key: str, grid: Grid) -> float:
+    """How often a voxel was read, in the mean."""
+    read: int = sum(r.get(key, 0) for r in records)
+    return round(read / math.prod(grid.shape), 2)
 
 
 def _median(values: Any) -> float | None:  # noqa: ANN401 - whatever JSON held

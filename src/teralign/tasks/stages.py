@@ -5,15 +5,19 @@ A stage sees the volume `COARSER` times coarser than the one after it, so that i
 blocks of the next one start from that field. A large displacement is thus followed across the faces of the small
 blocks, which need no more halo than it takes to correct what a coarse voxel leaves.
 
+A coarser field has a node a voxel: its nodes lie as close as those of the finest one, or the next stage would have to
+undo the kinks that linear interpolation makes.
+
 Only the greedy `deform` engine has coarser stages: its other values hold at any sampling. The finer stages leave out
 its levels that are as coarse as the stage before.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from teralign.blockwise import BlockPlan, plan_blocks
 from teralign.grids import FloatTriple, Grid, Region, Triple, as_triple
@@ -25,6 +29,9 @@ from teralign.transforms import FIELD_STRIDE
 
 COARSER = 4
 _LEAST_AXIS = 8  # voxels that a coarser stage leaves along an axis
+_WINDOW = 18.0  # µm: fine voxels are noisy, and a window should hold some cells
+_MOST_WINDOW = 20  # voxels
+_USUAL_WINDOW = 12  # voxels
 
 
 class Readable(Protocol):
@@ -92,7 +99,7 @@ class Stage:
         return (
             f"{len(layout.blocks)} blocks ({z}×{y}×{x} along zyx) of voxels of "
             f"{'×'.join(f'{s:g}' for s in layout.grid.spacing)} µm with a halo of {layout.blocks.halo}; "
-            f"field nodes {layout.strides} voxels apart; each voxel is read {layout.blocks.reads:.2f} times"
+            f"field nodes {layout.strides} voxels apart"
         )
 
 
@@ -108,19 +115,20 @@ def plan_stages(
     """The stages, coarsest first; only the finest where its blocks are one, or no step can be coarser."""
     layouts = [Layout.of(fixed.grid, field_spacing, block_size, overlap)]
     factors: list[Triple] = [(1, 1, 1)]
-    deforms = [step for step in steps if isinstance(step, DeformConfig) and step.engine == "greedy"]
+    deforms = [step for step in steps if _is_greedy(step)]
     while deforms and len(layouts[-1].blocks) > 1:
         wanted = _factors(fixed.grid, COARSER ** len(layouts))
         if wanted == factors[-1]:
             break
         factors.append(wanted)
-        layouts.append(Layout.of(fixed.grid.downsample(wanted), None, block_size, overlap))
+        coarser = fixed.grid.downsample(wanted)
+        layouts.append(Layout.of(coarser, coarser.spacing, block_size, overlap))
     stages = [
         _coarse_stage(fixed, moving, deforms, layout, by, COARSER**i, refining=i < len(layouts) - 1)
         for i, (layout, by) in enumerate(zip(layouts, factors, strict=True))
         if i > 0
     ]
-    finest = _refining(steps) if stages else list(steps)
+    finest = _windowed(_refining(steps) if stages else steps, fixed.grid)
     stages.insert(0, Stage("", fixed, moving, finest, layouts[0]))
     return stages[::-1]
 
@@ -160,9 +168,23 @@ def _scaled(step: DeformConfig, coarser: int) -> DeformConfig:
     )
 
 
+def _windowed(steps: Sequence[StepConfig], grid: Grid) -> list[StepConfig]:
+    """The steps with wider windows for `deform` where nobody chose them and voxels are small."""
+    voxel = math.cbrt(math.prod(grid.spacing))
+    window = min(max(_WINDOW, _USUAL_WINDOW * voxel), _MOST_WINDOW * voxel)
+    return [
+        step.model_copy(update={"window": window}) if _is_greedy(step) and step.window is None else step
+        for step in steps
+    ]
+
+
+def _is_greedy(step: StepConfig) -> TypeGuard[DeformConfig]:
+    return isinstance(step, DeformConfig) and step.engine == "greedy"
+
+
 def _refining(steps: Sequence[StepConfig]) -> list[StepConfig]:
     """The steps without the levels of `deform` that the coarser stage has been through."""
-    return [_finer(step) if isinstance(step, DeformConfig) and step.engine == "greedy" else step for step in steps]
+    return [_finer(step) if _is_greedy(step) else step for step in steps]
 
 
 def _finer(step: DeformConfig) -> DeformConfig:
