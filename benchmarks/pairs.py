@@ -69,6 +69,15 @@ class TrueMap:
         mapped: Floats = (points + self.bend(points)) @ self.linear.T + self.shift
         return mapped
 
+    def grid_to_fixed(self, z: float, y: Floats, x: Floats) -> Floats:
+        """The same for the moving points (z, y, x) of a slice, (y · x, 3): on a grid B-splines are products."""
+        positions = (np.array([z]), y, x)
+        weights = [_weights(a, n) for a, n in zip(positions, self.coefficients.shape[1:], strict=True)]
+        bend = np.einsum("cijk,zi,yj,xk->zyxc", self.coefficients, *weights, optimize=True)
+        points = np.stack(np.meshgrid(*positions, indexing="ij"), axis=-1) + bend
+        mapped: Floats = points.reshape(-1, 3) @ self.linear.T + self.shift
+        return mapped
+
     def to_moving(self, points: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """Where fixed points (n, 3) lie in the moving image, and for which of them that could be found."""
         inverse = np.linalg.inv(self.linear).T
@@ -128,14 +137,19 @@ def _knots(extent: Floats) -> Sequence[int]:
     return [int(n) + 4 for n in np.ceil(extent / _KNOTS)]
 
 
+def _weights(positions: Floats, knots: int) -> Floats:
+    """The cubic B-splines of each knot at positions (n,) in µm, (n, knots)."""
+    d = np.abs(positions[:, None] / _KNOTS + 1.5 - np.arange(knots))
+    return np.where(d < 1, 2 / 3 - d**2 + d**3 / 2, np.maximum(2 - d, 0) ** 3 / 6)
+
+
 def _seen_through(true: TrueMap, scene: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
     """The scene on the moving image's voxels, slice by slice."""
     moving = np.empty_like(scene)
-    slices = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape[1:]), indexing="ij"), -1).reshape(-1, 2)
-    for z in range(grid.shape[0]):
-        points = grid.to_physical(np.insert(slices, 0, z, axis=1))
-        at = grid.to_index(true.to_fixed(points)).T
-        moving[z] = ndimage.map_coordinates(scene, at, order=1, mode="constant").reshape(grid.shape[1:])
+    z, y, x = (np.arange(n, dtype=np.float64) * d for n, d in zip(grid.shape, grid.spacing, strict=True))
+    for index, height in enumerate(z):
+        at = grid.to_index(true.grid_to_fixed(height, y, x)).T
+        moving[index] = ndimage.map_coordinates(scene, at, order=1, mode="constant").reshape(grid.shape[1:])
     return moving
 
 
