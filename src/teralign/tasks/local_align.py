@@ -100,7 +100,7 @@ def local_align(
         "moving": source_moving.digest(),
         "start": start.digest(),
         "steps": [{"step": step.name, **step.model_dump(mode="json")} for step in plan],
-        "stages": [[s.suffix, s.layout.blocks.edges, s.layout.blocks.halo, s.layout.strides] for s in stages],
+        "stages": [stage.digest() for stage in stages],
         "seed": seed,
     }
     with Workspace(work_dir or output.with_name(output.name + ".partial")) as workspace:

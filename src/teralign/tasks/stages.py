@@ -46,6 +46,10 @@ class Readable(Protocol):
         """The image of `region`, with its mask."""
         ...
 
+    def digest(self) -> list[object]:
+        """What tells its voxels from others."""
+        ...
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -91,6 +95,11 @@ class Stage:
     def merging(self) -> str:
         """The name under which their fields are merged."""
         return f"merge{self.suffix}"
+
+    def digest(self) -> list[object]:
+        """What the result of its blocks depends on, besides the steps that the user asked for."""
+        blocks = self.layout.blocks
+        return [self.fixed.digest(), self.moving.digest(), blocks.edges, blocks.halo, self.layout.strides]
 
     def describe(self) -> str:
         """What is going to be aligned, in a sentence."""
@@ -153,8 +162,8 @@ def _coarse_stage(
     steps: list[StepConfig] = [_scaled(step, coarser) for step in deforms]
     return Stage(
         f"-{coarser}",
-        CoarseSource(fixed, factors),
-        CoarseSource(moving, factors_to(moving.grid, spacing)),
+        CoarseSource.of(fixed, factors),
+        CoarseSource.of(moving, factors_to(moving.grid, spacing)),
         _refining(steps) if refining else steps,
         layout,
     )

@@ -26,7 +26,8 @@ class Description:
     """A dataset as its metadata tell of it; axis order (z, y, x).
 
     `spacing` is in µm, None where the metadata do not say it: then `origin` counts in voxels, else it is in µm.
-    `channel_names` is empty or has a name for each channel; `files` are those whose change means another volume.
+    `channel_names` is empty or has a name for each channel; `files` are those whose change means another volume;
+    `scales` are the datasets of the container that may hold the same image at other scales.
     """
 
     pixels: Pixels
@@ -39,6 +40,7 @@ class Description:
     timepoints: int = 1
     channel_names: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    scales: tuple[str, ...] = ()
 
 
 class Adapter(Protocol):

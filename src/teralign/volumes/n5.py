@@ -50,6 +50,7 @@ def describe(container: Path, dataset: str) -> Description:
         channels=len(paths) if len(paths) > 1 else size.get("c", 1),
         timepoints=size.get("t", 1),
         files=tuple(folder / _ATTRIBUTES for path in paths for folder in folders_around(path, container)),
+        scales=_scales(paths, container),
     )
 
 
@@ -75,6 +76,16 @@ def _channels(group: Path, level: str) -> tuple[Path, ...]:
         return ()
     numbered = {int(f.name[1:]): f / level for f in subfolders(group) if re.fullmatch(r"c\d+", f.name)}
     return tuple(numbered[n] for n in sorted(numbered) if _is_dataset(numbered[n]))
+
+
+def _scales(paths: tuple[Path, ...], container: Path) -> tuple[str, ...]:
+    """The datasets beside those of an image; with several channels, what lies beside them in all of them."""
+    group = paths[0].parent
+    if not group.is_relative_to(container):
+        return ()
+    named = group.parent if len(paths) > 1 else group
+    beside = (folder.name for folder in subfolders(group) if folder != paths[0] and _is_dataset(folder))
+    return tuple((named / name).relative_to(container).as_posix() for name in beside)
 
 
 def _is_dataset(path: Path) -> bool:

@@ -51,6 +51,11 @@ class Volume:
             return np.empty(region.shape, dtype=self.dtype)
         return self._source.pixels.read(region, channel, timepoint)
 
+    @property
+    def scales(self) -> tuple[str, ...]:
+        """The datasets of the container that may hold the same image at other scales."""
+        return self._source.scales
+
     def digest(self) -> str:
         """A fingerprint that changes with the metadata, the file or the voxel size; chunks are not looked at."""
         digest = hashlib.blake2b(repr((str(Path(self.uri).resolve()), self.grid)).encode(), digest_size=16)

@@ -57,7 +57,10 @@ def _describe_level(image: Multiscale, level: str, container: Path) -> Descripti
     spacing, origin = image.geometry(level, axes)
     plain = _describe(node, array, axes, container)
     names = image.channel_names if len(image.channel_names) == plain.channels else ()
-    return replace(plain, spacing=spacing, origin=origin, channel_names=names)
+    scales = tuple(
+        (image.group / other).relative_to(container).as_posix() for other in image.levels if other != level
+    )
+    return replace(plain, spacing=spacing, origin=origin, channel_names=names, scales=scales)
 
 
 def _describe_array(node: Node, container: Path) -> Description:
