@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.invert_transform import invert_transform
 from teralign.tasks.transform_points import transform_points
-from teralign.transforms import Affine, DisplacementField, load_transform, save_field
+from teralign.transforms import Affine, DisplacementField, building_field, load_transform, save_field
 
 
 @pytest.fixture
@@ -57,6 +59,16 @@ def test_the_inverse_of_a_field_maps_back(tmp_path, transforms):
     there = affine.map_points(field.map_points(points))
     back = load_transform(tmp_path / "back.zarr").map_points(there)
     assert np.linalg.norm(back - points, axis=1).max() < 0.5
+
+
+def test_an_inverse_of_many_chunks_is_whole(tmp_path, transforms, monkeypatch):
+    whole, parts = tmp_path / "whole.zarr", tmp_path / "parts.zarr"
+    invert_transform(transforms=transforms, output=whole)
+    monkeypatch.setattr(
+        "teralign.tasks.invert_transform.building_field", partial(building_field, chunk_shape=(7, 6, 5))
+    )
+    invert_transform(transforms=transforms, output=parts)
+    assert np.array_equal(load_transform(parts).read().values, load_transform(whole).read().values)
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,17 @@ from teralign.transforms.field import FIELD_STRIDE, DisplacementField
 from teralign.transforms.files import load_transform
 from teralign.transforms.sampling import (
     Folding,
-    Inverse,
     Residual,
     as_field,
     folding,
     inverse_field,
-    invert,
     jacobian_determinants,
     node_positions,
     representation_error,
+    round_trip,
 )
 from teralign.transforms.stack import Stack, Transform
-from teralign.transforms.stored import FieldWriter, StoredField, create_field, save_field
+from teralign.transforms.stored import FieldWriter, StoredField, building_field, create_field, save_field
 from teralign.transforms.warp import cast, needed_region, warp, warp_channels
 
 __all__ = [
@@ -25,22 +24,22 @@ __all__ = [
     "DisplacementField",
     "FieldWriter",
     "Folding",
-    "Inverse",
     "Residual",
     "Stack",
     "StoredField",
     "Transform",
     "as_field",
+    "building_field",
     "cast",
     "create_field",
     "folding",
     "inverse_field",
-    "invert",
     "jacobian_determinants",
     "load_transform",
     "needed_region",
     "node_positions",
     "representation_error",
+    "round_trip",
     "save_field",
     "warp",
     "warp_channels",

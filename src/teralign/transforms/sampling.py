@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from teralign.grids import Floats, Grid, Region
 from teralign.transforms import kernels
-from teralign.transforms.affine import Affine
 from teralign.transforms.field import DisplacementField
 from teralign.transforms.stack import Stack
 from teralign.transforms.threads import over_ranges
@@ -31,15 +30,6 @@ class Residual:
         """The distances between points (n, 3); 0 when there are none."""
         distances = np.linalg.norm(found - wanted, axis=1) if len(found) else np.zeros(1)
         return cls(float(distances.mean()), float(np.percentile(distances, 95)), float(distances.max()))
-
-
-@dataclass(frozen=True)
-class Inverse:
-    """A map back, and how good it is."""
-
-    transform: Affine | DisplacementField
-    residual: Residual  # of going back and forth again, within the grid
-    lost_nodes: int  # whose displacement was taken from the nearest node that has one
 
 
 def as_field(transform: Stack, grid: Grid, *, region: Region | None = None, threads: int = 1) -> DisplacementField:
@@ -66,39 +56,31 @@ def node_positions(grid: Grid, region: Region | None = None) -> Floats:
     return grid.to_physical(index)
 
 
-def invert(transform: Stack, grid: Grid | None = None, *, threads: int = 1) -> Inverse:
-    """The map back: an affine when all transforms are, else a field on the nodes of `grid`, in moving space.
-
-    Raises ValueError when a field is needed and there is no grid.
-    """
-    affine = transform.affine
-    if affine is not None:
-        return Inverse(affine.inverse(), Residual(0.0, 0.0, 0.0), 0)
-    if grid is None:
-        raise ValueError("to invert a stack with a field takes the grid of the inverse")
-    field, lost = inverse_field(transform, grid, threads=threads)
-    points = _points_inside(grid, 20_000)
-    back = transform.map_points(field.map_points(points, threads=threads), threads=threads)
-    return Inverse(field, Residual.between(back, points), lost)
+def round_trip(transform: Stack, inverse: Stack, grid: Grid, *, samples: int = 20_000, threads: int = 1) -> Residual:
+    """How far random points between the nodes of `grid` are from where they were, there by `inverse` and back."""
+    points = _points_inside(grid, samples)
+    back = transform.map_points(inverse.map_points(points, threads=threads), threads=threads)
+    return Residual.between(back, points)
 
 
 def inverse_field(
     transform: Stack, grid: Grid, *, region: Region | None = None, threads: int = 1
 ) -> tuple[DisplacementField, int]:
-    """The inverse on the nodes `region` of `grid` (default: all), and at how many nodes there was none.
+    """The inverse on the nodes `region` of `grid` (default: all), and at how many of them there was none.
 
-    Those take the displacement of the nearest node that has one. Raises ValueError when there is no such node.
+    Those take the displacement of the nearest node of the region that has one; where none has, of those around it.
+    Raises ValueError when there is no such node in the whole grid.
     """
     region = region or grid.region
-    values, good = np.empty((*region.shape, 3), np.float32), np.empty(region.shape, bool)
-    for slab in _slabs(region):
-        nodes, inside = node_positions(grid, slab), slab.relative_to(region).slices
-        found, converged = transform.inverse_map_points(nodes, threads=threads)
-        values[inside] = (found - nodes).reshape(*slab.shape, 3)
-        good[inside] = converged.reshape(slab.shape)
-    lost = int((~good).sum())
-    if lost == good.size:
-        raise ValueError(f"the transform has no inverse anywhere in nodes {region.start} to {region.stop}")
+    wide = region
+    values, good = _inverse_at(transform, grid, wide, threads)
+    while not good.any():
+        if wide == grid.region:
+            raise ValueError("the transform has no inverse at any node")
+        wide = wide.grow(wide.shape).intersect(grid.region)
+        values, good = _inverse_at(transform, grid, wide, threads)
+    inside = region.relative_to(wide).slices
+    lost = int((~good[inside]).sum())
     if lost:
         from scipy import ndimage  # half a second to import, and seldom needed
 
@@ -106,7 +88,20 @@ def inverse_field(
             ~good, sampling=grid.spacing, return_distances=False, return_indices=True
         )
         values = values[tuple(nearest)]
-    return DisplacementField(values, grid, region), lost
+    return DisplacementField(np.ascontiguousarray(values[inside]), grid, region), lost
+
+
+def _inverse_at(
+    transform: Stack, grid: Grid, region: Region, threads: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The displacements (z, y, x, 3) of the inverse on a region of nodes, and where there is one."""
+    values, good = np.empty((*region.shape, 3), np.float32), np.empty(region.shape, bool)
+    for slab in _slabs(region):
+        nodes, inside = node_positions(grid, slab), slab.relative_to(region).slices
+        found, converged = transform.inverse_map_points(nodes, threads=threads)
+        values[inside] = (found - nodes).reshape(*slab.shape, 3)
+        good[inside] = converged.reshape(slab.shape)
+    return values, good
 
 
 def representation_error(point_map: PointMap, grid: Grid, *, samples: int = 50_000) -> Residual:

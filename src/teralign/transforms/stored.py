@@ -209,10 +209,11 @@ def create_field(
     return FieldWriter(path, grid, chunk_shape)
 
 
-def save_field(
-    path: str | Path, field: DisplacementField, *, chunk_shape: Triple = CHUNK_SHAPE, overwrite: bool = False
-) -> StoredField:
-    """Write a whole field; it is there under its name whole or not at all.
+@contextlib.contextmanager
+def building_field(
+    path: str | Path, grid: Grid, chunk_shape: Triple = CHUNK_SHAPE, *, overwrite: bool = False
+) -> Iterator[FieldWriter]:
+    """A field to be written whole in the block; it is there under its name when the block ends well, else not at all.
 
     Raises InputError when `path` exists and is not to be overwritten, DataError when the disk does not take it.
     """
@@ -222,14 +223,22 @@ def save_field(
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        writer = create_field(unfinished, field.grid, chunk_shape)
-        writer.write(field.region, field.values)
+        writer = create_field(unfinished, grid, chunk_shape)
+        yield writer
         writer.finish()
         if path.is_dir():
             shutil.rmtree(path)
         unfinished.replace(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def save_field(
+    path: str | Path, field: DisplacementField, *, chunk_shape: Triple = CHUNK_SHAPE, overwrite: bool = False
+) -> StoredField:
+    """Write a whole field that is in memory, as `building_field` does."""
+    with building_field(path, field.grid, chunk_shape, overwrite=overwrite) as writer:
+        writer.write(field.region, field.values)
     return StoredField.open(path)
 
 
