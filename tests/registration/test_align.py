@@ -1,5 +1,8 @@
+import logging
+
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from phantoms import Scene, affine_about, cube, errors, pair
 from teralign.grids import Grid
@@ -157,6 +160,26 @@ def test_one_seed_gives_one_result_whatever_the_threads(near, step):
     )
     np.testing.assert_array_equal(once, again)
     np.testing.assert_allclose(once, threaded, atol=1e-5)
+
+
+def test_linear_algebra_takes_no_cores_of_its_own(near):
+    """Seen from a log line in the midst of an alignment."""
+    fixed, moving, _ = near
+    seen = []
+
+    class Look(logging.Handler):
+        def emit(self, record):
+            seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+    log, look = logging.getLogger("teralign.registration.align"), Look(logging.INFO)
+    log.addHandler(look)
+    log.setLevel(logging.INFO)
+    try:
+        align(fixed, moving, [RigidConfig(shrink_factors=(4,))], start=Stack(), threads=2)
+    finally:
+        log.removeHandler(look)
+    assert seen
+    assert set(seen) == {1}
 
 
 def test_steps_may_repeat_and_each_is_reported(near):

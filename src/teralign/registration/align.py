@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+from threadpoolctl import threadpool_limits
+
 from teralign.grids import Grid
 from teralign.registration.bspline import bspline
 from teralign.registration.config import (
@@ -67,9 +69,22 @@ def align(
     """Align the moving image to the fixed one, beginning at `start` (fixed to moving points).
 
     `field_grid` holds the nodes of a displacement field that a deform step finds; by default the step chooses. The
-    same input, seed and steps give the same result, whatever the number of threads.
+    same input, seed and steps give the same result, whatever the number of threads: so linear algebra, whose products
+    are small, has one.
     """
-    fixed, moving = fixed.finite(), moving.finite()
+    with threadpool_limits(1, user_api="blas"):
+        return _align(fixed.finite(), moving.finite(), steps, start, field_grid, seed, threads)
+
+
+def _align(
+    fixed: Image,
+    moving: Image,
+    steps: Sequence[StepConfig],
+    start: Stack,
+    field_grid: Grid | None,
+    seed: int,
+    threads: int,
+) -> Alignment:
     found = Stack()
     reports = []
     for step in steps:
