@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -48,7 +48,7 @@ from numpy.typing import NDArray
 
 from teralign.grids import Floats, Grid
 from teralign.registration import kernels
-from teralign.registration.deform_lattice import Crew, Lattice, solve, unfold
+from teralign.registration.deform_lattice import Crew, Lattice, bending, determined, solve, spread, unfold
 from teralign.registration.kernels import F32, F64, U8
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,12 @@ _LEAST_AXIS = 8  # voxels; a level with less along an axis that can still be hal
 _DAMPING = 0.1  # of the data term's diagonal, added to it: texture that runs one way holds in that way only
 _SOLVER_STEPS = 12
 _SHORTEST = 0.25  # of a step, before a level gives up
+_ADAPT_AFTER = (2, 4)  # steps of the finest level
+_EAGER, _MOST_EAGER = 2.0, 4.0  # exponents of a change of smoothness: taken as it is, it creeps to where it stays
+_LEAST_SMOOTH, _MOST_SMOOTH = 0.4, 1.5  # of the smoothness that is taken to begin with
+_ROUGH = 0.75  # of it; below, the finest level goes on with finer control points
+_FINER = (3, 15)  # voxels of their spacing, and of the window
+_FINER_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -203,10 +209,15 @@ def _search(
         lattice = problem.lattice
         if not taken and problem.measure(c).overlap == 0:
             return _unmoved(nodes, "the moving image does not reach here")
-        c, steps = _descend(problem, c, most, parameters)
+        c, steps = _descend(problem, c, most, adapting=problem.adaptive and shrink == parameters.shrink_factors[-1])
         taken.append(steps)
     assert c is not None
     assert lattice is not None
+    if problem.rough:
+        problem = problem.finer()
+        c, lattice = problem.lattice.refit(c, lattice, crew), problem.lattice
+        c, steps = _descend(problem, c, _FINER_STEPS)
+        taken[-1] += steps
     before = problem.measure(lattice.zeros())
     c, field, lowest = unfold(lattice, c, nodes, least=parameters.min_jacobian, crew=crew)
     after = problem.measure(c)
@@ -227,27 +238,35 @@ def _levels(grid: Grid, parameters: DeformParameters) -> list[tuple[int, int]]:
     return [*useful, levels[-1]]
 
 
-def _descend(problem: _Problem, c: F32, most: int, parameters: DeformParameters) -> tuple[F32, int]:
-    """The best control values that at most `most` steps find, and the number of steps tried.
+def _descend(problem: _Problem, c: F32, most: int, *, adapting: bool = False) -> tuple[F32, int]:
+    """The control values that at most `most` steps find, and the number of steps tried.
 
-    A step that makes it worse is tried again at half its length, and at a quarter.
+    A step that makes it worse is tried again at half its length, and at a quarter; but not the first one of another
+    smoothness, which is chosen anew after some steps when `adapting`.
     """
     match, length = problem.measure(c), 1.0
     step = problem.step(c, match)
+    pending, adapted = list(_ADAPT_AFTER) if adapting else [], False
     for tried in range(1, most + 1):
         candidate = c + np.float32(length) * step
         found = problem.measure(candidate)
         gain = found.score - match.score
         log.debug("shrink %d, step %d of length %g: %.5f", problem.shrink, tried, length, found.score)
-        if gain > 0:
+        better = gain > 0 or adapted
+        if better:
             c, match, length = candidate, found, min(1.0, 2 * length)
-            if gain <= parameters.tolerance:
-                return c, tried
-            step = problem.step(c, match) if tried < most else step
-        elif length > _SHORTEST:
-            length /= 2
         else:
+            length /= 2
+        done = length < _SHORTEST or (not adapted and 0 < gain <= problem.tolerance)
+        adapted = bool(pending) and (done or tried >= pending[0])
+        if adapted:
+            pending.pop(0)
+            problem.adapt(c, match)
+            step, length = problem.step(c, match), 1.0
+        elif done:
             return c, tried
+        elif better and tried < most:
+            step = problem.step(c, match)
     return c, most
 
 
@@ -274,16 +293,20 @@ class _Match:
     @property
     def score(self) -> float:
         """The mean quality of the voxels that can be compared; −∞ when there are none."""
-        return self._mean(self.known)
+        return self.average(self.quality)
+
+    def average(self, values: F32) -> float:
+        """The mean of `values`, one a cell, over the voxels that can be compared; −∞ when there are none."""
+        return self._mean(values, self.known)
 
     def compare(self, other: _Match) -> tuple[float, float]:
         """Both scores on the cells that both know."""
         both = self.known & other.known
-        return self._mean(both), other._mean(both)
+        return self._mean(self.quality, both), other._mean(other.quality, both)
 
-    def _mean(self, cells: Mask) -> float:
+    def _mean(self, values: F32, cells: Mask) -> float:
         counts = self.sums[0][cells].astype(np.float64)
-        return float((self.quality[cells] * counts).sum() / counts.sum()) if counts.size else -math.inf
+        return float((values[cells] * counts).sum() / counts.sum()) if counts.size else -math.inf
 
 
 class _Problem:
@@ -292,8 +315,8 @@ class _Problem:
     def __init__(
         self, fixed: _Level, moving: _Level, start: Floats, shrink: int, parameters: DeformParameters, crew: Crew
     ) -> None:
-        self._fixed, self._moving, self._parameters, self._crew = fixed, moving, parameters, crew
-        self.shrink = shrink
+        self._fixed, self._moving, self._start, self._parameters, self._crew = fixed, moving, start, parameters, crew
+        self.shrink, self.tolerance = shrink, parameters.tolerance
         voxel = np.array(fixed.grid.spacing)
         finest = float(np.prod(voxel)) ** (1 / 3) / shrink
         control = (parameters.control_point_spacing or 4 * finest) * shrink
@@ -303,11 +326,13 @@ class _Problem:
         self._radius = np.array(
             [max(1, round((window / h - 1) / 2)) for h in self.lattice.points.spacing], dtype=np.int64
         )
-        self._smoothness = (parameters.smoothness or 2.0 * finest) * shrink**1.25
+        self._usual = 2.0 * finest * shrink**1.25
+        self._smoothness = parameters.smoothness * shrink**1.25 if parameters.smoothness else self._usual
         self._pull = start[:3, :3] / np.array(moving.grid.spacing)[:, None]
         origin = moving.grid.to_index(start[:3, :3] @ np.array(fixed.grid.origin) + start[:3, 3])
         self._matrix = np.concatenate([self._pull * voxel, origin[:, None]], axis=1)
         self._floors: F64 | None = None
+        self._seen: tuple[float, float] | None = None
 
     def measure(self, c: F32) -> _Match:
         """Compare the images at the deformation `c`."""
@@ -344,29 +369,80 @@ class _Problem:
 
     def step(self, c: F32, match: _Match) -> F32:
         """The Gauss–Newton step from `c`, nowhere longer than the largest step."""
-        parameters, crew, cells = self._parameters, self._crew, self.lattice.cells
+        force, stiffness, typical = self._system(match)
+        scale = self._scale(typical)
+        delta = solve(spread(force), stiffness, c, scale=scale, iterations=_SOLVER_STEPS, crew=self._crew)
+        length = np.sqrt(np.square(delta).sum(axis=0))
+        longest = np.float32(self._parameters.max_step * min(self._fixed.grid.spacing))
+        delta *= longest / np.maximum(length, longest)
+        return delta
+
+    def _system(self, match: _Match) -> tuple[F32, F32, float]:
+        """The data term's force (3, cells) and stiffness (6, cells), and the mean of the latter."""
+        cells = self.lattice.cells
         force, stiffness = np.empty((3, *cells), np.float32), np.empty((6, *cells), np.float32)
-        voxel = np.array(self._fixed.grid.spacing)
-        crew.run(
+        self._crew.run(
             kernels.gauss_newton,
             cells[0],
             match.sums,
             match.local,
             match.correlation,
-            voxel,
-            parameters.foreground_emphasis,
+            np.array(self._fixed.grid.spacing),
+            self._parameters.foreground_emphasis,
             force,
             stiffness,
         )
         isotropic = stiffness[:3].mean(axis=0)
         typical = float(isotropic[match.known].mean(dtype=np.float64))
         stiffness[:3] += _DAMPING * (isotropic + typical * (isotropic > 0))
-        scale = (self._smoothness / np.array(self.lattice.points.spacing)) ** 2 * math.sqrt(typical)
-        delta = solve(force, stiffness, c, scale=scale, iterations=_SOLVER_STEPS, crew=crew)
-        length = np.sqrt(np.square(delta).sum(axis=0))
-        longest = np.float32(parameters.max_step * voxel.min())
-        delta *= longest / np.maximum(length, longest)
-        return delta
+        return force, stiffness, typical
+
+    def _scale(self, typical: float) -> F64:
+        """The weights of the bending energy along each axis."""
+        relative = self._smoothness / np.array(self.lattice.points.spacing)
+        return np.asarray(relative**2 * math.sqrt(typical))
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the smoothness may follow from the images: it is not given, and correlation says what is left."""
+        return self._parameters.smoothness is None and self._parameters.metric != "mse"
+
+    @property
+    def rough(self) -> bool:
+        """Whether the images support finer control points, which nobody has forbidden by giving others."""
+        return self._parameters.control_point_spacing is None and self._smoothness < _ROUGH * self._usual
+
+    def adapt(self, c: F32, match: _Match) -> None:
+        """Move the smoothness to where the deformation found and the misfit left are most likely, within bounds."""
+        _, stiffness, typical = self._system(match)
+        points, scale = self.lattice.points, self._scale(typical)
+        count = determined(stiffness, points.shape, scale=scale, iterations=2 * _SOLVER_STEPS, crew=self._crew)
+        misfit = 1 - match.average(np.square(np.clip(match.correlation, 0, 1)))
+        likely = (misfit * count / max(typical * bending(c, points.spacing), 1e-12)) ** 0.25
+        now = math.log(self._smoothness), math.log(max(likely, 1e-6))
+        changed = self._smoothness * math.exp(_eagerness(self._seen, now) * (now[1] - now[0]))
+        self._seen = now
+        self._smoothness = min(max(changed, _LEAST_SMOOTH * self._usual), _MOST_SMOOTH * self._usual)
+        log.debug("shrink %d, smoothness %.2f µm is likely, %.2f is taken", self.shrink, likely, self._smoothness)
+
+    def finer(self) -> _Problem:
+        """The same images with finer control points."""
+        spacing, window = (n * float(np.prod(self._fixed.grid.spacing)) ** (1 / 3) / self.shrink for n in _FINER)
+        parameters = replace(
+            self._parameters,
+            control_point_spacing=spacing,
+            window=self._parameters.window or window,
+            smoothness=self._smoothness / self.shrink**1.25,
+        )
+        return _Problem(self._fixed, self._moving, self._start, self.shrink, parameters, self._crew)
+
+
+def _eagerness(before: tuple[float, float] | None, now: tuple[float, float]) -> float:
+    """By how much to overdo a step from what is taken to what is likely, both as logarithms: a secant, bounded."""
+    if before is None or now[0] == before[0]:
+        return _EAGER
+    slope = (now[1] - before[1]) / (now[0] - before[0])
+    return 1 / (1 - min(max(slope, 0.0), 1 - 1 / _MOST_EAGER))
 
 
 def _noise(windows: F32, least: float) -> F64:

@@ -24,6 +24,9 @@ from teralign.registration.kernels import F32, F64, MARGIN, PAD
 _ENOUGH = 0.05
 """A solve ends when its residual has shrunk to this share: the next step starts afresh anyway."""
 
+_ENTRY = ((0, 3, 4), (3, 1, 5), (4, 5, 2))
+"""Where the entries of a symmetric matrix stand among zz, yy, xx, zy, zx, yx."""
+
 
 class Crew:
     """Runs a compiled loop in ranges of its slowest axis on a number of threads.
@@ -109,7 +112,7 @@ def _at_points(c: F32) -> F32:
     return c
 
 
-def _spread(force: F32) -> F32:
+def spread(force: F32) -> F32:
     """Forces on cells as forces on control points: by each one's weight in the middle of the cell."""
     out: F32 = np.pad(force, ((0, 0), *[(MARGIN, MARGIN)] * 3))
     for axis in (1, 2, 3):
@@ -145,8 +148,8 @@ def _diagonal(scale: F64, bands: Sequence[tuple[F32, F32]]) -> F32:
 def solve(force: F32, stiffness: F32, c: F32, *, scale: F64, iterations: int, crew: Crew) -> F32:
     """The step δ (3, lattice) that minimises δᵀHδ/2 − bᵀδ + bending(c + δ)/2, by conjugate gradients.
 
-    H is the cells' `stiffness` (6, cells), lumped at the control points; b their `force` (3, cells); `scale` (3) is
-    s of the bending energy, with its weight.
+    H is the cells' `stiffness` (6, cells), lumped at the control points; b the `force` on these (see `spread`);
+    `scale` (3) is s of the bending energy, with its weight.
     """
     shape = c.shape[1:]
     bands = [_bands(n) for n in shape]
@@ -156,7 +159,7 @@ def solve(force: F32, stiffness: F32, c: F32, *, scale: F64, iterations: int, cr
     inner = (slice(None), *[slice(PAD, -PAD)] * 3)
     p[inner] = c
     crew.run(kernels.multiply, shape[0], p, *matrix, np.zeros_like(stiffness), q, partial)
-    r[inner] = _spread(force) - q[inner]
+    r[inner] = force - q[inner]
     inverse = np.empty((6, *shape), np.float32)
     crew.run(kernels.invert_blocks, shape[0], stiffness, _diagonal(scale, bands), inverse)
     p[:] = 0
@@ -172,6 +175,32 @@ def solve(force: F32, stiffness: F32, c: F32, *, scale: F64, iterations: int, cr
         before, descent = descent, float(partial.sum())
         crew.run(kernels.turn, shape[0], s, descent / before, p)
     return np.ascontiguousarray(delta[inner])
+
+
+def bending(c: F32, spacing: Sequence[float]) -> float:
+    """Σ_de ‖D_d D_e c‖²/(h_d h_e)²: the squared second derivatives of a displacement, over all control points."""
+    total = 0.0
+    for d, e in itertools.product(range(3), repeat=2):
+        differences = np.diff(np.diff(c, axis=1 + d), axis=1 + e)
+        total += float(np.square(differences, out=differences).sum(dtype=np.float64)) / (spacing[d] * spacing[e]) ** 2
+    return total
+
+
+def determined(stiffness: F32, shape: Triple, *, scale: F64, iterations: int, crew: Crew) -> float:
+    """How many of the control values the data determine, tr((H + L)⁻¹H), from one vector of random signs.
+
+    H and L are those of `solve`; `shape` is that of the control points. The signs are always the same ones.
+
+    Hutchinson: A stochastic estimator of the trace of the influence matrix, 1990.
+    """
+    signs = np.random.default_rng(0).integers(0, 2, (3, *stiffness.shape[1:]), dtype=np.int8) * np.float32(2) - 1
+    margins = ((0, 0), *[(MARGIN, MARGIN)] * 3)
+    turned = np.zeros_like(signs)
+    for d, e in itertools.product(range(3), repeat=2):
+        turned[d] += stiffness[_ENTRY[d][e]] * signs[e]
+    zeros = np.zeros((3, *shape), np.float32)
+    found = solve(np.pad(turned, margins), stiffness, zeros, scale=scale, iterations=iterations, crew=crew)
+    return float(np.multiply(found, np.pad(signs, margins)).sum(dtype=np.float64))
 
 
 def jacobians(field: F32, grid: Grid, crew: Crew) -> F32:
