@@ -1,6 +1,5 @@
 """Volumes on disk: open, create, read and write regions by URI, whatever the format; pyramids."""
 
-from teralign.volumes.arrays import limit_io
 from teralign.volumes.levels import coarser_levels
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, open_volume
@@ -12,7 +11,6 @@ __all__ = [
     "check_output",
     "coarser_levels",
     "create_volume",
-    "limit_io",
     "open_volume",
     "split_uri",
 ]

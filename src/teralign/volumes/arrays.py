@@ -1,13 +1,14 @@
 """Chunked arrays on disk through tensorstore: N5, Zarr v2 and v3.
 
 tensorstore does the voxels because it loses no update when processes share a chunk, and leaves no torn one behind.
-Its memory and threads are bounded for the whole process by `limit_io`.
+Its memory and threads are bounded for the whole process.
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,39 +28,21 @@ _KINDS_READ = "buif"
 _REFUSED = (ValueError, NotImplementedError, OSError)
 
 
-class _Limits:
-    """The tensorstore context of this process, made at first use."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._settings = _settings(threads=2, cache_bytes=64 << 20)
-        self._context: Any = None
-
-    def set(self, threads: int, cache_bytes: int) -> None:
-        with self._lock:
-            self._settings, self._context = _settings(threads, cache_bytes), None
-
-    def context(self) -> Any:  # noqa: ANN401 (tensorstore has no types)
-        with self._lock:
-            if self._context is None:
-                self._context = ts.Context(self._settings)
-            return self._context
+_CACHE_BYTES = 64 << 20
+_THREADS = 2  # that decode and encode chunks, where nobody says how many cores there are
 
 
-def _settings(threads: int, cache_bytes: int) -> dict[str, dict[str, int]]:
-    return {
-        "cache_pool": {"total_bytes_limit": cache_bytes},
-        "data_copy_concurrency": {"limit": threads},
-        "file_io_concurrency": {"limit": threads},
-    }
-
-
-_limits = _Limits()
-
-
-def limit_io(*, threads: int, cache_bytes: int = 64 << 20) -> None:
-    """Bound the threads and the chunk cache of all arrays that this process opens from now on."""
-    _limits.set(max(1, threads), cache_bytes)
+@functools.cache
+def _context() -> Any:  # noqa: ANN401 (tensorstore has no types)
+    """What all arrays of this process share. A worker decodes with the cores that it was given."""
+    threads = int(os.environ.get("TERALIGN_THREADS", 0)) or _THREADS
+    return ts.Context(
+        {
+            "cache_pool": {"total_bytes_limit": _CACHE_BYTES},
+            "data_copy_concurrency": {"limit": threads},
+            "file_io_concurrency": {"limit": threads},
+        }
+    )
 
 
 @dataclass
@@ -120,7 +103,7 @@ def open_array(driver: str, path: Path) -> Any:  # noqa: ANN401 (tensorstore has
     """
     spec = {"driver": driver, "kvstore": file_store(path), "metadata": _unsaid(driver, path)}
     try:
-        array = ts.open(spec, context=_limits.context(), open=True).result()
+        array = ts.open(spec, context=_context(), open=True).result()
     except _REFUSED as error:
         raise InputError(f"{path} cannot be opened: {reason(error)}.") from error
     dtype = np.dtype(array.dtype.numpy_dtype)
@@ -143,7 +126,7 @@ def create_array(driver: str, path: Path, metadata: Mapping[str, Any], *, resume
     """
     spec = {"driver": driver, "kvstore": file_store(path), "metadata": dict(metadata)}
     try:
-        ts.open(spec, context=_limits.context(), create=True, open=resume).result()
+        ts.open(spec, context=_context(), create=True, open=resume).result()
     except _REFUSED as error:
         if str(error).startswith("ALREADY_EXISTS"):
             raise InputError(f"{path} exists already; remove it or choose another output.") from error
