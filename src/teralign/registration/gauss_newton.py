@@ -19,7 +19,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from teralign.grids import Floats
-from teralign.registration.image import Image
+from teralign.registration import window_kernels
+from teralign.registration.image import Volume32
 from teralign.registration.metrics import Windows
 from teralign.transforms import Affine
 
@@ -45,7 +46,7 @@ def refine(
     `start` is S; T turns about `centre` (µm) and stays rigid where asked; `spacing` is that of the voxels in µm.
     """
     reach = float(np.abs(windows.points - centre).max()) or 1.0
-    slopes = _gradients(windows.moving)
+    slopes: Volume32 = np.asarray(np.gradient(windows.moving.array, *windows.moving.grid.spacing), dtype=np.float32)
     damping = 1e-3
     here = _linearise(windows, slopes, matrix, start, centre, reach, rigid=rigid)
     for iteration in range(_ITERATIONS):
@@ -65,53 +66,34 @@ def refine(
     return matrix, _ITERATIONS
 
 
-def _gradients(image: Image) -> list[Image]:
-    """The derivative of an image by z, y and x, per µm."""
-    parts = np.gradient(image.array, *image.grid.spacing)
-    return [Image(part, image.grid) for part in parts]
-
-
 def _linearise(
-    windows: Windows, slopes: list[Image], matrix: Floats, start: Affine, centre: Floats, reach: float, *, rigid: bool
+    windows: Windows, slopes: Volume32, matrix: Floats, start: Affine, centre: Floats, reach: float, *, rigid: bool
 ) -> _Linearised:
     size = 6 if rigid else 12
-    points = windows.points
-    mapped = points @ matrix[:3, :3].T + matrix[:3, 3]
-    seen = mapped @ start.matrix[:3, :3].T + start.matrix[:3, 3]
-    moving, inside = windows.moving.sample(seen)
-    inside &= windows.inside
-    use = inside.sum(axis=1) > 0.5 * inside.shape[1]
-    if not use.any():
-        return _Linearised(-np.inf, np.eye(size), np.zeros(size))
-    w = inside[use]
-    f, _, _ = _normalised(windows.values[use], w)
-    m, length, good = _normalised(moving[use], w)
-    correlation = np.where(good, (f * m).sum(axis=1), 0.0)
-    weight = (np.maximum(correlation, 0) + _KEPT_WEIGHT) * good
-    gradient = np.stack([s.sample(seen[use])[0] for s in slopes], axis=-1) @ start.matrix[:3, :3]
-    if rigid:
-        arm = (mapped[use] - (matrix[:3, :3] @ centre + matrix[:3, 3])) / reach
-        jacobian = np.concatenate([gradient, np.cross(arm, gradient)], axis=-1)
-    else:
-        arm = np.concatenate([np.ones((*w.shape, 1)), (points[use] - centre) / reach], axis=-1)
-        jacobian = (gradient[..., None, :] * arm[..., None]).reshape(*w.shape, 12)
-    jacobian *= w[..., None]
-    jacobian -= jacobian.sum(axis=1, keepdims=True) / w.sum(axis=1)[:, None, None] * w[..., None]
-    jacobian -= m[..., None] * np.einsum("ws,wsp->wp", m, jacobian)[:, None]
-    jacobian *= (np.sqrt(weight) / np.where(good, length, 1))[:, None, None]
-    rows = jacobian.reshape(-1, size)
-    rest = ((f - m) * np.sqrt(weight)[:, None]).ravel()
-    return _Linearised(float(correlation.mean()), rows.T @ rows, rows.T @ rest)
-
-
-def _normalised(values: Floats, inside: Floats) -> tuple[Floats, Floats, Floats]:
-    """Rows made zero-mean and of unit length over what is inside; their length, and whether they are not flat."""
-    count = inside.sum(axis=1, keepdims=True)
-    v = values.astype(np.float64) * inside
-    v = (v - v.sum(axis=1, keepdims=True) / count) * inside
-    length = np.sqrt((v**2).sum(axis=1))
-    good = length > 1e-9
-    return v / np.where(good, length, 1)[:, None], length, good
+    image = windows.moving
+    normal, slope = np.zeros((size, size)), np.zeros(size)
+    to_index = start.matrix.copy()
+    to_index[:3, 3] -= image.grid.origin
+    to_index[:3] /= np.array(image.grid.spacing)[:, None]
+    total, used = window_kernels.linearise(
+        windows.points,
+        windows.values,
+        windows.inside,
+        np.ascontiguousarray(image.array),
+        slopes,
+        np.ones((1, 1, 1), bool) if image.mask is None else image.mask,
+        matrix,
+        to_index,
+        start.matrix[:3, :3].copy(),
+        matrix[:3, :3] @ centre + matrix[:3, 3] if rigid else centre,
+        reach,
+        _KEPT_WEIGHT,
+        normal,
+        slope,
+    )
+    if not used:
+        return _Linearised(-np.inf, np.eye(size), slope)
+    return _Linearised(total / used, normal, slope)
 
 
 def _stepped(matrix: Floats, step: Floats, centre: Floats, reach: float, *, rigid: bool) -> Floats:
