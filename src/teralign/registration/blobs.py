@@ -95,12 +95,20 @@ def _responses(array: Volume32, sigmas: Sequence[float], spacing: Sequence[float
 def _maxima(responses: Sequence[Volume32], k: int, mask: Mask | None) -> NDArray[np.intp]:
     """The voxels (N, 3) where the response of size k exceeds its neighbours in space and size."""
     here = responses[k]
-    peak = (here == ndimage.maximum_filter(here, 3, mode="nearest")) & (here > 0)
+    peak = here > 0
     for other in {k - 1, k + 1} & set(range(len(responses))):
         peak &= here >= responses[other]
     if mask is not None:
         peak &= mask
-    return np.argwhere(peak)
+    for axis in range(3):
+        low, high = ((slice(None),) * axis + (half,) for half in (slice(None, -1), slice(1, None)))
+        peak[low] &= here[low] >= here[high]
+        peak[high] &= here[high] >= here[low]
+    # The neighbours across edges and corners only of the few that are left: a filter over all voxels takes long.
+    index, last = np.argwhere(peak), np.array(here.shape) - 1
+    for step in itertools.product((-1, 0, 1), repeat=3):
+        index = index[here[tuple(index.T)] >= here[tuple(np.clip(index + step, 0, last).T)]]
+    return index
 
 
 def _subvoxel(responses: Sequence[Volume32], sizes: NDArray[np.intp], index: NDArray[np.intp]) -> Floats:
