@@ -59,6 +59,7 @@ _NO_MASK = np.empty((0, 0, 0), np.uint8)
 _DIMMEST, _BRIGHTEST = 1.0, 99.95  # percentiles that intensities are clipped to
 _QUIET = 0.3  # percentile of the windows' variances that counts as noise
 _LEAST_AXIS = 8  # voxels; a level with less along an axis that can still be halved is left out
+_SPACING, _WINDOW, _SMOOTHNESS = 4, 12, 2  # voxels, where nothing else is given
 _DAMPING = 0.1  # of the data term's diagonal, added to it: texture that runs one way holds in that way only
 _SOLVER_STEPS = 12
 _SHORTEST = 0.25  # of a step, before a level gives up
@@ -66,7 +67,7 @@ _ADAPT_AFTER = (2, 4)  # steps of the finest level
 _EAGER, _MOST_EAGER = 2.0, 4.0  # exponents of a change of smoothness: taken as it is, it creeps to where it stays
 _LEAST_SMOOTH, _MOST_SMOOTH = 0.4, 1.5  # of the smoothness that is taken to begin with
 _ROUGH = 0.75  # of it; below, the finest level goes on with finer control points
-_FINER = (3, 15)  # voxels of their spacing, and of the window
+_FINER, _WIDER = 3, 1.25  # voxels of their spacing, and times the window: it must still hold enough of them
 _FINER_STEPS = 4
 
 
@@ -319,14 +320,14 @@ class _Problem:
         self.shrink, self.tolerance = shrink, parameters.tolerance
         voxel = np.array(fixed.grid.spacing)
         finest = float(np.prod(voxel)) ** (1 / 3) / shrink
-        control = (parameters.control_point_spacing or 4 * finest) * shrink
+        control = (parameters.control_point_spacing or _SPACING * finest) * shrink
         z, y, x = (max(1, min(n, round(control / d))) for d, n in zip(voxel, fixed.grid.shape, strict=True))
         self.lattice = Lattice(fixed.grid, (z, y, x))
-        window = (parameters.window or 12 * finest) * shrink
+        window = (parameters.window or _WINDOW * finest) * shrink
         self._radius = np.array(
             [max(1, round((window / h - 1) / 2)) for h in self.lattice.points.spacing], dtype=np.int64
         )
-        self._usual = 2.0 * finest * shrink**1.25
+        self._usual = _SMOOTHNESS * finest * shrink**1.25
         self._smoothness = parameters.smoothness * shrink**1.25 if parameters.smoothness else self._usual
         self._pull = start[:3, :3] / np.array(moving.grid.spacing)[:, None]
         origin = moving.grid.to_index(start[:3, :3] @ np.array(fixed.grid.origin) + start[:3, 3])
@@ -427,11 +428,11 @@ class _Problem:
 
     def finer(self) -> _Problem:
         """The same images with finer control points."""
-        spacing, window = (n * float(np.prod(self._fixed.grid.spacing)) ** (1 / 3) / self.shrink for n in _FINER)
+        voxel = float(np.prod(self._fixed.grid.spacing)) ** (1 / 3) / self.shrink
         parameters = replace(
             self._parameters,
-            control_point_spacing=spacing,
-            window=self._parameters.window or window,
+            control_point_spacing=_FINER * voxel,
+            window=_WIDER * (self._parameters.window or _WINDOW * voxel),
             smoothness=self._smoothness / self.shrink**1.25,
         )
         return _Problem(self._fixed, self._moving, self._start, self.shrink, parameters, self._crew)
