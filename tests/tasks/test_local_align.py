@@ -17,10 +17,10 @@ import tifffile
 from teralign.errors import AlignmentError
 from teralign.grids import Grid
 from teralign.tasks.local_align import local_align
-from teralign.transforms import folding, load_transform
+from teralign.transforms import Affine, folding, load_transform
 from teralign.volumes import create_volume, open_volume
 
-BLOCKS = {"block_size": (40, 52, 48), "block_overlap": 0.25, "workers": 2, "worker_cpus": 1, "worker_mem_gb": 2.0}
+BLOCKS = {"block_size": (40, 52, 48), "block_overlap": 0.1, "workers": 2, "worker_cpus": 1, "worker_mem_gb": 2.0}
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +58,24 @@ def test_the_report_tells_each_block(refined):
     output, _ = refined
     report = json.loads(output.with_suffix(".blocks.json").read_text())
     assert len(report["records"]) == 8
+    (coarser,) = report["coarser"]
+    assert coarser["states"] == {"ok": 1}
+    assert report["fixed_reads"] == pytest.approx(sum(r["fixed_read"] for r in report["records"]) / 798720, abs=0.01)
     assert all(r["metric_after"] >= r["metric_before"] for r in report["records"])
     assert not output.with_name(output.name + ".partial").exists()
 
 
 def test_the_field_does_not_jump_at_block_faces(refined):
+    """Second differences of the nodes, the jumps of its slope: at the faces they are as elsewhere."""
     output, _ = refined
     values = load_transform(output).read().values
     for axis in range(3):
-        steps = np.linalg.norm(np.diff(values, n=2, axis=axis), axis=-1)
-        middle = steps.shape[axis] // 2
-        at_face = np.take(steps, range(middle - 1, middle + 2), axis=axis)
-        assert at_face.max() <= 1.25 * steps.max()
-        assert np.percentile(at_face, 95) <= 2.5 * np.percentile(steps, 95)
+        jumps = np.linalg.norm(np.diff(values, n=2, axis=axis), axis=-1)
+        middle = jumps.shape[axis] // 2
+        at_face = np.take(jumps, range(middle - 1, middle + 2), axis=axis)
+        elsewhere = np.delete(jumps, range(middle - 1, middle + 2), axis=axis)
+        assert at_face.mean() <= 1.25 * elsewhere.mean()
+        assert np.percentile(at_face, 95) <= 1.2 * np.percentile(elsewhere, 95)
 
 
 def test_blocks_are_nearly_as_accurate_as_the_whole(pair, refined, tmp_path):
@@ -78,7 +83,21 @@ def test_blocks_are_nearly_as_accurate_as_the_whole(pair, refined, tmp_path):
     whole = tmp_path / "whole.zarr"
     local_align(pair.fixed, pair.moving, output=whole, initial_transforms=[pair.affine], block_size=(200, 200, 200))
     blocks = np.mean(pair.errors(pair.affine, output))
-    assert blocks < 1.25 * np.mean(pair.errors(pair.affine, whole))
+    assert blocks < 1.2 * np.mean(pair.errors(pair.affine, whole))
+
+
+def test_a_displacement_larger_than_the_halo_is_followed_across_faces(pair, tmp_path):
+    """The start is off by 11 voxels, where the blocks reach 8 into each other."""
+    voxel = min(open_volume(pair.fixed).grid.spacing)
+    start = Affine(load_transform(pair.affine).matrix)
+    shift = np.eye(4)
+    shift[:3, 3] = [6 * voxel, -7 * voxel, 6 * voxel]
+    (start @ Affine(shift)).save(tmp_path / "start.mat")
+    output = tmp_path / "field.zarr"
+    local_align(pair.fixed, pair.moving, output=output, initial_transforms=[tmp_path / "start.mat"], **BLOCKS)
+    errors = pair.errors(tmp_path / "start.mat", output) / voxel
+    assert np.median(errors) < 0.5
+    assert np.percentile(errors, 95) < 1.5
 
 
 def test_a_field_can_be_refined_again(pair, refined, tmp_path):
@@ -90,7 +109,8 @@ def test_a_field_can_be_refined_again(pair, refined, tmp_path):
     assert np.median(after) < 1.2 * np.median(before)
 
 
-def test_another_number_of_workers_gives_the_same_bytes(pair, refined, tmp_path):
+@pytest.mark.parametrize(("workers", "threads"), [(1, 2), (1, 4), (2, 1)])
+def test_workers_and_threads_and_another_run_give_the_same_bytes(pair, refined, tmp_path, workers, threads):
     output, _ = refined
     again = tmp_path / "again.zarr"
     local_align(
@@ -98,7 +118,8 @@ def test_another_number_of_workers_gives_the_same_bytes(pair, refined, tmp_path)
         pair.moving,
         output=again,
         initial_transforms=[pair.affine],
-        **{**BLOCKS, "workers": 1, "worker_cpus": 2},
+        threads=threads,
+        **{**BLOCKS, "workers": workers},
     )
     np.testing.assert_array_equal(load_transform(again).read().values, load_transform(output).read().values)
 
@@ -109,7 +130,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(pair, refined, tmp_pa
     command = [
         *(sys.executable, "-m", "teralign", "local-align"),
         *("--fixed", pair.fixed, "--moving", pair.moving, "--initial-transform", str(pair.affine)),
-        *("--output", str(output), "--block-size", "48,52,40", "--block-overlap", "0.25"),
+        *("--output", str(output), "--block-size", "48,52,40", "--block-overlap", "0.1"),
         *("--workers", "2", "--worker-cpus", "1", "--worker-mem-gb", "2"),
     ]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)

@@ -10,9 +10,10 @@ import pytest
 from teralign.grids import Grid, Region
 from teralign.registration import DeformConfig, load_config
 from teralign.registration.image import group_means
+from teralign.tasks.align_block import REFINING_MARGIN
 from teralign.tasks.coarse_source import CoarseSource
 from teralign.tasks.sources import open_source
-from teralign.tasks.stages import plan_stages
+from teralign.tasks.stages import Layout, plan_stages
 from teralign.volumes import create_volume
 
 SHAPE, SPACING = (66, 90, 130), (2.0, 1.0, 1.0)
@@ -58,6 +59,15 @@ def test_a_coarser_stage_has_the_deform_steps_only_and_their_lengths_in_its_voxe
     assert (step.window, step.smoothness, step.shrink_factors) == (40.0, 4**1.25, (8, 4, 2, 1))
     assert fine.steps[0] == affine[0]
     assert (fine.steps[1].window, fine.steps[1].shrink_factors, fine.steps[1].iterations) == (10.0, (2, 1), (2, 1))
+
+
+def test_by_default_no_voxel_is_read_more_than_twice(made):
+    """Of a volume of which most blocks have all their neighbours; the moving one with its margin."""
+    config = load_config()
+    plan = Layout.of(Grid((1024, 1024, 1024), (1, 1, 1)), None, config.block_size, config.block_overlap).blocks
+    read = np.array([(b.region.size, b.region.grow([REFINING_MARGIN + 2] * 3).size) for b in plan]).sum(axis=0)
+    assert read[0] / 1024**3 < 1.7
+    assert read.mean() / 1024**3 < 2
 
 
 def test_a_window_that_nobody_chose_holds_some_cells_of_small_voxels(made):

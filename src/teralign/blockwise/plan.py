@@ -137,14 +137,19 @@ class BlockPlan(Sequence[Block]):
 
 
 def plan_blocks(
-    shape: Sequence[int], block_shape: Sequence[int], overlap: float = 0.0, multiple: Sequence[int] = (1, 1, 1)
+    shape: Sequence[int],
+    block_shape: Sequence[int],
+    overlap: float = 0.0,
+    multiple: Sequence[int] = (1, 1, 1),
+    least_halo: int = 0,
 ) -> BlockPlan:
     """Cut a grid of `shape` voxels into blocks of about `block_shape`; everything is (z, y, x).
 
     The cores along an axis are near-equal and start on multiples of `multiple`. A remainder is shared among all; one
     of less than a tenth of a block makes no block of its own, so that a core is at most a tenth larger than asked
     (and rounded up to a multiple).
-    The halo is `overlap` · `block_shape` voxels on either side, rounded to a multiple, and cut to the grid.
+    The halo is `overlap` · `block_shape` voxels on either side, but at least `least_halo` where there is an overlap,
+    rounded to a multiple, and cut to the grid.
     ValueError when a shape is not positive or the overlap lies outside 0 … 1.
     """
     if min(*shape, *block_shape, *multiple) < 1:
@@ -154,7 +159,9 @@ def plan_blocks(
     if not 0 <= overlap <= 1:
         raise ValueError(f"the overlap is a share of the block between 0 and 1, not {overlap}")
     z, y, x = (_cut(n, b, m) for n, b, m in zip(shape, block_shape, multiple, strict=True))
-    halo = as_triple(_whole(overlap * b, m) for b, m in zip(block_shape, multiple, strict=True))
+    halo = as_triple(
+        _whole(max(overlap * b, least_halo if overlap else 0), m) for b, m in zip(block_shape, multiple, strict=True)
+    )
     return BlockPlan((z, y, x), halo)
 
 

@@ -26,7 +26,8 @@ from teralign.transforms import DisplacementField, Stack, StoredField, as_field,
 
 MARGIN = 0.1  # of the block's extent: how far beyond the start a block may look for its moving partner
 REFINING_MARGIN = COARSER  # the same in voxels, for a block that starts from a coarser stage
-MIN_JACOBIAN = 0.05  # a block whose field squeezes space more than this is not used
+MIN_JACOBIAN = 0.05  # a field that squeezes space more than this is not used
+_SHARES = (1.0, 0.75, 0.5, 0.25)  # of what was found, to be tried
 
 
 @dataclass(frozen=True)
@@ -71,29 +72,42 @@ class BlockAligner:
             seed=self.seed,
             threads=threads,
         )
-        sampled = functools.partial(as_field, grid=layout.nodes, region=nodes, threads=threads)
-        begun, field = sampled(coarse), sampled(coarse.then(*found.transform.transforms))
-        windows = Windows.of(fixed, moving)
-        before, after = windows.score(start), windows.score(initial.then(field))
-        least, first = folding(field, threads=threads).least, windows.score(initial)
-        reason = _why_not(found, least, before, after)
-        if reason:
-            field, after = begun, before
-        if first > after:
-            reason = f"the initial transforms fit better: {first:.4f}, not {after:.4f}"
-            field, after = DisplacementField(np.zeros_like(field.values), layout.nodes, nodes), first
+        chosen = self._choose(found, Windows.of(fixed, moving), initial, coarse, nodes, threads)
         with writing(self.workspace.payload(self.stage.aligning, block.name, ".npy")) as file:
-            np.save(file, field.values)
+            np.save(file, chosen.field.values)
         return {
-            "state": "kept" if reason else "ok",
-            "reason": reason,
-            "metric_before": first,
-            "metric_after": after,
-            "min_jacobian": least,
-            "displacement": self._mean_over_core(block, field.values, nodes),
-            "correction": self._mean_over_core(block, field.values - begun.values, nodes),
+            "state": "kept" if chosen.reason else "ok",
+            "reason": chosen.reason,
+            "metric_before": chosen.before,
+            "metric_after": chosen.after,
+            "min_jacobian": folding(chosen.field, threads=threads).least,
+            "share": chosen.share,
+            "displacement": self._mean_over_core(block, chosen.field.values, nodes),
+            "correction": self._mean_over_core(block, chosen.field.values - chosen.begun.values, nodes),
             "steps": step_reports(found),
         }
+
+    def _choose(
+        self, found: Alignment, windows: Windows, initial: Stack, coarse: Stack, nodes: Region, threads: int
+    ) -> _Choice:
+        """The field to use: as much of what was found as folds nothing, if it fits at least as well as the starts."""
+        grid = self.stage.layout.nodes
+        sampled = functools.partial(as_field, grid=grid, region=nodes, threads=threads)
+        begun, correction = sampled(coarse), sampled(found.transform).values
+        first, before = windows.score(initial), windows.score(initial.then(begun))
+        reason = "; ".join(f"{r.name}: {r.reason}" for r in found.reports)
+        field, after, share = begun, before, 0.0
+        for part in _SHARES if found.transform.transforms else ():
+            tried = sampled(coarse.then(DisplacementField(np.float32(part) * correction, grid, nodes)))
+            least, score = folding(tried, threads=threads).least, windows.score(initial.then(tried))
+            reason = _why_not(least, before, score)
+            if not reason:
+                field, after, share = tried, score, part
+                break
+        if first > after:
+            reason = f"the initial transforms fit better: {first:.4f}, not {after:.4f}"
+            field, after, share = DisplacementField(np.zeros_like(begun.values), grid, nodes), first, 0.0
+        return _Choice(field, begun, first, after, share, reason)
 
     def _starting_at(self, grid: Grid) -> tuple[Stack, Stack, Region]:
         """The initial transforms and the coarser field around the block, and the moving voxels to read."""
@@ -126,10 +140,23 @@ def node_region(block: Block, strides: Triple, nodes: Grid) -> Region:
     return Region((z[0], y[0], x[0]), (z[1], y[1], x[1])).intersect(nodes.region)
 
 
-def _why_not(found: Alignment, least: float, before: float, after: float) -> str:
-    """Why a block keeps its start; empty when what was found is used."""
-    if not found.transform.transforms:
-        return "; ".join(f"{r.name}: {r.reason}" for r in found.reports)
+@dataclass(frozen=True)
+class _Choice:
+    """The field of a block, the coarser one that it started from, and how the block fits at first and now.
+
+    `share` of what was found is in it; `reason` says why that is nothing, where it is.
+    """
+
+    field: DisplacementField
+    begun: DisplacementField
+    before: float
+    after: float
+    share: float
+    reason: str
+
+
+def _why_not(least: float, before: float, after: float) -> str:
+    """Why a field is not used; empty when it is."""
     if least < MIN_JACOBIAN:
         return f"the field found folds (Jacobian down to {least:.2f})"
     if not after >= before:

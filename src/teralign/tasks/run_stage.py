@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _REPORTED = (
     *("block", "state", "reason", "error", "metric_before", "metric_after"),
-    *("min_jacobian", "displacement", "correction", "seconds", "fixed_read", "moving_read"),
+    *("min_jacobian", "share", "displacement", "correction", "seconds", "fixed_read", "moving_read"),
 )
 
 

@@ -28,6 +28,8 @@ from teralign.tasks.sources import Source
 from teralign.transforms import FIELD_STRIDE
 
 COARSER = 4
+_REFINING = 2 / 3  # of the iterations that a level has by default: the start is close
+_LEAST_HALO = 8  # voxels, of blocks that overlap: within a window of a face there is less to go on
 _LEAST_AXIS = 8  # voxels that a coarser stage leaves along an axis
 _WINDOW = 18.0  # µm: fine voxels are noisy, and a window should hold some cells
 _MOST_WINDOW = 20  # voxels
@@ -66,9 +68,8 @@ class Layout:
         spacing = field_spacing or tuple(FIELD_STRIDE * s for s in grid.spacing)
         z, y, x = (max(1, round(f / s)) for f, s in zip(spacing, grid.spacing, strict=True))
         size = [max(b, s) for b, s in zip(block_size, (z, y, x), strict=True)]
-        return cls(
-            grid, plan_blocks(grid.shape, size, overlap, multiple=(z, y, x)), grid.coarsen((z, y, x)), (z, y, x)
-        )
+        blocks = plan_blocks(grid.shape, size, overlap, multiple=(z, y, x), least_halo=_LEAST_HALO)
+        return cls(grid, blocks, grid.coarsen((z, y, x)), (z, y, x))
 
     @property
     def block_extent(self) -> FloatTriple:
@@ -197,9 +198,11 @@ def _refining(steps: Sequence[StepConfig]) -> list[StepConfig]:
 
 
 def _finer(step: DeformConfig) -> DeformConfig:
+    """The step without its coarse levels, and with fewer iterations where nobody chose them."""
     shrink, iterations = step.shrink_factors, step.iterations
     if shrink is None:
-        shrink, iterations = DeformParameters.shrink_factors, iterations or DeformParameters.iterations
+        shrink = DeformParameters.shrink_factors
+        iterations = iterations or tuple(math.ceil(_REFINING * n) for n in DeformParameters.iterations)
     first = next((i for i, factor in enumerate(shrink) if factor < COARSER), len(shrink) - 1)
     return step.model_copy(
         update={"shrink_factors": shrink[first:], "iterations": None if iterations is None else iterations[first:]}
