@@ -1,6 +1,7 @@
 """The deformable engine on images whose true deformation is known."""
 
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -99,9 +100,67 @@ def test_an_affine_start_comes_after_the_displacement(pair):
     assert error(run((fixed, fixed_grid, moved, seen), start=turn)).mean() < 0.12
 
 
-def test_same_bytes_for_any_number_of_threads(pair):
-    one, two, four = (run(pair, threads=n).field for n in (1, 2, 4))
-    assert one.tobytes() == two.tobytes() == four.tobytes()
+@pytest.mark.parametrize("metric", ["lncc", "mi"])
+def test_same_bytes_on_a_rerun_and_for_any_number_of_threads(pair, metric):
+    parameters = DeformParameters(metric=metric)
+    first, *others = (run(pair, threads=n, parameters=parameters).field.tobytes() for n in (1, 1, 2, 4))
+    assert others == [first] * 3
+
+
+def test_no_more_threads_than_given_take_part():
+    seen = set()
+    with Crew(2) as crew:
+        crew.run(lambda first, last: seen.add(threading.get_ident()), 64)
+    assert 1 <= len(seen) <= 2
+
+
+def test_images_that_fit_already_end_the_search_early(pair):
+    fixed, grid, _, _ = pair
+    result = run((fixed, grid, fixed, grid))
+    assert sum(result.iterations) < sum(DeformParameters().iterations)
+    assert np.abs(result.field).max() < 0.05
+
+
+@pytest.mark.parametrize("metric", ["lncc", "ncc"])
+def test_inverted_brightness_is_recognised(pair, metric):
+    fixed, fixed_grid, moving, moving_grid = pair
+    dark = (4000 - moving.astype(np.int32)).astype(np.uint16)
+    even = np.rint(2000 - texture(undo(positions(moving_grid))) * 40).astype(np.uint16)
+    result = run((fixed, fixed_grid, {"lncc": dark, "ncc": even}[metric], moving_grid),
+                 parameters=DeformParameters(metric=metric))  # fmt: skip
+    assert result.metric_after > result.metric_before > 0
+    assert error(result).mean() < 0.15
+
+
+@pytest.mark.parametrize("folded", ["fixed", "moving"])
+def test_mutual_information_needs_no_monotonic_relation_of_brightness(pair, folded):
+    """One image is bright wherever the other is dark or bright, and dark between."""
+    _, fixed_grid, _, moving_grid = pair
+    fixed, moving = texture(positions(fixed_grid)), texture(undo(positions(moving_grid)))
+    fixed, moving = (np.abs(a) if name == folded else a for name, a in (("fixed", fixed), ("moving", moving)))
+    result = run((fixed, fixed_grid, moving, moving_grid), parameters=DeformParameters(metric="mi"))
+    assert result.metric_after > result.metric_before
+    assert error(result).mean() < 0.1
+
+
+def test_the_smoothness_follows_from_the_images(pair):
+    """Fine waves are followed although the usual smoothness suppresses them; noise is not."""
+    _, fixed_grid, _, moving_grid = pair
+
+    def ripple(points):
+        return np.stack(
+            [np.zeros(points.shape[:-1]), 1.2 * np.sin(2 * np.pi * points[..., 2] / 20), points[..., 0] * 0], -1
+        )
+
+    points = positions(moving_grid)
+    source = points - ripple(points)  # y moves by what x says, so this is the inverse
+    images = texture(positions(fixed_grid)), fixed_grid, texture(source), moving_grid
+    usual = DeformParameters(smoothness=2.0 * np.prod(SPACING) ** (1 / 3))
+    free, bound = (
+        np.linalg.norm(r.field - ripple(positions(r.grid)), axis=-1).mean()
+        for r in (run(images), run(images, parameters=usual))
+    )
+    assert free < 0.8 * bound
 
 
 @pytest.mark.parametrize("metric", ["ncc", "mse"])

@@ -442,7 +442,15 @@ _DEFORM_GREEDY_ONLY = (
     "min_jacobian",
     "tolerance",
 )
-GREEDY_METRICS: Mapping[str, Literal["lncc", "ncc", "mse"]] = {"LNCC": "lncc", "ANC": "lncc", "C": "ncc", "MS": "mse"}
+GREEDY_METRICS: Mapping[str, Literal["lncc", "ncc", "mse", "mi"]] = {
+    "LNCC": "lncc",
+    "ANC": "lncc",
+    "C": "ncc",
+    "MS": "mse",
+    "D": "mse",
+    "MMI": "mi",
+    "JHMI": "mi",
+}
 """The metrics of the engine greedy, by their names here."""
 
 
@@ -460,9 +468,7 @@ def _idle_keys(step: _MetricConfig) -> tuple[Sequence[str], str]:
     if isinstance(step, DeformConfig):
         if step.engine == "simpleitk":
             return _DEFORM_GREEDY_ONLY, "engine simpleitk; greedy uses them"
-        lacking = step.metric is not None and step.metric not in GREEDY_METRICS
-        keys = (*_DEFORM_SIMPLEITK_ONLY, *(["metric"] if lacking else []))
-        return keys, "engine greedy, which has a search of its own (on LNCC, C or MS); simpleitk uses them"
+        return _DEFORM_SIMPLEITK_ONLY, "engine greedy, which has a search of its own; simpleitk uses them"
     if isinstance(step, _LinearConfig) and step.metric == "LNCC":
         return _SIMPLEITK_ONLY, "metric LNCC, which has a search of its own; MMI uses them"
     return (), ""

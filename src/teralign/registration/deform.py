@@ -77,7 +77,7 @@ def _parameters(config: DeformConfig) -> DeformParameters:
     """The engine's parameters: what the configuration sets, and its own choice for the rest."""
     names = (field.name for field in dataclasses.fields(DeformParameters))
     given: dict[str, Any] = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
-    given["metric"] = GREEDY_METRICS.get(config.metric or "LNCC", "lncc")
+    given["metric"] = GREEDY_METRICS[config.metric or "LNCC"]
     factors = given.get("shrink_factors")
     if factors is not None and "iterations" not in given:
         given["iterations"] = tuple(10 if factor > 1 else 5 for factor in factors)

@@ -48,6 +48,7 @@ from numpy.typing import NDArray
 
 from teralign.grids import Floats, Grid
 from teralign.registration import kernels
+from teralign.registration.deform_information import BINS, information_tables
 from teralign.registration.deform_lattice import Crew, Lattice, bending, determined, solve, spread, unfold
 from teralign.registration.kernels import F32, F64, U8
 
@@ -59,6 +60,7 @@ _NO_MASK = np.empty((0, 0, 0), np.uint8)
 _DIMMEST, _BRIGHTEST = 1.0, 99.95  # percentiles that intensities are clipped to
 _QUIET = 0.3  # percentile of the windows' variances that counts as noise
 _LEAST_AXIS = 8  # voxels; a level with less along an axis that can still be halved is left out
+_SIGNED = ("lncc", "ncc")  # metrics that tell an image from its negative
 _SPACING, _WINDOW, _SMOOTHNESS = 4, 12, 2  # voxels, where nothing else is given
 _DAMPING = 0.1  # of the data term's diagonal, added to it: texture that runs one way holds in that way only
 _SOLVER_STEPS = 12
@@ -78,7 +80,7 @@ class DeformParameters:
     `control_point_spacing` and `window` grow with the shrink factor of a coarser level, `smoothness` a little faster.
     """
 
-    metric: Literal["lncc", "ncc", "mse"] = "lncc"
+    metric: Literal["lncc", "ncc", "mse", "mi"] = "lncc"
     shrink_factors: tuple[int, ...] = (4, 2, 1)
     iterations: tuple[int, ...] = (15, 10, 6)
     control_point_spacing: float | None = None
@@ -194,22 +196,21 @@ def _search(
     c: F32 | None = None
     lattice: Lattice | None = None
     taken: list[int] = []
+    sign = 1
     for shrink, most in _levels(fixed.grid, parameters):
-        low = min(fixed.low, moving.low) if parameters.metric == "mse" else None
-        problem = _Problem(
-            fixed.level(shrink, fixed.low if low is None else low, 1 / fixed.deviation, crew),
-            moving.level(
-                shrink, moving.low if low is None else low, 1 / (moving if low is None else fixed).deviation, crew
-            ),
-            start,
-            shrink,
-            parameters,
-            crew,
-        )
-        c = problem.lattice.zeros() if c is None or lattice is None else problem.lattice.refit(c, lattice, crew)
+        problem = _level(fixed, moving, start, shrink, sign, parameters, crew)
+        if c is None or lattice is None:
+            c = problem.lattice.zeros()
+            begun = problem.measure(c)
+            if begun.overlap == 0:
+                return _unmoved(nodes, "the moving image does not reach here")
+            if parameters.metric in _SIGNED and begun.score < 0:
+                negative = _level(fixed, moving, start, shrink, -1, parameters, crew)
+                sign = _sign(problem, negative, most)
+                problem = problem if sign > 0 else negative
+        else:
+            c = problem.lattice.refit(c, lattice, crew)
         lattice = problem.lattice
-        if not taken and problem.measure(c).overlap == 0:
-            return _unmoved(nodes, "the moving image does not reach here")
         c, steps = _descend(problem, c, most, adapting=problem.adaptive and shrink == parameters.shrink_factors[-1])
         taken.append(steps)
     assert c is not None
@@ -226,6 +227,32 @@ def _search(
     if not score_after > score_before:
         return _unmoved(nodes, "no deformation was better than the start", score_before, tuple(taken))
     return DeformResult(field, nodes, score_before, score_after, lowest, tuple(taken))
+
+
+def _level(
+    fixed: _Source, moving: _Source, start: Floats, shrink: int, sign: int, parameters: DeformParameters, crew: Crew
+) -> _Problem:
+    """The problem at one level; with `sign` −1, dark and bright of the moving image are exchanged."""
+    low, scale = moving.low, sign / moving.deviation
+    if parameters.metric == "mse":
+        low, scale = fixed.low, 1 / fixed.deviation
+    return _Problem(
+        fixed.level(shrink, fixed.low, 1 / fixed.deviation, crew),
+        moving.level(shrink, low, scale, crew),
+        start,
+        shrink,
+        parameters,
+        crew,
+    )
+
+
+def _sign(problem: _Problem, negative: _Problem, most: int) -> int:
+    """1, or −1 if more correlates with the negative of the moving image, once each has been deformed."""
+    scores = [p.measure(_descend(p, p.lattice.zeros(), most)[0]).score for p in (problem, negative)]
+    if scores[1] > scores[0]:
+        log.info("what is bright in one image is dark in the other")
+        return -1
+    return 1
 
 
 def _levels(grid: Grid, parameters: DeformParameters) -> list[tuple[int, int]]:
@@ -338,6 +365,8 @@ class _Problem:
     def measure(self, c: F32) -> _Match:
         """Compare the images at the deformation `c`."""
         cells = self.lattice.cells
+        if self._parameters.metric == "mi":
+            return self._informed(c)
         sums = np.empty((kernels.SUMS, *cells), np.float32)
         self._crew.run(
             kernels.cell_sums,
@@ -356,6 +385,23 @@ class _Problem:
             local, correlation = self._windowed(sums)
             return _Match(sums, local, correlation, correlation)
         return _everywhere(sums, self._parameters.metric)
+
+    def _informed(self, c: F32) -> _Match:
+        """Mutual information, with the force and the stiffness of its steps as `sums[2:]`."""
+        crew, cells, fixed = self._crew, self.lattice.cells, self._fixed.image
+        cell, seen = np.array(self.lattice.cell, dtype=np.int64), np.empty(fixed.shape, np.float32)
+        moving = self._moving.image, self._moving.mask
+        crew.run(kernels.look_up, len(seen), self._fixed.mask, *moving, self._matrix, self._pull, c, cell, seen)
+        widths = np.array([max(float(a.max()), 1e-6) / (BINS - 1) for a in (fixed, moving[0])])
+        counts = np.empty((len(seen), BINS, BINS), np.float32)
+        crew.run(kernels.joint_histogram, len(seen), fixed, seen, widths, counts)
+        tables, curvature = information_tables(counts.sum(axis=0, dtype=np.float64), widths[1])
+        sums = np.empty((11, *cells), np.float32)
+        spacing = np.array(self._fixed.grid.spacing)
+        rows = cells[0] * cells[1]
+        crew.run(kernels.information_sums, rows, fixed, seen, widths, tables, curvature, spacing, cell, sums)
+        none = np.zeros(cells, np.float32)
+        return _Match(sums, none[None], none, sums[1] / np.maximum(sums[0], 1))
 
     def _windowed(self, sums: F32) -> tuple[F32, F32]:
         crew, cells = self._crew, self.lattice.cells
@@ -382,17 +428,12 @@ class _Problem:
         """The data term's force (3, cells) and stiffness (6, cells), and the mean of the latter."""
         cells = self.lattice.cells
         force, stiffness = np.empty((3, *cells), np.float32), np.empty((6, *cells), np.float32)
-        self._crew.run(
-            kernels.gauss_newton,
-            cells[0],
-            match.sums,
-            match.local,
-            match.correlation,
-            np.array(self._fixed.grid.spacing),
-            self._parameters.foreground_emphasis,
-            force,
-            stiffness,
-        )
+        if self._parameters.metric == "mi":
+            force[:], stiffness[:] = match.sums[2:5], match.sums[5:]
+        else:
+            spacing, emphasis = np.array(self._fixed.grid.spacing), self._parameters.foreground_emphasis
+            data = match.sums, match.local, match.correlation, spacing, emphasis
+            self._crew.run(kernels.gauss_newton, cells[0], *data, force, stiffness)
         isotropic = stiffness[:3].mean(axis=0)
         typical = float(isotropic[match.known].mean(dtype=np.float64))
         stiffness[:3] += _DAMPING * (isotropic + typical * (isotropic > 0))
@@ -405,8 +446,8 @@ class _Problem:
 
     @property
     def adaptive(self) -> bool:
-        """Whether the smoothness may follow from the images: it is not given, and correlation says what is left."""
-        return self._parameters.smoothness is None and self._parameters.metric != "mse"
+        """Whether the smoothness may follow from the images: not given, and correlation says what is left."""
+        return self._parameters.smoothness is None and self._parameters.metric in _SIGNED
 
     @property
     def rough(self) -> bool:

@@ -1,7 +1,8 @@
 """Compiled loops of the deformable engine.
 
 What a step of the engine does per voxel happens in `cell_sums`: one pass over the fixed image, no image-sized
-temporary. The other loops work on cells and control points, some fifty times fewer.
+temporary. (Mutual information takes three passes and one such array.) The other loops work on cells and control
+points, some fifty times fewer.
 
 Conventions: arrays are (z, y, x), with planes of components in front: (3, z, y, x). The entries of a symmetric
 3×3 matrix are zz, yy, xx, zy, zx, yx. Every loop takes the range `first … last` of its slowest axis and writes only
@@ -153,6 +154,58 @@ def _sample_row(moving: F32, valid: U8, places: F32, image: F32, weight: F32) ->
         image[x] = a + tz * (c - a)
 
 
+@njit(cache=True, nogil=True)
+def _axes(nz: int, ny: int, nx: int, cell: I64) -> tuple[I64, F32, I64, F32, I64, F32]:
+    """`axis_weights` of all three axes."""
+    near_z, near_y, near_x = np.empty(nz, np.int64), np.empty(ny, np.int64), np.empty(nx, np.int64)
+    wz, wy, wx = np.empty((nz, 4), np.float32), np.empty((ny, 4), np.float32), np.empty((nx, 4), np.float32)
+    axis_weights(cell[0], near_z, wz)
+    axis_weights(cell[1], near_y, wy)
+    axis_weights(cell[2], near_x, wx)
+    return near_z, wz, near_y, wy, near_x, wx
+
+
+@njit(cache=True, nogil=True)
+def _buffers(coefficients: F32, nx: int) -> tuple[F64, F32, F32, F32]:
+    """Room for one row of voxels: its start, its control values twice, its places."""
+    points = coefficients.shape[3]
+    plain, drift = np.empty((3, points), np.float32), np.empty((3, points), np.float32)
+    return np.empty(3), plain, drift, np.empty((3, nx), np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _weigh_row(valid: U8, z: int, y: int, weight: F32) -> None:
+    """The weights of one row of fixed voxels: the mask, or 1."""
+    weight[:] = 1
+    if valid.size > 0:
+        for x in range(weight.size):
+            weight[x] = valid[z, y, x]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _look_up_row(
+    z: int,
+    y: int,
+    moving: F32,
+    moving_valid: U8,
+    matrix: F64,
+    pull: F64,
+    coefficients: F32,
+    axes: tuple[I64, F32, I64, F32, I64, F32],
+    buffers: tuple[F64, F32, F32, F32],
+    image: F32,
+    weight: F32,
+) -> None:
+    """The moving image at one row of fixed voxels, as `cell_sums` takes its arguments."""
+    near_z, wz, near_y, wy, near_x, wx = axes
+    start, plain, drift, places = buffers
+    for d in range(3):
+        start[d] = matrix[d, 0] * z + matrix[d, 1] * y + matrix[d, 3]
+    _row_drift(coefficients, near_z[z], wz[z], near_y[y], wy[y], pull, plain, drift)
+    _row_places(start, matrix[:, 2], drift, near_x, wx, places)
+    _sample_row(moving, moving_valid, places, image, weight)
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def _add_row(sums: F32, fixed: F32, z: int, y: int, m: F32, weight: F32) -> None:
     """Add the products of one row of voxels to the sums (SUMS, x)."""
@@ -211,31 +264,15 @@ def cell_sums(
     """
     nz, ny, nx = fixed.shape
     cells_y, cells_x = out.shape[2:]
-    near_z, near_y, near_x = np.empty(nz, np.int64), np.empty(ny, np.int64), np.empty(nx, np.int64)
-    wz, wy, wx = np.empty((nz, 4), np.float32), np.empty((ny, 4), np.float32), np.empty((nx, 4), np.float32)
-    axis_weights(cell[0], near_z, wz)
-    axis_weights(cell[1], near_y, wy)
-    axis_weights(cell[2], near_x, wx)
-    sums, places = np.empty((SUMS, nx), np.float32), np.empty((3, nx), np.float32)
-    image, weight = np.empty(nx, np.float32), np.empty(nx, np.float32)
-    plain = np.empty((3, coefficients.shape[3]), np.float32)
-    drift = np.empty((3, coefficients.shape[3]), np.float32)
-    start = np.empty(3)
+    axes, buffers = _axes(nz, ny, nx, cell), _buffers(coefficients, nx)
+    sums, image, weight = np.empty((SUMS, nx), np.float32), np.empty(nx, np.float32), np.empty(nx, np.float32)
     for row in range(first, last):
         cz, cy = row // cells_y, row % cells_y
         sums[:] = 0
         for z in range(cz * cell[0], min((cz + 1) * cell[0], nz)):
             for y in range(cy * cell[1], min((cy + 1) * cell[1], ny)):
-                if fixed_valid.size > 0:
-                    for x in range(nx):
-                        weight[x] = fixed_valid[z, y, x]
-                else:
-                    weight[:] = 1
-                for d in range(3):
-                    start[d] = matrix[d, 0] * z + matrix[d, 1] * y + matrix[d, 3]
-                _row_drift(coefficients, near_z[z], wz[z], near_y[y], wy[y], pull, plain, drift)
-                _row_places(start, matrix[:, 2], drift, near_x, wx, places)
-                _sample_row(moving, moving_valid, places, image, weight)
+                _weigh_row(fixed_valid, z, y, weight)
+                _look_up_row(z, y, moving, moving_valid, matrix, pull, coefficients, axes, buffers, image, weight)
                 _add_row(sums, fixed, z, y, image, weight)
         for s in range(SUMS):
             for cx in range(cells_x):
@@ -243,6 +280,127 @@ def cell_sums(
                 for x in range(cx * cell[2], min((cx + 1) * cell[2], nx)):
                     total += sums[s, x]
                 out[s, cz, cy, cx] = total
+
+
+@njit(cache=True, nogil=True)
+def look_up(
+    first: int,
+    last: int,
+    fixed_valid: U8,
+    moving: F32,
+    moving_valid: U8,
+    matrix: F64,
+    pull: F64,
+    coefficients: F32,
+    cell: I64,
+    out: F32,
+) -> None:
+    """The moving image at the fixed voxels, with the arguments of `cell_sums`; UNKNOWN where one does not count."""
+    nz, ny, nx = out.shape
+    axes, buffers = _axes(nz, ny, nx, cell), _buffers(coefficients, nx)
+    weight = np.empty(nx, np.float32)
+    for z in range(first, last):
+        for y in range(ny):
+            _weigh_row(fixed_valid, z, y, weight)
+            image = out[z, y]
+            _look_up_row(z, y, moving, moving_valid, matrix, pull, coefficients, axes, buffers, image, weight)
+            for x in range(nx):
+                if weight[x] == 0:
+                    image[x] = UNKNOWN
+
+
+@njit(cache=True, nogil=True)
+def joint_histogram(first: int, last: int, fixed: F32, seen: F32, widths: F64, out: F32) -> None:
+    """Counts of pairs of intensities, (planes, bins, bins): every voxel is shared among the four bins around it.
+
+    `widths` (2) are those of a bin of either image; bin 0 begins at 0. Voxels UNKNOWN in `seen` do not count.
+    """
+    bins = out.shape[1]
+    for z in range(first, last):
+        out[z] = 0
+        for y in range(fixed.shape[1]):
+            for x in range(fixed.shape[2]):
+                if seen[z, y, x] == UNKNOWN:
+                    continue
+                i, s = _bin(fixed[z, y, x] / widths[0], bins)
+                j, t = _bin(seen[z, y, x] / widths[1], bins)
+                out[z, i, j] += (1 - s) * (1 - t)
+                out[z, i, j + 1] += (1 - s) * t
+                out[z, i + 1, j] += s * (1 - t)
+                out[z, i + 1, j + 1] += s * t
+
+
+@njit(cache=True, nogil=True)
+def _bin(position: float, bins: int) -> tuple[int, float]:
+    """The bin below a position, and how far it lies beyond it."""
+    at = min(max(position, 0.0), bins - 1.0)
+    i = min(int(at), bins - 2)
+    return i, at - i
+
+
+@njit(cache=True, nogil=True)
+def _difference(before: float, here: float, after: float) -> float:
+    """The slope per voxel in the middle of three values, some of which may be UNKNOWN."""
+    if before == UNKNOWN:
+        return 0.0 if after == UNKNOWN else after - here
+    return here - before if after == UNKNOWN else (after - before) / 2
+
+
+@njit(cache=True, nogil=True)
+def information_sums(
+    first: int,
+    last: int,
+    fixed: F32,
+    seen: F32,
+    widths: F64,
+    tables: F64,
+    curvature: F64,
+    spacing: F64,
+    cell: I64,
+    out: F32,
+) -> None:
+    """Sums over cells, (11, cells): count, information, its force (3) and its stiffness (6), per µm.
+
+    `tables` (2, bins, bins) hold the information of a pair of intensities and its derivative by the moving one,
+    `curvature` (bins) the mean square of the latter at each fixed intensity. The gradient is that of `seen`, the
+    moving image at the fixed voxels. The range is of rows of cells.
+    """
+    nz, ny, nx = fixed.shape
+    cells_y, cells_x = out.shape[2:]
+    bins = curvature.size
+    g = np.empty(3)
+    total = np.empty((11, cells_x))
+    for row in range(first, last):
+        cz, cy = row // cells_y, row % cells_y
+        total[:] = 0
+        for z in range(cz * cell[0], min((cz + 1) * cell[0], nz)):
+            for y in range(cy * cell[1], min((cy + 1) * cell[1], ny)):
+                for x in range(nx):
+                    m, cx = seen[z, y, x], x // cell[2]
+                    if m == UNKNOWN:
+                        continue
+                    i, s = _bin(fixed[z, y, x] / widths[0], bins)
+                    j, t = _bin(m / widths[1], bins)
+                    a, b, c, d = (1 - s) * (1 - t), (1 - s) * t, s * (1 - t), s * t
+                    value, slope = tables[0], tables[1]
+                    pull = a * slope[i, j] + b * slope[i, j + 1] + c * slope[i + 1, j] + d * slope[i + 1, j + 1]
+                    held = (1 - s) * curvature[i] + s * curvature[i + 1]
+                    above, below = seen[max(z - 1, 0), y, x], seen[min(z + 1, nz - 1), y, x]
+                    behind, before = seen[z, max(y - 1, 0), x], seen[z, min(y + 1, ny - 1), x]
+                    g[0] = _difference(above, m, below) / spacing[0]
+                    g[1] = _difference(behind, m, before) / spacing[1]
+                    g[2] = _difference(seen[z, y, max(x - 1, 0)], m, seen[z, y, min(x + 1, nx - 1)]) / spacing[2]
+                    total[0, cx] += 1
+                    total[1, cx] += (
+                        a * value[i, j] + b * value[i, j + 1] + c * value[i + 1, j] + d * value[i + 1, j + 1]
+                    )
+                    for k in range(3):
+                        total[2 + k, cx] += pull * g[k]
+                        total[5 + k, cx] += held * g[k] * g[k]
+                    total[8, cx] += held * g[0] * g[1]
+                    total[9, cx] += held * g[0] * g[2]
+                    total[10, cx] += held * g[1] * g[2]
+        out[:, cz, cy] = total
 
 
 @njit(cache=True, nogil=True)
