@@ -5,8 +5,8 @@ A pair is a directory with fixed_low.nrrd, moving_low.nrrd, points_fixed.csv and
 points of the fixed image, and where they truly lie. Prints the error in µm at the points, after the affine and after
 the deformation, and CPU seconds from the raw arrays to the full map; compile once (any first run) before timing.
 
-With --blocks N the deformation is local-align's, in one block and in blocks of N³ voxels; then also the seam along z, y
-and x: the mean second difference of the field's nodes at the faces of blocks over that elsewhere.
+With --blocks N the deformation is local-align's, in one block and in blocks of N³ voxels; then also the seam along z,
+y, x: the mean second difference of the field's nodes at the faces of blocks over that elsewhere.
 """
 
 from __future__ import annotations
