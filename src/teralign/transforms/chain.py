@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from teralign.grids import Floats, Grid, Triple
+from teralign.grids import Floats, Grid, Region, Triple
 from teralign.transforms.affine import Affine, product
 from teralign.transforms.kernels import Chain
 
-if TYPE_CHECKING:
-    from teralign.transforms.field import DisplacementField
+
+class FieldNodes(Protocol):
+    """A displacement field as a chain needs it: (z, y, x, 3) float32 values in µm at the nodes `region` of a grid."""
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The displacements."""
+        ...
+
+    @property
+    def grid(self) -> Grid:
+        """Where all nodes lie."""
+        ...
+
+    @property
+    def region(self) -> Region:
+        """The nodes that are there."""
+        ...
 
 
 def chain_of(
-    parts: Sequence[Affine | DisplacementField], *, before: Floats | None = None, after: Floats | None = None
+    parts: Sequence[Affine | FieldNodes], *, before: Floats | None = None, after: Floats | None = None
 ) -> Chain:
     """The chain that applies `parts`, the last first, to points in µm.
 
     `before` (4×4) takes the input to µm and `after` takes µm to the output: give `to_physical(grid)` and
     `to_index(moving_grid)` to go from voxel to voxel. Affines that follow one another become one matrix.
     """
-    fields: list[DisplacementField] = []
+    fields: list[FieldNodes] = []
     matrices: list[Floats] = []
     gains: list[Floats] = []
     entering, so_far = _or_identity(before), np.eye(4)  # into the frame after the last field, and from µm there on
@@ -74,7 +90,7 @@ def _or_identity(matrix: Floats | None) -> Floats:
 
 
 def _close(
-    entering: Floats, so_far: Floats, fields: list[DisplacementField], matrices: list[Floats], gains: list[Floats]
+    entering: Floats, so_far: Floats, fields: list[FieldNodes], matrices: list[Floats], gains: list[Floats]
 ) -> None:
     """End a frame: the matrix that leads out of it, and what the field in front of it adds."""
     matrices.append(product(so_far, entering))
@@ -86,7 +102,7 @@ def _triples(values: Iterable[Triple]) -> NDArray[np.int64]:
     return np.array(list(values), dtype=np.int64).reshape(-1, 3)
 
 
-def _flat(fields: Sequence[DisplacementField]) -> NDArray[np.float32]:
+def _flat(fields: Sequence[FieldNodes]) -> NDArray[np.float32]:
     if not fields:
         return np.zeros(0, np.float32)
     flat = [f.values.reshape(-1) for f in fields]

@@ -28,6 +28,7 @@ from teralign.grids import Floats
 
 Ints = NDArray[np.int64]
 Vector = tuple[float, float, float]
+Real = TypeVar("Real", float, np.float32)
 BLOCK = 64  # points that go from frame to frame together
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -144,18 +145,18 @@ def _blend(
 
 @compiled
 def _trilinear(
-    v000: float,
-    v001: float,
-    v010: float,
-    v011: float,
-    v100: float,
-    v101: float,
-    v110: float,
-    v111: float,
-    wz: float,
-    wy: float,
-    wx: float,
-) -> float:
+    v000: Real,
+    v001: Real,
+    v010: Real,
+    v011: Real,
+    v100: Real,
+    v101: Real,
+    v110: Real,
+    v111: Real,
+    wz: Real,
+    wy: Real,
+    wx: Real,
+) -> Real:
     """Mean of the corners of a cell (zyx); exact where all are the same."""
     v00 = v000 + wx * (v001 - v000)
     v01 = v010 + wx * (v011 - v010)

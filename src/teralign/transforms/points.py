@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,17 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from teralign.grids import Floats
 from teralign.transforms import kernels
 from teralign.transforms.affine import Affine
-from teralign.transforms.chain import chain_of
+from teralign.transforms.chain import FieldNodes, chain_of
 from teralign.transforms.threads import over_ranges
-
-if TYPE_CHECKING:
-    from teralign.transforms.field import DisplacementField
 
 INVERSE_TOLERANCE = 1e-6  # of the smallest node spacing: far below a thousandth of a voxel
 _LEAST_POINTS = 4096  # that pay for a thread
 
 
-def map_points(parts: Sequence[Affine | DisplacementField], points: ArrayLike, *, threads: int = 1) -> Floats:
+def map_points(parts: Sequence[Affine | FieldNodes], points: ArrayLike, *, threads: int = 1) -> Floats:
     """Where the points (n, 3) in µm go through `parts`, the last applied first."""
     chain = chain_of(parts)
     given = _as_points(points)
@@ -35,9 +31,7 @@ def map_points(parts: Sequence[Affine | DisplacementField], points: ArrayLike, *
     return mapped
 
 
-def inverse_map_points(
-    field: DisplacementField, points: ArrayLike, *, threads: int = 1
-) -> tuple[Floats, NDArray[np.bool_]]:
+def inverse_map_points(field: FieldNodes, points: ArrayLike, *, threads: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
     """The points p (n, 3) with p + u(p) = `points`, and for which of them it holds to INVERSE_TOLERANCE."""
     chain = chain_of([field])
     given = _as_points(points)
@@ -52,7 +46,7 @@ def inverse_map_points(
     return found, residuals <= tolerance
 
 
-def map_box(parts: Sequence[Affine | DisplacementField], low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
+def map_box(parts: Sequence[Affine | FieldNodes], low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
     """The low and high corner of a box that holds the image of a box (µm) through `parts`, the last applied first."""
     boxes = np.array([[low, high]], dtype=np.float64)
     mapped = np.empty_like(boxes)
