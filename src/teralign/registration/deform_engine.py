@@ -22,8 +22,18 @@ interpolated image. A step needs one pass over the voxels and converges in a few
 dense field (ANTs; greedy, Yushkevich 2016) needs a hundred passes. All solves work on cells: 64 times fewer than
 voxels.
 
+λ is not known beforehand: how finely tissue bends differs. On the finest level ℓ, the length that stands for it,
+moves to where the deformation found and the misfit left are most likely together (MacKay 1992),
+
+    ℓ⁴ = (1 − r²) · γ / (k · B),    γ = tr((H + λL)⁻¹ H),    B = Σ_de |∂_d ∂_e u|²,
+
+with γ the number of control values that the data determine and k the mean of H. Where that is much finer than usual,
+the level goes on with finer control points.
+
+Mutual information has forces of its own (see `deform_information`).
+
 Levels go from coarse to fine: means over groups of voxels, per axis, so that voxels of any shape become cubes; each
-level starts from the spline of the one before. Each keeps its best; the result is kept only if the metric on the
+level starts from the spline of the one before. The result is kept only if the metric on the
 finest level is better than with u = 0 on the same cells, and it is eased wherever det(1 + ∇u) would fall below a
 bound, so it does not fold.
 
@@ -31,6 +41,7 @@ Lengths are µm, arrays (z, y, x), vectors (z, y, x).
 
 Avants, Epstein, Grossman, Gee: Symmetric diffeomorphic image registration with cross-correlation, 2008.
 Lewis: Fast normalized cross-correlation, 1995.
+MacKay: Bayesian interpolation, 1992.
 Rueckert et al.: Nonrigid registration using free-form deformations, 1999.
 Vercauteren, Pennec, Perchant, Ayache: Diffeomorphic demons, 2009.
 Yushkevich et al.: Fast automatic segmentation of hippocampal subfields … (greedy), 2016.
@@ -78,6 +89,7 @@ class DeformParameters:
     """How a deformation is sought. Lengths are µm at the finest level; None takes them from the voxels.
 
     `control_point_spacing` and `window` grow with the shrink factor of a coarser level, `smoothness` a little faster.
+    With the correlations as metrics, a smoothness of None goes on to what the images support.
     """
 
     metric: Literal["lncc", "ncc", "mse", "mi"] = "lncc"
