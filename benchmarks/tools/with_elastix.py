@@ -38,7 +38,8 @@ def align(job: Job) -> None:
     with job.aligning():
         method.UpdateLargestPossibleRegion()
     found = method.GetTransformParameterObject()
-    found.WriteParameterFiles([str(job.out / f"transform.{i}.txt") for i in range(found.GetNumberOfParameterMaps())])
+    names = [str(job.out / f"transform.{index}.txt") for index in range(found.GetNumberOfParameterMaps())]
+    found.WriteParameterFiles(found.GetParameterMaps(), names)
 
 
 def _given(start: np.ndarray, image: itk.Image) -> dict[str, list[str]]:
