@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.costs import run
-from benchmarks.demo import demo_data
+from benchmarks.demo import compile_kernels, demo_data
 from benchmarks.scaling import parse_shape
 from benchmarks.tables import COST, Row, cost_values, markdown
 from teralign.grids import Triple
@@ -34,6 +34,7 @@ COLUMNS = {
 
 def applying(shape: Triple, workers: int, limit: float = math.inf) -> Iterator[Row]:
     """The copy, then the command, with the ratio of their costs."""
+    compile_kernels()
     folder = demo_data(shape)
     fixed, moving = (folder / f"{name}.n5" / "s0" for name in ("fixed", "moving"))
     transforms = [f"--transform={folder}/true_{name}" for name in ("affine.mat", "transform.zarr")]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.costs import run
+from benchmarks.demo import compile_kernels
 from benchmarks.tables import COST, Row, cost_values
 from teralign.grids import Region
 from teralign.report.similarity import similarity
@@ -45,6 +46,7 @@ def commands(data: Path, affine: Path | None, *, nextflow: bool) -> Iterator[Row
 
     local-align starts at `affine`, or at what global-align has found.
     """
+    compile_kernels()
     with tempfile.TemporaryDirectory() as folder:
         found = f"{folder}/affine.mat"
         low, high = (_volumes(data, scale) for scale in ("lowres", "highres"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from benchmarks.environments import FOLDER
@@ -20,5 +21,24 @@ def demo_data(shape: Triple) -> Path:
     if not folder.exists():
         log.info("making demo data of %s voxels", named)
         command = [sys.executable, "-m", "teralign", "make-demo-data", f"--output={folder}", f"--shape={named}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _call(command)
     return folder
+
+
+def compile_kernels() -> None:
+    """Run the commands once on a small volume: compiling is done once on a machine, and is not to be measured."""
+    folder = demo_data((64, 64, 64))
+    volumes = [f"--{role}={folder}/{role}.n5/s0" for role in ("fixed", "moving")]
+    log.info("compiling what is not compiled yet")
+    with tempfile.TemporaryDirectory() as scratch:
+        affine, field = f"{scratch}/affine.mat", f"{scratch}/field.zarr"
+        for name, options in {
+            "global-align": [f"--output={affine}"],
+            "local-align": [f"--initial-transform={folder}/true_affine.mat", f"--output={field}"],
+            "apply-transform": [f"--transform={field}", f"--output={scratch}/warped.zarr"],
+        }.items():
+            _call([sys.executable, "-m", "teralign", name, *volumes, *options])
+
+
+def _call(command: list[str]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.costs import run
-from benchmarks.demo import demo_data
+from benchmarks.demo import compile_kernels, demo_data
 from benchmarks.tables import COST, Row, cost_values, markdown
 from teralign.grids import Triple, as_triple, reverse_axes
 
@@ -35,6 +35,7 @@ _SMALLEST: Triple = (256, 256, 256)
 
 def scaling(largest: Triple, workers: int, limit: float = math.inf) -> Iterator[Row]:
     """Both commands on each shape (z, y, x)."""
+    compile_kernels()
     for shape in shapes(largest):
         folder = demo_data(shape)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
