@@ -73,6 +73,7 @@ _QUIET = 0.3  # percentile of the windows' variances that counts as noise
 _LEAST_AXIS = 8  # voxels; a level with less along an axis that can still be halved is left out
 _SIGNED = ("lncc", "ncc")  # metrics that tell an image from its negative
 _SPACING, _WINDOW, _SMOOTHNESS = 4, 12, 2  # voxels, where nothing else is given
+_SMOOTHER = 1.5  # times as much where no windows take out what uneven light does
 _DAMPING = 0.1  # of the data term's diagonal, added to it: texture that runs one way holds in that way only
 _SOLVER_STEPS = 12
 _SHORTEST = 0.25  # of a step, before a level gives up
@@ -89,7 +90,7 @@ class DeformParameters:
     """How a deformation is sought. Lengths are µm at the finest level; None takes them from the voxels.
 
     `control_point_spacing` and `window` grow with the shrink factor of a coarser level, `smoothness` a little faster.
-    With the correlations as metrics, a smoothness of None goes on to what the images support.
+    With local correlation as the metric, a smoothness of None goes on to what the images support.
     """
 
     metric: Literal["lncc", "ncc", "mse", "mi"] = "lncc"
@@ -366,7 +367,7 @@ class _Problem:
         self._radius = np.array(
             [max(1, round((window / h - 1) / 2)) for h in self.lattice.points.spacing], dtype=np.int64
         )
-        self._usual = _SMOOTHNESS * finest * shrink**1.25
+        self._usual = _SMOOTHNESS * finest * shrink**1.25 * (1 if parameters.metric == "lncc" else _SMOOTHER)
         self._smoothness = parameters.smoothness * shrink**1.25 if parameters.smoothness else self._usual
         self._pull = start[:3, :3] / np.array(moving.grid.spacing)[:, None]
         origin = moving.grid.to_index(start[:3, :3] @ np.array(fixed.grid.origin) + start[:3, 3])
@@ -458,13 +459,14 @@ class _Problem:
 
     @property
     def adaptive(self) -> bool:
-        """Whether the smoothness may follow from the images: not given, and correlation says what is left."""
-        return self._parameters.smoothness is None and self._parameters.metric in _SIGNED
+        """Whether the smoothness may follow from the images: not given, and windows explain what light does."""
+        return self._parameters.smoothness is None and self._parameters.metric == "lncc"
 
     @property
     def rough(self) -> bool:
         """Whether the images support finer control points, which nobody has forbidden by giving others."""
-        return self._parameters.control_point_spacing is None and self._smoothness < _ROUGH * self._usual
+        free = self.adaptive and self._parameters.control_point_spacing is None
+        return free and self._smoothness < _ROUGH * self._usual
 
     def adapt(self, c: F32, match: _Match) -> None:
         """Move the smoothness to where the deformation found and the misfit left are most likely, within bounds."""
