@@ -28,7 +28,7 @@ from teralign.tasks.sources import Source
 from teralign.transforms import FIELD_STRIDE
 
 COARSER = 4
-_REFINING = 2 / 3  # of the iterations that a level has by default: the start is close
+_REFINING = 0.5  # of the iterations that a level has by default: the start is close
 _LEAST_HALO = 8  # voxels, of blocks that overlap: within a window of a face there is less to go on
 _LEAST_AXIS = 8  # voxels that a coarser stage leaves along an axis
 _WINDOW = 18.0  # µm: fine voxels are noisy, and a window should hold some cells
