@@ -82,7 +82,7 @@ _EAGER, _MOST_EAGER = 2.0, 4.0  # exponents of a change of smoothness: taken as 
 _LEAST_SMOOTH, _MOST_SMOOTH = 0.4, 1.5  # of the smoothness that is taken to begin with
 _ROUGH = 0.75  # of it; below, the finest level goes on with finer control points
 _FINER, _WIDER = 3, 1.25  # voxels of their spacing, and times the window: it must still hold enough of them
-_FINER_STEPS = 3
+_FINER_STEPS = 4
 
 
 @dataclass(frozen=True)
