@@ -71,7 +71,7 @@ def find_map(job: Job) -> np.ndarray:
     found = itk.ParameterObject.New()
     for path in sorted(job.out.glob("transform.*.txt")):
         found.AddParameterFile(str(path))
-    field = itk.array_from_image(itk.transformix_deformation_field(moving, found))
+    field = itk.array_from_image(itk.transformix_deformation_field(moving, found, output_directory=str(job.out)))
     spacing, origin = (np.array(list(values))[::-1] for values in (fixed.GetSpacing(), fixed.GetOrigin()))
     return voxel_centres(field.shape[:3], spacing, origin) + field[..., ::-1]
 
