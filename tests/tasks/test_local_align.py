@@ -100,6 +100,19 @@ def test_a_displacement_larger_than_the_halo_is_followed_across_faces(pair, tmp_
     assert np.percentile(errors, 95) < 1.5
 
 
+@pytest.mark.parametrize("metric", ["LNCC", "MMI"])
+def test_a_round_that_is_dark_where_the_other_is_bright(pair, tmp_path, metric):
+    volume = open_volume(pair.moving)
+    negative = write(tmp_path / "negative.zarr", 60000 - np.minimum(volume.read(), 60000), volume.grid)
+    config = tmp_path / "c.yml"
+    config.write_text(f"deform: {{metric: {metric}}}")
+    output = tmp_path / "field.zarr"
+    options = {"output": output, "config": config, "initial_transforms": [pair.affine], **BLOCKS}
+    assert local_align(pair.fixed, negative, **options)["states"] == {"ok": 8}
+    errors = pair.errors(pair.affine, output)
+    assert np.median(errors) < 0.5 * np.median(pair.errors(pair.affine))
+
+
 def test_a_field_can_be_refined_again(pair, refined, tmp_path):
     output, _ = refined
     again = tmp_path / "again.zarr"

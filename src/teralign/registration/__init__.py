@@ -3,17 +3,20 @@
 from teralign.registration.align import Alignment, StepReport, align
 from teralign.registration.config import Config, DeformConfig, StepConfig, load_config
 from teralign.registration.image import Image, factors_to
-from teralign.registration.metrics import Windows
+from teralign.registration.linear import measure_of
+from teralign.registration.metrics import Measure, Windows
 
 __all__ = [
     "Alignment",
     "Config",
     "DeformConfig",
     "Image",
+    "Measure",
     "StepConfig",
     "StepReport",
     "Windows",
     "align",
     "factors_to",
     "load_config",
+    "measure_of",
 ]

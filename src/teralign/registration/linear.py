@@ -16,7 +16,7 @@ import numpy as np
 
 from teralign.grids import Floats, Grid
 from teralign.registration import gauss_newton, itk
-from teralign.registration.config import AffineConfig, RigidConfig
+from teralign.registration.config import AffineConfig, RigidConfig, StepConfig
 from teralign.registration.image import Image, mean_position, spacing_for
 from teralign.registration.metrics import Measure, Windows
 from teralign.registration.start import find_shift
@@ -91,10 +91,10 @@ def nearest_rigid(matrix: Floats, centre: Floats) -> Floats:
     return rigid
 
 
-def measure_of(config: itk.SearchConfig) -> Measure:
-    """What a step with this metric is judged by, before and after."""
+def measure_of(config: StepConfig) -> Measure:
+    """What a step with this metric, or with none, is judged by, before and after."""
     measures: dict[str, Measure] = {"MMI": "mi", "JHMI": "mi", "MS": "ms", "D": "ms"}
-    return measures.get(config.metric or "LNCC", "lncc")
+    return measures.get(getattr(config, "metric", None) or "LNCC", "lncc")
 
 
 def through_fields(fixed: Image, moving: Image, start: Stack, threads: int) -> tuple[Image, Affine]:

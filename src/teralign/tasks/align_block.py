@@ -8,6 +8,7 @@ u(x) = c(f(x)) − x, so that initial(x + u(x)) is the whole map at every stage.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from teralign.blockwise import Block, Workspace
 from teralign.cluster import worker_threads
 from teralign.files import writing
 from teralign.grids import Grid, Region, Triple
-from teralign.registration import Alignment, Image, Windows, align
+from teralign.registration import Alignment, Image, Measure, StepConfig, Windows, align, measure_of
 from teralign.tasks.reports import step_reports
 from teralign.tasks.sources import nothing_in
 from teralign.tasks.stages import COARSER, Stage
@@ -72,7 +73,8 @@ class BlockAligner:
             seed=self.seed,
             threads=threads,
         )
-        chosen = self._choose(found, Windows.of(fixed, moving), initial, coarse, nodes, threads)
+        judge = _Judge.of(fixed, moving, self.stage.steps, start, start.then(*found.transform.transforms))
+        chosen = self._choose(found, judge, initial, coarse, nodes, threads)
         with writing(self.workspace.payload(self.stage.aligning, block.name, ".npy")) as file:
             np.save(file, chosen.field.values)
         return {
@@ -88,18 +90,18 @@ class BlockAligner:
         }
 
     def _choose(
-        self, found: Alignment, windows: Windows, initial: Stack, coarse: Stack, nodes: Region, threads: int
+        self, found: Alignment, judge: _Judge, initial: Stack, coarse: Stack, nodes: Region, threads: int
     ) -> _Choice:
         """The field to use: as much of what was found as folds nothing, if it fits at least as well as the starts."""
         grid = self.stage.layout.nodes
         sampled = functools.partial(as_field, grid=grid, region=nodes, threads=threads)
         begun, correction = sampled(coarse), sampled(found.transform).values
-        first, before = windows.score(initial), windows.score(initial.then(begun))
+        first, before = judge.score(initial), judge.score(initial.then(begun))
         reason = "; ".join(f"{r.name}: {r.reason}" for r in found.reports)
         field, after, share = begun, before, 0.0
         for part in _SHARES if found.transform.transforms else ():
             tried = sampled(coarse.then(DisplacementField(np.float32(part) * correction, grid, nodes)))
-            least, score = folding(tried, threads=threads).least, windows.score(initial.then(tried))
+            least, score = folding(tried, threads=threads).least, judge.score(initial.then(tried))
             reason = _why_not(least, before, score)
             if not reason:
                 field, after, share = tried, score, part
@@ -141,6 +143,26 @@ def node_region(block: Block, strides: Triple, nodes: Grid) -> Region:
 
 
 @dataclass(frozen=True)
+class _Judge:
+    """What a block's field is judged by: the measure of its last step, on the negative where images are opposites."""
+
+    windows: Windows
+    measure: Measure
+
+    @classmethod
+    def of(cls, fixed: Image, moving: Image, steps: Sequence[StepConfig], *transforms: Stack) -> _Judge:
+        """The judge of these images: opposites, if the strongest correlation under the transforms is negative."""
+        windows, measure = Windows.of(fixed, moving), measure_of(steps[-1])
+        scores = [np.nan_to_num(windows.score(transform)) for transform in transforms]
+        opposite = measure == "lncc" and max(scores, key=abs) < 0
+        return cls(windows.negative() if opposite else windows, measure)
+
+    def score(self, transform: Stack) -> float:
+        """How well the images agree; higher is better."""
+        return self.windows.score(transform, self.measure)
+
+
+@dataclass(frozen=True)
 class _Choice:
     """The field of a block, the coarser one that it started from, and how the block fits at first and now.
 
@@ -160,5 +182,5 @@ def _why_not(least: float, before: float, after: float) -> str:
     if least < MIN_JACOBIAN:
         return f"the field found folds (Jacobian down to {least:.2f})"
     if not after >= before:
-        return f"correlation fell from {before:.3f} to {after:.3f}"
+        return f"the metric fell from {before:.3f} to {after:.3f}"
     return ""
