@@ -1,6 +1,6 @@
 """apply-transform as a whole command against tensorstore that merely reads and writes the same chunks.
 
-    python -m benchmarks.applying [--shape 512,512,512] [--workers 2]
+    python -m benchmarks --only applying [--largest 512,512,512]
 
 Demo data of this shape (x,y,z) under the true affine and field, into an OME-Zarr pyramid; as many processes for both.
 Start-up counts, the cluster's included.
@@ -8,7 +8,6 @@ Start-up counts, the cluster's included.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
 import sys
@@ -18,8 +17,7 @@ from pathlib import Path
 
 from benchmarks.costs import run
 from benchmarks.demo import compile_kernels, demo_data
-from benchmarks.scaling import parse_shape
-from benchmarks.tables import COST, Row, cost_values, markdown
+from benchmarks.tables import COST, Row, cost_values
 from teralign.grids import Triple
 
 log = logging.getLogger("benchmarks")
@@ -32,7 +30,7 @@ COLUMNS = {
 }
 
 
-def applying(shape: Triple, workers: int, limit: float = math.inf) -> Iterator[Row]:
+def applying(shape: Triple, workers: int) -> Iterator[Row]:
     """The copy, then the command, with the ratio of their costs."""
     compile_kernels()
     folder = demo_data(shape)
@@ -53,10 +51,10 @@ def applying(shape: Triple, workers: int, limit: float = math.inf) -> Iterator[R
         cluster = [count, "--worker-cpus=1", "--worker-mem-gb=4"]
         command = [sys.executable, "-m", "teralign", "apply-transform", *volumes, *transforms, *cluster]
         log.info("tensorstore alone")
-        plain = run(copy, limit=limit)
+        plain = run(copy, limit=math.inf)
         yield {"label": f"tensorstore alone, {workers} processes", **_row(cost_values(plain), shape)}
         log.info("apply-transform")
-        outcome = run(command, limit=limit)
+        outcome = run(command, limit=math.inf)
         row = {"label": f"apply-transform, {workers} workers of 1 cpu", **_row(cost_values(outcome), shape)}
         if not plain.fault and not outcome.fault:
             row["cpu_ratio"] = outcome.cost.cpu_s / plain.cost.cpu_s
@@ -66,18 +64,3 @@ def applying(shape: Triple, workers: int, limit: float = math.inf) -> Iterator[R
 
 def _row(costs: Row, shape: Triple) -> Row:
     return costs if costs["fault"] else {**costs, "cpu_us": 1e6 * float(costs["cpu_s"] or 0) / math.prod(shape)}
-
-
-def main() -> None:
-    """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", type=parse_shape, default=parse_shape("512,512,512"), help="x,y,z")
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
-    logging.basicConfig(format="%(message)s")
-    log.setLevel(logging.INFO)
-    print(markdown(list(applying(options.shape, options.workers)), COLUMNS))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """CPU time a voxel and memory of a worker from small volumes to large ones: local-align and apply-transform.
 
-    python -m benchmarks.scaling [--largest 512,512,512] [--workers 2]
+    python -m benchmarks --only scaling [--largest 512,512,512]
 
 Demo data of 256³ voxels, of twice as many along every axis as long as they fit into the largest shape (x,y,z), and of
 the largest. local-align starts at the true affine, apply-transform applies the true affine and the field that was
@@ -9,7 +9,6 @@ found. Start-up is in the figures, and weighs more on small volumes.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.costs import run
 from benchmarks.demo import compile_kernels, demo_data
-from benchmarks.tables import COST, Row, cost_values, markdown
+from benchmarks.tables import COST, Row, cost_values
 from teralign.grids import Triple, as_triple, reverse_axes
 
 log = logging.getLogger("benchmarks")
@@ -33,13 +32,13 @@ COLUMNS = {
 _SMALLEST: Triple = (256, 256, 256)
 
 
-def scaling(largest: Triple, workers: int, limit: float = math.inf) -> Iterator[Row]:
+def scaling(largest: Triple, workers: int) -> Iterator[Row]:
     """Both commands on each shape (z, y, x)."""
     compile_kernels()
     for shape in shapes(largest):
         folder = demo_data(shape)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            yield from _commands(folder, Path(scratch), shape, workers, limit)
+            yield from _commands(folder, Path(scratch), shape, workers)
 
 
 def shapes(largest: Triple) -> list[Triple]:
@@ -51,7 +50,7 @@ def shapes(largest: Triple) -> list[Triple]:
     return found
 
 
-def _commands(folder: Path, scratch: Path, shape: Triple, workers: int, limit: float) -> Iterator[Row]:
+def _commands(folder: Path, scratch: Path, shape: Triple, workers: int) -> Iterator[Row]:
     volumes = [f"--{role}={folder}/{role}.n5/s0" for role in ("fixed", "moving")]
     cluster = [f"--workers={workers}", "--worker-cpus=1", "--worker-mem-gb=4"]
     affine, field = folder / "true_affine.mat", scratch / "field.zarr"
@@ -61,7 +60,7 @@ def _commands(folder: Path, scratch: Path, shape: Triple, workers: int, limit: f
     }
     for name, options in steps.items():
         log.info("%s of %s voxels", name, shape)
-        outcome = run([sys.executable, "-m", "teralign", name, *volumes, *options, *cluster], limit=limit)
+        outcome = run([sys.executable, "-m", "teralign", name, *volumes, *options, *cluster], limit=math.inf)
         row = {"command": name, "shape": "×".join(map(str, reverse_axes(shape))), **cost_values(outcome)}
         if outcome.fault:
             yield row
@@ -73,18 +72,3 @@ def _commands(folder: Path, scratch: Path, shape: Triple, workers: int, limit: f
 def parse_shape(text: str) -> Triple:
     """A shape (z, y, x) from "x,y,z"."""
     return as_triple(reverse_axes([int(n) for n in text.split(",")]))
-
-
-def main() -> None:
-    """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--largest", type=parse_shape, default=parse_shape("512,512,512"), help="x,y,z")
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
-    logging.basicConfig(format="%(message)s")
-    log.setLevel(logging.INFO)
-    print(markdown(list(scaling(options.largest, options.workers)), COLUMNS))
-
-
-if __name__ == "__main__":
-    main()

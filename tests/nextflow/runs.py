@@ -35,6 +35,18 @@ def environment() -> dict[str, str]:
     }
 
 
+def demo_pair(folder: Path, shape: str, seed: int) -> Path:
+    """The folder of two made-up rounds of this shape (x,y,z) with a known map between them."""
+    data = folder / "data"
+    subprocess.run(
+        ["make-demo-data", "--output", str(data), "--shape", shape, "--seed", str(seed)],
+        check=True,
+        env=environment(),
+        capture_output=True,
+    )
+    return data
+
+
 def command(*arguments: str, script: Path = ROOT / "main.nf") -> list[str]:
     return [str(ROOT / "bin" / "nextflow"), "run", str(script), *arguments]
 

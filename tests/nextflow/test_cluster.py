@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .runs import Run, command, environment, nextflow, read_trace
+from .runs import Run, command, demo_pair, environment, nextflow, read_trace
 
 pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -31,13 +31,7 @@ AS_TASKS = [*WORKERS, "--bigstream_cluster", "nextflow"]
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The options that name a small pair with a known map between its volumes."""
-    data = tmp_path_factory.mktemp("pair") / "data"
-    subprocess.run(
-        ["make-demo-data", "--output", str(data), "--shape", "96,96,48", "--seed", "3"],
-        check=True,
-        env=environment(),
-        capture_output=True,
-    )
+    data = demo_pair(tmp_path_factory.mktemp("pair"), "96,96,48", seed=3)
     return ["--fixed", str(data / "fixed.n5"), "--moving", str(data / "moving.n5")]
 
 

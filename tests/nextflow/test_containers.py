@@ -10,7 +10,7 @@ import pytest
 
 from teralign.tasks.demo_score import demo_score
 
-from .runs import environment, nextflow
+from .runs import demo_pair, nextflow
 
 IMAGE = "localhost/teralign:0.1.0"
 
@@ -30,14 +30,7 @@ def image() -> str:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's two rounds, smaller, in a folder that is not that of the run."""
-    data = tmp_path_factory.mktemp("rounds") / "data"
-    subprocess.run(
-        ["make-demo-data", "--output", str(data), "--shape", "96,96,80", "--seed", "1"],
-        check=True,
-        env=environment(),
-        capture_output=True,
-    )
-    return data
+    return demo_pair(tmp_path_factory.mktemp("rounds"), "96,96,80", seed=1)
 
 
 @pytest.mark.nextflow
