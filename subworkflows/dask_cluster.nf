@@ -14,7 +14,7 @@ workflow DASK_CLUSTER {
     anchor
 
     main:
-    def waiting = Collections.synchronizedMap([:])
+    def waiting = new java.util.concurrent.ConcurrentHashMap() // looked through while drivers are still put in
     drivers
         .map { driver ->
             waiting[driver.dir] = driver

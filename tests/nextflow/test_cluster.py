@@ -14,14 +14,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from .runs import Run, command, demo_pair, environment, nextflow, read_trace
+from .runs import MARK, Run, command, demo_pair, environment, nextflow, processes, read_trace
 
 pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
-MARK = "TERALIGN_TEST_RUN"
 SMALL = ["--aff_scale", "s1", "--def_scale", "s0", "--bigstream_global_steps", "ransac,affine"]
 BLOCKS = ["--bigstream_local_steps", "affine", "--bigstream_block_size", "16"]  # 108 blocks: time to strike
 WORKERS = ["--use_bigstream", "--bigstream_workers", "2", "--bigstream_worker_mem_gb", "1.5", "-profile", "demo"]
@@ -44,18 +42,6 @@ def mark() -> Iterator[dict[str, str]]:
     for process in left:
         process.kill()
     assert left == []
-
-
-def processes(value: str, part: str = "") -> list[psutil.Process]:
-    """The processes that have the mark and `part` in their command line."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == value and part in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 300) -> None:

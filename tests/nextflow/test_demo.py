@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
 
 from teralign.volumes import open_volume
 
-ROOT = Path(__file__).parents[2]
+from .runs import ROOT, run_watched
 
 
 @pytest.mark.nextflow
 @pytest.mark.slow
 def test_the_demo_ends_with_errors_below_half_a_voxel(tmp_path):
     command = [ROOT / "bin" / "demo", tmp_path, "--shape", "144,128,112"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=590)
+    done = run_watched(command, tmp_path, os.environ, timeout=580)
     assert done.returncode == 0, done.stdout + done.stderr
     score = json.loads(done.stdout.splitlines()[-1])
     voxel = min(open_volume(tmp_path / "data" / "fixed.n5" / "s0").grid.spacing)

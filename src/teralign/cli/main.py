@@ -5,13 +5,16 @@ Commands are imported when they are called, so that `--help` does not wait for a
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import importlib
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
@@ -75,19 +78,28 @@ def group() -> None:
     """Register microscopy volumes too large for memory."""
 
 
-def run(command: click.Command, arguments: Sequence[str] | None = None, *, name: str | None = None) -> None:
-    """Run a command and leave the process, with one sentence and the right code where something is wrong."""
+def run(command: click.Command, arguments: Sequence[str] | None = None, *, name: str | None = None) -> int:
+    """Run a command and give its exit code, after one sentence where something is wrong."""
     try:
         code = command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
-        sys.exit(130)
+        return 130
     except Exception as error:  # noqa: BLE001 - the last resort of the whole program
-        sys.exit(_explain(error))
-    sys.exit(code if isinstance(code, int) else 0)
+        return _explain(error)
+    return code if isinstance(code, int) else 0
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process at once: taking the libraries down takes a while, and must wait for each of their threads."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # whoever read it has gone
+            stream.flush()
+    os._exit(code)
 
 
 def _explain(error: Exception) -> int:
@@ -113,11 +125,11 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ERO
 
 def main() -> None:
     """Entry point of `teralign`."""
-    run(group, name="teralign")
+    _leave(run(group, name="teralign"))
 
 
 def _script(name: str) -> None:
-    run(load_command(name), name=name)
+    _leave(run(load_command(name), name=name))
 
 
 def global_align() -> None:

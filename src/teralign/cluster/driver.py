@@ -23,6 +23,7 @@ from distributed import Scheduler
 from distributed.utils import get_ip
 
 from teralign.cluster import leash, rendezvous, settings
+from teralign.cluster.closing import started
 from teralign.cluster.machine import WorkerSize, fit_workers
 from teralign.cluster.rendezvous import SchedulerInfo
 from teralign.cluster.signals import Signals
@@ -114,9 +115,8 @@ async def _take(directory: Path) -> None:
 async def _scheduler(directory: Path, interface: str | None) -> AsyncIterator[Scheduler]:
     """A scheduler that is published in the directory."""
     host = None if interface else own_address()
-    async with Scheduler(
-        host=host, interface=interface, port=0, dashboard=False, dashboard_address=":0"
-    ) as scheduler:
+    scheduler = Scheduler(host=host, interface=interface, port=0, dashboard=False, dashboard_address=":0")
+    async with started(scheduler):
         info = SchedulerInfo(scheduler.address, scheduler.id, os.getpid(), socket.gethostname())
         rendezvous.publish(directory, info)
         log.info("The Dask scheduler listens at %s, published in %s", scheduler.address, directory)

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from distributed import Scheduler
 
 from teralign.cluster import settings
+from teralign.cluster.closing import started
 from teralign.cluster.machine import WorkerSize
 from teralign.cluster.worker import OwnWorkers, serving
 
@@ -64,7 +65,7 @@ class _Cluster(threading.Thread):
 
     async def _serve(self) -> None:
         async with (
-            Scheduler(host=_HOST, port=0, dashboard=False, dashboard_address=":0") as scheduler,
+            started(Scheduler(host=_HOST, port=0, dashboard=False, dashboard_address=":0")) as scheduler,
             serving(scheduler.address, self._workers),
         ):
             self.address.set_result(scheduler.address)

@@ -15,12 +15,14 @@ from distributed.comm.core import connect
 from distributed.core import Status, rpc
 
 from teralign.cluster import settings
+from teralign.cluster.closing import within
 from teralign.cluster.machine import WorkerSize
 
 log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 3.0
 _LEAVE_SECONDS = 3.0
+_END_SECONDS = 20.0
 _LOOK_SECONDS = 1.0
 _RESTART_SECONDS = 30.0
 
@@ -87,10 +89,11 @@ async def serve(address: str, size: WorkerSize, *, interface: str | None = None)
         if living.done():
             living.result()
     finally:
-        await _end(nanny)
+        await within(_END_SECONDS, _end(nanny), "A worker's nanny")
         living.cancel()
         gone.cancel()
-        await asyncio.gather(living, gone, return_exceptions=True)
+        ended, _ = await asyncio.wait({living, gone}, timeout=_LEAVE_SECONDS)
+        await asyncio.gather(*ended, return_exceptions=True)
 
 
 async def _live(nanny: Nanny) -> None:

@@ -1,0 +1,36 @@
+"""Closing what is Dask's: in the end it may wait without end for a peer that has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from distributed import Scheduler
+
+log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 20.0
+
+
+async def within(seconds: float, closing: Coroutine[Any, Any, object], what: str) -> None:
+    """Await a closing for so long, and then go on without it."""
+    task = asyncio.create_task(closing)
+    await asyncio.wait({task}, timeout=seconds)
+    if task.done():
+        task.result()
+    else:
+        log.warning("%s does not close within %.0f s, and is left as it is", what, seconds)
+        task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def started(scheduler: Scheduler) -> AsyncIterator[Scheduler]:
+    """A scheduler while it serves; closed afterwards."""
+    await scheduler
+    try:
+        yield scheduler
+    finally:
+        await within(_CLOSE_SECONDS, scheduler.close(), "The scheduler")
