@@ -95,7 +95,6 @@ def run(command: click.Command, arguments: Sequence[str] | None = None, *, name:
 
 def _leave(code: int) -> NoReturn:
     """End this process at once: taking the libraries down takes a while, and must wait for each of their threads."""
-    logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # whoever read it has gone
             stream.flush()
