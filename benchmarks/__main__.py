@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import alignment, applying, commands, robustness, scaling, warp_speed
+from benchmarks import alignment, applying, blocks, commands, robustness, scaling, warp_speed
 from benchmarks.environments import FOLDER, PACKAGES
 from benchmarks.tables import Row, markdown, save
 
 log = logging.getLogger("benchmarks")
-PARTS = ("synthetic", "real", "commands", "robustness", "scaling", "applying", "warping")
+PARTS = ("synthetic", "blocks", "real", "commands", "robustness", "scaling", "applying", "warping")
 
 
 def main() -> None:
@@ -64,6 +64,11 @@ def _parts(options: argparse.Namespace) -> dict[str, _Part]:
             "Known truth, 128×128×192 voxels, from raw images to the full map",
             alignment.SYNTHETIC,
             lambda: alignment.synthetic(data, tools, seeds, settings),
+        ),
+        "blocks": _Part(
+            "Known truth, local-align in one block and in blocks, 2 workers of 1 cpu",
+            blocks.COLUMNS,
+            lambda: blocks.blocks(data, options.seeds, workers=2),
         ),
         "real": _Part(
             "The real pair, 149×241×456 voxels",

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import scores
 from benchmarks.costs import run, with_threads
 from benchmarks.environments import FOLDER, NotInstalledError, python_of
-from benchmarks.pairs import export_pair, make_pair
+from benchmarks.pairs import export_pair, made_pair
 from benchmarks.tables import COST, Row, cost_values
 from teralign.transforms import Affine
 from teralign.volumes import open_volume
@@ -69,10 +69,7 @@ def synthetic(
 ) -> Iterator[Row]:
     """Made pairs from raw images to the full map: error at 20 000 foreground points. `seeds` are by tool."""
     for number, seed in enumerate(sorted({seed for tool in peers for seed in seeds[tool]})):
-        folder = FOLDER / "pairs" / f"seed-{seed}"
-        if not (folder / "pair.json").exists():
-            log.info("making the pair of seed %d", seed)
-            make_pair(folder, data / "fix.n5" / "highres", seed=seed)
+        folder = made_pair(data, seed)
         if number == 0:
             _compile(folder)
         fixed = open_volume(folder / "fixed_low.nrrd")

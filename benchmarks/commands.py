@@ -65,7 +65,12 @@ def commands(data: Path, affine: Path | None, *, nextflow: bool) -> Iterator[Row
                 **_blocks(data, scale, field, row),
                 **_likeness(data, [start, field], scale),
             }
-        transforms = [f"--transform={path}" for path in (start, f"{folder}/lowres.zarr")]
+        lowres = f"{folder}/lowres.zarr"
+        yield {
+            "label": "local-align, lowres, over the columns of highres",
+            **_likeness(data, [start, lowres], "highres"),
+        }
+        transforms = [f"--transform={path}" for path in (start, lowres)]
         row = _command("apply-transform", *low, *transforms, f"--output={folder}/warped.zarr", *_CLUSTER)
         yield {"label": f"apply-transform, lowres, {_WORKERS} workers of 1 cpu", **row}
         if nextflow:

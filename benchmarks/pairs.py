@@ -12,6 +12,7 @@ shot and read noise of their own, and the moving one is dimmer, unevenly lit and
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ import SimpleITK as sitk  # noqa: N813 - its usual name
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from benchmarks.environments import FOLDER
 from teralign.grids import Floats, Grid, Region
 from teralign.registration.image import group_means
 from teralign.volumes import open_volume
 
+log = logging.getLogger("benchmarks")
 CROP = Region((20, 100, 0), (276, 356, 384))  # of highres: 128×128×192 voxels of lowres
 _KNOTS = 60.0  # µm between the knots of the deformation
 _AMPLITUDE = 5.5  # µm, its mean length
@@ -88,6 +91,15 @@ class TrueMap:
             if np.abs(miss).max() < 1e-4:
                 break
         return found, np.abs(miss).max(axis=1) < 1e-3
+
+
+def made_pair(data: Path, seed: int) -> Path:
+    """The folder of the pair of this seed, made from the fixed round at highres; made once."""
+    folder = FOLDER / "pairs" / f"seed-{seed}"
+    if not (folder / "pair.json").exists():
+        log.info("making the pair of seed %d", seed)
+        make_pair(folder, data / "fix.n5" / "highres", seed=seed)
+    return folder
 
 
 def make_pair(folder: Path, volume: str | Path, *, seed: int, crop: Region = CROP) -> None:

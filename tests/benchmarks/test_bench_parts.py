@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from benchmarks.blocks import jumps_at_faces
 from benchmarks.costs import run
 from benchmarks.pairs import TrueMap
 from benchmarks.scaling import shapes
@@ -11,6 +12,7 @@ from benchmarks.tables import markdown
 
 from benchmarks import scores
 from teralign.grids import Grid
+from teralign.tasks.stages import Layout
 from teralign.transforms import Affine
 
 EXTENT = np.array([200.0, 220.0, 300.0])
@@ -83,3 +85,12 @@ def test_a_row_without_a_result_says_why():
 def test_volumes_double_up_to_the_largest():
     assert shapes((1024, 1024, 2048)) == [(256,) * 3, (512,) * 3, (1024,) * 3, (1024, 1024, 2048)]
     assert shapes((128, 128, 128)) == [(128, 128, 128)]
+
+
+def test_a_field_with_kinks_at_faces_jumps_there():
+    layout = Layout.of(Grid((64, 64, 64), (1.0, 1.0, 1.0)), None, (32, 32, 32), 0.1)
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in layout.nodes.shape), indexing="ij")
+    smooth = np.stack([z * z + y * y + x * x, x + y, z * z], axis=-1).astype(np.float32)
+    assert jumps_at_faces(smooth, layout) == pytest.approx(1, abs=0.01)
+    kinked = smooth + np.abs(z)[..., None].astype(np.float32)
+    assert jumps_at_faces(kinked, layout) > 2
