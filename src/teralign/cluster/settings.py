@@ -59,6 +59,8 @@ def worker_environment(size: WorkerSize) -> dict[str, str]:
         # Dask has freed memory given back at once; a block would fetch it again page by page, a third of its time
         "MALLOC_TRIM_THRESHOLD_": str(2**30),
         "MALLOC_MMAP_THRESHOLD_": str(2**25),
+        # the arenas of other threads are pieces of 64 MB, which a block's arrays fill badly and keep
+        "MALLOC_ARENA_MAX": "1",
         "DASK_LOGGING__DISTRIBUTED": "critical",
         THREADS_VARIABLE: threads,
     }
