@@ -38,6 +38,7 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "points.csv").write_text("1,2,3\n")
     (tmp_path / "old.json").write_text("{}\n")
     (tmp_path / "old.blocks.json").write_text("{}\n")
+    (tmp_path / "new.residual.json").write_text("{}\n")
     return tmp_path
 
 
@@ -98,6 +99,11 @@ CASES = [
     ("apply-transform", APPLY.replace("out.zarr", "flat.zarr"), ["flat.zarr", "--overwrite"]),
     ("transform-points", "--transform affine.mat --points gone.csv --output o.csv", ["gone.csv"]),
     ("invert-transform", "--transform affine.mat --output o.zarr", ["o.zarr", ".mat"]),
+    ("invert-transform", "--transform affine.mat --output new.mat", ["new.residual.json", "--overwrite"]),
+    ("compose-transforms", "affine.mat gone.mat o.mat", ["gone.mat"]),
+    ("compose-transforms", "affine.mat affine.mat o.zarr", ["o.zarr", ".mat"]),
+    ("compose-transforms", "affine.mat affine.mat", ["affine.mat", "--overwrite"]),
+    ("compose-transforms", "affine.mat affine.mat o.mat --fixed fixed.n5", ["--fixed"]),
 ]
 
 

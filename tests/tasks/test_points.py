@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import numpy as np
@@ -49,11 +50,17 @@ def test_the_inverse_of_affines_is_an_affine(tmp_path, transforms):
     invert_transform(transforms=transforms[:1], output=tmp_path / "b.mat")
     both = load_transform(tmp_path / "b.mat") @ load_transform(transforms[0])
     np.testing.assert_allclose(both.matrix, np.eye(4), atol=1e-12)
+    said = json.loads((tmp_path / "b.residual.json").read_text())
+    assert said["residual_um"] == {"mean": 0, "p95": 0, "maximum": 0}
+    assert said["lost_share"] == 0
 
 
 def test_the_inverse_of_a_field_maps_back(tmp_path, transforms):
     result = invert_transform(transforms=transforms, output=tmp_path / "back.zarr")
-    assert result["residual_um"]["p95"] < 0.3
+    assert 0 < result["residual_um"]["mean"] < result["residual_um"]["p95"] < 0.3
+    said = json.loads((tmp_path / "back.residual.json").read_text())
+    assert said["residual_um"] == result["residual_um"]
+    assert said["lost_share"] == 0
     points = np.random.default_rng(0).uniform(15, 65, (200, 3))
     affine, field = (load_transform(t) for t in transforms)
     there = affine.map_points(field.map_points(points))
@@ -61,12 +68,21 @@ def test_the_inverse_of_a_field_maps_back(tmp_path, transforms):
     assert np.linalg.norm(back - points, axis=1).max() < 0.5
 
 
+def test_the_report_counts_nodes_without_an_inverse(tmp_path):
+    nodes = Grid((12, 14, 16), (4.0, 4.0, 4.0))
+    tangle = np.random.default_rng(0).normal(size=(*nodes.shape, 3)) * 8
+    save_field(tmp_path / "tangle.zarr", DisplacementField(tangle, nodes))
+    result = invert_transform(transforms=[tmp_path / "tangle.zarr"], output=tmp_path / "back.zarr")
+    grid = load_transform(tmp_path / "back.zarr").grid
+    assert result["lost_share"] == result["lost_nodes"] / grid.region.size
+    assert result["lost_share"] > 0
+    assert result["grid"]["shape"] == grid.shape[::-1]
+
+
 def test_an_inverse_of_many_chunks_is_whole(tmp_path, transforms, monkeypatch):
     whole, parts = tmp_path / "whole.zarr", tmp_path / "parts.zarr"
     invert_transform(transforms=transforms, output=whole)
-    monkeypatch.setattr(
-        "teralign.tasks.invert_transform.building_field", partial(building_field, chunk_shape=(7, 6, 5))
-    )
+    monkeypatch.setattr("teralign.tasks.new_transform.building_field", partial(building_field, chunk_shape=(7, 6, 5)))
     invert_transform(transforms=transforms, output=parts)
     assert np.array_equal(load_transform(parts).read().values, load_transform(whole).read().values)
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "local-align": "Refine an alignment block by block.",
     "apply-transform": "Warp a volume onto the fixed grid, block by block.",
     "transform-points": "Map points through transforms, or back.",
+    "compose-transforms": "Write a stack of transforms as one.",
     "invert-transform": "Write the inverse of transforms.",
     "start-dask-scheduler": "Start a Dask scheduler, alone or around a command.",
     "start-dask-worker": "Start a worker that joins the scheduler of a directory.",
@@ -149,6 +150,11 @@ def apply_transform() -> None:
 def transform_points() -> None:
     """Entry point of `transform-points`."""
     _script("transform-points")
+
+
+def compose_transforms() -> None:
+    """Entry point of `compose-transforms`."""
+    _script("compose-transforms")
 
 
 def invert_transform() -> None:

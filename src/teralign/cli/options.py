@@ -127,6 +127,16 @@ steps_options = chain(
 transform_option = click.option(
     "--transform", "transforms", multiple=True, required=True, type=PATH, help="Repeats; outermost first."
 )
+transforms_argument = click.argument("transforms", nargs=-1, required=True, type=PATH)
+node_options = chain(
+    click.option("--fixed", metavar="URI", help="Nodes over this volume.  [default: over the fields]"),
+    click.option("--fixed-spacing", type=MICROMETRES, help="Its voxel spacing in µm, instead of what the file says."),
+    click.option(
+        "--grid-spacing",
+        type=MICROMETRES,
+        help="Distance of the nodes in µm.  [default: 4 voxels of --fixed, or that of the finest field]",
+    ),
+)
 work_dir_option = click.option(
     "--work-dir", type=PATH, help="Where unfinished work lies, to go on from.  [default: OUTPUT.partial]"
 )

@@ -31,6 +31,11 @@ class Residual:
         distances = np.linalg.norm(found - wanted, axis=1) if len(found) else np.zeros(1)
         return cls(float(distances.mean()), float(np.percentile(distances, 95)), float(distances.max()))
 
+    @classmethod
+    def none(cls) -> Residual:
+        """No distance anywhere: of what is exact."""
+        return cls(0.0, 0.0, 0.0)
+
 
 def as_field(transform: Stack, grid: Grid, *, region: Region | None = None, threads: int = 1) -> DisplacementField:
     """`transform` sampled at the nodes `region` of `grid` (default: all): the same map at the nodes."""
@@ -61,6 +66,12 @@ def round_trip(transform: Stack, inverse: Stack, grid: Grid, *, samples: int = 2
     points = _points_inside(grid, samples)
     back = transform.map_points(inverse.map_points(points, threads=threads), threads=threads)
     return Residual.between(back, points)
+
+
+def deviation(found: Stack, wanted: Stack, grid: Grid, *, samples: int = 20_000, threads: int = 1) -> Residual:
+    """How far `found` takes random points between the nodes of `grid` from where `wanted` takes them."""
+    points = _points_inside(grid, samples)
+    return Residual.between(found.map_points(points, threads=threads), wanted.map_points(points, threads=threads))
 
 
 def inverse_field(

@@ -1,0 +1,61 @@
+"""Transforms that commands make out of others: an affine, or a field chunk by chunk, with a report beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from teralign.errors import InputError
+from teralign.files import write_atomically
+from teralign.grids import Grid, Region, reverse_axes
+from teralign.progress import Progress
+from teralign.tasks.inputs import check_new_file
+from teralign.transforms import Affine, DisplacementField, StoredField, building_field
+
+log = logging.getLogger(__name__)
+
+ChunkMaker = Callable[[Region], DisplacementField]
+"""Makes the nodes of one region of a field."""
+
+
+def check_new_transform(output: Path, affine: Affine | None, *, overwrite: bool) -> Path:
+    """Make sure that a transform can be written, as an affine or, for None, as a field, and give its report's path.
+
+    Raises InputError when the ending is that of another kind, or something is there.
+    """
+    suffixes = {".zarr"} if affine is None else {".mat", ".txt"}
+    if output.suffix not in suffixes:
+        raise InputError(f"the output {output} must end in {' or '.join(sorted(suffixes))} for these transforms.")
+    report = output.with_suffix(".residual.json")
+    for path in (output, report):
+        check_new_file(path, overwrite=overwrite, what="output")
+    return report
+
+
+def write_field(output: Path, grid: Grid, make: ChunkMaker, *, what: str, overwrite: bool) -> StoredField:
+    """Store the field that `make` gives for each chunk of `grid`, with `what` as the name of the work in the log."""
+    with building_field(output, grid, overwrite=overwrite) as writer:
+        chunks = list(grid.region.split(writer.chunk_shape))
+        progress = Progress(len(chunks), what, log)
+        for chunk in chunks:
+            writer.write(chunk, make(chunk).values)
+            progress.advance()
+    return StoredField.open(output)
+
+
+def described(grid: Grid) -> dict[str, Any]:
+    """A grid as reports give it: (x, y, z), µm."""
+    return {
+        "shape": reverse_axes(grid.shape),
+        "spacing_um": reverse_axes(grid.spacing),
+        "origin_um": reverse_axes(grid.origin),
+    }
+
+
+def write_report(report: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Write `result` as JSON, and give it with the path of that file."""
+    write_atomically(report, (json.dumps(result, indent=1) + "\n").encode())
+    return result | {"report": str(report)}

@@ -1,0 +1,75 @@
+"""The grids on which transforms are sampled: of a user's choice, or as far and as fine as the fields themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from teralign.errors import InputError
+from teralign.grids import Floats, FloatTriple, Grid, Region, as_float_triple, as_triple
+from teralign.transforms import FIELD_STRIDE, Affine, Stack, node_positions
+from teralign.volumes import open_volume
+
+_SLIVER = 1e-6  # of a node spacing: how far a box may reach beyond the last node
+
+
+def chosen_grid(
+    stack: Stack, *, fixed: str | None, fixed_spacing: FloatTriple | None, grid_spacing: FloatTriple | None
+) -> Grid:
+    """Nodes over the volume `fixed`, or without it over the fields of `stack`, `grid_spacing` µm (z, y, x) apart.
+
+    Without a spacing they lie every FIELD_STRIDE voxels of the volume, or as close as those of the finest field.
+    Raises InputError when there is neither a volume nor a field.
+    """
+    if fixed is None:
+        covered = covered_grid(stack)
+        return covered if grid_spacing is None else _respaced(covered, grid_spacing)
+    volume = open_volume(Path(fixed).absolute(), spacing=fixed_spacing, option="--fixed-spacing").grid
+    return volume.coarsen((FIELD_STRIDE,) * 3) if grid_spacing is None else _respaced(volume, grid_spacing)
+
+
+def covered_grid(stack: Stack) -> Grid:
+    """A grid over the points that `stack` takes to the grid of its innermost field, as fine as its finest field.
+
+    It is that field's own grid where nothing is applied before it and no other field is finer. Raises InputError when
+    there is no field.
+    """
+    places = [i for i, part in enumerate(stack.transforms) if not isinstance(part, Affine)]
+    if not places:
+        raise InputError("affines alone have no grid; give one by --fixed.")
+    grids = [part.grid for part in stack.transforms if not isinstance(part, Affine)]
+    before = Stack(stack.transforms[places[-1] + 1 :]).affine or Affine.identity()
+    nodes = grids[-1]
+    low, high = before.inverse().bounds(nodes.origin, nodes.to_physical(np.array(nodes.shape) - 1))
+    return _grid_over(low, high, np.min([grid.spacing for grid in grids], axis=0))
+
+
+def reached_grid(stack: Stack) -> Grid:
+    """A grid over what `stack` maps its `covered_grid` to, as fine as that."""
+    nodes = covered_grid(stack)
+    moved = [stack.map_points(points) for points in _faces(nodes)]
+    low = np.min([m.min(axis=0) for m in moved], axis=0)
+    high = np.max([m.max(axis=0) for m in moved], axis=0)
+    return _grid_over(low, high, nodes.spacing)
+
+
+def _respaced(grid: Grid, spacing: FloatTriple) -> Grid:
+    return _grid_over(grid.origin, grid.to_physical(np.array(grid.shape) - 1), spacing)
+
+
+def _grid_over(low: ArrayLike, high: ArrayLike, spacing: ArrayLike) -> Grid:
+    """Nodes from `low` up to the first at or beyond `high` (µm)."""
+    steps = np.ceil((np.asarray(high) - np.asarray(low)) / np.asarray(spacing) - _SLIVER)
+    return Grid(as_triple(steps + 1), as_float_triple(np.asarray(spacing)), as_float_triple(np.asarray(low)))
+
+
+def _faces(grid: Grid) -> Iterator[Floats]:
+    """The nodes (n, 3) of each face of the grid, in µm: their images bound the image of the whole."""
+    for axis, count in enumerate(grid.shape):
+        for at in (0, count - 1):
+            start, stop = [0, 0, 0], list(grid.shape)
+            start[axis], stop[axis] = at, at + 1
+            yield node_positions(grid, Region(as_triple(start), as_triple(stop)))
