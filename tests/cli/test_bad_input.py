@@ -39,6 +39,7 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "old.json").write_text("{}\n")
     (tmp_path / "old.blocks.json").write_text("{}\n")
     (tmp_path / "new.residual.json").write_text("{}\n")
+    (tmp_path / "new.summary.json").write_text("{}\n")
     return tmp_path
 
 
@@ -100,6 +101,9 @@ CASES = [
     ("transform-points", "--transform affine.mat --points gone.csv --output o.csv", ["gone.csv"]),
     ("invert-transform", "--transform affine.mat --output o.zarr", ["o.zarr", ".mat"]),
     ("invert-transform", "--transform affine.mat --output new.mat", ["new.residual.json", "--overwrite"]),
+    ("jacobian-map", "affine.mat o.zarr", ["--fixed"]),
+    ("jacobian-map", "affine.mat o.mat --fixed fixed.n5", ["o.mat", ".zarr"]),
+    ("jacobian-map", "affine.mat new.zarr --fixed fixed.n5", ["new.summary.json", "--overwrite"]),
     ("compose-transforms", "affine.mat gone.mat o.mat", ["gone.mat"]),
     ("compose-transforms", "affine.mat affine.mat o.zarr", ["o.zarr", ".mat"]),
     ("compose-transforms", "affine.mat affine.mat", ["affine.mat", "--overwrite"]),

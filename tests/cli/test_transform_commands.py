@@ -32,6 +32,7 @@ def printed(capsys, name, arguments):
     [
         ("compose-transforms", "a.mat u.zarr c.zarr --grid-spacing 12,11,10", "c.residual.json"),
         ("invert-transform", "--transform a.mat --transform u.zarr --output c.zarr", "c.residual.json"),
+        ("jacobian-map", "a.mat u.zarr c.zarr --grid-spacing 12,11,10", "c.summary.json"),
     ],
 )
 def test_what_is_printed_is_what_the_report_holds(here, capsys, name, arguments, report):

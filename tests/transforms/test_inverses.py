@@ -6,6 +6,7 @@ from random_maps import positions, random_affine, random_grid, rough_field, smoo
 
 from teralign.grids import Grid, Region
 from teralign.transforms import (
+    Affine,
     DisplacementField,
     Stack,
     as_field,
@@ -14,6 +15,7 @@ from teralign.transforms import (
     jacobian_determinants,
     representation_error,
     round_trip,
+    volume_change,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -116,6 +118,34 @@ def test_a_fold_is_seen_where_it_is():
     found = folding(field)
     assert found.least == pytest.approx(-0.25)
     assert found.share == pytest.approx(2 / NODES.region.size)
+
+
+def test_the_volume_change_of_a_stack_is_the_product_of_its_parts():
+    rng = np.random.default_rng(0)
+    affine, field = random_affine(rng, 0.2), smooth_field(rng, NODES)
+    wanted = np.linalg.det(affine.matrix[:3, :3]) * jacobian_determinants(field)
+    found = volume_change(Stack((affine, field)), NODES, NODES.region, threads=2)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_the_volume_change_in_parts_is_that_of_the_whole():
+    stack = Stack((smooth_field(np.random.default_rng(0), NODES),))
+    whole = volume_change(stack, NODES, NODES.region)
+    for region in NODES.region.split((5, 6, 7)):
+        np.testing.assert_allclose(volume_change(stack, NODES, region), whole[region.slices], rtol=1e-6)
+
+
+def test_a_long_way_costs_the_volume_change_no_digits():
+    nodes = Grid((6, 7, 8), (0.5, 0.5, 0.5))
+    far = Stack((Affine.from_parts(np.diag([1.0, 1.001, 1.0]), (3e5, -2e5, 1e5)),))
+    np.testing.assert_allclose(volume_change(far, nodes, nodes.region), 1.001, rtol=1e-6)
+
+
+def test_a_single_plane_of_nodes_has_a_volume_change():
+    plane = Grid((1, 5, 6), (2.0, 2.0, 2.0))
+    affine = random_affine(np.random.default_rng(0), 0.2)
+    found = volume_change(Stack((affine,)), plane, plane.region)
+    np.testing.assert_allclose(found, np.linalg.det(affine.matrix[:3, :3]), rtol=1e-5)
 
 
 def test_the_representation_error_of_a_wave_is_that_of_linear_interpolation():

@@ -28,6 +28,7 @@ COMMANDS = {
     "transform-points": "Map points through transforms, or back.",
     "compose-transforms": "Write a stack of transforms as one.",
     "invert-transform": "Write the inverse of transforms.",
+    "jacobian-map": "Map by what factor transforms scale volume.",
     "start-dask-scheduler": "Start a Dask scheduler, alone or around a command.",
     "start-dask-worker": "Start a worker that joins the scheduler of a directory.",
     "stop-dask-cluster": "Stop the cluster of a directory.",
@@ -160,6 +161,11 @@ def compose_transforms() -> None:
 def invert_transform() -> None:
     """Entry point of `invert-transform`."""
     _script("invert-transform")
+
+
+def jacobian_map() -> None:
+    """Entry point of `jacobian-map`."""
+    _script("jacobian-map")
 
 
 def start_dask_scheduler() -> None:

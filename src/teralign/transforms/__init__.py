@@ -14,6 +14,7 @@ from teralign.transforms.sampling import (
     node_positions,
     representation_error,
     round_trip,
+    volume_change,
 )
 from teralign.transforms.stack import Stack, Transform
 from teralign.transforms.stored import FieldWriter, StoredField, building_field, create_field, save_field
@@ -43,6 +44,7 @@ __all__ = [
     "representation_error",
     "round_trip",
     "save_field",
+    "volume_change",
     "warp",
     "warp_channels",
 ]

@@ -138,6 +138,23 @@ def jacobian_determinants(field: DisplacementField, *, threads: int = 1) -> NDAr
     return out
 
 
+def volume_change(transform: Stack, grid: Grid, region: Region, *, threads: int = 1) -> NDArray[np.float32]:
+    """By what factor `transform` scales volume at the nodes `region` (z, y, x) of `grid`.
+
+    As `jacobian_determinants` of the field that `as_field` gives: of the cells between nodes, the smallest counts.
+    Along an axis with a single node the cells reach to where the next ones would be.
+    """
+    limits = grid.region.grow([int(n == 1) for n in grid.shape])
+    reach = region.grow((1, 1, 1)).intersect(limits)
+    box = grid.crop(reach)
+    nodes = node_positions(box)
+    moved = transform.load(*nodes[[0, -1]]).map_points(nodes, threads=threads) - nodes
+    moved -= moved[0]  # a shift changes no volume, and without it float32 keeps more of the differences
+    values = moved.reshape(*box.shape, 3).astype(np.float32)
+    determinants = jacobian_determinants(DisplacementField(values, box), threads=threads)
+    return np.ascontiguousarray(determinants[region.relative_to(reach).slices])
+
+
 @dataclass(frozen=True)
 class Folding:
     """The least Jacobian determinant of a map, and the share of its nodes where it is 0 or less."""
