@@ -32,6 +32,7 @@ def printed(capsys, name, arguments):
     [
         ("compose-transforms", "a.mat u.zarr c.zarr --grid-spacing 12,11,10", "c.residual.json"),
         ("invert-transform", "--transform a.mat --transform u.zarr --output c.zarr", "c.residual.json"),
+        ("convert-transform", "a.mat u.zarr c.nii.gz --unit mm", "c.residual.json"),
         ("jacobian-map", "a.mat u.zarr c.zarr --grid-spacing 12,11,10", "c.summary.json"),
     ],
 )
@@ -39,6 +40,12 @@ def test_what_is_printed_is_what_the_report_holds(here, capsys, name, arguments,
     said = printed(capsys, name, arguments)
     assert said.pop("report") == report
     assert said == json.loads((here / report).read_text())
+
+
+def test_an_affine_for_itk_needs_no_report(here, capsys):
+    said = printed(capsys, "convert-transform", "a.mat c.mat --to itk")
+    assert said == {"output": "c.mat", "kind": "an affine of ITK", "transforms": ["a.mat"]}
+    assert sorted(path.name for path in here.iterdir()) == ["a.mat", "c.mat", "u.zarr"]
 
 
 def test_spacings_are_given_and_told_as_xyz(here, capsys):

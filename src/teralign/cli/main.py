@@ -28,6 +28,7 @@ COMMANDS = {
     "transform-points": "Map points through transforms, or back.",
     "compose-transforms": "Write a stack of transforms as one.",
     "invert-transform": "Write the inverse of transforms.",
+    "convert-transform": "Convert transforms of ITK, ANTs, elastix and bigstream, or to them.",
     "jacobian-map": "Map by what factor transforms scale volume.",
     "start-dask-scheduler": "Start a Dask scheduler, alone or around a command.",
     "start-dask-worker": "Start a worker that joins the scheduler of a directory.",
@@ -161,6 +162,11 @@ def compose_transforms() -> None:
 def invert_transform() -> None:
     """Entry point of `invert-transform`."""
     _script("invert-transform")
+
+
+def convert_transform() -> None:
+    """Entry point of `convert-transform`."""
+    _script("convert-transform")
 
 
 def jacobian_map() -> None:

@@ -13,7 +13,7 @@ from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region
 from teralign.tasks.inputs import load_stack
 from teralign.tasks.new_transform import check_new_transform, described, write_field, write_report
-from teralign.tasks.node_grids import chosen_grid
+from teralign.tasks.node_grids import chosen_grid, fixed_grid
 from teralign.transforms import DisplacementField, Residual, Stack, as_field, deviation
 
 
@@ -44,7 +44,7 @@ def compose_transforms(
             raise InputError("affines make one affine, which has no grid; leave out --fixed and --grid-spacing.")
         affine.save(output)
         return write_report(report, result | {"residual_um": asdict(Residual.none())})
-    grid = chosen_grid(stack, fixed=fixed, fixed_spacing=fixed_spacing, grid_spacing=grid_spacing)
+    grid = chosen_grid(stack, fixed_grid(fixed, fixed_spacing), grid_spacing)
     threads = threads or worker_threads()
     sampled = partial(_sampled, stack, grid, threads)
     field = write_field(output, grid, sampled, what="composition", overwrite=overwrite)

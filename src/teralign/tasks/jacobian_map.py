@@ -17,7 +17,7 @@ from teralign.report import VolumeChange
 from teralign.tasks.apply_transform import LevelBuilder
 from teralign.tasks.inputs import check_new_file, load_stack
 from teralign.tasks.new_transform import described, write_report
-from teralign.tasks.node_grids import chosen_grid
+from teralign.tasks.node_grids import chosen_grid, fixed_grid
 from teralign.tasks.units import WriteUnit, WriteUnits
 from teralign.transforms import Stack, volume_change
 from teralign.volumes import VolumeWriter, check_output, create_volume, split_uri
@@ -45,7 +45,7 @@ def jacobian_map(
     Returns what the summary holds. Raises InputError before any long work for bad input.
     """
     stack = load_stack(transforms)
-    grid = chosen_grid(stack, fixed=fixed, fixed_spacing=fixed_spacing, grid_spacing=grid_spacing)
+    grid = chosen_grid(stack, fixed_grid(fixed, fixed_spacing), grid_spacing)
     target = check_output(output, overwrite=overwrite)
     report = check_new_file(target.with_suffix(".summary.json"), overwrite=overwrite, what="output")
     key = {

@@ -6,11 +6,13 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from numpy.typing import ArrayLike
 
 from teralign.errors import InputError
 from teralign.files import write_atomically
-from teralign.grids import Grid, Region, reverse_axes
+from teralign.grids import Grid, Region, Triple, reverse_axes
 from teralign.progress import Progress
 from teralign.tasks.inputs import check_new_file
 from teralign.transforms import Affine, DisplacementField, StoredField, building_field
@@ -19,6 +21,19 @@ log = logging.getLogger(__name__)
 
 ChunkMaker = Callable[[Region], DisplacementField]
 """Makes the nodes of one region of a field."""
+
+
+class ChunkWriter(Protocol):
+    """A field in the making, written by whole chunks."""
+
+    @property
+    def chunk_shape(self) -> Triple:
+        """Nodes (z, y, x) of a chunk."""
+        ...
+
+    def write(self, region: Region, values: ArrayLike) -> None:
+        """Store the (z, y, x, 3) displacements in µm of a region of whole chunks."""
+        ...
 
 
 def check_new_transform(output: Path, affine: Affine | None, *, overwrite: bool) -> Path:
@@ -38,12 +53,17 @@ def check_new_transform(output: Path, affine: Affine | None, *, overwrite: bool)
 def write_field(output: Path, grid: Grid, make: ChunkMaker, *, what: str, overwrite: bool) -> StoredField:
     """Store the field that `make` gives for each chunk of `grid`, with `what` as the name of the work in the log."""
     with building_field(output, grid, overwrite=overwrite) as writer:
-        chunks = list(grid.region.split(writer.chunk_shape))
-        progress = Progress(len(chunks), what, log)
-        for chunk in chunks:
-            writer.write(chunk, make(chunk).values)
-            progress.advance()
+        write_chunks(writer, grid, make, what=what)
     return StoredField.open(output)
+
+
+def write_chunks(writer: ChunkWriter, grid: Grid, make: ChunkMaker, *, what: str) -> None:
+    """Write all chunks of a field that is being built, as `write_field` does."""
+    chunks = list(grid.region.split(writer.chunk_shape))
+    progress = Progress(len(chunks), what, log)
+    for chunk in chunks:
+        writer.write(chunk, make(chunk).values)
+        progress.advance()
 
 
 def described(grid: Grid) -> dict[str, Any]:

@@ -16,19 +16,22 @@ from teralign.volumes import open_volume
 _SLIVER = 1e-6  # of a node spacing: how far a box may reach beyond the last node
 
 
-def chosen_grid(
-    stack: Stack, *, fixed: str | None, fixed_spacing: FloatTriple | None, grid_spacing: FloatTriple | None
-) -> Grid:
-    """Nodes over the volume `fixed`, or without it over the fields of `stack`, `grid_spacing` µm (z, y, x) apart.
-
-    Without a spacing they lie every FIELD_STRIDE voxels of the volume, or as close as those of the finest field.
-    Raises InputError when there is neither a volume nor a field.
-    """
+def fixed_grid(fixed: str | None, spacing: FloatTriple | None) -> Grid | None:
+    """The voxels of the volume `fixed`, `spacing` µm (z, y, x) instead of what the file says; None for no volume."""
     if fixed is None:
-        covered = covered_grid(stack)
-        return covered if grid_spacing is None else _respaced(covered, grid_spacing)
-    volume = open_volume(Path(fixed).absolute(), spacing=fixed_spacing, option="--fixed-spacing").grid
-    return volume.coarsen((FIELD_STRIDE,) * 3) if grid_spacing is None else _respaced(volume, grid_spacing)
+        return None
+    return open_volume(Path(fixed).absolute(), spacing=spacing, option="--fixed-spacing").grid
+
+
+def chosen_grid(stack: Stack, fixed: Grid | None, spacing: FloatTriple | None) -> Grid:
+    """Nodes over the voxels `fixed`, or without them over the fields of `stack`, `spacing` µm (z, y, x) apart.
+
+    Without a spacing they lie every FIELD_STRIDE voxels, or as close as those of the finest field. Raises InputError
+    when there are neither voxels nor a field.
+    """
+    if spacing is not None:
+        return _respaced(fixed or covered_grid(stack), spacing)
+    return covered_grid(stack) if fixed is None else fixed.coarsen((FIELD_STRIDE,) * 3)
 
 
 def covered_grid(stack: Stack) -> Grid:

@@ -58,7 +58,10 @@ class Affine:
         except OSError as error:
             raise InputError(f"the transform {path} cannot be read: {error.strerror}.") from error
         except ValueError as error:
-            raise InputError(f"the transform {path} must be a text file with four lines of four numbers.") from error
+            raise InputError(
+                f"the transform {path} must be a text file with four lines of four numbers; convert-transform makes "
+                "that out of other tools' files."
+            ) from error
         fault = _fault(matrix)
         if fault:
             raise InputError(f"the affine matrix in {path} {fault}.")

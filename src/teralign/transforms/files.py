@@ -18,6 +18,7 @@ def load_transform(path: str | Path) -> Affine | StoredField:
         raise InputError(f"there is no transform {path}.")
     if path.suffix not in {".mat", ".txt"}:
         raise InputError(
-            f"the transform {path} must be a .mat or .txt file (4×4 numbers) or a .zarr folder (a field)."
+            f"the transform {path} must be a .mat or .txt file (4×4 numbers) or a .zarr folder (a field); "
+            "convert-transform makes those out of other tools' files."
         )
     return Affine.from_file(path)

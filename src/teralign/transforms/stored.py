@@ -7,7 +7,8 @@
 Component i moves along the i-th spatial axis, in µm. Scale and translation of the level give the grid of the nodes.
 The scene is written last: a folder without it is not whole. Unwritten nodes read as NaN, an error, and never as 0.
 
-Read are also fields with the vector axis last, and groups that are such an image themselves.
+Read are also fields with the vector axis last, and groups that are such an image themselves; `bigstream` opens bare
+arrays.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from teralign.transforms.field import DisplacementField
 
 CHUNK_SHAPE: Triple = (64, 64, 64)
 _TILE = 96  # nodes along a side of what is read at once for scattered points
+_METADATA = {"zarr3": ome.FILE, "zarr": ".zarray", "n5": "attributes.json"}  # by tensorstore's name of the format
 _CACHE_BYTES = 96 << 20  # two rows of chunks of a field for a volume of 2000 voxels
 
 
@@ -56,7 +58,8 @@ class StoredField:
     path: Path
     grid: Grid
     array_path: Path
-    vector_axis: int  # of the stored array
+    vector_axis: int  # of the stored array, its axes in the order of C
+    driver: str = "zarr3"
 
     @classmethod
     def open(cls, path: str | Path) -> StoredField:
@@ -134,7 +137,7 @@ class StoredField:
     def digest(self) -> str:
         """A cheap fingerprint of what is stored: where, its metadata, and when it was made."""
         digest = hashlib.sha256(str(self.path.resolve()).encode())
-        for file in (self.path / ome.FILE, self.array_path / ome.FILE):
+        for file in (self.path / _METADATA[self.driver], self.array_path / _METADATA[self.driver]):
             digest.update(file.read_bytes())
             digest.update(str(file.stat().st_mtime_ns).encode())
         return digest.hexdigest()
@@ -143,7 +146,10 @@ class StoredField:
     def _store(self) -> Any:  # noqa: ANN401 - tensorstore has no types
         """The array, turned to (z, y, x, c)."""
         with _store_errors(f"the field {self.path} cannot be read", self.grid.region):
-            store = tensorstore.open(_spec(self.array_path), open=True, read=True, context=_context()).result()
+            spec = {"driver": self.driver, "kvstore": file_store(self.array_path)}
+            store = tensorstore.open(spec, open=True, read=True, context=_context()).result()
+        if self.driver == "n5":
+            store = store.transpose([3, 2, 1, 0])
         spatial = [axis for axis in range(4) if axis != self.vector_axis]
         return store.transpose([*spatial, self.vector_axis])
 
@@ -217,15 +223,25 @@ def building_field(
 
     Raises InputError when `path` exists and is not to be overwritten, DataError when the disk does not take it.
     """
+    with building_folder(path, overwrite=overwrite) as unfinished:
+        writer = create_field(unfinished, grid, chunk_shape)
+        yield writer
+        writer.finish()
+
+
+@contextlib.contextmanager
+def building_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A name for a folder to be made in the block: it becomes `path` when that ends well, and goes when it does not.
+
+    Raises InputError when `path` exists and is not to be overwritten.
+    """
     path = Path(path)
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already; choose another name, or add --overwrite.")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        writer = create_field(unfinished, grid, chunk_shape)
-        yield writer
-        writer.finish()
+        yield unfinished
         if path.is_dir():
             shutil.rmtree(path)
         unfinished.replace(path)

@@ -1,0 +1,156 @@
+"""Displacement fields of bigstream: bare arrays (z, y, x, 3) of (dz, dy, dx) in µm, in N5 or Zarr.
+
+Their spacing, where the attributes give it, is `pixelResolution` (µm) times `downsamplingFactors`, both with x, y, z
+last. A field has no origin: its first vector is taken at the first voxel of the fixed volume, whose field of view it
+shares; without attributes its spacing follows from that. Bigstream's affines are text files like ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore
+from numpy.typing import ArrayLike
+
+from teralign.errors import DataError, InputError
+from teralign.files import file_store
+from teralign.grids import FloatTriple, Grid, Region, Triple, as_float_triple, as_triple, reverse_axes
+from teralign.transforms.stored import CHUNK_SHAPE, StoredField, building_folder
+from teralign.volumes.units import micrometres
+
+_N5_DATASET = "s0"
+_SPACING, _FACTORS = "pixelResolution", "downsamplingFactors"
+Json = dict[str, Any]
+
+
+def is_field(path: Path) -> bool:
+    """Whether a folder is an array that may be a field of bigstream."""
+    return _array(path) is not None
+
+
+def open_field(path: Path, fixed: Grid | None) -> StoredField:
+    """Open the field in an array's folder; `fixed` is the grid of the fixed volume.
+
+    Raises InputError when it is no field, or has no spacing and there is no fixed volume to give it.
+    """
+    found = _array(path)
+    if found is None:
+        raise InputError(f"{path} holds no array; name the dataset of the field.")
+    driver, shape, attributes = found
+    if len(shape) != 4 or shape[-1] != 3:
+        raise InputError(f"{path} is no displacement field: its shape (z, y, x, 3) is {tuple(shape)}.")
+    nodes = as_triple(shape[:3])
+    spacing = _stated_spacing(attributes)
+    if spacing is None and fixed is None:
+        raise InputError(f"{path} does not say how far its vectors lie apart; give the fixed volume by --fixed.")
+    if fixed is None:
+        return StoredField(path, Grid(nodes, spacing or (1.0, 1.0, 1.0)), path, 3, driver)
+    shared = as_float_triple(e / n for e, n in zip(fixed.extent, nodes, strict=True))
+    return StoredField(path, Grid(nodes, spacing or shared, fixed.origin), path, 3, driver)
+
+
+@dataclass(frozen=True)
+class BigstreamWriter:
+    """A field in the making, written by whole chunks; `path` is where its array is going to be."""
+
+    path: Path
+    store: Any
+    chunk_shape: Triple
+
+    def write(self, region: Region, values: ArrayLike) -> None:
+        """Store the (z, y, x, 3) displacements in µm of the voxels `region`. Raises DataError when that fails."""
+        try:
+            self.store[region.slices].write(np.asarray(values, np.float32)).result()
+        except (ValueError, OSError, RuntimeError) as error:
+            raise DataError(f"the field cannot be written in {region.start} to {region.stop}: {error}") from error
+
+
+@contextlib.contextmanager
+def building_field(
+    container: Path, dataset: str, grid: Grid, *, overwrite: bool = False
+) -> Iterator[BigstreamWriter]:
+    """A field to be written whole in the block, with a vector at each node of `grid`; N5 or Zarr v2 by its ending.
+
+    It is there under its name when the block ends well, else not at all. Raises InputError when `container` exists
+    and is not to be overwritten, DataError when the disk does not take it.
+    """
+    n5 = container.suffix == ".n5"
+    chunk = as_triple(min(c, n) for c, n in zip(CHUNK_SHAPE, grid.shape, strict=True))
+    inside = dataset or (_N5_DATASET if n5 else "")
+    with building_folder(container, overwrite=overwrite) as unfinished:
+        array = unfinished / inside
+        try:
+            store = tensorstore.open(_creation(array, grid, chunk, n5=n5), create=True).result()
+            _write_attributes(unfinished, array, grid, n5=n5)
+        except (ValueError, OSError, RuntimeError) as error:
+            raise DataError(f"the field {container} cannot be made there: {error}") from error
+        yield BigstreamWriter(container / inside, store.transpose([3, 2, 1, 0]) if n5 else store, chunk)
+
+
+def _array(path: Path) -> tuple[str, list[int], Json] | None:
+    """Tensorstore's driver, the shape in C order, and the attributes of an array; None when there is none."""
+    for driver, name in (("n5", "attributes.json"), ("zarr", ".zarray"), ("zarr3", "zarr.json")):
+        metadata = _read_json(path / name)
+        shape = metadata.get("dimensions" if driver == "n5" else "shape")
+        if isinstance(shape, list):
+            if driver == "n5":
+                return driver, shape[::-1], metadata
+            own = _read_json(path / ".zattrs") if driver == "zarr" else metadata.get("attributes", {})
+            return driver, shape, own
+    return None
+
+
+def _read_json(path: Path) -> Json:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _stated_spacing(attributes: Json) -> FloatTriple | None:
+    """The distance of the vectors (z, y, x) in µm, if the attributes give it."""
+    stated, unit = attributes.get(_SPACING), 1.0
+    if isinstance(stated, dict):
+        unit = micrometres(str(stated.get("unit", "um"))) or 1.0
+        stated = stated.get("dimensions")
+    if not isinstance(stated, list) or len(stated) < 3:
+        return None
+    factors = attributes.get(_FACTORS) or [1] * len(stated)
+    return as_float_triple(s * f * unit for s, f in zip(stated[:-4:-1], factors[:-4:-1], strict=True))
+
+
+def _creation(array: Path, grid: Grid, chunk: Triple, *, n5: bool) -> Json:
+    shape, chunks = [*grid.shape, 3], [*chunk, 3]
+    if n5:
+        compression = {"type": "gzip", "level": 1}
+        metadata = {"dimensions": shape[::-1], "blockSize": chunks[::-1], "dataType": "float32"}
+        return {
+            "driver": "n5",
+            "kvstore": file_store(array),
+            "metadata": metadata | {"compression": compression},
+        }
+    layout = {"shape": shape, "chunks": chunks, "dtype": "<f4", "dimension_separator": "/"}
+    return {
+        "driver": "zarr",
+        "kvstore": file_store(array),
+        "metadata": {**layout, "fill_value": 0.0, "compressor": {"id": "gzip", "level": 1}},
+    }
+
+
+def _write_attributes(container: Path, array: Path, grid: Grid, *, n5: bool) -> None:
+    """The spacing, with 1 for the axis of the components, and what makes folders a container."""
+    stated = {_SPACING: [1.0, *reverse_axes(grid.spacing)], _FACTORS: [1, 1, 1, 1]}
+    file = array / ("attributes.json" if n5 else ".zattrs")
+    file.write_text(json.dumps(_read_json(file) | stated, indent=1))
+    if n5:
+        (container / "attributes.json").write_text(json.dumps({"n5": "2.0.0"}))
+        return
+    for folder in [p for p in array.parents if p == container or container in p.parents]:
+        (folder / ".zgroup").write_text(json.dumps({"zarr_format": 2}))

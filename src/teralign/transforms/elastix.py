@@ -1,0 +1,133 @@
+"""Transform parameter files of elastix, as transforms of ITK.
+
+Each is a text of `(Key value …)` lines for one transform, and names the file of the one that is applied before it.
+See the elastix manual, "Transform parameter files".
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import SimpleITK
+
+from teralign.errors import InputError
+
+sitk: Any = SimpleITK
+_ENTRY = re.compile(r"^\s*\(\s*(\w+)\s+(.*?)\s*\)\s*(?://.*)?$", re.MULTILINE)
+_VALUE = re.compile(r'"([^"]*)"|([^\s"]+)')
+_NONE = "NoInitialTransform"
+Entries = dict[str, list[str]]
+
+
+def read_parts(path: Path) -> list[Any]:
+    """The ITK transforms of a file and of those that it names, outermost first.
+
+    Raises InputError when one cannot be read, or is of a kind that is not known.
+    """
+    parts: list[Any] = []
+    seen: set[Path] = set()
+    following: Path | None = path
+    while following is not None:
+        if following.resolve() in seen:
+            raise InputError(f"{path} names itself as its initial transform.")
+        seen.add(following.resolve())
+        entries = _entries(following)
+        try:
+            parts.append(_transform(following, entries))
+        except (KeyError, IndexError, ValueError, RuntimeError) as error:
+            raise InputError(f"{following} is an elastix transform that makes no sense ({error}).") from error
+        following = _initial(following, entries)
+    return parts
+
+
+def _entries(path: Path) -> Entries:
+    """The keys of a file with their values."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the elastix transform {path} cannot be read.") from error
+    found = {key: [quoted or plain for quoted, plain in _VALUE.findall(rest)] for key, rest in _ENTRY.findall(text)}
+    if "Transform" not in found:
+        raise InputError(f"{path} is not a transform parameter file of elastix: it has no (Transform …).")
+    return found
+
+
+def _initial(path: Path, entries: Entries) -> Path | None:
+    """The file of the transform that is applied first, if there is one."""
+    names = entries.get("InitialTransformParameterFileName") or entries.get("InitialTransformParametersFileName")
+    if not names or names[0] == _NONE:
+        return None
+    if entries.get("HowToCombineTransforms", ["Compose"])[0] != "Compose":
+        raise InputError(f"{path} adds its initial transform instead of composing with it, which is not known.")
+    given = Path(names[0])
+    beside = path.parent / given.name  # elastix writes the path of where it ran
+    return given if given.is_absolute() and given.exists() else beside
+
+
+def _transform(path: Path, entries: Entries) -> Any:  # noqa: ANN401 - SimpleITK has no types
+    kind = entries["Transform"][0]
+    if entries.get("FixedImageDimension", ["3"])[0] != "3":
+        raise InputError(f"{path} is of {entries['FixedImageDimension'][0]} dimensions; only 3-D ones are known.")
+    if entries.get("UseBinaryFormatForTransformationParameters", ["false"])[0] == "true":
+        raise InputError(f"{path} has its parameters in another, binary file; have elastix write them as text.")
+    if kind not in _KINDS:
+        raise InputError(f"{path} holds a {kind}; known are {', '.join(sorted(_KINDS))}.")
+    transform = _KINDS[kind](entries)
+    parameters = _numbers(entries, "TransformParameters")
+    if len(parameters) != len(transform.GetParameters()):
+        raise ValueError(f"{len(parameters)} parameters where {len(transform.GetParameters())} are wanted")
+    transform.SetParameters(parameters)
+    return transform
+
+
+def _affine(entries: Entries) -> Any:  # noqa: ANN401
+    return _centred(sitk.AffineTransform(3), entries)
+
+
+def _euler(entries: Entries) -> Any:  # noqa: ANN401
+    transform = _centred(sitk.Euler3DTransform(), entries)
+    transform.SetComputeZYX(entries.get("ComputeZYX", ["false"])[0] == "true")
+    return transform
+
+
+def _similarity(entries: Entries) -> Any:  # noqa: ANN401
+    return _centred(sitk.Similarity3DTransform(), entries)
+
+
+def _translation(_: Entries) -> Any:  # noqa: ANN401
+    return sitk.TranslationTransform(3)
+
+
+def _bspline(entries: Entries) -> Any:  # noqa: ANN401
+    """Size, origin, spacing and direction of the coefficients are ITK's fixed parameters, in this order."""
+    if any(float(n) for n in entries.get("GridIndex", [])):
+        raise ValueError("a grid that does not begin at index 0")
+    if entries.get("UseCyclicTransform", ["false"])[0] == "true":
+        raise ValueError("a cyclic B-spline")
+    transform = sitk.BSplineTransform(3, int(entries.get("BSplineTransformSplineOrder", ["3"])[0]))
+    direction = _numbers(entries, "GridDirection") if "GridDirection" in entries else [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    columns = [direction[3 * i + j] for j in range(3) for i in range(3)]  # elastix writes it column by column
+    fixed = [_numbers(entries, key) for key in ("GridSize", "GridOrigin", "GridSpacing")]
+    transform.SetFixedParameters([*(n for part in fixed for n in part), *columns])
+    return transform
+
+
+def _centred(transform: Any, entries: Entries) -> Any:  # noqa: ANN401
+    transform.SetCenter(_numbers(entries, "CenterOfRotationPoint"))
+    return transform
+
+
+def _numbers(entries: Entries, key: str) -> list[float]:
+    return [float(value) for value in entries[key]]
+
+
+_KINDS = {
+    "AffineTransform": _affine,
+    "BSplineTransform": _bspline,
+    "EulerTransform": _euler,
+    "RecursiveBSplineTransform": _bspline,
+    "SimilarityTransform": _similarity,
+    "TranslationTransform": _translation,
+}
