@@ -202,6 +202,17 @@ def test_a_bspline_is_sampled_and_the_report_says_how_well(tmp_path):
     assert_near(found[2] - beyond, found[1] - at_face, 0.1)  # it goes on with its nearest value
 
 
+def test_the_faces_of_a_bspline_are_not_taken_for_outside(tmp_path):
+    transform = sitk.BSplineTransform(3, 3)
+    size, origin = (7, 8, 8), (1.5347695134037762, -29.940976004322916, 21.9001358203523)
+    spacing = (6.10560636990508, 6.027539647707668, 6.058001697261798)  # which do not add up to the last bit
+    transform.SetFixedParameters([*size, *origin, *spacing, 1, 0, 0, 0, 1, 0, 0, 0, 1])
+    transform.SetParameters([5.0] * len(transform.GetParameters()))
+    sitk.WriteTransform(transform, str(tmp_path / "b.tfm"))
+    convert_transform([tmp_path / "b.tfm"], tmp_path / "b.zarr")
+    np.testing.assert_allclose(load_transform(tmp_path / "b.zarr").read().values, 5, rtol=1e-5)
+
+
 def test_a_bspline_is_exact_at_the_nodes_over_a_volume(tmp_path):
     transform, domain = bspline()
     create_volume(tmp_path / "fixed.n5", grid=domain, dtype=np.uint8, levels=1)

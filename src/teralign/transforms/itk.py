@@ -43,6 +43,7 @@ _STEP = 2.0**14  # between points whose images give a matrix: so long that round
 _STRAIGHT = 1e-9  # relative: what a grid's axes may be off ours
 _REVERSED = np.eye(4)[[2, 1, 0, 3]]
 _SAMPLES = 10_000
+_RIM = 1e-9  # of a B-spline's domain: rounding takes points of its faces for outside, where it moves nothing
 
 
 def frame_of_unit(micrometres: float) -> Affine:
@@ -220,8 +221,9 @@ def _sampled(bspline: Any, frame: Affine, grid: Grid) -> DisplacementField:  # n
     vectors = sitk.GetArrayFromImage(image).reshape(-1, 3)
     domain = _domain(bspline)
     shares = domain.inverse().map_points(frame.map_points(node_positions(grid)))
-    outside = ((shares < 0) | (shares > 1)).any(axis=1)
-    nearest = domain.map_points(np.clip(shares[outside], 0, 1))
+    within = np.clip(shares, _RIM, 1 - _RIM)
+    outside = (shares != within).any(axis=1)
+    nearest = domain.map_points(within[outside])
     vectors[outside] = _through(bspline, nearest) - nearest
     values = vectors @ frame.inverse().matrix[:3, :3].T
     return DisplacementField(values.astype(np.float32).reshape(*grid.shape, 3), grid)
@@ -254,7 +256,7 @@ def _deviation(bspline: Any, frame: Affine, field: DisplacementField) -> Residua
     share = np.random.default_rng(0).uniform(0, 1, (_SAMPLES, 3))
     points = field.grid.to_physical(share * (np.array(field.grid.shape) - 1))
     shares = _domain(bspline).inverse().map_points(frame.map_points(points))
-    points = points[((shares > 0) & (shares < 1)).all(axis=1)]
+    points = points[((shares > _RIM) & (shares < 1 - _RIM)).all(axis=1)]
     there = _through(bspline, frame.map_points(points))
     return Residual.between(field.map_points(points), frame.inverse().map_points(there))
 
