@@ -224,6 +224,19 @@ def test_a_bspline_is_exact_at_the_nodes_over_a_volume(tmp_path):
     assert_same(field.map_points(nodes), through_itk(transform, nodes), "field")
 
 
+def test_a_bspline_after_an_affine_is_sampled_where_the_affine_leads(tmp_path):
+    transform, domain = bspline()
+    sitk.WriteTransform(transform, str(tmp_path / "b.tfm"))
+    shift = np.array([60.0, -70.0, 80.0])
+    Affine.from_parts(np.eye(3), shift).save(tmp_path / "s.mat")
+    voxels = Grid(domain.shape, domain.spacing, tuple(domain.origin - shift))
+    create_volume(tmp_path / "fixed.n5", grid=voxels, dtype=np.uint8, levels=1)
+    parts = [tmp_path / "b.tfm", tmp_path / "s.mat"]
+    convert_transform(parts, tmp_path / "t.zarr", fixed=str(tmp_path / "fixed.n5"), grid_spacing=(2.0,) * 3)
+    points = inside(voxels)
+    assert_near(load_transform(tmp_path / "t.zarr").map_points(points), through_itk(transform, points + shift), 0.1)
+
+
 ELASTIX = """// a comment
 (Transform "{kind}")
 (NumberOfParameters {count})

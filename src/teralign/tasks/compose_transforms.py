@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
-from teralign.grids import FloatTriple, Grid, Region
+from teralign.grids import FloatTriple
 from teralign.tasks.inputs import load_stack
-from teralign.tasks.new_transform import check_new_transform, described, write_field, write_report
+from teralign.tasks.new_transform import check_new_transform, described, sampler, write_field, write_report
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
-from teralign.transforms import DisplacementField, Residual, Stack, as_field, deviation
+from teralign.transforms import Residual, Stack, deviation
 
 
 def compose_transforms(
@@ -46,11 +45,7 @@ def compose_transforms(
         return write_report(report, result | {"residual_um": asdict(Residual.none())})
     grid = chosen_grid(stack, fixed_grid(fixed, fixed_spacing), grid_spacing)
     threads = threads or worker_threads()
-    sampled = partial(_sampled, stack, grid, threads)
+    sampled = sampler(stack, grid, threads=threads)
     field = write_field(output, grid, sampled, what="composition", overwrite=overwrite)
     residual = deviation(Stack((field,)), stack, grid, threads=threads)
     return write_report(report, result | {"grid": described(grid), "residual_um": asdict(residual)})
-
-
-def _sampled(stack: Stack, grid: Grid, threads: int, chunk: Region) -> DisplacementField:
-    return as_field(stack, grid, region=chunk, threads=threads)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
-from teralign.grids import FloatTriple, Grid, Region
+from teralign.grids import FloatTriple, Grid
 from teralign.tasks.inputs import check_new_file
-from teralign.tasks.new_transform import described, write_chunks, write_field, write_report
+from teralign.tasks.new_transform import described, sampler, write_chunks, write_field, write_report
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
 from teralign.transforms import (
     Affine,
@@ -22,7 +21,6 @@ from teralign.transforms import (
     Stack,
     StoredField,
     Transform,
-    as_field,
     bigstream,
     deviation,
     elastix,
@@ -155,15 +153,16 @@ def _load(
     nodes = None if voxels is None else chosen_grid(Stack(), voxels, grid_spacing)
     parts: list[Transform] = []
     sampling: Residual | None = None
-    for path in (path.absolute() for path in paths):
+    for number, path in enumerate((path.absolute() for path in paths), start=1):
         kind = kind_of(path)
         if kind is Kind.OURS:
             parts.append(load_transform(path))
         elif kind is Kind.BIGSTREAM:
             parts.append(bigstream.open_field(path, voxels))
         else:
-            found = itk.to_ours((itk if kind is Kind.ITK else elastix).read_parts(path), frames.fixed, nodes)
-            if not parts:
+            theirs = (itk if kind is Kind.ITK else elastix).read_parts(path)
+            found = itk.to_ours(theirs, frames.fixed, nodes if number == len(paths) else None)
+            if not parts:  # what ends in ITK's space of the moving image has to come from there
                 parts.extend(itk.between(frames.fixed.inverse(), frames.moving.inverse()))
             parts.extend(found.parts)
             sampling = itk.worse(sampling, found.sampling)
@@ -194,7 +193,7 @@ def _write_field(
     target: _Target, stack: Stack, grid: Grid, frames: _Frames, *, threads: int, overwrite: bool
 ) -> DisplacementField | StoredField:
     """Write the transforms at the nodes of a grid, chunk by chunk except in a file of ITK, and give the field."""
-    sampled = partial(_sampled, stack, grid, threads)
+    sampled = sampler(stack, grid, threads=threads)
     if target.form is Form.ITK_FIELD:
         field = sampled(grid.region)
         itk.write_field(target.output, field, frames.fixed, frames.moving)
@@ -204,7 +203,3 @@ def _write_field(
     with bigstream.building_field(target.output, target.dataset, grid, overwrite=overwrite) as writer:
         write_chunks(writer, grid, sampled, what="conversion")
     return bigstream.open_field(writer.path, grid)
-
-
-def _sampled(stack: Stack, grid: Grid, threads: int, chunk: Region) -> DisplacementField:
-    return as_field(stack, grid, region=chunk, threads=threads)

@@ -15,7 +15,7 @@ from teralign.files import write_atomically
 from teralign.grids import Grid, Region, Triple, reverse_axes
 from teralign.progress import Progress
 from teralign.tasks.inputs import check_new_file
-from teralign.transforms import Affine, DisplacementField, StoredField, building_field
+from teralign.transforms import Affine, DisplacementField, Stack, StoredField, as_field, building_field
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,11 @@ def write_chunks(writer: ChunkWriter, grid: Grid, make: ChunkMaker, *, what: str
     for chunk in chunks:
         writer.write(chunk, make(chunk).values)
         progress.advance()
+
+
+def sampler(stack: Stack, grid: Grid, *, threads: int) -> ChunkMaker:
+    """What makes the regions of the field that does, at the nodes of `grid`, what `stack` does."""
+    return lambda region: as_field(stack, grid, region=region, threads=threads)
 
 
 def described(grid: Grid) -> dict[str, Any]:

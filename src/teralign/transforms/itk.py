@@ -14,7 +14,7 @@ Outside its grid a field of ITK moves nothing, where ours continues with its nea
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,14 @@ COMPOSITE_SUFFIXES = (".h5", ".hdf5")
 _NODES_PER_KNOT = 8  # of a B-spline that is sampled: within 1/500 of what it bends between knots
 _STEP = 2.0**14  # between points whose images give a matrix: so long that rounding does not matter
 _STRAIGHT = 1e-9  # relative: what a grid's axes may be off ours
-_REVERSED = np.eye(4)[[2, 1, 0, 3]]
+_REVERSED = np.eye(3)[::-1]
 _SAMPLES = 10_000
 _RIM = 1e-9  # of a B-spline's domain: rounding takes points of its faces for outside, where it moves nothing
 
 
 def frame_of_unit(micrometres: float) -> Affine:
     """The frame of images with straight axes whose unit is so many µm."""
-    return Affine.from_parts(_REVERSED[:3, :3] / micrometres)
+    return Affine.from_parts(_REVERSED / micrometres)
 
 
 def frame_of_image(path: str | Path) -> Affine:
@@ -68,7 +68,7 @@ def frame_of_image(path: str | Path) -> Affine:
 
 
 @dataclass(frozen=True)
-class Read:
+class Imported:
     """What files of ITK hold, in our terms; `sampling` tells how far a field is from the B-spline it was made of."""
 
     parts: tuple[Transform, ...]
@@ -94,26 +94,28 @@ def read_parts(path: Path) -> list[Any]:
     return _finite(path, parts)
 
 
-def to_ours(parts: Sequence[Any], frame: Affine, nodes: Grid | None) -> Read:
+def to_ours(parts: Sequence[Any], frame: Affine, nodes: Grid | None) -> Imported:
     """ITK transforms, outermost first, in our terms, with the fixed image's frame on both sides.
 
-    A B-spline is sampled on `nodes`, or else finely over its domain, and continues outside with its nearest value.
+    A B-spline is sampled finely over its domain, the last part on `nodes` where there are any, and continues outside
+    with its nearest value.
     Raises InputError for what is neither affine nor a field nor a B-spline.
     """
     ours: list[Transform] = []
     sampling: Residual | None = None
-    for part in parts:
+    for number, part in enumerate(parts, start=1):
         if part.IsLinear():
             ours.append(frame.inverse() @ _affine_of(part) @ frame)
         elif isinstance(part, sitk.DisplacementFieldTransform):
             ours.extend(_field_of(part.GetDisplacementField(), frame))
         elif isinstance(part, sitk.BSplineTransform):
-            field = _sampled(part, frame, nodes or _knots(part, frame))
+            chosen = nodes if number == len(parts) else None  # those before it may take points elsewhere
+            field = _sampled(part, frame, chosen or _knots(part, frame))
             sampling = worse(sampling, _deviation(part, frame, field))
             ours.append(field)
         else:
             raise InputError(f"a {part.GetName()} of ITK is not known; affines, fields and B-splines are.")
-    return Read(tuple(ours), sampling)
+    return Imported(tuple(ours), sampling)
 
 
 def between(fixed: Affine, moving: Affine) -> tuple[Affine, ...]:
@@ -209,9 +211,7 @@ def _field_of(image: Any, frame: Affine) -> tuple[Transform, ...]:  # noqa: ANN4
 def _index_frame(image: Any) -> Affine:  # noqa: ANN401
     """The affine from (z, y, x) indices of an image of ITK to its physical space."""
     direction = np.array(image.GetDirection()).reshape(3, 3)
-    return Affine.from_parts(
-        (direction * np.array(image.GetSpacing())) @ _REVERSED[:3, :3], np.array(image.GetOrigin())
-    )
+    return Affine.from_parts((direction * np.array(image.GetSpacing())) @ _REVERSED, np.array(image.GetOrigin()))
 
 
 def _sampled(bspline: Any, frame: Affine, grid: Grid) -> DisplacementField:  # noqa: ANN401
@@ -292,7 +292,7 @@ def _image(vectors: NDArray[Any], grid: Grid, frame: Affine) -> Any:  # noqa: AN
 def _geometry(grid: Grid, frame: Affine) -> tuple[list[int], list[float], list[float], list[float]]:
     """Size, origin, spacing and direction of an image of ITK whose voxels are the nodes of our grid."""
     place = frame.matrix @ to_physical(grid)
-    axes: Floats = place[:3, :3] @ _REVERSED[:3, :3]
+    axes: Floats = place[:3, :3] @ _REVERSED
     spacing = np.linalg.norm(axes, axis=0)
     size = [int(n) for n in reverse_axes(grid.shape)]
     return size, place[:3, 3].tolist(), spacing.tolist(), (axes / spacing).ravel().tolist()
@@ -305,7 +305,7 @@ def _without_rounding(affine: Affine) -> Affine:
     return Affine.from_parts(linear, affine.matrix[:3, 3])
 
 
-def _write(path: Path, write: Any) -> None:  # noqa: ANN401 - a function of a file's name
+def _write(path: Path, write: Callable[[str], object]) -> None:
     """Let ITK write a file, which must end as `path` does, in a folder beside it, and put it into place."""
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
