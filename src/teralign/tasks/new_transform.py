@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from teralign.errors import InputError
@@ -68,7 +69,13 @@ def write_chunks(writer: ChunkWriter, grid: Grid, make: ChunkMaker, *, what: str
 
 def sampler(stack: Stack, grid: Grid, *, threads: int) -> ChunkMaker:
     """What makes the regions of the field that does, at the nodes of `grid`, what `stack` does."""
-    return lambda region: as_field(stack, grid, region=region, threads=threads)
+
+    def sampled(region: Region) -> DisplacementField:
+        box = grid.crop(region)
+        near = stack.load(box.origin, box.to_physical(np.array(box.shape) - 1))  # read once, not tile by tile
+        return as_field(near, grid, region=region, threads=threads)
+
+    return sampled
 
 
 def described(grid: Grid) -> dict[str, Any]:
