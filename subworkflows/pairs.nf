@@ -164,9 +164,9 @@ def isArray(folder) {
         (zarr.exists() && new groovy.json.JsonSlurper().parseText(zarr.getText('UTF-8')).node_type == 'array')
 }
 
-// The name of a volume without its endings: c1 of round2.n5/c1, image of image.ome.tif.
+// The name of a volume without its endings: c1 of round2.n5/c1, image of image.ome.tif, brain of brain.nii.gz.
 def stem(volume) {
-    volume.path.name.replaceFirst(/(?i)(\.ome)?\.(n5|zarr|tiff?|nrrd|nhdr)$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')
+    volume.path.name.replaceFirst(/(?i)(\.ome)?\.(n5|zarr|tiff?|nrrd|nhdr|nii(\.gz)?)$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')
 }
 
 // What -resume compares instead of the name of a folder: the metadata from the container down to the dataset, and the

@@ -11,20 +11,20 @@ from teralign.errors import DataError
 from teralign.grids import Region
 from teralign.volumes import open_volume
 
-DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
 SHAPE = (5, 19, 33)
+HELD = [(name, dtype) for name, form in EVERY_FORMAT.items() for dtype in form.dtypes]
 
 
 @pytest.fixture(params=EVERY_FORMAT)
 def write(request, tmp_path):
-    return lambda array: EVERY_FORMAT[request.param](tmp_path, array)
+    return lambda array: EVERY_FORMAT[request.param].write(tmp_path, array)
 
 
 class TestEveryFormat:
-    @pytest.mark.parametrize("dtype", DTYPES)
-    def test_gives_every_voxel_to_the_bit(self, write, dtype):
+    @pytest.mark.parametrize(("name", "dtype"), HELD)
+    def test_gives_every_voxel_to_the_bit(self, name, dtype, tmp_path):
         array = noise(SHAPE, dtype)
-        uri, grid = write(array)
+        uri, grid = EVERY_FORMAT[name].write(tmp_path, array)
         volume = open_volume(uri, spacing=SPACING)
         found = volume.read()
         assert volume.grid == grid
@@ -43,6 +43,14 @@ class TestEveryFormat:
             assert found.flags.c_contiguous
             np.testing.assert_array_equal(found, array[region.slices])
         assert volume.read(Region((1, 2, 3), (1, 5, 6))).shape == (0, 3, 3)
+
+    @pytest.mark.parametrize("shape", [(3, 1, 17), (2, 9, 2)])
+    def test_may_be_thin(self, write, shape):
+        array = noise(shape, "int16")
+        uri, grid = write(array)
+        volume = open_volume(uri, spacing=SPACING)
+        assert volume.grid == grid
+        np.testing.assert_array_equal(volume.read(), array)
 
     @pytest.mark.parametrize("region", [Region((0, 0, 0), (5, 19, 34)), Region((-1, 0, 0), (2, 2, 2))])
     def test_refuses_what_is_outside(self, write, region):
@@ -90,15 +98,25 @@ def cut_in_half(path):
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
-        *((name, overwrite_the_middle) for name in ("n5", "nrrd")),
+        *((name, overwrite_the_middle) for name in ("n5", "nrrd", "nifti-gz")),
         *(
             (name, cut_in_half)
-            for name in ("n5", "ome-zarr-0.4", "ome-zarr-0.5", "zarr-v3-sharded", "tiff", "ome-tiff", "nrrd")
+            for name in (
+                "n5",
+                "ome-zarr-0.4",
+                "ome-zarr-0.5",
+                "zarr-v3-sharded",
+                "tiff",
+                "ome-tiff",
+                "nrrd",
+                "nifti",
+                "nifti-gz",
+            )
         ),
     ],
 )
 def test_damaged_voxels_are_an_error_that_names_the_file(name, damage, tmp_path):
-    uri, _ = EVERY_FORMAT[name](tmp_path, noise((16, 32, 32), "uint16"))
+    uri, _ = EVERY_FORMAT[name].write(tmp_path, noise((16, 32, 32), "uint16"))
     volume = open_volume(uri, spacing=SPACING)
     stored = [p for p in tmp_path.rglob("*") if p.is_file() and not p.name.endswith((".json", ".zarray"))]
     damage(max(stored, key=lambda path: path.stat().st_size))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,15 @@ from teralign.grids import Grid
 
 SPACING = (2.0, 0.5, 0.25)
 ORIGIN = (3.0, -1.5, 0.75)
+NUMBERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
 
 
 def noise(shape: Sequence[int], dtype: str, seed: int = 0) -> np.ndarray:
     """Random voxels over the whole range of a dtype, its ends included."""
     rng = np.random.default_rng(seed)
     kind = np.dtype(dtype)
+    if kind.kind == "b":
+        return rng.random(shape) < 0.5
     if kind.kind == "f":
         return rng.normal(size=shape).astype(kind)
     info = np.iinfo(kind)
@@ -120,6 +126,45 @@ def write_nrrd(path: Path, array: np.ndarray, *, vector: bool = False) -> Path:
     return path
 
 
+def write_nifti(path: Path, array: np.ndarray, *, units: int = 3, vector: bool = False) -> Path:
+    """A NIfTI written by SimpleITK, with SPACING and ORIGIN in `units` (1 m, 2 mm, 3 µm, 0 not said)."""
+    image = SimpleITK.GetImageFromArray(array, isVector=vector)
+    image.SetSpacing((*SPACING[::-1], 1.0)[: image.GetDimension()])
+    image.SetOrigin((*ORIGIN[::-1], 0.0)[: image.GetDimension()])
+    SimpleITK.WriteImage(image, str(path))
+    edit_nifti(path, 123, "B", units)
+    return path
+
+
+def edit_nifti(path: Path, offset: int, form: str, *values: float) -> None:
+    """Put other values into the header of a NIfTI."""
+    unpack, pack = (gzip.decompress, gzip.compress) if path.suffix == ".gz" else (bytes, bytes)
+    content = bytearray(unpack(path.read_bytes()))
+    struct.pack_into(form, content, offset, *values)
+    path.write_bytes(pack(bytes(content)))
+
+
+def write_nifti_by_hand(path: Path, array: np.ndarray, version: int, order: str) -> Path:
+    """A NIfTI-1 or NIfTI-2 in either byte order, with SPACING in µm and neither origin nor axes."""
+    size, dim, kind, pixdim, offset, units, magic = (
+        (348, (40, "8h"), 70, (76, "8f"), (108, "f"), (123, "B"), 344)
+        if version == 1
+        else (540, (16, "8q"), 12, (104, "8d"), (168, "q"), (500, "i"), 4)
+    )
+    kinds = {"uint8": 2, "int16": 4, "int32": 8, "float32": 16, "float64": 64, "int8": 256, "uint16": 512}
+    kinds |= {"uint32": 768, "int64": 1024, "uint64": 1280}
+    content = bytearray(size + 4)
+    struct.pack_into(f"{order}i", content, 0, size)
+    struct.pack_into(order + dim[1], content, dim[0], array.ndim, *array.shape[::-1], *[1] * (7 - array.ndim))
+    struct.pack_into(f"{order}2h", content, kind, kinds[array.dtype.name], array.itemsize * 8)
+    struct.pack_into(order + pixdim[1], content, pixdim[0], 1, *SPACING[::-1], 0, 0, 0, 0)
+    struct.pack_into(order + offset[1], content, offset[0], len(content))
+    struct.pack_into(order + units[1], content, units[0], 3)
+    content[magic : magic + 4] = f"n+{version}\0".encode()
+    path.write_bytes(bytes(content) + array.astype(array.dtype.newbyteorder(order)).tobytes())
+    return path
+
+
 def n5_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
     path = write_n5(folder / "image.n5" / "raw", array, {"pixelResolution": SPACING[::-1]})
     return path, Grid(array.shape, SPACING)
@@ -170,14 +215,54 @@ def nrrd_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
     return write_nrrd(folder / "image.nrrd", array), Grid(array.shape, SPACING, ORIGIN)
 
 
+def big_endian_nrrd_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    kinds = {"float32": "float", "float64": "double"}
+    sizes = " ".join(str(n) for n in array.shape[::-1])
+    spacings = " ".join(str(s) for s in SPACING[::-1])
+    header = f"NRRD0004\ntype: {kinds.get(array.dtype.name, array.dtype.name)}\ndimension: 3\nsizes: {sizes}\n"
+    header += f"spacings: {spacings}\nendian: big\nencoding: raw\n\n"
+    path = folder / "image.nrrd"
+    path.write_bytes(header.encode() + array.astype(array.dtype.newbyteorder(">")).tobytes())
+    return path, Grid(array.shape, SPACING)
+
+
+def nifti_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    return write_nifti(folder / "image.nii", array), Grid(array.shape, SPACING, ORIGIN)
+
+
+def gzipped_nifti_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    return write_nifti(folder / "image.nii.gz", array), Grid(array.shape, SPACING, ORIGIN)
+
+
+def big_endian_nifti_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    return write_nifti_by_hand(folder / "image.nii", array, 1, ">"), Grid(array.shape, SPACING)
+
+
+def nifti_2_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    return write_nifti_by_hand(folder / "image.nii", array, 2, "<"), Grid(array.shape, SPACING)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to store a volume: `write` gives its URI and the grid that it must have; `dtypes` are those it holds."""
+
+    write: Callable[[Path, np.ndarray], tuple[Path, Grid]]
+    dtypes: tuple[str, ...] = NUMBERS
+
+
 EVERY_FORMAT = {
-    "n5": n5_file,
-    "ome-zarr-0.4": ome_zarr_04_file,
-    "ome-zarr-0.5": ome_zarr_05_file,
-    "zarr-v2-big-endian": big_endian_zarr_file,
-    "zarr-v3-sharded": sharded_zarr_file,
-    "tiff": tiff_file,
-    "tiff-big-endian": big_endian_tiff_file,
-    "ome-tiff": ome_tiff_file,
-    "nrrd": nrrd_file,
+    "n5": Format(n5_file),
+    "ome-zarr-0.4": Format(ome_zarr_04_file, (*NUMBERS, "float16", "bool")),
+    "ome-zarr-0.5": Format(ome_zarr_05_file, (*NUMBERS, "float16", "bool")),
+    "zarr-v2-big-endian": Format(big_endian_zarr_file, (*NUMBERS, "float16")),
+    "zarr-v3-sharded": Format(sharded_zarr_file),
+    "tiff": Format(tiff_file, (*NUMBERS, "float16", "bool")),
+    "tiff-big-endian": Format(big_endian_tiff_file),
+    "ome-tiff": Format(ome_tiff_file, tuple(name for name in NUMBERS if "int64" not in name)),
+    "nrrd": Format(nrrd_file),
+    "nrrd-big-endian": Format(big_endian_nrrd_file),
+    "nifti": Format(nifti_file),
+    "nifti-gz": Format(gzipped_nifti_file),
+    "nifti-big-endian": Format(big_endian_nifti_file),
+    "nifti-2": Format(nifti_2_file),
 }

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,11 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from teralign.errors import DataError, InputError
-from teralign.grids import FloatTriple, Region, reverse_axes
+from teralign.grids import FloatTriple, reverse_axes
 from teralign.volumes.description import Description
 from teralign.volumes.files import opening
 from teralign.volumes.units import micrometres
+from teralign.volumes.whole_file import WholeFilePixels, check_one_image
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +31,7 @@ sitk: Any = SimpleITK  # half annotated: as good as untyped
 
 def describe(container: Path, dataset: str) -> Description:
     """Describe the image of a file: a fourth axis is time, the components of a voxel are channels."""
-    if dataset:
-        raise InputError(f"{container} is one image and holds no dataset {dataset}; give only the file.")
+    check_one_image(container, dataset)
     header = _header(container)
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_IO)
@@ -63,26 +61,10 @@ def describe(container: Path, dataset: str) -> Description:
     )
 
 
-@dataclass
-class NrrdPixels:
-    """The voxels of a file, kept in memory once read."""
-
-    path: Path
-    _array: NDArray[Any] | None = field(default=None, init=False, repr=False, compare=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
-
-    def __reduce__(self) -> tuple[type[NrrdPixels], tuple[Path]]:
-        return NrrdPixels, (self.path,)
-
-    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
-        """The (z, y, x) voxels of `region`. Raises DataError when they cannot be read."""
-        with self._lock:
-            if self._array is None:
-                self._array = self._load()
-        return np.ascontiguousarray(self._array[timepoint][region.slices][..., channel])
+class NrrdPixels(WholeFilePixels):
+    """The voxels of a file, all of which ITK reads at once."""
 
     def _load(self) -> NDArray[Any]:
-        """All voxels, as (t, z, y, x, c)."""
         try:
             image = sitk.ReadImage(str(self.path), imageIO=_IO)
         except RuntimeError as error:

@@ -26,6 +26,7 @@ from teralign.grids import FloatTriple, Region
 from teralign.volumes.description import Description
 from teralign.volumes.files import opening
 from teralign.volumes.units import micrometres
+from teralign.volumes.whole_file import check_one_image
 
 _PAGES = "QI"
 _SAMPLES = "S"
@@ -44,8 +45,7 @@ _DAMAGE = (
 
 def describe(container: Path, dataset: str) -> Description:
     """Describe the first image of a file."""
-    if dataset:
-        raise InputError(f"{container} is one image and holds no dataset {dataset}; give only the file.")
+    check_one_image(container, dataset)
     with opening(container):
         try:
             with tifffile.TiffFile(container) as tiff:

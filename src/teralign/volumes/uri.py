@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from teralign.errors import InputError
 
 FOLDER_SUFFIXES = {".n5": "n5", ".zarr": "zarr"}
-FILE_SUFFIXES = {".tif": "tiff", ".tiff": "tiff", ".nrrd": "nrrd", ".nhdr": "nrrd"}
+FILE_SUFFIXES = {
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".nrrd": "nrrd",
+    ".nhdr": "nrrd",
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+}
 _MARKERS = {"attributes.json": "n5", "zarr.json": "zarr", ".zgroup": "zarr", ".zarray": "zarr", ".zattrs": "zarr"}
-_READ = "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff) and NRRD (.nrrd, .nhdr)"
+_READ = "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff), NRRD (.nrrd, .nhdr) and NIfTI (.nii, .nii.gz)"
 _NAMES_SHOWN = 20
 
 
@@ -26,17 +33,17 @@ def split_uri(uri: str | Path) -> tuple[Path, str]:
 
 
 def locate(uri: str | Path) -> tuple[Path, str, str]:
-    """The container, the dataset inside it, and the format ("n5", "zarr", "tiff" or "nrrd"); as `split_uri`."""
+    """The container, the dataset inside it, and the format (the name of its module); as `split_uri`."""
     text = str(uri)
     if "://" in text:
         raise InputError(f"{text} is an address; copy the volume to a disk and give its path.")
     path = Path(text).expanduser()
     for part in (*reversed(path.parents), path):
-        suffix = part.suffix.lower()
-        if suffix in FOLDER_SUFFIXES:
-            return part, _inside(path, part), FOLDER_SUFFIXES[suffix]
-        if suffix in FILE_SUFFIXES and not part.is_dir():
-            return part, _inside(path, part), FILE_SUFFIXES[suffix]
+        folder_form, file_form = (_by_suffix(part, known) for known in (FOLDER_SUFFIXES, FILE_SUFFIXES))
+        if folder_form is not None:
+            return part, _inside(path, part), folder_form
+        if file_form is not None and not part.is_dir():
+            return part, _inside(path, part), file_form
     return _locate_by_content(path, text)
 
 
@@ -49,6 +56,11 @@ def nearest_name(wanted: str, names: Iterable[str]) -> str:
     shown = ", ".join(names[:_NAMES_SHOWN])
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return f"did you mean {near[0]}? It holds {shown}{more}" if near else f"it holds {shown}{more}"
+
+
+def _by_suffix(path: Path, forms: Mapping[str, str]) -> str | None:
+    name = path.name.lower()
+    return next((form for suffix, form in forms.items() if name.endswith(suffix) and name != suffix), None)
 
 
 def _inside(path: Path, container: Path) -> str:

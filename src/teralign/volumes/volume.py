@@ -124,5 +124,5 @@ def _usable(spacing: Sequence[float]) -> bool:
 
 
 def _adapter(form: str) -> Adapter:
-    """The module of a format ("n5", "zarr", "tiff", "nrrd"), imported when first met: their libraries are heavy."""
+    """The module of a format, imported when first met: their libraries are heavy."""
     return cast("Adapter", importlib.import_module(f"teralign.volumes.{form}"))
