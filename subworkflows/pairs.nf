@@ -141,7 +141,7 @@ def findDataset(container, group, scale, where) {
     if (group && !base.exists()) {
         error("${where}: ${container} has no ${group} in it.")
     }
-    if (!base.isDirectory() || isArray(base) || (scale.optional && !dataset.isDirectory())) {
+    if (!base.isDirectory() || isArray(base) || isSlices(base) || (scale.optional && !dataset.isDirectory())) {
         return joined([container.name, group])
     }
     if (!dataset.isDirectory()) {
@@ -162,6 +162,12 @@ def isArray(folder) {
     folder.resolve('.zarray').exists() ||
         (n5.exists() && new groovy.json.JsonSlurper().parseText(n5.getText('UTF-8')).dimensions != null) ||
         (zarr.exists() && new groovy.json.JsonSlurper().parseText(zarr.getText('UTF-8')).node_type == 'array')
+}
+
+// Does a folder hold nothing but images, which are the slices of one volume?
+def isSlices(folder) {
+    def entries = folder.listFiles().toList().findAll { entry -> !entry.name.startsWith('.') }
+    entries && entries.every { entry -> entry.isFile() && entry.name ==~ /(?i).+\.(tiff?|png)/ }
 }
 
 // The name of a volume without its endings: c1 of round2.n5/c1, image of image.ome.tif, brain of brain.nii.gz.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import SimpleITK
 import tensorstore as ts
@@ -165,6 +166,18 @@ def write_nifti_by_hand(path: Path, array: np.ndarray, version: int, order: str)
     return path
 
 
+def write_slices(folder: Path, array: np.ndarray, name: str = "slice_{:03d}.tif", **options: Any) -> Path:
+    """A folder of slices along z, numbered from 8; `options` are tifffile's."""
+    folder.mkdir()
+    for z, plane in enumerate(array):
+        path = folder / name.format(z + 8)
+        if path.suffix == ".png":
+            path.write_bytes(imagecodecs.png_encode(plane))
+        else:
+            tifffile.imwrite(path, plane, **{"photometric": "minisblack", "metadata": None, **options})
+    return folder
+
+
 def n5_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
     path = write_n5(folder / "image.n5" / "raw", array, {"pixelResolution": SPACING[::-1]})
     return path, Grid(array.shape, SPACING)
@@ -242,6 +255,19 @@ def nifti_2_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
     return write_nifti_by_hand(folder / "image.nii", array, 2, "<"), Grid(array.shape, SPACING)
 
 
+def tiff_slices(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    return write_slices(folder / "image", array), Grid(array.shape, SPACING)
+
+
+def tiled_tiff_slices(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    options = {"byteorder": ">", "compression": "zlib", "tile": (16, 16)}
+    return write_slices(folder / "image", array, "z{}.tiff", **options), Grid(array.shape, SPACING)
+
+
+def png_slices(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    return write_slices(folder / "image", array, "{}.png"), Grid(array.shape, SPACING)
+
+
 @dataclass(frozen=True)
 class Format:
     """A way to store a volume: `write` gives its URI and the grid that it must have; `dtypes` are those it holds."""
@@ -265,4 +291,7 @@ EVERY_FORMAT = {
     "nifti-gz": Format(gzipped_nifti_file),
     "nifti-big-endian": Format(big_endian_nifti_file),
     "nifti-2": Format(nifti_2_file),
+    "tiff-slices": Format(tiff_slices, (*NUMBERS, "float16", "bool")),
+    "tiff-slices-tiled": Format(tiled_tiff_slices),
+    "png-slices": Format(png_slices, ("uint8", "uint16")),
 }

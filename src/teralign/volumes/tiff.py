@@ -30,7 +30,7 @@ from teralign.volumes.whole_file import check_one_image
 
 _PAGES = "QI"
 _SAMPLES = "S"
-_DAMAGE = (
+DAMAGE = (
     OSError,
     ValueError,
     RuntimeError,
@@ -41,6 +41,7 @@ _DAMAGE = (
     struct.error,
     tifffile.TiffFileError,
 )
+"""What tifffile and its decoders raise for files that are damaged."""
 
 
 def describe(container: Path, dataset: str) -> Description:
@@ -72,7 +73,7 @@ class TiffPixels:
         left = [axis for axis in self.axes if axis in "zyx"]
         try:
             found = np.asarray(self._open()[tuple(chosen.get(axis, 0) for axis in self.axes)])
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise DataError(
                 f"{self.path} cannot be read from {region.start} to {region.stop} (zyx): {error}."
             ) from error
@@ -105,7 +106,7 @@ def _describe(path: Path, tiff: tifffile.TiffFile) -> Description:
     size = dict(zip(axes, series.shape, strict=True))
     if series.dtype is None or np.dtype(series.dtype).kind not in "buif":
         raise InputError(f"{path} holds {series.dtype} values; only integers, floats and booleans can be read.")
-    spacing, names = _ome(tiff) if tiff.is_ome else (_imagej(tiff) if tiff.is_imagej else None, ())
+    spacing, names = stated_spacing(tiff)
     channels = size.get("c", 1)
     tile_y, tile_x = series.keyframe.chunks[:2] if series.dataoffset is None else (size["y"], size["x"])
     return Description(
@@ -133,6 +134,13 @@ def _axes(path: Path, axes: str) -> str:
     if not set("zyx") <= set(letters) <= set("tczyx") or len(set(letters)) < len(letters):
         raise InputError(f"{path} has the axes {axes}; only t, c, z, y and x can be read.")
     return letters
+
+
+def stated_spacing(tiff: tifffile.TiffFile) -> tuple[FloatTriple | None, tuple[str, ...]]:
+    """Spacing (z, y, x) in µm, None where nobody says it, and the names of the channels, where somebody does."""
+    if tiff.is_ome:
+        return _ome(tiff)
+    return (_imagej(tiff) if tiff.is_imagej else None), ()
 
 
 def _ome(tiff: tifffile.TiffFile) -> tuple[FloatTriple | None, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from teralign.errors import InputError
+from teralign.volumes.slice_names import is_slice_folder
 
 FOLDER_SUFFIXES = {".n5": "n5", ".zarr": "zarr"}
 FILE_SUFFIXES = {
@@ -18,7 +19,10 @@ FILE_SUFFIXES = {
     ".nii.gz": "nifti",
 }
 _MARKERS = {"attributes.json": "n5", "zarr.json": "zarr", ".zgroup": "zarr", ".zarray": "zarr", ".zattrs": "zarr"}
-_READ = "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff), NRRD (.nrrd, .nhdr) and NIfTI (.nii, .nii.gz)"
+_READ = (
+    "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff), NRRD (.nrrd, .nhdr), NIfTI (.nii, .nii.gz) and "
+    "folders of nothing but slices (.tif, .tiff, .png)"
+)
 _NAMES_SHOWN = 20
 
 
@@ -26,7 +30,7 @@ def split_uri(uri: str | Path) -> tuple[Path, str]:
     """The container (a folder or a file) and the dataset inside it, "" for none.
 
     The container ends at the first part of the path with a format's suffix; a folder without one is recognised by the
-    metadata files in it. Raises InputError when neither is found.
+    metadata files in it, or because it holds nothing but slices. Raises InputError when neither is found.
     """
     container, dataset, _ = locate(uri)
     return container, dataset
@@ -79,6 +83,8 @@ def _locate_by_content(path: Path, uri: str) -> tuple[Path, str, str]:
             found = folder, _inside(path, folder), form
     if found is not None:
         return found
+    if path.is_dir() and is_slice_folder(path):
+        return path, "", "slices"
     if not path.exists():
         raise InputError(f"there is no {uri}; check the path.")
     raise InputError(f"{uri} is in no format that can be read; those are {_READ}.")

@@ -1,0 +1,78 @@
+"""The names of the 2-D slices in a folder: alike but for one number, which counts along z in even steps."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from teralign.errors import InputError
+from teralign.volumes.files import opening
+
+_ENDINGS = (".tif", ".tiff", ".png")
+
+
+@dataclass(frozen=True)
+class SliceNames:
+    """Slice i of `count` is called before, first + i · step with `width` digits, after."""
+
+    folder: Path
+    before: str
+    after: str
+    width: int
+    first: int
+    step: int
+    count: int
+
+    def path(self, index: int) -> Path:
+        """The file of a slice, counted from 0."""
+        return self.folder / f"{self.before}{self.first + index * self.step:0{self.width}d}{self.after}"
+
+
+def is_slice_folder(folder: Path) -> bool:
+    """Whether there is nothing in a folder but images that may be slices; hidden files do not count."""
+    with opening(folder):
+        entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        found = [entry.suffix.lower() in _ENDINGS and entry.is_file() for entry in entries]
+    return bool(found) and all(found)
+
+
+def find_slices(folder: Path) -> SliceNames:
+    """The slices of a folder, by their number. Raises InputError where their names do not say one order of all."""
+    with opening(folder):
+        names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    parts = {name: re.split(r"(\d+)", name) for name in names}
+    first = parts[names[0]]
+    stranger = next((name for name in names if parts[name][::2] != first[::2]), None)
+    if stranger is not None:
+        raise InputError(f"{folder} has slices that are not named alike, such as {names[0]} and {stranger}.")
+    varying = [i for i in range(1, len(first), 2) if len({part[i] for part in parts.values()}) > 1]
+    if len(varying) > 1:
+        raise InputError(
+            f"{folder} has slices with more than one number that counts, such as {names[0]} and {names[-1]}; "
+            "put each channel and timepoint into a folder of its own."
+        )
+    if not varying:
+        raise InputError(f"{folder} has one image only, {names[0]}; a volume has several slices.")
+    at = varying[0]
+    digits = sorted((part[at] for part in parts.values()), key=int)
+    before, after = "".join(first[:at]), "".join(first[at + 1 :])
+    return _evenly_numbered(folder, before, after, digits)
+
+
+def _evenly_numbered(folder: Path, before: str, after: str, digits: Sequence[str]) -> SliceNames:
+    """The names with these numbers, in their order; raises InputError where one seems to be missing."""
+    numbers = [int(number) for number in digits]
+    width = max((len(number) for number in digits if number.startswith("0")), default=1)
+    step = min(b - a for a, b in itertools.pairwise(numbers))
+    names = SliceNames(folder, before, after, width, numbers[0], step, len(numbers))
+    for index, number in enumerate(digits):
+        expected, name = names.path(index).name, f"{before}{number}{after}"
+        if name != expected:
+            raise InputError(
+                f"{folder} has slices that are not evenly numbered: {name} comes where {expected} should; "
+                "add what is missing, or rename them."
+            )
+    return names

@@ -1,0 +1,146 @@
+"""Folders of numbered 2-D slices, TIFF or PNG: each is a plane along z.
+
+A region is read slice by slice, of a TIFF only the tiles that it touches. The voxel size is what the first slice says
+if it is an OME-TIFF or of ImageJ; others tell none.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+import zarr
+from numpy.typing import NDArray
+
+from teralign.errors import DataError, InputError
+from teralign.grids import FloatTriple, Region
+from teralign.volumes.description import Description
+from teralign.volumes.slice_names import SliceNames, find_slices
+from teralign.volumes.tiff import DAMAGE, stated_spacing
+from teralign.volumes.whole_file import check_one_image
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_AXES = {0: "yx", 2: "yxs", 4: "yxs", 6: "yxs"}
+
+
+@dataclass(frozen=True)
+class Plane:
+    """What a slice says: its array's `axes` (y, x and samples s), shape and type, and what is read at once."""
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    tile: tuple[int, int] = field(compare=False)
+
+    def length(self, axis: str) -> int:
+        """The array's size along an axis, 1 for one that it has not."""
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+
+def describe(container: Path, dataset: str) -> Description:
+    """Describe the slices of a folder; colour samples are channels."""
+    check_one_image(container, dataset)
+    names = find_slices(container)
+    first = names.path(0)
+    try:
+        with _opened(first) as (plane, _):
+            spacing = _spacing(first)
+    except OSError:
+        raise
+    except DAMAGE as error:
+        raise InputError(f"{first} is not a slice that can be read: {error}.") from error
+    y, x = plane.length("y"), plane.length("x")
+    return Description(
+        pixels=SlicePixels(names, plane),
+        shape=(names.count, y, x),
+        dtype=plane.dtype,
+        chunk_shape=(1, *plane.tile),
+        spacing=spacing,
+        channels=plane.length("s"),
+        files=(first,),
+    )
+
+
+@dataclass(frozen=True)
+class SlicePixels:
+    """The voxels of a folder of slices that are all like `plane`."""
+
+    names: SliceNames
+    plane: Plane
+
+    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
+        """The (z, y, x) voxels of `region`. Raises DataError for a slice that cannot be read or is another size."""
+        _, rows, columns = region.slices
+        chosen = {"y": rows, "x": columns, "s": channel}
+        index = tuple(chosen[axis] for axis in self.plane.axes)
+        found = np.empty(region.shape, dtype=self.plane.dtype)
+        for z, out in zip(range(region.start[0], region.stop[0]), found, strict=True):
+            path = self.names.path(z)
+            try:
+                with _opened(path) as (plane, array):
+                    if plane != self.plane:
+                        raise ValueError(f"it has {_said(plane)}, the first slice {_said(self.plane)}")
+                    out[...] = array[index]
+            except DAMAGE as error:
+                raise DataError(f"the slice {path} cannot be read: {error}.") from error
+        return found
+
+
+def _said(plane: Plane) -> str:
+    return f"{plane.length('x')} x {plane.length('y')} {plane.dtype} pixels"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Plane, Any]]:
+    """What a slice says of itself, and its pixels, to be indexed along its axes. Raises one of DAMAGE."""
+    if path.suffix.lower() == ".png":
+        yield _open_png(path.read_bytes())
+    else:
+        with tifffile.TiffFile(path) as tiff:
+            yield _open_page(path, tiff)
+
+
+def _open_page(path: Path, tiff: tifffile.TiffFile) -> tuple[Plane, Any]:
+    page = tiff.pages.first
+    axes = page.axes.lower()
+    if len(tiff.pages) > 1 or axes not in ("yx", "yxs", "syx"):
+        raise ValueError(
+            f"it holds {len(tiff.pages)} images with the axes {page.axes}, where a slice is one flat image"
+        )
+    if page.dtype is None or np.dtype(page.dtype).kind not in "buif":
+        raise ValueError(f"it holds {page.dtype} values; only integers, floats and booleans can be read")
+    dtype = np.dtype(page.dtype)
+    whole = page.is_memmappable
+    tile = (page.imagelength, page.imagewidth) if whole else (page.chunks[0], page.chunks[1])
+    plane = Plane(axes, page.shape, dtype.newbyteorder("="), tile)
+    if not whole:
+        return plane, zarr.open_array(page.aszarr(), mode="r")
+    stored = dtype.newbyteorder(tiff.byteorder)
+    return plane, np.memmap(path, dtype=stored, mode="r", offset=page.dataoffsets[0], shape=page.shape)
+
+
+def _open_png(content: bytes) -> tuple[Plane, NDArray[Any]]:
+    """The pixels of a PNG, decoded whole: its lines are compressed in one piece."""
+    if not content.startswith(_PNG) or len(content) < 29:
+        raise ValueError("it is not a PNG")
+    width, height, depth, colour = struct.unpack_from(">IIBB", content, 16)
+    if depth not in (8, 16) or colour not in _PNG_AXES:
+        raise ValueError(
+            f"it has {depth} bits a sample, or a palette; only grey and colours of 8 or 16 bits can be read"
+        )
+    array: NDArray[Any] = imagecodecs.png_decode(content)
+    return Plane(_PNG_AXES[colour], array.shape, array.dtype, (height, width)), array
+
+
+def _spacing(path: Path) -> FloatTriple | None:
+    if path.suffix.lower() == ".png":
+        return None
+    with tifffile.TiffFile(path) as tiff:
+        return stated_spacing(tiff)[0]
