@@ -123,15 +123,32 @@ def findVolume(uri, folder, scales, where) {
         error("${where}: ${uri} has quotes, brackets or other characters in its name that a shell would take apart; rename it or link to it.")
     }
     def full = (uri.startsWith('/') ? file(uri) : folder.resolve(uri)).normalize().toString()
-    def split = full =~ /(?i)^(.+?\.(?:n5|zarr))(?:\/(.*))?$/
-    def container = file(split ? split[0][1] : full)
-    def group = split ? split[0][2] ?: '' : ''
+    def (container, group) = splitContainer(full)
     if (!container.exists()) {
         error("${where}: ${container} does not exist.")
     }
     [path: container] + scales.collectEntries { use, scale ->
         [use, findDataset(container, group, scale, where)]
     }
+}
+
+// The file or folder that holds a volume, and what was named in it.
+def splitContainer(full) {
+    def split = full =~ /(?i)^(.+?\.(?:n5|zarr|precomputed))(?:\/(.*))?$/
+    if (split) {
+        return [file(split[0][1]), split[0][2] ?: '']
+    }
+    def path = file(full)
+    def around = [path] + (1..<path.nameCount).collect { up -> path.root.resolve(path.subpath(0, path.nameCount - up)) }
+    def container = around.find { folder -> scaleKeys(folder) } ?: path
+    [container, container == path ? '' : container.relativize(path).toString()]
+}
+
+// The scales of a Neuroglancer precomputed volume; none where a folder is no such volume.
+def scaleKeys(folder) {
+    def info = folder.resolve('info')
+    def text = info.isFile() ? info.getText('UTF-8') : ''
+    text.contains('"scales"') ? new groovy.json.JsonSlurper().parseText(text).scales.collect { scale -> scale.key } : []
 }
 
 // The path of the dataset, counted from the folder that the container is staged into.
@@ -141,7 +158,7 @@ def findDataset(container, group, scale, where) {
     if (group && !base.exists()) {
         error("${where}: ${container} has no ${group} in it.")
     }
-    if (!base.isDirectory() || isArray(base) || isSlices(base) || (scale.optional && !dataset.isDirectory())) {
+    if (!base.isDirectory() || isArray(base) || isSlices(base) || group in scaleKeys(container) || (scale.optional && !dataset.isDirectory())) {
         return joined([container.name, group])
     }
     if (!dataset.isDirectory()) {
@@ -172,7 +189,7 @@ def isSlices(folder) {
 
 // The name of a volume without its endings: c1 of round2.n5/c1, image of image.ome.tif, brain of brain.nii.gz.
 def stem(volume) {
-    volume.path.name.replaceFirst(/(?i)(\.ome)?\.(n5|zarr|tiff?|nrrd|nhdr|nii(\.gz)?)$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')
+    volume.path.name.replaceFirst(/(?i)(\.ome)?\.(n5|zarr|precomputed|tiff?|nrrd|nhdr|nii(\.gz)?)$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')
 }
 
 // What -resume compares instead of the name of a folder: the metadata from the container down to the dataset, and the
@@ -183,7 +200,7 @@ def fingerprint(volume, use) {
     }
     def steps = volume[use].tokenize('/').drop(1)
     def folders = (0..steps.size()).collect { count -> volume.path.resolve(steps.take(count).join('/')) }
-    def names = ['attributes.json', 'zarr.json', '.zgroup', '.zattrs', '.zarray']
+    def names = ['attributes.json', 'zarr.json', '.zgroup', '.zattrs', '.zarray', 'info']
     def metadata = folders.collectMany { folder -> names.collect { name -> folder.resolve(name) } }.findAll { entry -> entry.exists() }
     def chunks = folders[-1].resolve('c')
     def entries = listing(chunks.isDirectory() ? chunks : folders[-1], 5000)

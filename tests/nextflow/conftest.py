@@ -18,6 +18,10 @@ def volumes(tmp_path: Path) -> Path:
         _write_json(tmp_path / name / "attributes.json", {"n5": "4.0.0"})
     _write_json(tmp_path / "image.zarr" / "s2" / "zarr.json", {"node_type": "array"})
     _write_json(tmp_path / "image.zarr" / "zarr.json", {"node_type": "group"})
+    for name in ("atlas", "atlas.precomputed"):
+        _write_json(tmp_path / name / "info", {"scales": [{"key": "s2"}, {"key": "s3"}]})
+        for scale in ("s2", "s3"):
+            (tmp_path / name / scale).mkdir()
     for name in ("image.ome.tif", "brain.nii.gz", "round1/z1.tif", "round1/z2.tif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")

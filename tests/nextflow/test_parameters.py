@@ -76,6 +76,7 @@ RIGHT: list[dict[str, Any]] = [
     },
     {"fixed": "image.ome.tif", "moving": "image.ome.tif", "id": "x", "fixed_spacing": "1,1,2", "fixed_channel": 3},
     {"fixed": "round1", "moving": "brain.nii.gz"},
+    {"fixed": "atlas/s3", "moving": "atlas", "apply_to": "atlas.precomputed;atlas.precomputed/s3"},
     PAIR | {"dask_scheduler": "tcp://host:8786", "bigstream_field_spacing": 2, "seed": 7},
     {"input": "sheet.csv"},
     {"input": "sheet.csv", "fixed_mask": "image.zarr", "fixed_channel": 2, "moving_channel": 3},
@@ -112,7 +113,7 @@ def test_each_mistake_gets_its_sentence_and_what_is_right_none(answers: list[dic
 
     right = answers[len(expected) :]
     assert [answer["error"] for answer in right] == [None] * len(RIGHT)
-    plain, grouped, rich, files, whole, _, sheet, sheet_with_more = right
+    plain, grouped, rich, files, whole, atlas, _, sheet, sheet_with_more = right
     pair = plain["pairs"][0]
     assert pair["id"] == "mov-to-fix"
     assert pair["fixed"]["path"] == str(volumes / "fix.n5")
@@ -138,6 +139,9 @@ def test_each_mistake_gets_its_sentence_and_what_is_right_none(answers: list[dic
     pair = whole["pairs"][0]
     assert pair["id"] == "brain-to-round1"
     assert (pair["fixed"]["local"], pair["moving"]["global"]) == ("round1", "brain.nii.gz")
+    pair = atlas["pairs"][0]
+    assert (pair["fixed"]["local"], pair["moving"]["local"]) == ("atlas/s3", "atlas/s2")
+    assert [volume for _, volume, _ in pair["images"]] == ["atlas/s2", "atlas.precomputed/s2", "atlas.precomputed/s3"]
     assert [pair["channels"] for pair in sheet["pairs"]] == [{"fixed": 0, "moving": 1}, {"fixed": 0, "moving": 0}]
     assert [pair["channels"] for pair in sheet_with_more["pairs"]] == [
         {"fixed": 2, "moving": 1},

@@ -84,6 +84,31 @@ class TestEveryFormat:
         assert digest != open_volume(uri, spacing=(1, 1, 1)).digest()
 
 
+CHUNKED = ["n5", "ome-zarr-0.4", "ome-zarr-0.5", "zarr-v2-big-endian", "zarr-v3-sharded"]
+CHUNKED += ["precomputed", "precomputed-gz", "precomputed-nested"]
+
+
+def voxel_files(folder):
+    """The files in a folder that hold voxels, not metadata."""
+    found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".z")]
+    return [path for path in found if path.name != "info" and path.suffix != ".json"]
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_a_chunk_that_nobody_wrote_is_zero(name, tmp_path):
+    array = np.full((16, 16, 24), 7, "uint16")
+    uri, _ = EVERY_FORMAT[name].write(tmp_path, array)
+    chunks = voxel_files(tmp_path)
+    assert len(chunks) == 2 * 2 * 3
+    chunks[0].unlink()
+    found = open_volume(uri, spacing=SPACING).read()
+    assert (found == 0).sum() == 8**3
+    assert (found == 7).sum() == array.size - 8**3
+    for chunk in chunks[1:]:
+        chunk.unlink()
+    assert not open_volume(uri, spacing=SPACING).read().any()
+
+
 def overwrite_the_middle(path):
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
@@ -98,7 +123,10 @@ def cut_in_half(path):
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
-        *((name, overwrite_the_middle) for name in ("n5", "nrrd", "nifti-gz", "tiff-slices-tiled", "png-slices")),
+        *(
+            (name, overwrite_the_middle)
+            for name in ("n5", "nrrd", "nifti-gz", "tiff-slices-tiled", "png-slices", "precomputed-gz")
+        ),
         *(
             (name, cut_in_half)
             for name in (
@@ -118,7 +146,6 @@ def cut_in_half(path):
 def test_damaged_voxels_are_an_error_that_names_the_file(name, damage, tmp_path):
     uri, _ = EVERY_FORMAT[name].write(tmp_path, noise((16, 32, 32), "uint16"))
     volume = open_volume(uri, spacing=SPACING)
-    stored = [p for p in tmp_path.rglob("*") if p.is_file() and not p.name.endswith((".json", ".zarray"))]
-    damage(max(stored, key=lambda path: path.stat().st_size))
+    damage(max(voxel_files(tmp_path), key=lambda path: path.stat().st_size))
     with pytest.raises(DataError, match=f"{tmp_path}.*cannot be read"):
         volume.read()

@@ -178,6 +178,43 @@ def write_slices(folder: Path, array: np.ndarray, name: str = "slice_{:03d}.tif"
     return folder
 
 
+def write_precomputed(
+    folder: Path,
+    array: np.ndarray,
+    key: str = "fine",
+    *,
+    resolution: Sequence[float] = tuple(1000 * s for s in SPACING[::-1]),
+    offset: Sequence[int] = (0, 0, 0),
+    encoding: str = "raw",
+    sharding: Mapping[str, Any] | None = None,
+) -> Path:
+    """A scale of a precomputed volume; the voxels are (z, y, x) or (c, z, y, x), all other numbers x, y, z."""
+    voxels = array if array.ndim == 4 else array[np.newaxis]
+    scale = {"key": key, "resolution": resolution, "voxel_offset": offset, "chunk_size": (8, 8, 8)}
+    scale |= {"size": voxels.shape[:0:-1], "encoding": encoding} | ({"sharding": sharding} if sharding else {})
+    if encoding == "compressed_segmentation":
+        scale["compressed_segmentation_block_size"] = (4, 4, 4)
+    spec = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": {"driver": "file", "path": f"{folder}/"},
+        "multiscale_metadata": {"type": "image", "data_type": array.dtype.name, "num_channels": len(voxels)},
+        "scale_metadata": scale,
+    }
+    store = ts.open(spec, create=True).result()
+    store[ts.d[:].translate_to[0]].write(voxels.T).result()
+    return folder / key
+
+
+def gzip_chunks(scale: Path, *, nested: bool = False) -> None:
+    """Store chunks as cloud-volume does on a disk, or nested as neuroglancer-scripts does."""
+    for path in list(scale.iterdir()):
+        target = scale / path.name.replace("_", "/") if nested else path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        content = path.read_bytes()
+        path.unlink()
+        Path(f"{target}.gz").write_bytes(gzip.compress(content))
+
+
 def n5_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
     path = write_n5(folder / "image.n5" / "raw", array, {"pixelResolution": SPACING[::-1]})
     return path, Grid(array.shape, SPACING)
@@ -268,6 +305,29 @@ def png_slices(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
     return write_slices(folder / "image", array, "{}.png"), Grid(array.shape, SPACING)
 
 
+def precomputed_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    return write_precomputed(folder / "image", array), Grid(array.shape, SPACING)
+
+
+def gzipped_precomputed_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    scale = write_precomputed(folder / "image", array, offset=(4, -2, 7))
+    gzip_chunks(scale)
+    return scale, Grid(array.shape, SPACING, (14, -1, 1))
+
+
+def nested_precomputed_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    scale = write_precomputed(folder / "image", array)
+    gzip_chunks(scale, nested=True)
+    return scale, Grid(array.shape, SPACING)
+
+
+def sharded_precomputed_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    sharding = {"@type": "neuroglancer_uint64_sharded_v1", "hash": "murmurhash3_x86_128"}
+    sharding |= {"preshift_bits": 1, "minishard_bits": 2, "shard_bits": 1}
+    sharding |= {"minishard_index_encoding": "gzip", "data_encoding": "gzip"}
+    return write_precomputed(folder / "image", array, sharding=sharding), Grid(array.shape, SPACING)
+
+
 @dataclass(frozen=True)
 class Format:
     """A way to store a volume: `write` gives its URI and the grid that it must have; `dtypes` are those it holds."""
@@ -275,6 +335,8 @@ class Format:
     write: Callable[[Path, np.ndarray], tuple[Path, Grid]]
     dtypes: tuple[str, ...] = NUMBERS
 
+
+_OF_PRECOMPUTED = tuple(name for name in NUMBERS if name not in ("int64", "float64"))
 
 EVERY_FORMAT = {
     "n5": Format(n5_file),
@@ -294,4 +356,8 @@ EVERY_FORMAT = {
     "tiff-slices": Format(tiff_slices, (*NUMBERS, "float16", "bool")),
     "tiff-slices-tiled": Format(tiled_tiff_slices),
     "png-slices": Format(png_slices, ("uint8", "uint16")),
+    "precomputed": Format(precomputed_file, _OF_PRECOMPUTED),
+    "precomputed-gz": Format(gzipped_precomputed_file, _OF_PRECOMPUTED),
+    "precomputed-nested": Format(nested_precomputed_file, _OF_PRECOMPUTED),
+    "precomputed-sharded": Format(sharded_precomputed_file, _OF_PRECOMPUTED),
 }

@@ -1,4 +1,4 @@
-"""Chunked arrays on disk through tensorstore: N5, Zarr v2 and v3.
+"""Chunked arrays on disk through tensorstore: N5, Zarr v2 and v3, Neuroglancer precomputed.
 
 tensorstore does the voxels because it loses no update when processes share a chunk, and leaves no torn one behind.
 Its memory and threads are bounded for the whole process.
@@ -34,15 +34,14 @@ _THREADS = 2  # that decode and encode chunks, where nobody says how many cores 
 
 @functools.cache
 def _context() -> Any:  # noqa: ANN401 (tensorstore has no types)
-    """What all arrays of this process share. A worker decodes with the cores that it was given."""
+    """What all arrays of this process share."""
+    return ts.Context({"cache_pool": {"total_bytes_limit": _CACHE_BYTES}, **_concurrency()})
+
+
+def _concurrency() -> dict[str, dict[str, int]]:
+    """How many threads decode and read. A worker decodes with the cores that it was given."""
     threads = int(os.environ.get("TERALIGN_THREADS", 0)) or _THREADS
-    return ts.Context(
-        {
-            "cache_pool": {"total_bytes_limit": _CACHE_BYTES},
-            "data_copy_concurrency": {"limit": threads},
-            "file_io_concurrency": {"limit": threads},
-        }
-    )
+    return {"data_copy_concurrency": {"limit": threads}, "file_io_concurrency": {"limit": threads}}
 
 
 @dataclass
@@ -50,33 +49,31 @@ class StoredArray:
     """An image in one or several chunked arrays, each of which `open_array` can open.
 
     `axes` names the axes of each array as tensorstore has them ("tczyx", "xyz"); with several `paths` each holds one
-    channel. Opened lazily, so that it travels to workers as a few strings.
+    channel. `scale` is the array's key where a path holds several. Opened lazily, so that it travels to workers as a
+    few strings.
     """
 
     driver: str
     paths: tuple[Path, ...]
     axes: str
+    scale: str = ""
     _arrays: dict[Path, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def __reduce__(self) -> tuple[type[StoredArray], tuple[str, tuple[Path, ...], str]]:
-        return StoredArray, (self.driver, self.paths, self.axes)
+    def __reduce__(self) -> tuple[type[StoredArray], tuple[str, tuple[Path, ...], str, str]]:
+        return StoredArray, (self.driver, self.paths, self.axes, self.scale)
 
     def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
         """The (z, y, x) voxels of `region`, C order. Raises DataError when they cannot be read."""
         path = self._path(channel)
-        try:
-            array: NDArray[Any] = self._view(channel, timepoint)[region.slices].read(order="C").result()
-        except _REFUSED as error:
-            raise DataError(
-                f"{path} cannot be read from {region.start} to {region.stop} (zyx): {reason(error)}."
-            ) from error
-        return array
+        inside = 0 if len(self.paths) > 1 else channel
+        return read_view(self._array(path), self.axes, region, inside, timepoint, path / self.scale)
 
     def write(self, region: Region, array: NDArray[Any], channel: int, timepoint: int) -> None:
         """Write (z, y, x) voxels, on disk when it returns. Raises DataError when they cannot be written."""
         path = self._path(channel)
         try:
-            self._view(channel, timepoint)[region.slices].write(array).result()
+            view = spatial_view(self._array(path), self.axes, 0 if len(self.paths) > 1 else channel, timepoint)
+            view[region.slices].write(array).result()
         except _REFUSED as error:
             raise DataError(
                 f"{path} cannot be written from {region.start} to {region.stop} (zyx): {reason(error)}."
@@ -85,31 +82,71 @@ class StoredArray:
     def _path(self, channel: int) -> Path:
         return self.paths[channel] if len(self.paths) > 1 else self.paths[0]
 
-    def _view(self, channel: int, timepoint: int) -> Any:  # noqa: ANN401 (tensorstore has no types)
-        """The (z, y, x) view of one channel and timepoint."""
-        path = self._path(channel)
+    def _array(self, path: Path) -> Any:  # noqa: ANN401 (tensorstore has no types)
         if path not in self._arrays:
-            self._arrays[path] = open_array(self.driver, path)
-        fixed = {"t": timepoint, "c": 0 if len(self.paths) > 1 else channel}
-        view = self._arrays[path][tuple(slice(None) if a in _SPACE else fixed.get(a, 0) for a in self.axes)]
-        left = [a for a in self.axes if a in _SPACE]
-        return view[ts.d[tuple(left.index(a) for a in _SPACE)].transpose[:]]
+            self._arrays[path] = open_array(self.driver, path, self.scale)
+        return self._arrays[path]
 
 
-def open_array(driver: str, path: Path) -> Any:  # noqa: ANN401 (tensorstore has no types)
-    """Open an array of tensorstore's `driver` ("n5", "zarr", "zarr3").
+def spatial_view(array: Any, axes: str, channel: int, timepoint: int) -> Any:  # noqa: ANN401 (tensorstore's)
+    """The (z, y, x) view of one channel and timepoint of an opened array."""
+    fixed = {"t": timepoint, "c": channel}
+    view = array[tuple(slice(None) if a in _SPACE else fixed.get(a, 0) for a in axes)]
+    left = [a for a in axes if a in _SPACE]
+    return view[ts.d[tuple(left.index(a) for a in _SPACE)].transpose[:]]
+
+
+def read_view(
+    array: Any,  # noqa: ANN401 (tensorstore has no types)
+    axes: str,
+    region: Region,
+    channel: int,
+    timepoint: int,
+    name: Path,
+) -> NDArray[Any]:
+    """The (z, y, x) voxels of a region of an opened array, C order. Raises DataError when they cannot be read."""
+    try:
+        voxels: NDArray[Any] = spatial_view(array, axes, channel, timepoint)[region.slices].read(order="C").result()
+    except _REFUSED as error:
+        raise DataError(
+            f"{name} cannot be read from {region.start} to {region.stop} (zyx): {reason(error)}."
+        ) from error
+    return voxels
+
+
+def open_array(driver: str, path: Path, scale: str = "") -> Any:  # noqa: ANN401 (tensorstore has no types)
+    """Open an array of tensorstore's `driver` ("n5", "zarr", "zarr3", …), whose first voxel is 0, 0, 0.
 
     Raises InputError when it cannot be opened or holds what is no number.
     """
-    spec = {"driver": driver, "kvstore": file_store(path), "metadata": _unsaid(driver, path)}
+    spec = {"driver": driver, "kvstore": file_store(path), **_constraints(driver, path, scale)}
+    return _opened(spec, _context(), path / scale)
+
+
+def open_in_memory(driver: str, contents: Mapping[str, bytes], scale: str, name: Path) -> Any:  # noqa: ANN401
+    """Open an array as `open_array` does whose files are these, by their path in the container."""
+    context = ts.Context(_concurrency())
+    store = ts.KvStore.open({"driver": "memory"}, context=context).result()
+    for path, content in contents.items():
+        store.write(path, content).result()
+    spec = {"driver": driver, "kvstore": {"driver": "memory"}, **_constraints(driver, name, scale)}
+    return _opened(spec, context, name)
+
+
+def _opened(spec: Mapping[str, Any], context: Any, name: Path) -> Any:  # noqa: ANN401 (tensorstore has no types)
     try:
-        array = ts.open(spec, context=_context(), open=True).result()
+        array = ts.open(spec, context=context, open=True).result()
     except _REFUSED as error:
-        raise InputError(f"{path} cannot be opened: {reason(error)}.") from error
+        raise InputError(f"{name} cannot be opened: {reason(error)}.") from error
     dtype = np.dtype(array.dtype.numpy_dtype)
     if dtype.kind not in _KINDS_READ:
-        raise InputError(f"{path} holds {array.dtype.name} values; only integers, floats and booleans can be read.")
-    return array
+        raise InputError(f"{name} holds {array.dtype.name} values; only integers, floats and booleans can be read.")
+    return array[ts.d[:].translate_to[0]] if any(array.domain.origin) else array
+
+
+def _constraints(driver: str, path: Path, scale: str) -> dict[str, Any]:
+    """What else tensorstore must be told to find an array."""
+    return {"scale_metadata": {"key": scale}} if scale else {"metadata": _unsaid(driver, path)}
 
 
 def _unsaid(driver: str, path: Path) -> dict[str, str]:

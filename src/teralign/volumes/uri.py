@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from teralign.errors import InputError
+from teralign.volumes.files import read_json
 from teralign.volumes.slice_names import is_slice_folder
 
-FOLDER_SUFFIXES = {".n5": "n5", ".zarr": "zarr"}
+FOLDER_SUFFIXES = {".n5": "n5", ".zarr": "zarr", ".precomputed": "precomputed"}
 FILE_SUFFIXES = {
     ".tif": "tiff",
     ".tiff": "tiff",
@@ -18,10 +19,16 @@ FILE_SUFFIXES = {
     ".nii": "nifti",
     ".nii.gz": "nifti",
 }
-_MARKERS = {"attributes.json": "n5", "zarr.json": "zarr", ".zgroup": "zarr", ".zarray": "zarr", ".zattrs": "zarr"}
+_MARKERS = {
+    "attributes.json": "n5",
+    "zarr.json": "zarr",
+    ".zgroup": "zarr",
+    ".zarray": "zarr",
+    ".zattrs": "zarr",
+}
 _READ = (
-    "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff), NRRD (.nrrd, .nhdr), NIfTI (.nii, .nii.gz) and "
-    "folders of nothing but slices (.tif, .tiff, .png)"
+    "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff), NRRD (.nrrd, .nhdr), NIfTI (.nii, .nii.gz), "
+    "Neuroglancer precomputed (a folder with a file info) and folders of nothing but slices (.tif, .tiff, .png)"
 )
 _NAMES_SHOWN = 20
 
@@ -77,7 +84,7 @@ def _locate_by_content(path: Path, uri: str) -> tuple[Path, str, str]:
     found: tuple[Path, str, str] | None = None
     for folder in (path, *path.parents):
         form = _form_of(folder)
-        if form is None and found is not None:
+        if found is not None and form != found[2]:
             break
         if form is not None:
             found = folder, _inside(path, folder), form
@@ -91,4 +98,13 @@ def _locate_by_content(path: Path, uri: str) -> tuple[Path, str, str]:
 
 
 def _form_of(folder: Path) -> str | None:
-    return next((form for name, form in _MARKERS.items() if (folder / name).exists()), None)
+    marked = next((form for name, form in _MARKERS.items() if (folder / name).exists()), None)
+    return "precomputed" if marked is None and _is_precomputed(folder) else marked
+
+
+def _is_precomputed(folder: Path) -> bool:
+    """Whether the file `info` in a folder, a name that many things have, is that of a precomputed volume."""
+    try:
+        return "scales" in read_json(folder / "info")
+    except InputError:
+        return False

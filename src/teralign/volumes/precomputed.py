@@ -1,0 +1,175 @@
+"""Neuroglancer precomputed: folders with a file `info`, each of whose scales is a dataset, named by its key.
+
+In this format a voxel reaches from (voxel_offset + i) · resolution to the next one. Here a voxel's position is its
+centre, counted from the centre of voxel 0 of the finest scale, as in the other formats.
+https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed
+
+tensorstore reads the chunks, in shards or in a file each. Of the latter it knows only the names that servers show. On
+a disk cloud-volume appends .gz to them, and neuroglancer-scripts lays them into folders: tensorstore would take these
+for chunks that are not there, which are zeros. So such chunks are handed to it through memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.errors import DataError, InputError
+from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
+from teralign.volumes.arrays import StoredArray, open_array, open_in_memory, read_view, spatial_chunks
+from teralign.volumes.description import Description, Pixels
+from teralign.volumes.files import read_json
+from teralign.volumes.uri import nearest_name
+
+_INFO = "info"
+_DRIVER = "neuroglancer_precomputed"
+_AXES = "xyzc"
+_NANOMETRES = 1000.0
+_SIDE = r"-?\d+--?\d+"
+_CHUNK = re.compile(rf"{_SIDE}_{_SIDE}_{_SIDE}(\.\w+)?")
+_NESTED = "/"
+
+
+def describe(container: Path, dataset: str) -> Description:
+    """Describe the scale whose key is `dataset`, the finest one where none is named."""
+    info, scale = _find(container, dataset)
+    key = str(scale["key"])
+    array = open_array(_DRIVER, container, key)
+    size = dict(zip(_AXES, array.shape, strict=True))
+    stored = StoredArray(_DRIVER, (container,), _AXES, key)
+    spacing, origin = _geometry(container, scale, info["scales"][0])
+    return Description(
+        pixels=stored if scale.get("sharding") else _chunk_files(container, info, scale) or stored,
+        shape=(size["z"], size["y"], size["x"]),
+        dtype=np.dtype(array.dtype.numpy_dtype),
+        chunk_shape=spatial_chunks(array, _AXES),
+        spacing=spacing,
+        origin=origin,
+        channels=size["c"],
+        files=(container / _INFO,),
+        scales=tuple(str(other["key"]) for other in info["scales"] if other is not scale),
+    )
+
+
+def _find(container: Path, dataset: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The content of `info`, and its part about a scale."""
+    if not container.is_dir():
+        raise InputError(f"there is no {container}; check the path.")
+    info = read_json(container / _INFO)
+    scales = info.get("scales")
+    if not isinstance(scales, list) or not scales or not all(isinstance(s, dict) and "key" in s for s in scales):
+        raise InputError(f"{container / _INFO} declares no scales; it is not that of a precomputed volume.")
+    by_key = {str(scale["key"]): scale for scale in scales}
+    if dataset and dataset not in by_key:
+        raise InputError(f"{container} has no scale {dataset}; {nearest_name(dataset, by_key)}.")
+    return info, by_key[dataset] if dataset else scales[0]
+
+
+def _geometry(
+    container: Path, scale: Mapping[str, Any], finest: Mapping[str, Any]
+) -> tuple[FloatTriple, FloatTriple]:
+    """Spacing and origin (z, y, x) of a scale in µm."""
+    try:
+        own, fine = (np.array(s["resolution"], dtype=float).reshape(3) for s in (scale, finest))
+        offset = np.array(scale.get("voxel_offset", (0, 0, 0)), dtype=float).reshape(3)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{container / _INFO} has a scale without three resolutions or offsets.") from error
+    (sx, sy, sz), (ox, oy, oz) = own / _NANOMETRES, (offset * own + (own - fine) / 2) / _NANOMETRES
+    return (float(sz), float(sy), float(sx)), (float(oz), float(oy), float(ox))
+
+
+def _chunk_files(container: Path, info: Mapping[str, Any], scale: Mapping[str, Any]) -> Pixels | None:
+    """What reads the chunks of a scale where some are not stored as tensorstore expects, else None.
+
+    Raises InputError where they are compressed in a way that is not known, or their folder is missing.
+    """
+    folder = container / str(scale["key"])
+    if not folder.is_dir():
+        raise InputError(f"{container / _INFO} declares the scale {scale['key']}, but there is no folder of it.")
+    endings = set(_endings(folder))
+    unknown = sorted(endings - {"", ".gz", _NESTED})
+    if unknown:
+        raise InputError(
+            f"{folder} has chunks that end in {unknown[0]}; only those without an ending or .gz are read."
+        )
+    if endings <= {""}:
+        return None
+    chunk = scale["chunk_sizes"][0]
+    alone = json.dumps({**info, "scales": [{**scale, "chunk_sizes": [chunk]}]})
+    offset = scale.get("voxel_offset", (0, 0, 0))
+    zyx = (as_triple(reverse_axes(values)) for values in (offset, scale["size"], chunk))
+    return ChunkFiles(container, str(scale["key"]), alone, *zyx)
+
+
+def _endings(folder: Path) -> Iterator[str]:
+    """What follows the usual names of chunks, and `_NESTED` for those that lie in folders, where one is looked at."""
+    nested = None
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            match = _CHUNK.fullmatch(entry.name)
+            if match:
+                yield match[1] or ""
+            elif re.fullmatch(_SIDE, entry.name):
+                nested = nested or entry.path
+    if nested is not None:
+        yield _NESTED
+        yield from itertools.islice((path.suffix for path in Path(nested).glob("*/*")), 1)
+
+
+@dataclass(frozen=True)
+class ChunkFiles:
+    """A scale with a file for each chunk, gzipped or not, in one folder or nested ones.
+
+    `info` is that of this scale alone; `offset`, `size` and `chunk` are in voxels, (z, y, x).
+    """
+
+    container: Path
+    key: str
+    info: str
+    offset: Triple
+    size: Triple
+    chunk: Triple
+
+    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
+        """The (z, y, x) voxels of `region`: 0 where there is no chunk. Raises DataError when they cannot be read."""
+        contents = {_INFO: self.info.encode()}
+        for sides in self._chunks(region):
+            content = self._content(sides)
+            if content is not None:
+                contents[f"{self.key}/{'_'.join(sides)}"] = content
+        name = self.container / self.key
+        return read_view(open_in_memory(_DRIVER, contents, self.key, name), _AXES, region, channel, timepoint, name)
+
+    def _chunks(self, region: Region) -> Iterator[tuple[str, ...]]:
+        """What the names of the chunks in a region say, x, y, z."""
+        sides = []
+        for start, stop, offset, size, chunk in zip(
+            region.start, region.stop, self.offset, self.size, self.chunk, strict=True
+        ):
+            begins = range(start // chunk * chunk, stop, chunk)
+            sides.append([f"{offset + begin}-{offset + min(begin + chunk, size)}" for begin in begins])
+        yield from itertools.product(*reversed(sides))
+
+    def _content(self, sides: tuple[str, ...]) -> bytes | None:
+        """The chunk as it was before it was gzipped, None where there is none."""
+        for joint, ending in itertools.product("_/", ("", ".gz")):
+            path = self.container / self.key / f"{joint.join(sides)}{ending}"
+            try:
+                content = path.read_bytes()
+                return gzip.decompress(content) if ending else content
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except (OSError, EOFError, zlib.error) as error:
+                raise DataError(f"{path} cannot be read: {error}.") from error
+        return None

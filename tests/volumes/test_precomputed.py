@@ -1,0 +1,110 @@
+import json
+
+import numpy as np
+import pytest
+from volume_files import SPACING, gzip_chunks, noise, write_precomputed
+
+from teralign.errors import InputError
+from teralign.grids import Grid, Region
+from teralign.volumes import coarser_levels, open_volume, split_uri
+
+SHAPE = (12, 20, 34)
+
+
+def test_every_scale_is_a_dataset_by_its_key_and_lies_where_means_lie(tmp_path):
+    fine, coarse = noise(SHAPE, "uint16"), noise((6, 10, 17), "uint16")
+    folder = tmp_path / "image"
+    write_precomputed(folder, fine, "8_8_40", resolution=(8, 8, 40), offset=(6, 4, 2))
+    write_precomputed(folder, coarse, "more/16_16_80", resolution=(16, 16, 80), offset=(3, 2, 1))
+    for uri in (folder, folder / "8_8_40"):
+        volume = open_volume(uri)
+        assert volume.grid == Grid(SHAPE, (0.04, 0.008, 0.008), (0.08, 0.032, 0.048))
+        assert volume.scales == ("more/16_16_80",)
+        np.testing.assert_array_equal(volume.read(), fine)
+    volume = open_volume(folder / "more" / "16_16_80")
+    assert volume.grid.spacing == (0.08, 0.016, 0.016)
+    np.testing.assert_allclose(volume.grid.origin, open_volume(folder).grid.downsample((2, 2, 2)).origin)
+    np.testing.assert_array_equal(volume.read(), coarse)
+    assert list(coarser_levels(open_volume(folder))) == [(2, 2, 2)]
+    with pytest.raises(InputError, match=r"image has no scale 8_8_4; did you mean 8_8_40\? It holds 8_8_40, more/16"):
+        open_volume(folder / "8_8_4")
+
+
+def test_it_is_found_by_its_ending_or_by_its_info(tmp_path):
+    for name in ("plain", "image.precomputed"):
+        scale = write_precomputed(tmp_path / name, noise(SHAPE, "uint8"))
+        assert split_uri(scale) == (tmp_path / name, "fine")
+        assert split_uri(tmp_path / name) == (tmp_path / name, "")
+    (tmp_path / "info").write_text("what is in this folder")
+    (tmp_path / "plain" / "notes").mkdir()
+    assert split_uri(scale) == (tmp_path / "image.precomputed", "fine")
+    assert split_uri(tmp_path / "plain" / "fine") == (tmp_path / "plain", "fine")
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+@pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation"])
+def test_encodings_and_channels(gzipped, encoding, tmp_path):
+    array = noise((3, *SHAPE), "uint64")
+    scale = write_precomputed(tmp_path / "image", array, encoding=encoding)
+    if gzipped:
+        gzip_chunks(scale)
+    volume = open_volume(scale)
+    assert (volume.channels, volume.timepoints, volume.grid) == (3, 1, Grid(SHAPE, SPACING))
+    region = Region((3, 5, 7), (9, 6, 30))
+    np.testing.assert_array_equal(volume.read(region, channel=1), array[1][region.slices])
+
+
+def test_chunks_of_both_kinds_may_lie_side_by_side(tmp_path):
+    array = noise(SHAPE, "uint16")
+    scale = write_precomputed(tmp_path / "image", array)
+    plain = sorted(scale.iterdir())[::2]
+    kept = {path: path.read_bytes() for path in plain}
+    gzip_chunks(scale)
+    for path, content in kept.items():
+        path.with_name(f"{path.name}.gz").unlink()
+        path.write_bytes(content)
+    np.testing.assert_array_equal(open_volume(scale).read(), array)
+
+
+@pytest.mark.parametrize("ending", [".br", ".zstd"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_other_compressions_are_refused_and_not_taken_for_zeros(nested, ending, tmp_path):
+    scale = write_precomputed(tmp_path / "image", noise(SHAPE, "uint8"))
+    gzip_chunks(scale, nested=nested)
+    for path in list(scale.rglob("*.gz")):
+        path.rename(path.with_suffix(ending))
+    with pytest.raises(
+        InputError, match=rf"fine has chunks that end in \{ending}; only those without an ending or .gz"
+    ):
+        open_volume(scale)
+
+
+def edit_info(folder, edit):
+    content = json.loads((folder / "info").read_text())
+    edit(content)
+    (folder / "info").write_text(json.dumps(content))
+
+
+def test_broken_metadata_are_named(tmp_path):
+    folder = write_precomputed(tmp_path / "a.precomputed", noise(SHAPE, "uint8")).parent
+    (folder / "fine").rename(folder / "lost")
+    with pytest.raises(InputError, match=r"info declares the scale fine, but there is no folder of it"):
+        open_volume(folder)
+    (folder / "lost").rename(folder / "fine")
+    edit_info(folder, lambda info: info["scales"][0].pop("resolution"))
+    with pytest.raises(InputError, match=r"a.precomputed/fine cannot be opened: .*resolution"):
+        open_volume(folder)
+    edit_info(folder, lambda info: info.update(scales=[]))
+    with pytest.raises(InputError, match=r"info declares no scales"):
+        open_volume(folder)
+    with pytest.raises(InputError, match=r"^there is no .*gone.precomputed; check the path.$"):
+        open_volume(tmp_path / "gone.precomputed")
+
+
+def test_an_offset_need_not_be_said(tmp_path):
+    array = noise(SHAPE, "uint8")
+    scale = write_precomputed(tmp_path / "image", array)
+    gzip_chunks(scale)
+    edit_info(scale.parent, lambda info: info["scales"][0].pop("voxel_offset"))
+    assert open_volume(scale).grid == Grid(SHAPE, SPACING)
+    np.testing.assert_array_equal(open_volume(scale).read(), array)
