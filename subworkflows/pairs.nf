@@ -134,7 +134,7 @@ def findVolume(uri, folder, scales, where) {
 
 // The file or folder that holds a volume, and what was named in it.
 def splitContainer(full) {
-    def split = full =~ /(?i)^(.+?\.(?:n5|zarr|precomputed))(?:\/(.*))?$/
+    def split = full =~ /(?i)^(.+?\.(?:n5|zarr|precomputed|h5|hdf5|ims))(?:\/(.*))?$/
     if (split) {
         return [file(split[0][1]), split[0][2] ?: '']
     }
@@ -155,7 +155,7 @@ def scaleKeys(folder) {
 def findDataset(container, group, scale, where) {
     def base = group ? container.resolve(group) : container
     def dataset = base.resolve(scale.value.toString())
-    if (group && !base.exists()) {
+    if (group && container.isDirectory() && !base.exists()) {
         error("${where}: ${container} has no ${group} in it.")
     }
     if (!base.isDirectory() || isArray(base) || isSlices(base) || group in scaleKeys(container) || (scale.optional && !dataset.isDirectory())) {
@@ -189,7 +189,7 @@ def isSlices(folder) {
 
 // The name of a volume without its endings: c1 of round2.n5/c1, image of image.ome.tif, brain of brain.nii.gz.
 def stem(volume) {
-    volume.path.name.replaceFirst(/(?i)(\.ome)?\.(n5|zarr|precomputed|tiff?|nrrd|nhdr|nii(\.gz)?)$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')
+    volume.path.name.replaceFirst(/(?i)(\.ome)?\.(n5|zarr|precomputed|tiff?|nrrd|nhdr|nii(\.gz)?|h5|hdf5|ims)$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')
 }
 
 // What -resume compares instead of the name of a folder: the metadata from the container down to the dataset, and the

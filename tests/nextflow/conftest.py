@@ -22,7 +22,7 @@ def volumes(tmp_path: Path) -> Path:
         _write_json(tmp_path / name / "info", {"scales": [{"key": "s2"}, {"key": "s3"}]})
         for scale in ("s2", "s3"):
             (tmp_path / name / scale).mkdir()
-    for name in ("image.ome.tif", "brain.nii.gz", "round1/z1.tif", "round1/z2.tif"):
+    for name in ("image.ome.tif", "brain.nii.gz", "scan.ims", "round1/z1.tif", "round1/z2.tif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     return tmp_path

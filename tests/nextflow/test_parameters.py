@@ -75,7 +75,7 @@ RIGHT: list[dict[str, Any]] = [
         "moving_spacing": "s2=1,1,.5;s3=2,2,1",
     },
     {"fixed": "image.ome.tif", "moving": "image.ome.tif", "id": "x", "fixed_spacing": "1,1,2", "fixed_channel": 3},
-    {"fixed": "round1", "moving": "brain.nii.gz"},
+    {"fixed": "round1", "moving": "brain.nii.gz", "apply_to": "scan.ims;scan.ims/DataSet/ResolutionLevel 1"},
     {"fixed": "atlas/s3", "moving": "atlas", "apply_to": "atlas.precomputed;atlas.precomputed/s3"},
     PAIR | {"dask_scheduler": "tcp://host:8786", "bigstream_field_spacing": 2, "seed": 7},
     {"input": "sheet.csv"},
@@ -139,6 +139,8 @@ def test_each_mistake_gets_its_sentence_and_what_is_right_none(answers: list[dic
     pair = whole["pairs"][0]
     assert pair["id"] == "brain-to-round1"
     assert (pair["fixed"]["local"], pair["moving"]["global"]) == ("round1", "brain.nii.gz")
+    levels = [["warped_1_scan", "scan.ims", None], ["warped_2_scan", "scan.ims/DataSet/ResolutionLevel 1", None]]
+    assert pair["images"][1:] == levels
     pair = atlas["pairs"][0]
     assert (pair["fixed"]["local"], pair["moving"]["local"]) == ("atlas/s3", "atlas/s2")
     assert [volume for _, volume, _ in pair["images"]] == ["atlas/s2", "atlas.precomputed/s2", "atlas.precomputed/s3"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -328,6 +329,24 @@ def sharded_precomputed_file(folder: Path, array: np.ndarray) -> tuple[Path, Gri
     return write_precomputed(folder / "image", array, sharding=sharding), Grid(array.shape, SPACING)
 
 
+def hdf5_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    import h5py
+
+    with h5py.File(folder / "image.h5", "w") as file:
+        chunks = tuple(min(8, n) for n in array.shape)
+        dataset = file.create_dataset("group/raw", data=array, chunks=chunks, compression="gzip", fletcher32=True)
+        dataset.attrs["element_size_um"] = SPACING
+    return folder / "image.h5" / "group" / "raw", Grid(array.shape, SPACING)
+
+
+def big_endian_hdf5_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    import h5py
+
+    with h5py.File(folder / "image.hdf5", "w") as file:
+        file.create_dataset("raw", data=array, dtype=array.dtype.newbyteorder(">"))
+    return folder / "image.hdf5" / "raw", Grid(array.shape, SPACING)
+
+
 @dataclass(frozen=True)
 class Format:
     """A way to store a volume: `write` gives its URI and the grid that it must have; `dtypes` are those it holds."""
@@ -361,3 +380,6 @@ EVERY_FORMAT = {
     "precomputed-nested": Format(nested_precomputed_file, _OF_PRECOMPUTED),
     "precomputed-sharded": Format(sharded_precomputed_file, _OF_PRECOMPUTED),
 }
+if importlib.util.find_spec("h5py"):
+    EVERY_FORMAT["hdf5"] = Format(hdf5_file, (*NUMBERS, "float16", "bool"))
+    EVERY_FORMAT["hdf5-big-endian"] = Format(big_endian_hdf5_file, (*NUMBERS, "float16"))

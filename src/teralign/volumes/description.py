@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,6 +71,13 @@ class Layout:
     chunk_shape: Triple
     write_shape: Triple
     label: bool
+
+
+def axes_by_name(names: Sequence[str | None], ndim: int) -> str | None:
+    """The axes of an array by the names of its dimensions, None unless each is another one of t, c, z, y and x."""
+    axes = "".join(name or "" for name in names).lower()
+    says = len(axes) == len(set(axes)) == ndim and set("zyx") <= set(axes) <= set("tczyx")
+    return axes if says else None
 
 
 def axes_by_position(name: str, ndim: int) -> str:

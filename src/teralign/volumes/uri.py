@@ -18,6 +18,9 @@ FILE_SUFFIXES = {
     ".nhdr": "nrrd",
     ".nii": "nifti",
     ".nii.gz": "nifti",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".ims": "hdf5",
 }
 _MARKERS = {
     "attributes.json": "n5",
@@ -28,6 +31,7 @@ _MARKERS = {
 }
 _READ = (
     "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff), NRRD (.nrrd, .nhdr), NIfTI (.nii, .nii.gz), "
+    "HDF5 (.h5, .hdf5), Imaris (.ims), "
     "Neuroglancer precomputed (a folder with a file info) and folders of nothing but slices (.tif, .tiff, .png)"
 )
 _NAMES_SHOWN = 20

@@ -10,7 +10,7 @@ import numpy as np
 
 from teralign.errors import InputError
 from teralign.volumes.arrays import StoredArray, open_array, spatial_chunks
-from teralign.volumes.description import Description, axes_by_position
+from teralign.volumes.description import Description, axes_by_name, axes_by_position
 from teralign.volumes.files import folders_around
 from teralign.volumes.ome_zarr import Multiscale, multiscale
 from teralign.volumes.uri import nearest_name
@@ -65,9 +65,8 @@ def _describe_level(image: Multiscale, level: str, container: Path) -> Descripti
 
 def _describe_array(node: Node, container: Path) -> Description:
     array = open_array(node.driver, node.path)
-    named = "".join(name or "" for name in node.dimension_names).lower()
-    says = len(named) == len(set(named)) == array.ndim and set("zyx") <= set(named) <= set("tczyx")
-    return _describe(node, array, named if says else axes_by_position(str(node.path), array.ndim), container)
+    axes = axes_by_name(node.dimension_names, array.ndim) or axes_by_position(str(node.path), array.ndim)
+    return _describe(node, array, axes, container)
 
 
 def _describe(node: Node, array: Any, axes: str, container: Path) -> Description:  # noqa: ANN401 (tensorstore's)

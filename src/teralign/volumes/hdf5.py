@@ -1,0 +1,199 @@
+"""HDF5 (.h5, .hdf5) and Imaris (.ims): datasets by their path in the file, read by region through h5py.
+
+The voxel size is `element_size_um` (z, y, x) of the dataset or a group around it, which Fiji, Luxendo and ImSwitch
+write; the axes are those that ilastik's `axistags` or the dimension labels name. Of Imaris files, see `imaris`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.errors import DataError, InputError
+from teralign.grids import FloatTriple, Region, Triple
+from teralign.volumes import imaris
+from teralign.volumes.description import Description, axes_by_name, axes_by_position
+from teralign.volumes.uri import nearest_name
+
+_DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
+
+
+def describe(container: Path, dataset: str) -> Description:
+    """Describe a dataset, the only one where none is named; of Imaris files, all channels of a level."""
+    with _opened(container) as file:
+        image = imaris.find(file, dataset)
+        if image is not None:
+            return _describe_imaris(container, file, image)
+        return _describe(container, _find(container, file, dataset))
+
+
+@dataclass
+class Hdf5Pixels:
+    """The voxels of datasets in a file, whose arrays have these `axes`.
+
+    `name` is the path of a dataset, with {t} and {c} where each timepoint and channel has one of its own.
+    """
+
+    path: Path
+    name: str
+    axes: str
+    _file: Any = field(default=None, init=False, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[type[Hdf5Pixels], tuple[Path, str, str]]:
+        return Hdf5Pixels, (self.path, self.name, self.axes)
+
+    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
+        """The (z, y, x) voxels of `region`. Raises DataError when they cannot be read."""
+        chosen: dict[str, Any] = dict(zip("zyx", region.slices, strict=True)) | {"c": channel, "t": timepoint}
+        left = [axis for axis in self.axes if axis in "zyx"]
+        name = self.name.format(t=timepoint, c=channel)
+        try:
+            found = self._open()[name][tuple(chosen[axis] for axis in self.axes)]
+        except _DAMAGE as error:
+            raise DataError(
+                f"{self.path / name} cannot be read from {region.start} to {region.stop} (zyx): {error}."
+            ) from error
+        turned = found.transpose([left.index(axis) for axis in "zyx"])
+        return np.ascontiguousarray(turned, dtype=found.dtype.newbyteorder("="))
+
+    def _open(self) -> Any:  # noqa: ANN401 (h5py has no types)
+        with self._lock:
+            if self._file is None:
+                self._file = _h5py(self.path).File(self.path, "r", locking="best-effort")
+                weakref.finalize(self, self._file.close)
+            return self._file
+
+
+def _h5py(path: Path) -> Any:  # noqa: ANN401 (h5py has no types)
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(
+            f"{path} is an HDF5 file, which needs h5py; install it with: pip install 'teralign[hdf5]'."
+        ) from error
+    return h5py
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file, open for reading its metadata. Raises InputError for what is no HDF5."""
+    h5py = _h5py(path)
+    with path.open("rb"):
+        pass  # the system's own words where it may not be read, or is not there
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            yield file
+    except OSError as error:
+        raise InputError(f"{path} is not an HDF5 file that can be read: {error}.") from error
+
+
+def _find(container: Path, file: Any, dataset: str) -> Any:  # noqa: ANN401 (h5py has no types)
+    node = file.get(dataset or "/")
+    if node is not None and hasattr(node, "shape"):
+        return node
+    found = [name for name in _volumes(file) if name.startswith(f"{dataset}/") or not dataset]
+    if len(found) == 1:
+        return file[found[0]]
+    if dataset:
+        raise InputError(f"{container} has no dataset {dataset}; {nearest_name(dataset, found or _volumes(file))}.")
+    raise InputError(f"{container} does not hold one volume alone, so say which dataset; {nearest_name('', found)}.")
+
+
+def _volumes(file: Any) -> list[str]:  # noqa: ANN401 (h5py has no types)
+    """The paths of all datasets that may be volumes."""
+    names: list[str] = []
+    file.visititems(lambda name, node: names.append(name) if len(getattr(node, "shape", None) or ()) >= 3 else None)
+    return names
+
+
+def _describe(container: Path, dataset: Any) -> Description:  # noqa: ANN401 (h5py has no types)
+    name = dataset.name.strip("/")
+    axes = _axes(f"{container}/{name}", dataset)
+    size = dict(zip(axes, dataset.shape, strict=True))
+    return Description(
+        pixels=Hdf5Pixels(container, name.replace("{", "{{").replace("}", "}}"), axes),
+        shape=(size["z"], size["y"], size["x"]),
+        dtype=_dtype(container, dataset),
+        chunk_shape=_chunks(dataset, axes),
+        spacing=_spacing(dataset),
+        channels=size.get("c", 1),
+        timepoints=size.get("t", 1),
+        files=(container,),
+    )
+
+
+def _describe_imaris(container: Path, file: Any, image: imaris.Level) -> Description:  # noqa: ANN401 (h5py's)
+    name = f"{image.group}/TimePoint {{t}}/Channel {{c}}/Data"
+    try:
+        first = file[name.format(t=0, c=0)]
+        shape, spacing, origin = imaris.geometry(file, image.group)
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{container} is an Imaris file whose {image.group} cannot be understood: {error}."
+        ) from error
+    return Description(
+        pixels=Hdf5Pixels(container, name, "zyx"),
+        shape=shape,
+        dtype=_dtype(container, first),
+        chunk_shape=_chunks(first, "zyx"),
+        spacing=spacing,
+        origin=origin,
+        channels=image.channels,
+        timepoints=image.timepoints,
+        channel_names=imaris.channel_names(file, image.channels),
+        files=(container,),
+        scales=image.others,
+    )
+
+
+def _axes(name: str, dataset: Any) -> str:  # noqa: ANN401 (h5py has no types)
+    """The axes by ilastik's tags or the labels of the dimensions, else by position."""
+    tags = dataset.attrs.get("axistags")
+    named = [str(axis["key"]) for axis in json.loads(tags)["axes"]] if tags else [d.label for d in dataset.dims]
+    return axes_by_name(named, dataset.ndim) or axes_by_position(name, dataset.ndim)
+
+
+def _spacing(dataset: Any) -> FloatTriple | None:  # noqa: ANN401 (h5py has no types)
+    """`element_size_um` of the dataset or the nearest group around it; sizes that are not positive are not known."""
+    node = dataset
+    while "element_size_um" not in node.attrs and node.name != "/":
+        node = node.parent
+    sizes: Sequence[float] = np.ravel(node.attrs.get("element_size_um", ())).astype(float).tolist()
+    if len(sizes) < 3 or min(sizes[-3:]) <= 0:
+        return None
+    z, y, x = sizes[-3:]
+    return z, y, x
+
+
+def _dtype(container: Path, dataset: Any) -> np.dtype[Any]:  # noqa: ANN401 (h5py has no types)
+    """The type of the voxels; raises InputError for what is no number, or needs a decoder that is not there."""
+    if dataset.dtype.kind not in "buif":
+        raise InputError(
+            f"{container}{dataset.name} holds {dataset.dtype} values; only integers, floats and booleans can be read."
+        )
+    h5z, plist = _h5py(container).h5z, dataset.id.get_create_plist()
+    filters = [plist.get_filter(i) for i in range(plist.get_nfilters())]
+    missing = [name.decode() or str(code) for code, _, _, name in filters if not h5z.filter_avail(code)]
+    if missing:
+        raise InputError(
+            f"{container}{dataset.name} is compressed by {missing[0]}, which HDF5 has no plugin for; "
+            "set HDF5_PLUGIN_PATH to a folder that has it."
+        )
+    dtype: np.dtype[Any] = dataset.dtype.newbyteorder("=")
+    return dtype
+
+
+def _chunks(dataset: Any, axes: str) -> Triple:  # noqa: ANN401 (h5py has no types)
+    """The (z, y, x) shape of a chunk; of what is not chunked, a plane."""
+    size = dict(zip(axes, dataset.chunks or dataset.shape, strict=True))
+    return size["z"] if dataset.chunks else 1, size["y"], size["x"]

@@ -1,0 +1,81 @@
+"""The metadata of Imaris 5.5 files, which are HDF5: a level is a group that holds all timepoints and channels.
+
+Datasets are padded to whole chunks; the true sizes are beside them. The extent of the image, in µm, goes from the
+outer face of the first voxel to that of the last; here a position is that of a voxel's centre, counted so that the
+finest level begins where its extent does, as in the other formats. Each level halves axes of the one before.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from teralign.grids import FloatTriple, Triple, as_float_triple, as_triple
+
+_LEVEL = "DataSet/ResolutionLevel {}"
+_IMAGE = "DataSetInfo/Image"
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level of an Imaris file: its group, how much is in it, and the groups of the other levels."""
+
+    group: str
+    timepoints: int
+    channels: int
+    others: tuple[str, ...]
+
+
+def find(file: Any, dataset: str) -> Level | None:  # noqa: ANN401 (h5py has no types)
+    """The level with this path, the finest where none is named; None for another path, or another kind of file."""
+    group = dataset or _LEVEL.format(0)
+    match = re.fullmatch(_LEVEL.format(r"\d+"), group)
+    if match is None or _IMAGE not in file or group not in file:
+        return None
+    times = _numbered(file[group], "TimePoint")
+    levels = _numbered(file["DataSet"], "ResolutionLevel")
+    return Level(
+        group=group,
+        timepoints=times,
+        channels=_numbered(file[group]["TimePoint 0"], "Channel") if times else 0,
+        others=tuple(_LEVEL.format(n) for n in range(levels) if _LEVEL.format(n) != group),
+    )
+
+
+def geometry(file: Any, group: str) -> tuple[Triple, FloatTriple, FloatTriple]:  # noqa: ANN401 (h5py has no types)
+    """Shape, spacing and origin (z, y, x) of a level, µm. Raises KeyError or ValueError where they are not said."""
+    extent = file[_IMAGE].attrs
+    low, high = (np.array([_number(extent[f"Ext{end}{i}"]) for i in (2, 1, 0)]) for end in ("Min", "Max"))
+    fine, shape = _shape(file, _LEVEL.format(0)), _shape(file, group)
+    factors = [2 ** round(math.log2(n / m)) for n, m in zip(fine, shape, strict=True)]
+    finest = (high - low) / fine
+    return shape, as_float_triple(finest * factors), as_float_triple(low + finest * (np.array(factors) - 1) / 2)
+
+
+def channel_names(file: Any, channels: int) -> tuple[str, ...]:  # noqa: ANN401 (h5py has no types)
+    """The names of the channels; empty where one has none."""
+    groups = [file.get(f"DataSetInfo/Channel {c}") for c in range(channels)]
+    names = [_text(group.attrs.get("Name", "")) if group is not None else "" for group in groups]
+    return tuple(names) if all(names) else ()
+
+
+def _shape(file: Any, group: str) -> Triple:  # noqa: ANN401 (h5py has no types)
+    channel = file[group]["TimePoint 0/Channel 0"]
+    return as_triple(int(_number(channel.attrs[f"ImageSize{axis}"])) for axis in "ZYX")
+
+
+def _numbered(group: Any, name: str) -> int:  # noqa: ANN401 (h5py has no types)
+    return sum(re.fullmatch(rf"{name} \d+", key) is not None for key in group)
+
+
+def _number(value: Any) -> float:  # noqa: ANN401 (what an attribute holds)
+    return float(_text(value))
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 (what an attribute holds)
+    """What an attribute says: Imaris stores text as an array of single characters."""
+    return b"".join(np.ravel(value).astype("S").tolist()).decode("latin-1").strip()
