@@ -84,7 +84,7 @@ class TestEveryFormat:
         assert digest != open_volume(uri, spacing=(1, 1, 1)).digest()
 
 
-CHUNKED = ["n5", "ome-zarr-0.4", "ome-zarr-0.5", "zarr-v2-big-endian", "zarr-v3-sharded"]
+CHUNKED = ["n5", "ome-zarr-0.4", "ome-zarr-0.5", "ome-zarr-0.6", "zarr-v2-big-endian", "zarr-v3-sharded"]
 CHUNKED += ["precomputed", "precomputed-gz", "precomputed-nested"]
 
 

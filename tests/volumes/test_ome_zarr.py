@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import zarr
@@ -23,7 +25,13 @@ def geometry(uri, **options):
     return grid.spacing, grid.origin
 
 
-@pytest.fixture(params=["0.4", "0.5"])
+def edit_image(group, edit):
+    content = json.loads((group / "zarr.json").read_text())
+    edit(content["attributes"]["ome"]["multiscales"][0])
+    (group / "zarr.json").write_text(json.dumps(content))
+
+
+@pytest.fixture(params=["0.4", "0.5", "0.6"])
 def version(request):
     return request.param
 
@@ -85,6 +93,7 @@ def test_units_become_micrometres(unit, factor, tmp_path):
     np.testing.assert_allclose(origin, np.array([4, 3, 2]) * factor, rtol=1e-12)
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_transformations_of_the_group_come_after_those_of_the_level(tmp_path, version):
     steps = {"s0": [scale(2, 1, 1), translation(1, 2, 3)]}
     path = write_ome_zarr(
@@ -96,6 +105,35 @@ def test_transformations_of_the_group_come_after_those_of_the_level(tmp_path, ve
         version=version,
     )
     assert geometry(path) == ((20, 100, 1000), (15, 205, 3005))
+
+
+@pytest.mark.parametrize("version", ["0.6", "0.6rc0", "0.6.dev4"])
+def test_an_image_lies_in_the_coordinate_system_that_its_levels_lead_to(version, tmp_path):
+    steps = {"s0": [scale(2, 1, 1), translation(1, 2, 3)], "s1": [scale(4, 2, 2)]}
+    arrays = {"s0": noise(SHAPE, "uint8"), "s1": noise((2, 3, 5), "uint8")}
+    elsewhere = {"type": "scale", "scale": [9, 9, 9], "input": {"name": "own"}, "output": {"name": "atlas"}}
+    path = write_ome_zarr(
+        tmp_path / "a.zarr",
+        arrays,
+        space_axes(unit="nanometer"),
+        steps,
+        group_transforms=[elsewhere],
+        version=version,
+    )
+    other = {"name": "atlas", "axes": space_axes("xyz", unit="millimeter")}
+    edit_image(path, lambda image: image["coordinateSystems"].insert(0, other))
+    assert geometry(path) == ((0.002, 0.001, 0.001), (0.001, 0.002, 0.003))
+    assert geometry(path / "s1") == ((0.004, 0.002, 0.002), (0, 0, 0))
+    edit_image(path, lambda image: image["coordinateSystems"].pop())
+    with pytest.raises(InputError, match=r"a.zarr has no coordinate system own that its levels lead to"):
+        open_volume(path)
+
+
+def test_sequences_may_lie_in_sequences(tmp_path):
+    nested = {"type": "sequence", "transformations": [scale(2, 1, 1), {"type": "identity"}]}
+    steps = {"s0": [nested, translation(1, 2, 3)]}
+    path = write_ome_zarr(tmp_path / "a.zarr", {"s0": noise(SHAPE, "uint8")}, space_axes(), steps, version="0.6")
+    assert geometry(path) == ((2, 1, 1), (1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +237,7 @@ def test_broken_metadata_are_named(tmp_path):
     with pytest.raises(InputError, match=r"b.zarr declares 4 axes for arrays of 3"):
         open_volume(axes)
     future = write_ome_zarr(tmp_path / "c.zarr", array, space_axes(), {"s0": [scale(2, 1, 1)]}, version="0.9")
-    with pytest.raises(InputError, match=r"c.zarr is OME-Zarr 0.9; versions up to 0.5 can be read"):
+    with pytest.raises(InputError, match=r"c.zarr is OME-Zarr 0.9; versions up to 0.6 can be read"):
         open_volume(future)
     negative = write_ome_zarr(tmp_path / "d.zarr", array, space_axes(), {"s0": [scale(-2, 1, 1)]})
     with pytest.raises(InputError, match=r"d.zarr has a scale that is not positive for s0"):

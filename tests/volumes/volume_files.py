@@ -87,11 +87,18 @@ def write_ome_zarr(
     group_transforms: Sequence[Mapping[str, Any]] = (),
     omero: Mapping[str, Any] | None = None,
 ) -> Path:
-    """An OME-Zarr image: arrays by path, with the coordinate transformations of each."""
+    """An OME-Zarr image: arrays by path, with the coordinate transformations of each; 0.6 has them in sequences."""
     image: dict[str, Any] = {
         "axes": list(axes),
         "datasets": [{"path": name, "coordinateTransformations": list(transforms[name])} for name in arrays],
     }
+    if version.startswith("0.6"):
+        image["coordinateSystems"] = [{"name": "own", "axes": image.pop("axes")}]
+        for dataset in image["datasets"]:
+            inner = dataset["coordinateTransformations"]
+            step = {"input": {"path": dataset["path"]}, "output": {"name": "own"}}
+            step |= inner[0] if len(inner) == 1 else {"type": "sequence", "transformations": inner}
+            dataset["coordinateTransformations"] = [step]
     if group_transforms:
         image["coordinateTransformations"] = list(group_transforms)
     attributes: dict[str, Any] = {"multiscales": [image]} | ({"omero": dict(omero)} if omero else {})
@@ -235,6 +242,10 @@ def ome_zarr_05_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
     return _ome(folder, array, "0.5")
 
 
+def ome_zarr_06_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
+    return _ome(folder, array, "0.6")
+
+
 def big_endian_zarr_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
     path = write_zarr(folder / "image.zarr", array.astype(array.dtype.newbyteorder(">")), 2)
     return path, Grid(array.shape, SPACING)
@@ -361,6 +372,7 @@ EVERY_FORMAT = {
     "n5": Format(n5_file),
     "ome-zarr-0.4": Format(ome_zarr_04_file, (*NUMBERS, "float16", "bool")),
     "ome-zarr-0.5": Format(ome_zarr_05_file, (*NUMBERS, "float16", "bool")),
+    "ome-zarr-0.6": Format(ome_zarr_06_file),
     "zarr-v2-big-endian": Format(big_endian_zarr_file, (*NUMBERS, "float16")),
     "zarr-v3-sharded": Format(sharded_zarr_file),
     "tiff": Format(tiff_file, (*NUMBERS, "float16", "bool")),

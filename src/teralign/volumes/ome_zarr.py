@@ -1,12 +1,16 @@
-"""OME-Zarr metadata (0.4 and 0.5): axes, units and transformations of a multiscale image, read and written.
+"""OME-Zarr metadata (0.4 to 0.6): axes, units and transformations of a multiscale image, read, and written as 0.5.
 
 A level's voxel i lies at group scale · (level scale · i + level translation) + group translation, axis by axis; axes
 may come in any order and are told apart by type and name. https://ngff.openmicroscopy.org/0.5/
+
+In 0.6 the axes are those of the coordinate system that the levels lead to, the image's own; transformations of the
+group lead from there to others, and are not used. https://ngff.openmicroscopy.org/0.6/
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,7 @@ from teralign.volumes.description import Layout, axes_by_position
 from teralign.volumes.files import write_json
 from teralign.volumes.units import micrometres
 
-_VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5")
+_VERSION = re.compile(r"0\.[1-5]|0\.6(\.?(dev|rc)\d+)?")
 _AXIS_UNKNOWN = "-"
 _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
 
@@ -43,7 +47,7 @@ class Multiscale:
 
         Raises InputError unless there are `ndim` axes, three of them of space.
         """
-        declared = self.content.get("axes")
+        declared = self._declared_axes
         if declared is None:
             return axes_by_position(str(self.group), ndim)
         names = [_axis(a) for a in declared]
@@ -78,8 +82,26 @@ class Multiscale:
         datasets: Sequence[Mapping[str, Any]] = self.content["datasets"]
         return datasets
 
+    @property
+    def _declared_axes(self) -> Sequence[str | Mapping[str, Any]] | None:
+        """The axes as they are declared; None where they are not."""
+        systems = self.content.get("coordinateSystems")
+        if not systems:
+            axes: Sequence[str | Mapping[str, Any]] | None = self.content.get("axes")
+            return axes
+        steps = self._datasets[0].get("coordinateTransformations") or [{}]
+        output = steps[-1].get("output")
+        name = output.get("name") if isinstance(output, Mapping) else output
+        found = [system["axes"] for system in systems if system.get("name") == name and system.get("axes")]
+        if len(found) != 1:
+            raise InputError(
+                f"{self.group} has no coordinate system {name} that its levels lead to; repair its metadata."
+            )
+        own: Sequence[str | Mapping[str, Any]] = found[0]
+        return own
+
     def _units(self, order: Sequence[int]) -> list[str | None]:
-        declared = self.content.get("axes") or []
+        declared = self._declared_axes or []
         named = [a.get("unit") if isinstance(a, Mapping) else None for a in declared]
         return [named[i] if i < len(named) else None for i in order]
 
@@ -87,8 +109,9 @@ class Multiscale:
         """Scale and translation of a level along all axes, the group's applied after its own."""
         own = next(d for d in self._datasets if str(d["path"]) == level)
         scale, translation = np.ones(ndim), np.zeros(ndim)
-        for step in (*own.get("coordinateTransformations", ()), *self.content.get("coordinateTransformations", ())):
-            kind = step.get("type")
+        whole = () if "coordinateSystems" in self.content else self.content.get("coordinateTransformations", ())
+        for step in _flattened((*own.get("coordinateTransformations", ()), *whole)):
+            kind = str(step.get("type"))
             values = np.asarray(step.get(kind, 1.0 if kind == "identity" else None), dtype=np.float64)
             if kind not in ("scale", "translation", "identity") or (kind != "identity" and values.shape != (ndim,)):
                 raise InputError(
@@ -112,12 +135,21 @@ def multiscale(group: Path, attributes: Mapping[str, Any]) -> Multiscale | None:
         return None
     content = declared[0]
     version = str(ome.get("version", content.get("version", "0.4")))
-    if version not in _VERSIONS:
-        raise InputError(f"{group} is OME-Zarr {version}; versions up to {_VERSIONS[-1]} can be read.")
+    if not _VERSION.fullmatch(version):
+        raise InputError(f"{group} is OME-Zarr {version}; versions up to 0.6 can be read.")
     if not content.get("datasets"):
         raise InputError(f"{group} declares an image without levels; repair its metadata.")
     channels = (ome.get("omero") or {}).get("channels") or ()
     return Multiscale(group, content, tuple(str(c.get("label", i)) for i, c in enumerate(channels)))
+
+
+def _flattened(steps: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The transformations one after the other, those in a sequence included."""
+    for step in steps:
+        if step.get("type") == "sequence":
+            yield from _flattened(step.get("transformations", ()))
+        else:
+            yield step
 
 
 def _axis(declared: str | Mapping[str, Any]) -> tuple[str, str]:
