@@ -15,6 +15,31 @@ SHAPE = (5, 19, 33)
 HELD = [(name, dtype) for name, form in EVERY_FORMAT.items() for dtype in form.dtypes]
 
 
+CHUNKED = ["n5", "ome-zarr-0.4", "ome-zarr-0.5", "ome-zarr-0.6", "zarr-v2-big-endian", "zarr-v3-sharded"]
+CHUNKED += ["precomputed", "precomputed-gz", "precomputed-nested"]
+
+
+def voxel_files(folder):
+    """The files in a folder that hold voxels, not metadata."""
+    found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".z")]
+    return [path for path in found if path.name != "info" and path.suffix != ".json"]
+
+
+def overwrite_the_middle(path):
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = bytes(40)
+    path.write_bytes(content)
+
+
+def cut_in_half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+CHECKED = ["n5", "nrrd", "nifti-gz", "tiff-slices-tiled", "png-slices", "precomputed-gz", "precomputed-nested"]
+DAMAGE = [(name, overwrite_the_middle) for name in CHECKED] + [(name, cut_in_half) for name in EVERY_FORMAT]
+
+
 @pytest.fixture(params=EVERY_FORMAT)
 def write(request, tmp_path):
     return lambda array: EVERY_FORMAT[request.param].write(tmp_path, array)
@@ -83,51 +108,24 @@ class TestEveryFormat:
         assert digest == pickle.loads(pickle.dumps(open_volume(uri, spacing=SPACING))).digest()
         assert digest != open_volume(uri, spacing=(1, 1, 1)).digest()
 
+    @pytest.mark.parametrize("name", CHUNKED)
+    def test_a_chunk_that_nobody_wrote_is_zero(self, name, tmp_path):
+        array = np.full((16, 16, 24), 7, "uint16")
+        uri, _ = EVERY_FORMAT[name].write(tmp_path, array)
+        chunks = voxel_files(tmp_path)
+        assert len(chunks) == 2 * 2 * 3
+        chunks[0].unlink()
+        found = open_volume(uri, spacing=SPACING).read()
+        assert (found == 0).sum() == 8**3
+        assert (found == 7).sum() == array.size - 8**3
+        for chunk in chunks[1:]:
+            chunk.unlink()
+        assert not open_volume(uri, spacing=SPACING).read().any()
 
-CHUNKED = ["n5", "ome-zarr-0.4", "ome-zarr-0.5", "ome-zarr-0.6", "zarr-v2-big-endian", "zarr-v3-sharded"]
-CHUNKED += ["precomputed", "precomputed-gz", "precomputed-nested"]
-
-
-def voxel_files(folder):
-    """The files in a folder that hold voxels, not metadata."""
-    found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".z")]
-    return [path for path in found if path.name != "info" and path.suffix != ".json"]
-
-
-@pytest.mark.parametrize("name", CHUNKED)
-def test_a_chunk_that_nobody_wrote_is_zero(name, tmp_path):
-    array = np.full((16, 16, 24), 7, "uint16")
-    uri, _ = EVERY_FORMAT[name].write(tmp_path, array)
-    chunks = voxel_files(tmp_path)
-    assert len(chunks) == 2 * 2 * 3
-    chunks[0].unlink()
-    found = open_volume(uri, spacing=SPACING).read()
-    assert (found == 0).sum() == 8**3
-    assert (found == 7).sum() == array.size - 8**3
-    for chunk in chunks[1:]:
-        chunk.unlink()
-    assert not open_volume(uri, spacing=SPACING).read().any()
-
-
-def overwrite_the_middle(path):
-    content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 40] = bytes(40)
-    path.write_bytes(content)
-
-
-def cut_in_half(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-CHECKED = ["n5", "nrrd", "nifti-gz", "tiff-slices-tiled", "png-slices", "precomputed-gz", "precomputed-nested"]
-DAMAGE = [(name, overwrite_the_middle) for name in CHECKED] + [(name, cut_in_half) for name in EVERY_FORMAT]
-
-
-@pytest.mark.parametrize(("name", "damage"), DAMAGE)
-def test_damaged_voxels_are_an_error_that_names_the_file(name, damage, tmp_path):
-    uri, _ = EVERY_FORMAT[name].write(tmp_path, noise((16, 32, 32), "uint16"))
-    volume = open_volume(uri, spacing=SPACING)
-    damage(max(voxel_files(tmp_path), key=lambda path: path.stat().st_size))
-    with pytest.raises(DataError, match=f"{tmp_path}.*cannot be read"):
-        volume.read()
+    @pytest.mark.parametrize(("name", "damage"), DAMAGE)
+    def test_damaged_voxels_are_an_error_that_names_the_file(self, name, damage, tmp_path):
+        uri, _ = EVERY_FORMAT[name].write(tmp_path, noise((16, 32, 32), "uint16"))
+        volume = open_volume(uri, spacing=SPACING)
+        damage(max(voxel_files(tmp_path), key=lambda path: path.stat().st_size))
+        with pytest.raises(DataError, match=f"{tmp_path}.*cannot be read"):
+            volume.read()

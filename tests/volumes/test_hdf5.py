@@ -183,6 +183,55 @@ def test_an_imaris_file_that_does_not_say_its_extent_is_an_error(tmp_path):
         open_volume(path)
 
 
+XML = """<SpimData version="0.2"><SequenceDescription><ViewSetups>
+<ViewSetup><id>3</id><size>1 1 1</size><voxelSize><unit>nm</unit><size>9 9 9</size></voxelSize></ViewSetup>
+<ViewSetup><id>0</id><size>33 19 5</size><voxelSize><unit>{unit}</unit><size>{size}</size></voxelSize></ViewSetup>
+</ViewSetups></SequenceDescription></SpimData>"""
+
+
+def write_bdv(path, levels, xml=None):
+    """BigDataViewer's files of one timepoint and setup, whose levels halve y and x."""
+    with h5py.File(path, "w") as file:
+        file["s00/resolutions"] = np.array([(2.0**n, 2.0**n, 1) for n in range(len(levels))])
+        for n, array in enumerate(levels):
+            file.create_dataset(f"t00000/s00/{n}/cells", data=array.view("int16"), chunks=True)
+    if xml:
+        path.with_suffix(".xml").write_text(xml)
+    return path
+
+
+def test_bigdataviewers_files_have_the_voxel_size_of_their_xml_and_unsigned_voxels(tmp_path):
+    fine, coarse = noise((5, 20, 32), "uint16"), noise((5, 10, 16), "uint16")
+    path = write_bdv(tmp_path / "a.h5", [fine, coarse], XML.format(unit="nm", size="250 500 2000.0"))
+    volume = open_volume(path / "t00000/s00/0/cells")
+    assert volume.grid == Grid(fine.shape, SPACING)
+    assert volume.dtype == np.dtype("uint16")
+    np.testing.assert_array_equal(volume.read(), fine)
+    level = open_volume(path / "t00000/s00/1/cells")
+    assert level.grid == volume.grid.downsample((1, 2, 2))
+    np.testing.assert_array_equal(level.read(), coarse)
+    assert list(coarser_levels(volume)) == [(1, 2, 2)]
+    before = volume.digest()
+    path.with_suffix(".xml").write_text(XML.format(unit="nm", size="250 500 2000.00"))
+    assert open_volume(path / "t00000/s00/0/cells").digest() != before
+
+
+@pytest.mark.parametrize("xml", [None, XML.format(unit="pixel", size="1 1 1"), XML.replace("<id>0", "<id>1")])
+def test_bigdataviewers_files_without_a_voxel_size_ask(xml, tmp_path):
+    levels = [noise((5, 20, 32), "uint16"), noise((5, 10, 16), "uint16")]
+    path = write_bdv(tmp_path / "a.h5", levels, xml)
+    with pytest.raises(InputError, match=r"1/cells does not say how large its voxels are"):
+        open_volume(path / "t00000/s00/1/cells")
+    assert open_volume(path / "t00000/s00/1/cells", spacing=(2, 4, 4)).grid.origin == (0, 1, 1)
+
+
+@pytest.mark.parametrize("xml", ["no xml", XML.format(unit="nm", size="250 500")])
+def test_an_xml_that_makes_no_sense_is_named(xml, tmp_path):
+    path = write_bdv(tmp_path / "a.h5", [noise((5, 20, 32), "uint16")], xml)
+    with pytest.raises(InputError, match=r"a.xml does not say the voxel size as BigDataViewer does"):
+        open_volume(path)
+
+
 def test_voxels_that_are_damaged_or_gone_are_an_error(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:

@@ -1,7 +1,8 @@
 """HDF5 (.h5, .hdf5) and Imaris (.ims): datasets by their path in the file, read by region through h5py.
 
 The voxel size is `element_size_um` (z, y, x) of the dataset or a group around it, which Fiji, Luxendo and ImSwitch
-write; the axes are those that ilastik's `axistags` or the dimension labels name. Of Imaris files, see `imaris`.
+write; the axes are those that ilastik's `axistags` or the dimension labels name. Of Imaris and BigDataViewer files,
+see `imaris` and `bdv`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from teralign.errors import DataError, InputError
 from teralign.grids import FloatTriple, Region, Triple
-from teralign.volumes import imaris
+from teralign.volumes import bdv, imaris
 from teralign.volumes.description import Description, axes_by_name, axes_by_position
 from teralign.volumes.uri import nearest_name
 
@@ -33,12 +34,12 @@ def describe(container: Path, dataset: str) -> Description:
         image = imaris.find(file, dataset)
         if image is not None:
             return _describe_imaris(container, file, image)
-        return _describe(container, _find(container, file, dataset))
+        return _describe(container, file, _find(container, file, dataset))
 
 
 @dataclass
 class Hdf5Pixels:
-    """The voxels of datasets in a file, whose arrays have these `axes`.
+    """The voxels of datasets in a file, whose arrays have these `axes`; their bits are those of a `dtype`.
 
     `name` is the path of a dataset, with {t} and {c} where each timepoint and channel has one of its own.
     """
@@ -46,11 +47,12 @@ class Hdf5Pixels:
     path: Path
     name: str
     axes: str
+    dtype: np.dtype[Any]
     _file: Any = field(default=None, init=False, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
-    def __reduce__(self) -> tuple[type[Hdf5Pixels], tuple[Path, str, str]]:
-        return Hdf5Pixels, (self.path, self.name, self.axes)
+    def __reduce__(self) -> tuple[type[Hdf5Pixels], tuple[Path, str, str, np.dtype[Any]]]:
+        return Hdf5Pixels, (self.path, self.name, self.axes, self.dtype)
 
     def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
         """The (z, y, x) voxels of `region`. Raises DataError when they cannot be read."""
@@ -64,7 +66,7 @@ class Hdf5Pixels:
                 f"{self.path / name} cannot be read from {region.start} to {region.stop} (zyx): {error}."
             ) from error
         turned = found.transpose([left.index(axis) for axis in "zyx"])
-        return np.ascontiguousarray(turned, dtype=found.dtype.newbyteorder("="))
+        return np.ascontiguousarray(turned, dtype=found.dtype.newbyteorder("=")).view(self.dtype)
 
     def _open(self) -> Any:  # noqa: ANN401 (h5py has no types)
         with self._lock:
@@ -116,19 +118,28 @@ def _volumes(file: Any) -> list[str]:  # noqa: ANN401 (h5py has no types)
     return names
 
 
-def _describe(container: Path, dataset: Any) -> Description:  # noqa: ANN401 (h5py has no types)
+def _describe(container: Path, file: Any, dataset: Any) -> Description:  # noqa: ANN401 (h5py has no types)
     name = dataset.name.strip("/")
     axes = _axes(f"{container}/{name}", dataset)
     size = dict(zip(axes, dataset.shape, strict=True))
-    return Description(
-        pixels=Hdf5Pixels(container, name.replace("{", "{{").replace("}", "}}"), axes),
+    dtype = _dtype(container, dataset)
+    level = bdv.find(container, file, name)
+    if level is not None:
+        dtype = level.dtype
+    plain = Description(
+        pixels=Hdf5Pixels(container, name.replace("{", "{{").replace("}", "}}"), axes, dtype),
         shape=(size["z"], size["y"], size["x"]),
-        dtype=_dtype(container, dataset),
+        dtype=dtype,
         chunk_shape=_chunks(dataset, axes),
         spacing=_spacing(dataset),
         channels=size.get("c", 1),
         timepoints=size.get("t", 1),
         files=(container,),
+    )
+    if level is None or plain.spacing is not None:
+        return plain
+    return replace(
+        plain, spacing=level.spacing, origin=level.origin, files=(container, level.xml), scales=level.others
     )
 
 
@@ -136,15 +147,16 @@ def _describe_imaris(container: Path, file: Any, image: imaris.Level) -> Descrip
     name = f"{image.group}/TimePoint {{t}}/Channel {{c}}/Data"
     try:
         first = file[name.format(t=0, c=0)]
+        dtype = _dtype(container, first)
         shape, spacing, origin = imaris.geometry(file, image.group)
     except (KeyError, ValueError) as error:
         raise InputError(
             f"{container} is an Imaris file whose {image.group} cannot be understood: {error}."
         ) from error
     return Description(
-        pixels=Hdf5Pixels(container, name, "zyx"),
+        pixels=Hdf5Pixels(container, name, "zyx", dtype),
         shape=shape,
-        dtype=_dtype(container, first),
+        dtype=dtype,
         chunk_shape=_chunks(first, "zyx"),
         spacing=spacing,
         origin=origin,

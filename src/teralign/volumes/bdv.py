@@ -1,0 +1,74 @@
+"""The metadata of BigDataViewer's HDF5 files: t00000/s00/1/cells is timepoint 0, setup 0, level 1.
+
+The voxel size stands in the XML file beside the HDF5 file, the factors of the levels in the setup's `resolutions`.
+What is stored as int16 is uint16. https://imagej.net/plugins/bdv/
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from teralign.errors import InputError
+from teralign.grids import Floats, FloatTriple, as_float_triple
+from teralign.volumes.files import opening
+from teralign.volumes.units import micrometres
+
+_CELLS = re.compile(r"(t\d+/(s(\d+)))/(\d+)/cells")
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where a level's voxels lie, as in a `Description`, the type that they have, and the levels beside it."""
+
+    spacing: FloatTriple | None
+    origin: FloatTriple
+    dtype: np.dtype[Any]
+    others: tuple[str, ...]
+    xml: Path
+
+
+def find(container: Path, file: Any, name: str) -> Level | None:  # noqa: ANN401 (h5py has no types)
+    """The level whose dataset has this path; None where it is not BigDataViewer's.
+
+    Raises InputError when the XML file cannot be understood.
+    """
+    match = _CELLS.fullmatch(name)
+    if match is None or f"{match[2]}/resolutions" not in file:
+        return None
+    group, setup, level = match[1], match[2], int(match[4])
+    factors = np.array(file[f"{setup}/resolutions"], dtype=float)[level, ::-1]
+    xml = container.with_suffix(".xml")
+    size = _voxel_size(xml, int(match[3]))
+    shift = (factors - 1) / 2
+    stored = file[name].dtype.newbyteorder("=")
+    return Level(
+        spacing=None if size is None else as_float_triple(size * factors),
+        origin=as_float_triple(shift / factors if size is None else size * shift),
+        dtype=np.dtype(np.uint16) if stored == np.int16 else stored,
+        others=tuple(f"{group}/{other}/cells" for other in file[group] if other != match[4]),
+        xml=xml,
+    )
+
+
+def _voxel_size(xml: Path, setup: int) -> Floats | None:
+    """The size (z, y, x) of the finest voxels of a setup in µm; None without the file, or a unit of length in it."""
+    if not xml.exists():
+        return None
+    try:
+        with opening(xml):
+            root = ElementTree.parse(xml)
+        setups = root.findall("SequenceDescription/ViewSetups/ViewSetup")
+        found = next((s.find("voxelSize") for s in setups if int(s.findtext("id", "-1")) == setup), None)
+        if found is None:
+            return None
+        unit = micrometres(found.findtext("unit", ""))
+        x, y, z = (float(size) for size in found.findtext("size", "").split())
+    except (ElementTree.ParseError, ValueError) as error:
+        raise InputError(f"{xml} does not say the voxel size as BigDataViewer does: {error}.") from error
+    return None if unit is None else np.array([z, y, x]) * unit
