@@ -7,13 +7,13 @@ import textwrap
 import numpy as np
 import pytest
 import tifffile
-from volume_files import noise, write_n5, write_nrrd, write_zarr
+from volume_files import noise, write_n5, write_nifti, write_nrrd, write_precomputed, write_slices, write_zarr
 
 NOBODY = 65534
 FORBIDDEN = """
     import os
     from teralign.errors import TeralignError
-    from teralign.volumes import check_output, create_volume, nrrd, open_volume, tiff
+    from teralign.volumes import check_output, create_volume, nifti, nrrd, open_volume, precomputed, slices, tiff
     from teralign.grids import Grid
     if os.geteuid() == 0:
         os.setuid({nobody})
@@ -60,7 +60,7 @@ def reachable(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["a.tif", "a.nrrd", "a.n5/s0", "a.zarr"])
+@pytest.mark.parametrize("name", ["a.tif", "a.nrrd", "a.nii.gz", "a.n5/s0", "a.zarr", "a.precomputed", "slices"])
 def test_a_volume_that_may_not_be_read_is_named(name, reachable):
     array = noise((4, 6, 10), "uint8")
     path = reachable / name
@@ -68,11 +68,18 @@ def test_a_volume_that_may_not_be_read_is_named(name, reachable):
         tifffile.imwrite(path, array, photometric="minisblack")
     elif name == "a.nrrd":
         write_nrrd(path, array)
+    elif name == "a.nii.gz":
+        write_nifti(path, array)
     elif name == "a.zarr":
         write_zarr(path, array, 3)
+    elif name == "a.precomputed":
+        write_precomputed(path, array)
+    elif name == "slices":
+        write_slices(path, array)
     else:
         write_n5(path, array)
-    closed = {"a.n5/s0": path / "attributes.json", "a.zarr": path / "zarr.json"}.get(name, path)
+    inside = {"a.n5/s0": "attributes.json", "a.zarr": "zarr.json", "a.precomputed": "info", "slices": "slice_008.tif"}
+    closed = path / inside.get(name, "")
     closed.chmod(0o000)
     assert forbidden(f"open_volume({str(path)!r})") == f"InputError {closed} may not be read; ask for the permission."
 

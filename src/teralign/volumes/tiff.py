@@ -130,7 +130,9 @@ def _axes(path: Path, axes: str) -> str:
     if "c" not in letters:
         letters = letters.replace(_SAMPLES.lower(), "c")
     if "z" not in letters:
-        raise InputError(f"{path} is a 2-D image (axes {axes}); only 3-D volumes can be aligned.")
+        raise InputError(
+            f"{path} is a 2-D image (axes {axes}); only 3-D volumes can be aligned: of slices, give the folder."
+        )
     if not set("zyx") <= set(letters) <= set("tczyx") or len(set(letters)) < len(letters):
         raise InputError(f"{path} has the axes {axes}; only t, c, z, y and x can be read.")
     return letters
