@@ -63,6 +63,14 @@ def test_named_axes_are_taken_by_their_names(told, order, tmp_path):
     np.testing.assert_array_equal(found, full[1, 2 if "c" in order else 1][region.slices])
 
 
+def test_axistags_that_make_no_sense_are_named(tmp_path):
+    path = write(tmp_path / "a.h5", raw=noise(SHAPE, "uint8"))
+    with h5py.File(path, "a") as file:
+        file["raw"].attrs["axistags"] = "z, y, x"
+    with pytest.raises(InputError, match=r"a.h5/raw has axistags that name no axes"):
+        open_volume(path)
+
+
 def test_axes_without_names_go_by_position(tmp_path):
     array = noise((2, 3, *SHAPE), "uint16")
     volume = open_volume(write(tmp_path / "a.h5", raw=array), spacing=SPACING)
@@ -93,6 +101,8 @@ def test_the_dataset_may_be_left_out_only_where_there_is_one(tmp_path):
         open_volume(several)
     with pytest.raises(InputError, match=r"b.h5 has no dataset t0/row; did you mean t0/raw"):
         open_volume(several / "t0" / "row")
+    with pytest.raises(InputError, match=r"a.h5 has no dataset deep/{er}/raw/s0; did you mean deep/{er}/raw"):
+        open_volume(path / "deep/{er}/raw/s0")
     with pytest.raises(InputError, match=r"c.h5 does not hold one volume alone, .*; it holds none"):
         open_volume(write(tmp_path / "c.h5"))
 
@@ -177,6 +187,11 @@ def test_an_imaris_file_that_does_not_say_its_extent_is_an_error(tmp_path):
     path = write_imaris(tmp_path / "a.ims", [noise((1, 1, 4, 4, 4), "uint8")], ((0, 0, 0), (4, 4, 4)))
     with h5py.File(path, "a") as file:
         del file["DataSetInfo/Image"].attrs["ExtMax1"]
+    said = r"a.ims is an Imaris file whose DataSet/ResolutionLevel 0 cannot be understood"
+    with pytest.raises(InputError, match=said):
+        open_volume(path)
+    with h5py.File(path, "a") as file:
+        file.move("DataSet/ResolutionLevel 0/TimePoint 0", "DataSet/ResolutionLevel 0/TimePoint 1")
     with pytest.raises(
         InputError, match=r"a.ims is an Imaris file whose DataSet/ResolutionLevel 0 cannot be understood"
     ):

@@ -144,6 +144,10 @@ def test_what_is_no_volume_is_said(tmp_path):
     edit_nifti(path, IN_DATATYPE, "<h", 32)
     with pytest.raises(InputError, match=r"a.nii holds values of type 32; only integers and floats can be read"):
         open_volume(path)
+    edit_nifti(path, IN_DATATYPE, "<h", 2)
+    edit_nifti(path, 108, "<f", 0)
+    with pytest.raises(InputError, match=r"a.nii says that its voxels begin at byte 0, inside the header"):
+        open_volume(path)
     edit_nifti(path, 344, "4s", b"ni1\0")
     with pytest.raises(InputError, match=r"a.nii has its voxels in another file"):
         open_volume(path)

@@ -171,7 +171,10 @@ def _describe_imaris(container: Path, file: Any, image: imaris.Level) -> Descrip
 def _axes(name: str, dataset: Any) -> str:  # noqa: ANN401 (h5py has no types)
     """The axes by ilastik's tags or the labels of the dimensions, else by position."""
     tags = dataset.attrs.get("axistags")
-    named = [str(axis["key"]) for axis in json.loads(tags)["axes"]] if tags else [d.label for d in dataset.dims]
+    try:
+        named = [str(axis["key"]) for axis in json.loads(tags)["axes"]] if tags else [d.label for d in dataset.dims]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{name} has axistags that name no axes; repair or remove them.") from error
     return axes_by_name(named, dataset.ndim) or axes_by_position(name, dataset.ndim)
 
 

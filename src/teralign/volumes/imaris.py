@@ -36,12 +36,11 @@ def find(file: Any, dataset: str) -> Level | None:  # noqa: ANN401 (h5py has no 
     match = re.fullmatch(_LEVEL.format(r"\d+"), group)
     if match is None or _IMAGE not in file or group not in file:
         return None
-    times = _numbered(file[group], "TimePoint")
     levels = _numbered(file["DataSet"], "ResolutionLevel")
     return Level(
         group=group,
-        timepoints=times,
-        channels=_numbered(file[group]["TimePoint 0"], "Channel") if times else 0,
+        timepoints=_numbered(file[group], "TimePoint"),
+        channels=_numbered(file[group].get("TimePoint 0", ()), "Channel"),
         others=tuple(_LEVEL.format(n) for n in range(levels) if _LEVEL.format(n) != group),
     )
 

@@ -137,7 +137,7 @@ def _zipped(path: Path) -> bool:
 
 
 def _fields(path: Path) -> dict[str, Any]:
-    """The fields of the header that matter, and the byte `order`; raises InputError for what is no NIfTI."""
+    """The fields of the header that matter, its byte `order` and `size`; raises InputError for what is no NIfTI."""
     with opening(path):
         try:
             with cast("IO[bytes]", gzip.open(path) if _zipped(path) else path.open("rb")) as file:
@@ -151,7 +151,7 @@ def _fields(path: Path) -> dict[str, Any]:
             if content[at : at + 4] != magic:
                 raise InputError(f"{path} has its voxels in another file; convert the two to one .nii.")
             found = {name: struct.unpack_from(f"{order}{f}", content, at) for name, (at, f) in _FIELDS[size].items()}
-            return found | {"order": order, "single": size == min(_FIELDS)}
+            return found | {"order": order, "size": size}
     raise InputError(f"{path} is not a NIfTI file: it does not begin with its header.")
 
 
@@ -167,11 +167,14 @@ def _header(path: Path, fields: dict[str, Any]) -> Header:
         )
     if max(more) > 1 or (planes > 1 and np.dtype(stored).shape):
         raise InputError(f"{path} has the dimensions {lengths[:count]}; only x, y, z, time and channels can be read.")
+    offset = int(fields["vox_offset"][0])
+    if offset < fields["size"]:
+        raise InputError(f"{path} says that its voxels begin at byte {offset}, inside the header; repair it.")
     slope, intercept = fields["scl"]
     if slope == 0 or not math.isfinite(slope + intercept) or np.dtype(stored).shape:
         slope, intercept = 1.0, 0.0
     ordered = stored if np.dtype(stored).base.itemsize == 1 else f"{fields['order']}{stored}"
-    return Header(ordered, int(fields["vox_offset"][0]), planes, (t, z, y, x), slope, intercept)
+    return Header(ordered, offset, planes, (t, z, y, x), slope, intercept)
 
 
 def _geometry(path: Path, fields: dict[str, Any]) -> tuple[FloatTriple | None, FloatTriple]:
@@ -179,7 +182,7 @@ def _geometry(path: Path, fields: dict[str, Any]) -> tuple[FloatTriple | None, F
     spacing, origin, turned = _placement(fields)
     if turned:
         log.warning("%s has turned axes, which are not used: positions run along the array's own axes.", path)
-    if fields["single"]:
+    if fields["size"] == min(_FIELDS):
         spacing, origin = ([float(str(np.float32(v))) for v in values] for values in (spacing, origin))
     unit = _MICROMETRES.get(fields["xyzt_units"][0] & 7)
     if unit is None:

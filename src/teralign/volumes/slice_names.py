@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,10 +34,15 @@ class SliceNames:
 
 def is_slice_folder(folder: Path) -> bool:
     """Whether there is nothing in a folder but images that may be slices; hidden files do not count."""
-    with opening(folder):
-        entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-        found = [entry.suffix.lower() in _ENDINGS and entry.is_file() for entry in entries]
-    return bool(found) and all(found)
+    found = False
+    with opening(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if not entry.name.lower().endswith(_ENDINGS) or not entry.is_file():
+                return False
+            found = True
+    return found
 
 
 def find_slices(folder: Path) -> SliceNames:
