@@ -147,12 +147,12 @@ def _describe_imaris(container: Path, file: Any, image: imaris.Level) -> Descrip
     name = f"{image.group}/TimePoint {{t}}/Channel {{c}}/Data"
     try:
         first = file[name.format(t=0, c=0)]
-        dtype = _dtype(container, first)
         shape, spacing, origin = imaris.geometry(file, image.group)
     except (KeyError, ValueError) as error:
         raise InputError(
             f"{container} is an Imaris file whose {image.group} cannot be understood: {error}."
         ) from error
+    dtype = _dtype(container, first)
     return Description(
         pixels=Hdf5Pixels(container, name, "zyx", dtype),
         shape=shape,
