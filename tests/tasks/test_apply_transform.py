@@ -14,7 +14,8 @@ from teralign.errors import InputError
 from teralign.grids import Grid, Region
 from teralign.tasks.apply_transform import apply_transform
 from teralign.transforms import Affine, DisplacementField, Stack, save_field, warp
-from teralign.volumes import create_volume, open_volume
+from teralign.volumes import audit_volume, create_volume, open_volume
+from teralign.volumes.manifest import FILE
 
 FIXED = Grid((150, 140, 133), (1.2, 0.9, 0.9))
 MOVING = Grid((145, 150, 129), (1.0, 1.0, 0.8), (0.5, 0.0, 0.0))
@@ -87,6 +88,8 @@ def test_coarser_levels_are_made_of_the_finest_one(case, tmp_path, interpolation
     assert set(result["states"]) == {"ok", "outside"}
     paths = [tmp_path / "out.zarr" / f"s{level}" for level in range(3)]
     levels = [open_volume(path) for path in paths]
+    assert all((path / FILE).exists() for path in paths)
+    assert {f.state for level in levels for f in audit_volume(level).findings(1)} == {"whole", "empty"}
     expected = create_volume(
         tmp_path / "expected.zarr", grid=grid, dtype=np.uint16, channels=2, label=interpolation == "nearest"
     )
@@ -138,7 +141,7 @@ def test_a_run_goes_on_from_what_is_done(case, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("teralign.tasks.apply_transform.run_blocks", cut_off)
+        patch.setattr("teralign.tasks.fill_volume.run_blocks", cut_off)
         _apply(folder, output, workers=1)
     assert not output.exists()
     result = _apply(folder, output, workers=1)

@@ -10,7 +10,7 @@ import pytest
 from teralign.errors import InputError
 from teralign.tasks.global_align import global_align
 from teralign.transforms import Affine, Stack, warp
-from teralign.volumes import create_volume, open_volume
+from teralign.volumes import create_volume, open_volume, storage
 
 
 def test_the_affine_comes_as_near_as_an_affine_can(pair):
@@ -41,6 +41,7 @@ def test_the_aligned_volume_is_moving_on_the_fixed_grid(pair, tmp_path):
         transform=Stack((Affine.from_file(out),)),
     )
     np.testing.assert_array_equal(aligned.read(), expected)
+    assert storage(aligned).manifest
     assert not (tmp_path / "aligned.zarr.partial").exists()
 
 

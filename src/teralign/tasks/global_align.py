@@ -131,10 +131,12 @@ def _write_aligned(uri: str, fixed: Image, moving: Image, transform: Stack, *, t
         workspace.prepare({"task": "global-align"}, overwrite=True)
         built = workspace.output / target.name
         writer = create_volume(built / dataset, grid=fixed.grid, dtype=np.dtype(array.dtype))
+        stored = []
         for level, grid in enumerate(writer.levels):
             for region in grid.region.split(writer.write_shape):
                 if level == 0:
-                    writer.write(region, array[region.slices])
+                    stored += writer.write(region, array[region.slices])
                 else:
-                    writer.build_level_region(level, region)
+                    stored += writer.build_level_region(level, region)
+        writer.finish(stored)
         workspace.finish(built, target, overwrite=overwrite)

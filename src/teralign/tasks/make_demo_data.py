@@ -16,10 +16,10 @@ from teralign import __version__
 from teralign.cluster import worker_threads
 from teralign.demo import Phantom, View, make_phantom
 from teralign.errors import InputError
-from teralign.grids import Floats, Grid, Region, Triple, reverse_axes
+from teralign.grids import Floats, Grid, Triple, reverse_axes
 from teralign.progress import Progress
 from teralign.transforms import Affine, DisplacementField, save_field
-from teralign.volumes import VolumeWriter, create_volume
+from teralign.volumes import create_volume
 
 log = logging.getLogger(__name__)
 
@@ -79,15 +79,14 @@ def _write_round(path: Path, view: View, threads: int) -> None:
     tiles = list(view.grid.region.split(tile))
     progress = Progress(len(tiles), f"drawing the {view.round.name} round, tiles", log)
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(lambda region: writer.write(region, view.render(region)), tiles):
+        stored = []
+        for files in pool.map(lambda region: writer.write(region, view.render(region)), tiles):
+            stored += files
             progress.advance()
-        list(
-            pool.map(lambda region: _write_coarse(writer, region), writer.levels[1].region.split(writer.write_shape))
-        )
-
-
-def _write_coarse(writer: VolumeWriter, region: Region) -> None:
-    writer.build_level_region(1, region, channel=0, timepoint=0)
+        units = writer.levels[1].region.split(writer.write_shape)
+        for files in pool.map(lambda region: writer.build_level_region(1, region), units):
+            stored += files
+    writer.finish(stored)
 
 
 def _write_truth(folder: Path, phantom: Phantom) -> None:

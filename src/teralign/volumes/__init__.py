@@ -1,16 +1,24 @@
 """Volumes on disk: open, create, read and write regions by URI, whatever the format; pyramids."""
 
+from teralign.volumes.audit import Finding, audit_volume
 from teralign.volumes.levels import coarser_levels
+from teralign.volumes.manifest import StoredFile
+from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, open_volume
 from teralign.volumes.writer import VolumeWriter, check_output, create_volume
 
 __all__ = [
+    "Finding",
+    "Storage",
+    "StoredFile",
     "Volume",
     "VolumeWriter",
+    "audit_volume",
     "check_output",
     "coarser_levels",
     "create_volume",
     "open_volume",
     "split_uri",
+    "storage",
 ]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
+from teralign.volumes.arrays import StoredArray
 from teralign.volumes.description import Adapter, Description
 from teralign.volumes.files import opening
 from teralign.volumes.uri import locate
@@ -55,6 +56,17 @@ class Volume:
     def scales(self) -> tuple[str, ...]:
         """The datasets of the container that may hold the same image at other scales."""
         return self._source.scales
+
+    @property
+    def stored(self) -> StoredArray | None:
+        """The chunked array that holds the voxels, None where the format has none."""
+        pixels = self._source.pixels
+        return pixels if isinstance(pixels, StoredArray) else None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files whose change means another volume: metadata, or the only file that there is."""
+        return self._source.files
 
     def digest(self) -> str:
         """A fingerprint that changes with the metadata, the file or the voxel size; chunks are not looked at."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from teralign.errors import InputError
 from teralign.grids import Grid, Region, Triple, as_triple
 from teralign.volumes import n5, ome_zarr, pyramid
 from teralign.volumes.arrays import StoredArray
+from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
 from teralign.volumes.description import Layout
+from teralign.volumes.manifest import Manifest, StoredFile
 from teralign.volumes.uri import locate
 from teralign.volumes.volume import check_inside
 
@@ -32,7 +34,7 @@ class VolumeWriter:
     """A volume that is being written, by channels and timepoints; axis order (z, y, x). Picklable.
 
     `levels` are the grids from fine to coarse. `write_shape` is the unit of writing on the lattice of each level: a
-    unit has one writer, so nothing is locked.
+    unit has one writer, so nothing is locked. What `write` says it stored goes to `finish`, from whichever process.
     """
 
     uri: str
@@ -45,12 +47,14 @@ class VolumeWriter:
     label: bool
     _factors: tuple[Triple, ...]
     _arrays: tuple[StoredArray, ...]
+    _files: tuple[tuple[ChunkFiles, ...], ...]
 
     def write(
         self, region: Region, array: NDArray[Any], *, level: int = 0, channel: int = 0, timepoint: int = 0
-    ) -> None:
+    ) -> list[StoredFile]:
         """Write (z, y, x) voxels to a region of whole units; they are on disk when it returns.
 
+        Gives the files that hold them now: none for a unit of nothing but zeros.
         Raises ValueError for a region that cuts through a unit, or an array that does not fit it; DataError when the
         disk refuses.
         """
@@ -60,6 +64,20 @@ class VolumeWriter:
             raise ValueError(f"{array.dtype} voxels {array.shape} do not fit {self.dtype} voxels {region.shape}")
         if region.size:
             self._arrays[level].write(region, array, channel, timepoint)
+        units = (self._stored(unit, level, channel, timepoint) for unit in region.split(self.write_shape))
+        return [file for file in units if file is not None]
+
+    def finish(self, stored: Iterable[StoredFile]) -> None:
+        """Say that all is written: a manifest of the files that were stored goes into every array.
+
+        Raises DataError when the disk refuses.
+        """
+        manifests = [[Manifest.blank(files.counts) for files in level] for level in self._files]
+        for file in stored:
+            manifests[file.level][file.array].enter(file)
+        for level, of_level in zip(self._files, manifests, strict=True):
+            for files, manifest in zip(level, of_level, strict=True):
+                manifest.save(files.path)
 
     def read(self, region: Region, *, level: int = 0, channel: int = 0, timepoint: int = 0) -> NDArray[Any]:
         """The (z, y, x) voxels of a region as they are by now: 0 where nothing was written.
@@ -71,11 +89,13 @@ class VolumeWriter:
             return np.empty(region.shape, dtype=self.dtype)
         return self._arrays[level].read(region, channel, timepoint)
 
-    def build_level_region(self, level: int, region: Region, *, channel: int = 0, timepoint: int = 0) -> None:
+    def build_level_region(
+        self, level: int, region: Region, *, channel: int = 0, timepoint: int = 0
+    ) -> list[StoredFile]:
         """Write a region of whole units of `level` (from 1) from the level before, which must be there already.
 
-        Images are averaged, labels take the most frequent value, slab by slab to save memory. Raises as `read` and
-        `write` do.
+        Images are averaged, labels take the most frequent value, slab by slab to save memory. Gives the files and
+        raises as `write` does.
         """
         if not 1 <= level < len(self.levels):
             raise ValueError(f"{self.uri} has levels 1 to {len(self.levels) - 1} to build, not {level}")
@@ -86,7 +106,7 @@ class VolumeWriter:
             below = Region(_times(slab.start, step), _times(slab.stop, step))
             voxels = self.read(below, level=level - 1, channel=channel, timepoint=timepoint)
             built[slab.relative_to(region).slices] = self._reduce(voxels, step)
-        self.write(region, built, level=level, channel=channel, timepoint=timepoint)
+        return self.write(region, built, level=level, channel=channel, timepoint=timepoint)
 
     @property
     def family_shape(self) -> Triple:
@@ -107,6 +127,14 @@ class VolumeWriter:
         The region begins with a voxel of the next level; what fills none of them is left out.
         """
         return self._reduce(array, self._step(1))
+
+    def _stored(self, unit: Region, level: int, channel: int, timepoint: int) -> StoredFile | None:
+        """The file that holds a unit, None where it holds nothing."""
+        array = channel if len(self._files[level]) > 1 else 0
+        place = {axis: a // n for axis, a, n in zip("zyx", unit.start, self.write_shape, strict=True)}
+        index: Index = tuple((place | {"t": timepoint, "c": channel})[axis] for axis in self._arrays[level].axes)
+        found = checksum(self._files[level][array].file(index))
+        return None if found is None else StoredFile(level, array, index, *found)
 
     def _step(self, level: int) -> Triple:
         """The voxels (z, y, x) of the level before that become one of this level."""
@@ -173,6 +201,7 @@ def create_volume(
         label=label,
         _factors=factors,
         _arrays=arrays,
+        _files=tuple(tuple(ChunkFiles.of(array.driver, path) for path in array.paths) for array in arrays),
     )
 
 

@@ -1,0 +1,149 @@
+"""A volume written by blocks: its two finest levels from whatever makes voxels, the coarser ones from those.
+
+A task is what lies under one write unit of the second level, so that no voxel is read again to make that. What every
+task stored is in its record, and becomes the manifest when all are done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.blockwise import Workspace, run_blocks
+from teralign.grids import Region
+from teralign.tasks.units import WriteUnit, WriteUnits
+from teralign.volumes import StoredFile, VolumeWriter, check_output, split_uri
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@dataclass(frozen=True)
+class Part:
+    """A write unit of the finest level: its voxels, those of the input that it needs, and how it is made of them.
+
+    `make` gives the channels (c, z, y, x) at one of the output's timepoints, None when all of them are 0.
+    """
+
+    core: Region
+    needed: Region
+    make: Callable[[int], Iterable[NDArray[Any]] | None]
+
+
+class VoxelSource(Protocol):
+    """Where the voxels of the finest level come from. Picklable."""
+
+    def part(self, core: Region) -> Part | None:
+        """How a write unit is made, None when there is nothing in it."""
+        ...
+
+
+def fill_volume(
+    uri: str,
+    source: VoxelSource,
+    *,
+    stage: str,
+    key: Mapping[str, object],
+    create: Callable[..., VolumeWriter],
+    connect: Callable[[], AbstractContextManager[Client]],
+    work_dir: Path | None,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Write the volume `uri`, which appears when it is whole; gives what became of the tasks of its finest level.
+
+    `create` is `create_volume` with all that it needs but the place; `key` is what the voxels depend on: the same
+    call goes on with the unfinished work of `work_dir`. Raises InputError when the output cannot be written there.
+    """
+    target = check_output(uri, overwrite=overwrite).absolute()
+    _, dataset = split_uri(uri)
+    with Workspace(work_dir or target.with_name(target.name + ".partial")) as workspace:
+        workspace.prepare({**key, "output": f"{target.name}/{dataset}"})
+        writer = create(workspace.output / target.name / dataset, resume=True)
+        with connect() as client:
+            summary = _write(source, writer, client, workspace, stage)
+        workspace.finish(workspace.output / target.name, target, overwrite=overwrite)
+    return summary
+
+
+def _write(
+    source: VoxelSource, writer: VolumeWriter, client: Client, workspace: Workspace, stage: str
+) -> dict[str, Any]:
+    """Make the two finest levels, then the coarser ones, then the manifest."""
+    families = WriteUnits(writer.levels[0].shape, writer.family_shape)
+    stages = [stage, *(f"level-{level}" for level in range(2, len(writer.levels)))]
+    summary = run_blocks(FamilyMaker(source, writer), families, client=client, workspace=workspace, stage=stage)
+    for level, name in enumerate(stages[1:], start=2):
+        units = WriteUnits(writer.levels[level].shape, writer.write_shape)
+        run_blocks(LevelMaker(writer, level), units, client=client, workspace=workspace, stage=name)
+    writer.finish(_stored(workspace, stages))
+    states = Counter(record["state"] for record in workspace.records(stage))
+    return {"units": summary.total, "resumed": summary.resumed, "states": dict(sorted(states.items()))}
+
+
+def _stored(workspace: Workspace, stages: Sequence[str]) -> Iterator[StoredFile]:
+    """The files that the tasks of these stages have stored."""
+    for stage in stages:
+        for record in workspace.records(stage):
+            yield from (StoredFile(*file) for file in record.get("stored", ()))
+
+
+@dataclass(frozen=True)
+class FamilyMaker:
+    """Makes what lies under one write unit of the second level, all channels and timepoints; picklable.
+
+    It goes unit by unit, and holds no more than one of either level.
+    """
+
+    source: VoxelSource
+    writer: VolumeWriter
+
+    def __call__(self, family: WriteUnit) -> dict[str, Any]:
+        """Write what is not empty; gives the record: state, voxels read of each channel, files stored."""
+        cores = family.core.split(self.writer.write_shape)
+        parts = [part for core in cores if (part := self.source.part(core)) is not None]
+        if not parts:
+            return {"state": "outside"}
+        times = range(self.writer.timepoints)
+        stored = [file for t in times for file in self._write(family.core, parts, t)]
+        read = sum(part.needed.size for part in parts) * len(times)
+        return {"state": "ok" if stored else "empty", "read": read, "stored": stored}
+
+    def _write(self, whole: Region, parts: Sequence[Part], timepoint: int) -> Iterator[StoredFile]:
+        """Write the units and what they become at the next level; gives the files."""
+        writer = self.writer
+        above = writer.above(whole)
+        built = np.zeros((writer.channels, *above.shape), writer.dtype)
+        for part in parts:
+            made = part.make(timepoint)
+            for c, array in enumerate(made if made is not None else ()):
+                yield from writer.write(part.core, array, channel=c, timepoint=timepoint)
+                if above.size:
+                    built[c][writer.above(part.core).relative_to(above).slices] = writer.coarsen(array)
+        if built.any():
+            for c, array in enumerate(built):
+                yield from writer.write(above, array, level=1, channel=c, timepoint=timepoint)
+
+
+@dataclass(frozen=True)
+class LevelMaker:
+    """Makes any write unit of a coarser level of the pyramid from the level before; picklable."""
+
+    writer: VolumeWriter
+    level: int
+
+    def __call__(self, unit: WriteUnit) -> dict[str, Any]:
+        """Make one unit; gives its record: the files stored."""
+        stored = [
+            file
+            for timepoint in range(self.writer.timepoints)
+            for channel in range(self.writer.channels)
+            for file in self.writer.build_level_region(self.level, unit.core, channel=channel, timepoint=timepoint)
+        ]
+        return {"state": "ok" if stored else "empty", "stored": stored}

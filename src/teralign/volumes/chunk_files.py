@@ -1,0 +1,109 @@
+"""The files in which an array keeps its voxels: one for each chunk or, where there are shards, for each shard.
+
+Everything here is in the order of the array's own axes, as tensorstore has them: (t, c, z, y, x), (x, y, z), ….
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from teralign.volumes.arrays import open_array
+
+Index = tuple[int, ...]
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class ChunkFiles:
+    """The files of the array in the folder `path`: a lattice of them, each of `file_shape` voxels."""
+
+    path: Path
+    shape: Index
+    file_shape: Index
+    chunk_shape: Index
+    codecs: tuple[str, ...]
+    _prefix: str
+    _separator: str
+
+    @classmethod
+    def of(cls, driver: str, path: Path) -> ChunkFiles:
+        """The files of an array of tensorstore's `driver`. Raises InputError when it cannot be opened."""
+        array = open_array(driver, path)
+        metadata = array.spec().to_json()["metadata"]
+        layout = array.chunk_layout
+        shape = tuple(int(n) for n in array.shape)
+        whole, inner = (
+            tuple(int(n) for n in (chunk.shape or shape)) for chunk in (layout.write_chunk, layout.read_chunk)
+        )
+        prefix, separator = _key_encoding(driver, metadata)
+        return cls(path, shape, whole, inner, _codecs(driver, metadata), prefix, separator)
+
+    @property
+    def counts(self) -> Index:
+        """How many files there can be along each axis."""
+        return tuple(-(-n // size) for n, size in zip(self.shape, self.file_shape, strict=True))
+
+    def file(self, index: Index) -> Path:
+        """The file at a place of the lattice, which may not be there."""
+        return self.path / (self._prefix + self._separator.join(str(i) for i in index))
+
+    def chunks(self, index: Index) -> Iterator[tuple[slice, ...]]:
+        """What to index the array with to get each chunk of a file."""
+        sides = [
+            [(a, min(a + inner, n)) for a in range(i * size, min((i + 1) * size, n), inner)]
+            for i, size, inner, n in zip(index, self.file_shape, self.chunk_shape, self.shape, strict=True)
+        ]
+        for chunk in itertools.product(*sides):
+            yield tuple(slice(a, b) for a, b in chunk)
+
+
+def checksum(path: Path) -> tuple[int, int] | None:
+    """The size of a file in bytes and its CRC-32, None when there is no such file."""
+    size = crc = 0
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                size, crc = size + len(piece), zlib.crc32(piece, crc)
+    except FileNotFoundError:
+        return None
+    return size, crc
+
+
+def _key_encoding(driver: str, metadata: Mapping[str, Any]) -> tuple[str, str]:
+    """What the names of the files begin with, and what stands between their numbers."""
+    if driver == "n5":
+        return "", "/"
+    if driver == "zarr":
+        return "", metadata.get("dimension_separator", ".")
+    encoding = metadata["chunk_key_encoding"]
+    nested = encoding["name"] == "default"
+    separator = encoding.get("configuration", {}).get("separator", "/" if nested else ".")
+    return (f"c{separator}" if nested else ""), separator
+
+
+def _codecs(driver: str, metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of what the bytes of a chunk went through, from the voxels to the disk."""
+    if driver == "n5":
+        return (metadata["compression"]["type"],)
+    if driver == "zarr":
+        steps = [*(metadata.get("filters") or ()), metadata.get("compressor")]
+        return tuple(_zarr2_name(step) for step in steps if step is not None)
+    return tuple(_zarr3_names(metadata["codecs"]))
+
+
+def _zarr2_name(step: Mapping[str, Any]) -> str:
+    return "-".join(str(step[key]) for key in ("id", "cname") if key in step)
+
+
+def _zarr3_names(codecs: list[Mapping[str, Any]]) -> Iterator[str]:
+    for codec in codecs:
+        settings = codec.get("configuration", {})
+        if codec["name"] == "sharding_indexed":
+            yield from _zarr3_names(settings["codecs"])
+        else:
+            yield "-".join([codec["name"], *([settings["cname"]] if "cname" in settings else [])])

@@ -1,0 +1,82 @@
+"""The manifest of an array: which files it has, how large they are, and their checksums.
+
+A store leaves out chunks of nothing but zeros, so a file that was lost looks like one that never was. The manifest
+knows: `manifest.npz` beside the array's metadata, written when everything else is, so that an array with one is
+whole. It holds `sizes` (int64, 0 for no file) and `crcs` (uint32, CRC-32), each with a place for every file in the
+lattice of `ChunkFiles`: 12 bytes a file, 12 MB for a million. It lies inside the array's folder, since zarr-python
+warns of files in a group that it does not know.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.errors import DataError
+from teralign.files import writing
+from teralign.volumes.chunk_files import Index
+
+FILE = "manifest.npz"
+
+
+class StoredFile(NamedTuple):
+    """A file that was written into a volume: of which level, in which of its arrays, where in its lattice."""
+
+    level: int
+    array: int
+    place: Index
+    size: int
+    crc: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Sizes (bytes) and CRC-32 of the files of one array, by their place in its lattice."""
+
+    sizes: NDArray[np.int64]
+    crcs: NDArray[np.uint32]
+
+    @classmethod
+    def blank(cls, counts: Index) -> Manifest:
+        """The manifest of an array in which nothing is stored; `counts` is its lattice."""
+        return cls(np.zeros(counts, np.int64), np.zeros(counts, np.uint32))
+
+    @classmethod
+    def load(cls, folder: Path, counts: Index) -> Manifest | None:
+        """The manifest of the array in `folder`, whose lattice is `counts`; None when there is none.
+
+        Raises DataError when it is damaged, or is one of another array.
+        """
+        path = folder / FILE
+        try:
+            with path.open("rb") as stream, np.load(stream) as file:
+                found = cls(file["sizes"], file["crcs"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"the manifest {path} is damaged: {error}.") from error
+        if found.sizes.shape != counts or found.crcs.shape != counts:
+            raise DataError(f"the manifest {path} is that of another array: it lists {found.sizes.shape} files.")
+        return found
+
+    def enter(self, file: StoredFile) -> None:
+        """Note that a file is stored."""
+        self.sizes[tuple(file.place)], self.crcs[tuple(file.place)] = file.size, file.crc
+
+    def entry(self, index: Index) -> tuple[int, int] | None:
+        """Size and CRC-32 of the file at a place, None where none was stored."""
+        size = int(self.sizes[index])
+        return (size, int(self.crcs[index])) if size else None
+
+    def save(self, folder: Path) -> None:
+        """Write the manifest of the array in `folder`. Raises DataError when the disk refuses."""
+        try:
+            with writing(folder / FILE) as file:
+                np.savez(file, sizes=self.sizes, crcs=self.crcs)
+        except OSError as error:
+            raise DataError(f"{folder / FILE} cannot be written: {error.strerror or error}.") from error
