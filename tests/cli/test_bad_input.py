@@ -98,6 +98,10 @@ CASES = [
     ("apply-transform", APPLY + " --moving-timepoint 1", ["timepoint 1", "--moving-timepoint"]),
     ("apply-transform", APPLY.replace("out.zarr", "out.tif"), ["out.tif"]),
     ("apply-transform", APPLY.replace("out.zarr", "flat.zarr"), ["flat.zarr", "--overwrite"]),
+    ("inspect-volume", "gone.n5", ["gone.n5"]),
+    ("inspect-volume", "fixed.n5 --timepoint 1", ["timepoint 1", "give --timepoint"]),
+    ("inspect-volume", "fixed.n5 --preview old.json", ["old.json", "--preview", "--overwrite"]),
+    ("inspect-volume", "unsaid.tif --preview unsaid.png", ["unsaid.tif", "--spacing"]),
     ("transform-points", "--transform affine.mat --points gone.csv --output o.csv", ["gone.csv"]),
     ("invert-transform", "--transform affine.mat --output o.zarr", ["o.zarr", ".mat"]),
     ("invert-transform", "--transform affine.mat --output new.mat", ["new.residual.json", "--overwrite"]),
@@ -189,7 +193,16 @@ def test_a_full_disk(here, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["teralign", "global-align", "local-align", "apply-transform", "start-dask-worker", "make-demo-data"]
+    "name",
+    [
+        "teralign",
+        "global-align",
+        "local-align",
+        "apply-transform",
+        "inspect-volume",
+        "start-dask-worker",
+        "make-demo-data",
+    ],
 )
 def test_help_does_not_wait_for_libraries(name):
     """No heavy module is imported to print the help."""

@@ -30,6 +30,7 @@ COMMANDS = {
     "invert-transform": "Write the inverse of transforms.",
     "convert-transform": "Convert transforms of ITK, ANTs, elastix and bigstream, or to them.",
     "jacobian-map": "Map by what factor transforms scale volume.",
+    "inspect-volume": "Describe a volume, and check whether it is whole.",
     "start-dask-scheduler": "Start a Dask scheduler, alone or around a command.",
     "start-dask-worker": "Start a worker that joins the scheduler of a directory.",
     "stop-dask-cluster": "Stop the cluster of a directory.",
@@ -172,6 +173,11 @@ def convert_transform() -> None:
 def jacobian_map() -> None:
     """Entry point of `jacobian-map`."""
     _script("jacobian-map")
+
+
+def inspect_volume() -> None:
+    """Entry point of `inspect-volume`."""
+    _script("inspect-volume")
 
 
 def start_dask_scheduler() -> None:

@@ -38,7 +38,7 @@ class Overview:
         return float(low), float(max(high, low + 1e-6))
 
 
-def read_overview(volume: Volume, *, channel: int = 0, voxels: int = VOXELS_KEPT) -> Overview:
+def read_overview(volume: Volume, *, channel: int = 0, timepoint: int = 0, voxels: int = VOXELS_KEPT) -> Overview:
     """Read a volume in at most about `voxels` voxels; `volume` may be any scale of a pyramid."""
     target = (math.prod(volume.grid.extent) / voxels) ** (1 / 3)
     level = _coarsest(volume, target)
@@ -52,7 +52,7 @@ def read_overview(volume: Volume, *, channel: int = 0, voxels: int = VOXELS_KEPT
     side = max(1, int((_TILE / math.prod(factors)) ** (1 / 3)))
     for part in small.region.split((side, side, side)):
         source = Region(_times(part.start, factors), _times(part.stop, factors)).shift(region.start)
-        array[part.slices] = _mean(level.read(source, channel=channel), factors)
+        array[part.slices] = _mean(level.read(source, channel=channel, timepoint=timepoint), factors)
     return Overview(array, small)
 
 
@@ -63,16 +63,12 @@ def _coarsest(volume: Volume, target: float) -> Volume:
 
 
 def _scales_beside(volume: Volume) -> list[Volume]:
-    """Volumes in the same group as the given one that show the same field of view, and it."""
-    container, dataset = split_uri(volume.uri)
+    """The given volume, and those of its container that show the same field of view at other scales."""
+    container, _ = split_uri(volume.uri)
     found = [volume]
-    if not dataset:
-        return found
-    for folder in sorted((container / dataset).parent.iterdir()):
-        if not folder.is_dir() or folder == container / dataset:
-            continue
+    for scale in volume.scales:
         try:
-            other = open_volume(folder)
+            other = open_volume(container / scale)
         except InputError:
             continue
         if other.channels == volume.channels and _same_view(volume.grid, other.grid):

@@ -78,6 +78,21 @@ def overlay_sheet(
     return np.asarray(sheet)
 
 
+def portrait(image: NDArray[np.float32], *, spacing: FloatTriple, window: tuple[float, float]) -> Picture:
+    """The three middle planes of an image (z, y, x) in gray, with a scale bar, as RGB (rows, columns, 3).
+
+    Its voxels are of `spacing` µm; `window` is the values that become black and white.
+    """
+    extent = [n * s for n, s in zip(image.shape, spacing, strict=True)]
+    pixel = (extent[2] + extent[0]) / (COLUMN_WIDTH - _GAP)
+    z, y, x = (n // 2 for n in image.shape)
+    shown = _windowed(image, window)
+    sheet = Image.fromarray(_fold_out(shown, shown, spacing, (z, y, x), pixel))
+    corner = (10, _size(extent[1], pixel) - 12)
+    _draw_scale_bar(ImageDraw.Draw(sheet), corner, _size(extent[2], pixel), pixel)
+    return np.asarray(sheet)
+
+
 def scale_bar_length(width: float) -> float:
     """The longest of 1, 2, 5, 10, … µm that is at most a third of `width` µm."""
     most = width / 3

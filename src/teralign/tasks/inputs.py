@@ -11,20 +11,19 @@ from teralign.volumes import Volume
 
 
 def check_channel(role: str, volume: Volume, channel: int) -> None:
-    """Raise InputError unless the `role` volume has this channel."""
+    """Raise InputError unless the volume has this channel; `role` is how its options begin, "" for no role."""
     _check_index(role, volume, "channel", channel, volume.channels)
 
 
 def check_timepoint(role: str, volume: Volume, timepoint: int) -> None:
-    """Raise InputError unless the `role` volume has this timepoint."""
+    """Raise InputError unless the volume has this timepoint; `role` as for `check_channel`."""
     _check_index(role, volume, "timepoint", timepoint, volume.timepoints)
 
 
 def _check_index(role: str, volume: Volume, what: str, index: int, count: int) -> None:
     if not 0 <= index < count:
-        raise InputError(
-            f"there is no {what} {index} in {volume.uri}, which has {count}; give --{role}-{what} from 0."
-        )
+        option = f"--{role}-{what}" if role else f"--{what}"
+        raise InputError(f"there is no {what} {index} in {volume.uri}, which has {count}; give {option} from 0.")
 
 
 def load_stack(paths: Sequence[Path]) -> Stack:

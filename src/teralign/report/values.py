@@ -1,0 +1,78 @@
+"""Which values the voxels of a volume have, from a sample that is small whatever the volume's size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.grids import Region, as_triple
+from teralign.volumes import Volume
+
+PERCENTILES = (0.1, 1.0, 50.0, 99.0, 99.9)
+_BINS = 32
+_CHUNKS = 64
+_VOXELS_READ = 256_000_000
+_VOXELS_KEPT = 4_000_000
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many of `voxels` sampled values lie between each two of `edges`, and what is known of all of them.
+
+    `percentiles` are those of `PERCENTILES`; voxels that are NaN or infinite are counted and otherwise left out.
+    """
+
+    voxels: int
+    not_finite: int
+    low: float
+    high: float
+    mean: float
+    percentiles: tuple[float, ...]
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+def sample_voxels(volume: Volume, *, channel: int = 0, timepoint: int = 0) -> NDArray[np.generic]:
+    """The values (n,) of some four million voxels at most, from chunks spread evenly over the volume.
+
+    Raises DataError when they cannot be read.
+    """
+    shape, chunk = volume.grid.shape, volume.chunk_shape
+    counts = [-(-n // size) for n, size in zip(shape, chunk, strict=True)]
+    total = math.prod(counts)
+    wanted = min(total, _CHUNKS, max(1, _VOXELS_READ // math.prod(chunk)))
+    stride = math.ceil((wanted * math.prod(chunk) / _VOXELS_KEPT) ** (1 / 3))
+    sampled = []
+    for i in range(wanted):
+        index = np.unravel_index((2 * i + 1) * total // (2 * wanted), counts)
+        start = as_triple(a * size for a, size in zip(index, chunk, strict=True))
+        region = Region(start, as_triple(a + size for a, size in zip(start, chunk, strict=True)))
+        array = volume.read(region.intersect(volume.grid.region), channel=channel, timepoint=timepoint)
+        sampled.append(array[::stride, ::stride, ::stride].ravel())
+    return np.concatenate(sampled)
+
+
+def histogram(values: NDArray[np.generic]) -> Histogram:
+    """The histogram of values (n,) in at most 32 bins, each of which holds a whole number at least of integers."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if finite.size == 0:
+        nan = float("nan")
+        return Histogram(0, values.size, nan, nan, nan, (nan,) * len(PERCENTILES), (), ())
+    low, high = float(finite.min()), float(finite.max())
+    whole = values.dtype.kind != "f"
+    counts, edges = np.histogram(
+        finite, min(_BINS, int(high - low) + 1) if whole else _BINS, (low, high + 1 if whole else high)
+    )
+    return Histogram(
+        voxels=finite.size,
+        not_finite=values.size - finite.size,
+        low=low,
+        high=high,
+        mean=float(finite.mean()),
+        percentiles=tuple(np.percentile(finite, PERCENTILES).tolist()),
+        edges=tuple(edges.tolist()),
+        counts=tuple(counts.tolist()),
+    )
