@@ -1,4 +1,4 @@
-"""Kill local-align and apply-transform at random moments, run them again, and compare with an undisturbed run.
+"""Kill local-align, apply-transform and convert-volume at random moments, run them again, and compare the bytes.
 
     python tests/torture.py [--kills 100] [--seed 0]
 
@@ -29,7 +29,10 @@ WORKERS = ("--workers", "2", "--worker-cpus", "1", "--worker-mem-gb", "2")
 
 @dataclass(frozen=True)
 class Case:
-    """A command, the name of its output (which its metadata hold), and its digest and seconds when undisturbed."""
+    """A command, to which only its output is to be added, and what is known of it when undisturbed.
+
+    That is the name of the output (which its metadata hold), its digest, and the seconds that it took.
+    """
 
     name: str
     arguments: tuple[str, ...]
@@ -64,22 +67,24 @@ def prepare(folder: Path) -> list[Case]:
     fine = ("--fixed", f"{data}/fixed.n5/s0", "--moving", f"{data}/moving.n5/s0", *WORKERS)
     run("global-align", *coarse, "--output", affine)
     align = ("local-align", *fine, "--initial-transform", affine, "--block-size", "32", "--block-overlap", "0.25")
-    first = undisturbed("local-align", align, folder / "peace" / "field.zarr")
+    first = undisturbed("local-align", (*align, "--output"), folder / "peace" / "field.zarr")
     warp = ("apply-transform", *fine, "--transform", affine, "--transform", str(folder / "peace" / "field.zarr"))
-    return [first, undisturbed("apply-transform", warp, folder / "peace" / "warped.zarr")]
+    second = undisturbed("apply-transform", (*warp, "--output"), folder / "peace" / "warped.zarr")
+    convert = ("convert-volume", f"{data}/fixed.n5/s0", "--chunk-size", "32", *WORKERS)
+    return [first, second, undisturbed("convert-volume", convert, folder / "peace" / "converted.zarr")]
 
 
 def undisturbed(name: str, arguments: tuple[str, ...], output: Path) -> Case:
     """Run once in peace."""
     start = time.monotonic()
-    run(*arguments, "--output", str(output))
+    run(*arguments, str(output))
     return Case(name, arguments, output.name, digest(output), time.monotonic() - start)
 
 
 def disturb(case: Case, folder: Path, rng: random.Random) -> str:
     """Kill a run at some moment and repeat it; says what is wrong, or nothing."""
     output = folder / "war" / case.output
-    command = [sys.executable, "-m", "teralign", *case.arguments, "--output", str(output)]
+    command = [sys.executable, "-m", "teralign", *case.arguments, str(output)]
     after = rng.uniform(0.1, case.seconds)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     family = [process.pid]
@@ -93,7 +98,7 @@ def disturb(case: Case, folder: Path, rng: random.Random) -> str:
     if output.exists() and digest(output) != case.digest:
         return f"{case.name} killed after {after:.1f} s left an output that looks whole and is not"
     shutil.rmtree(output, ignore_errors=True)  # one that was whole before the kill
-    run(*case.arguments, "--output", str(output))
+    run(*case.arguments, str(output))
     found, left = digest(output), sorted(p.name for p in output.parent.glob("*.partial"))
     shutil.rmtree(output.parent)
     if found != case.digest:

@@ -30,6 +30,7 @@ COMMANDS = {
     "invert-transform": "Write the inverse of transforms.",
     "convert-transform": "Convert transforms of ITK, ANTs, elastix and bigstream, or to them.",
     "jacobian-map": "Map by what factor transforms scale volume.",
+    "convert-volume": "Write a volume, or a part of it, as OME-Zarr or N5.",
     "inspect-volume": "Describe a volume, and check whether it is whole.",
     "start-dask-scheduler": "Start a Dask scheduler, alone or around a command.",
     "start-dask-worker": "Start a worker that joins the scheduler of a directory.",
@@ -173,6 +174,11 @@ def convert_transform() -> None:
 def jacobian_map() -> None:
     """Entry point of `jacobian-map`."""
     _script("jacobian-map")
+
+
+def convert_volume() -> None:
+    """Entry point of `convert-volume`."""
+    _script("convert-volume")
 
 
 def inspect_volume() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,21 @@ class AxesType(click.ParamType[tuple[Any, ...]]):
         return reverse_axes(numbers)
 
 
+class RangesType(click.ParamType[tuple[Any, ...]]):
+    """Ranges of voxels along x,y,z, given to the command as z,y,x: (first, end), None where an end is left open."""
+
+    name = "a:b,c:d,e:f"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:  # noqa: ANN401 - click's signature
+        """Parse and reverse; there must be three ranges of whole numbers from 0."""
+        if isinstance(value, tuple):
+            return value
+        parts = [re.fullmatch(r"\s*(\d*)\s*:\s*(\d*)\s*", part) for part in str(value).split(",")]
+        if len(parts) != 3 or None in parts:
+            self.fail(f"{value!r} is not x,y,z ranges: give three, such as 100:200,0:50,: for all of z.", param, ctx)
+        return reverse_axes([tuple(int(n) if n else None for n in part.groups()) for part in parts if part])
+
+
 class NamesType(click.ParamType[tuple[Any, ...]]):
     """Names with commas between them."""
 
@@ -56,6 +72,7 @@ class NamesType(click.ParamType[tuple[Any, ...]]):
 
 VOXELS = AxesType(int)
 MICROMETRES = AxesType(float)
+RANGES = RangesType()
 NAMES = NamesType()
 PATH = click.Path(path_type=Path)
 

@@ -1,0 +1,135 @@
+"""`convert-volume`: any volume that can be read, or a part of it, as a pyramid of OME-Zarr or N5."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import teralign
+from teralign.cluster import connect
+from teralign.errors import InputError
+from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
+from teralign.tasks.fill_volume import Part, fill_volume
+from teralign.tasks.inputs import check_channel, check_timepoint
+from teralign.transforms import cast
+from teralign.volumes import Volume, create_volume, open_volume, split_uri
+
+log = logging.getLogger(__name__)
+
+Range = tuple[int | None, int | None]
+
+
+def convert_volume(
+    volume: str,
+    output: str,
+    *,
+    channel: int | None = None,
+    timepoint: int | None = None,
+    crop: tuple[Range, Range, Range] | None = None,
+    spacing: FloatTriple | None = None,
+    dtype: str | None = None,
+    chunk_size: Triple | None = None,
+    levels: int | None = None,
+    label: bool = False,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    worker_cpus: int | None = None,
+    worker_mem_gb: float | None = None,
+    work_dir: Path | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write every channel and timepoint of a volume, or one of them, as OME-Zarr or N5 with a pyramid.
+
+    `crop` (z, y, x) has for each axis the first voxel and the one after the last, None for the volume's own; what is
+    left stays where it is in space. `dtype` values are rounded and saturated, `label` voxels are never averaged. The
+    output lies in `work_dir` until it is whole, so that the same call goes on where another stopped.
+
+    Returns what was written. Raises InputError before any long work for bad input.
+    """
+    source = open_volume(Path(volume).absolute(), spacing=spacing)
+    channels = range(source.channels) if channel is None else (channel,)
+    timepoints = range(source.timepoints) if timepoint is None else (timepoint,)
+    check_channel("", source, max(channels))
+    check_timepoint("", source, max(timepoints))
+    region = _cropped(source, crop)
+    grid = source.grid.crop(region)
+    wanted = np.dtype(dtype or source.dtype)
+    if split_uri(output)[0].resolve() == split_uri(source.uri)[0].resolve():
+        raise InputError(f"{output} lies in the volume that is converted; choose another output.")
+    key = {
+        "task": "convert-volume",
+        "version": teralign.__version__,
+        "volume": source.digest(),
+        "grid": [grid.shape, grid.spacing, grid.origin],
+        "channels": list(channels),
+        "timepoints": list(timepoints),
+        "dtype": wanted.name,
+        "chunk_size": chunk_size,
+        "levels": levels,
+        "label": label,
+    }
+    summary = fill_volume(
+        output,
+        Copier(source, channels, timepoints, region, wanted),
+        stage="convert",
+        key=key,
+        create=partial(
+            create_volume,
+            grid=grid,
+            dtype=wanted,
+            channels=len(channels),
+            timepoints=len(timepoints),
+            channel_names=[source.channel_names[c] for c in channels],
+            chunk_shape=chunk_size,
+            levels=levels,
+            label=label,
+        ),
+        connect=partial(connect, scheduler, workers, worker_cpus, worker_mem_gb),
+        work_dir=work_dir,
+        overwrite=overwrite,
+    )
+    log.info("wrote %s", output)
+    return {"output": output, "channels": len(channels), "timepoints": len(timepoints)} | summary
+
+
+@dataclass(frozen=True)
+class Copier:
+    """Reads any write unit of the output, all channels at a timepoint; picklable."""
+
+    source: Volume
+    channels: Sequence[int]
+    timepoints: Sequence[int]
+    region: Region
+    dtype: np.dtype[Any]
+
+    def part(self, core: Region) -> Part:
+        """The voxels of a unit, which are as many of the source."""
+        needed = core.shift(self.region.start)
+        return Part(core, needed, partial(self._read, needed))
+
+    def _read(self, needed: Region, timepoint: int) -> Iterator[NDArray[Any]]:
+        """The channels one by one, so that no more than one is in memory."""
+        for channel in self.channels:
+            yield cast(self.source.read(needed, channel=channel, timepoint=self.timepoints[timepoint]), self.dtype)
+
+
+def _cropped(volume: Volume, crop: tuple[Range, Range, Range] | None) -> Region:
+    """The region of the voxels to keep. Raises InputError when it is empty, or not inside the volume."""
+    whole = volume.grid.region
+    if crop is None:
+        return whole
+    start = as_triple(a or 0 for a, _ in crop)
+    stop = as_triple(n if b is None else b for (_, b), n in zip(crop, whole.shape, strict=True))
+    region = Region(start, stop)
+    if region.size == 0 or region.intersect(whole) != region:
+        asked = ",".join(f"{a}:{b}" for a, b in reverse_axes(list(zip(start, stop, strict=True))))
+        x, y, z = reverse_axes(whole.shape)
+        raise InputError(f"--crop {asked} is no part of {volume.uri}, which has {x} x {y} x {z} voxels (x, y, z).")
+    return region
