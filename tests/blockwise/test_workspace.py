@@ -145,6 +145,18 @@ def test_an_output_that_exists_is_replaced_only_if_asked(workspace, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second file system")
+def test_records_of_an_output_that_has_gone_to_its_place_are_void(workspace, tmp_path):
+    """Killed just then, the run begins anew: what its records tell of is not there any more."""
+    workspace.prepare(KEY)
+    workspace.record("warp", "z000_y000_x000", {})
+    (workspace.output / "a.zarr").mkdir()
+    workspace.place(workspace.output / "a.zarr", tmp_path / "a.zarr")
+    workspace.close()
+    assert (tmp_path / "a.zarr").is_dir()
+    assert workspace.prepare(KEY) is False
+    assert not workspace.has_records("warp")
+
+
 def test_an_output_on_another_file_system_is_copied_beside_its_place_first(tmp_path):
     with Workspace(f"/dev/shm/teralign-test-{os.getpid()}") as workspace:
         workspace.prepare(KEY)

@@ -108,8 +108,14 @@ class Workspace:
                     yield record
 
     def finish(self, built: Path, output: Path, *, overwrite: bool = False) -> None:
-        """Rename `built`, the finished output, to `output`, and remove the workspace.
+        """Rename `built`, the finished output, to `output`, and remove the workspace; raises as `place` does."""
+        self.place(built, output, overwrite=overwrite)
+        self.remove()
 
+    def place(self, built: Path, output: Path, *, overwrite: bool = False) -> None:
+        """Rename `built`, a part of the output that is finished, to `output`.
+
+        The records are void from here on: a run that is cut off now begins anew, since what they tell of has gone.
         InputError when `output` exists and `overwrite` is off; with it, what was there goes when the new one is in
         place.
         """
@@ -118,12 +124,16 @@ class Workspace:
             raise InputError(f"{output} exists already; give --overwrite to replace it.")
         output.parent.mkdir(parents=True, exist_ok=True)
         source = _onto_filesystem_of(built, output)
+        _remove(self.path / _KEY)
         old = temporary_name(output)
         if output.exists():
             output.rename(old)
         source.rename(output)
         _flush_directory(output.parent)
         _remove(old)
+
+    def remove(self) -> None:
+        """Remove the workspace and all that is left in it."""
         self._discard()
         self.close()
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "convert-transform": "Convert transforms of ITK, ANTs, elastix and bigstream, or to them.",
     "jacobian-map": "Map by what factor transforms scale volume.",
     "convert-volume": "Write a volume, or a part of it, as OME-Zarr or N5.",
+    "build-pyramid": "Add coarser scales to a volume.",
     "inspect-volume": "Describe a volume, and check whether it is whole.",
     "start-dask-scheduler": "Start a Dask scheduler, alone or around a command.",
     "start-dask-worker": "Start a worker that joins the scheduler of a directory.",
@@ -179,6 +180,11 @@ def jacobian_map() -> None:
 def convert_volume() -> None:
     """Entry point of `convert-volume`."""
     _script("convert-volume")
+
+
+def build_pyramid() -> None:
+    """Entry point of `build-pyramid`."""
+    _script("build-pyramid")
 
 
 def inspect_volume() -> None:

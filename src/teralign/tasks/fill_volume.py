@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from teralign.blockwise import Workspace, run_blocks
+from teralign.blockwise import RunSummary, Workspace, run_blocks
 from teralign.grids import Region
 from teralign.tasks.units import WriteUnit, WriteUnits
 from teralign.volumes import StoredFile, VolumeWriter, check_output, split_uri
@@ -77,17 +77,30 @@ def _write(
 ) -> dict[str, Any]:
     """Make the two finest levels, then the coarser ones, then the manifest."""
     families = WriteUnits(writer.levels[0].shape, writer.family_shape)
-    stages = [stage, *(f"level-{level}" for level in range(2, len(writer.levels)))]
     summary = run_blocks(FamilyMaker(source, writer), families, client=client, workspace=workspace, stage=stage)
-    for level, name in enumerate(stages[1:], start=2):
-        units = WriteUnits(writer.levels[level].shape, writer.write_shape)
-        run_blocks(LevelMaker(writer, level), units, client=client, workspace=workspace, stage=name)
-    writer.finish(_stored(workspace, stages))
+    stages = [stage, *(s.stage for s in make_levels(writer, range(2, len(writer.levels)), client, workspace))]
+    writer.finish(stored_files(workspace, stages))
     states = Counter(record["state"] for record in workspace.records(stage))
     return {"units": summary.total, "resumed": summary.resumed, "states": dict(sorted(states.items()))}
 
 
-def _stored(workspace: Workspace, stages: Sequence[str]) -> Iterator[StoredFile]:
+def make_levels(
+    writer: VolumeWriter, levels: Sequence[int], client: Client, workspace: Workspace
+) -> list[RunSummary]:
+    """Make these levels of a pyramid, each from the one before; gives what became of the blocks of each."""
+    return [
+        run_blocks(
+            LevelMaker(writer, level),
+            WriteUnits(writer.levels[level].shape, writer.write_shape),
+            client=client,
+            workspace=workspace,
+            stage=f"level-{level}",
+        )
+        for level in levels
+    ]
+
+
+def stored_files(workspace: Workspace, stages: Sequence[str]) -> Iterator[StoredFile]:
     """The files that the tasks of these stages have stored."""
     for stage in stages:
         for record in workspace.records(stage):

@@ -96,6 +96,7 @@ def local_align(
     key = {
         "task": "local-align",
         "version": teralign.__version__,
+        "output": output.name,
         "fixed": source_fixed.digest(),
         "moving": source_moving.digest(),
         "start": start.digest(),

@@ -1,6 +1,7 @@
 """Volumes on disk: open, create, read and write regions by URI, whatever the format; pyramids."""
 
 from teralign.volumes.audit import Finding, audit_volume
+from teralign.volumes.extension import Extension
 from teralign.volumes.levels import coarser_levels
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.storage import Storage, storage
@@ -9,6 +10,7 @@ from teralign.volumes.volume import Volume, open_volume
 from teralign.volumes.writer import VolumeWriter, check_output, create_volume
 
 __all__ = [
+    "Extension",
     "Finding",
     "Storage",
     "StoredFile",

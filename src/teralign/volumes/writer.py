@@ -33,8 +33,9 @@ _SHARDED_FROM = 512**3
 class VolumeWriter:
     """A volume that is being written, by channels and timepoints; axis order (z, y, x). Picklable.
 
-    `levels` are the grids from fine to coarse. `write_shape` is the unit of writing on the lattice of each level: a
-    unit has one writer, so nothing is locked. What `write` says it stored goes to `finish`, from whichever process.
+    `levels` are the grids from fine to coarse, `factors` theirs to the finest. `write_shape` is the unit of writing
+    on the lattice of each level: a unit has one writer, so nothing is locked. What `write` says it stored goes to
+    `finish`, from whichever process.
     """
 
     uri: str
@@ -45,7 +46,7 @@ class VolumeWriter:
     chunk_shape: Triple
     write_shape: Triple
     label: bool
-    _factors: tuple[Triple, ...]
+    factors: tuple[Triple, ...]
     _arrays: tuple[StoredArray, ...]
     _files: tuple[tuple[ChunkFiles, ...], ...]
 
@@ -67,15 +68,15 @@ class VolumeWriter:
         units = (self._stored(unit, level, channel, timepoint) for unit in region.split(self.write_shape))
         return [file for file in units if file is not None]
 
-    def finish(self, stored: Iterable[StoredFile]) -> None:
+    def finish(self, stored: Iterable[StoredFile], *, finest: int = 0) -> None:
         """Say that all is written: a manifest of the files that were stored goes into every array.
 
-        Raises DataError when the disk refuses.
+        Arrays of levels before `finest` were not written here, and get none. Raises DataError when the disk refuses.
         """
         manifests = [[Manifest.blank(files.counts) for files in level] for level in self._files]
         for file in stored:
             manifests[file.level][file.array].enter(file)
-        for level, of_level in zip(self._files, manifests, strict=True):
+        for level, of_level in list(zip(self._files, manifests, strict=True))[finest:]:
             for files, manifest in zip(level, of_level, strict=True):
                 manifest.save(files.path)
 
@@ -131,14 +132,16 @@ class VolumeWriter:
     def _stored(self, unit: Region, level: int, channel: int, timepoint: int) -> StoredFile | None:
         """The file that holds a unit, None where it holds nothing."""
         array = channel if len(self._files[level]) > 1 else 0
-        place = {axis: a // n for axis, a, n in zip("zyx", unit.start, self.write_shape, strict=True)}
-        index: Index = tuple((place | {"t": timepoint, "c": channel})[axis] for axis in self._arrays[level].axes)
-        found = checksum(self._files[level][array].file(index))
+        files = self._files[level][array]
+        first = {"t": timepoint, "c": channel, **dict(zip("zyx", unit.start, strict=True))}
+        axes = zip(self._arrays[level].axes, files.file_shape, strict=True)
+        index: Index = tuple(first.get(axis, 0) // size for axis, size in axes)
+        found = checksum(files.file(index))
         return None if found is None else StoredFile(level, array, index, *found)
 
     def _step(self, level: int) -> Triple:
         """The voxels (z, y, x) of the level before that become one of this level."""
-        return as_triple(b // a for a, b in zip(self._factors[level - 1], self._factors[level], strict=True))
+        return as_triple(b // a for a, b in zip(self.factors[level - 1], self.factors[level], strict=True))
 
     def _reduce(self, array: NDArray[Any], step: Triple) -> NDArray[Any]:
         return pyramid.mode(array, step) if self.label else pyramid.mean(array, step)
@@ -199,7 +202,7 @@ def create_volume(
         chunk_shape=chunk,
         write_shape=unit,
         label=label,
-        _factors=factors,
+        factors=factors,
         _arrays=arrays,
         _files=tuple(tuple(ChunkFiles.of(array.driver, path) for path in array.paths) for array in arrays),
     )

@@ -1,0 +1,68 @@
+"""`build-pyramid`: coarser scales for an image that has none."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import teralign
+from teralign.blockwise import Workspace
+from teralign.cluster import connect
+from teralign.errors import InputError
+from teralign.grids import FloatTriple
+from teralign.tasks.fill_volume import make_levels, stored_files
+from teralign.volumes import Extension, open_volume
+
+log = logging.getLogger(__name__)
+
+
+def build_pyramid(
+    volume: str,
+    *,
+    spacing: FloatTriple | None = None,
+    levels: int | None = None,
+    label: bool = False,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    worker_cpus: int | None = None,
+    worker_mem_gb: float | None = None,
+    work_dir: Path | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Add coarser levels to an OME-Zarr image or an N5 group, made of its finest one; the finest is not touched.
+
+    `levels` counts the finest, None is as many as bring the longest side to 256 voxels. They are built in `work_dir`,
+    and named in the metadata when all are in place. `spacing` (z, y, x) in µm says which axes to halve where the
+    metadata do not; it is not stored. `overwrite` replaces coarser levels that are there.
+
+    Returns what was written. Raises InputError before any long work for bad input.
+    """
+    source = open_volume(Path(volume).absolute(), spacing=spacing)
+    extension = Extension.of(source)
+    if extension.existing and not overwrite:
+        names = ", ".join(sorted({path.name for path in extension.existing}))
+        raise InputError(f"{volume} has the scales {names} already; add --overwrite to make them again.")
+    key = {
+        "task": "build-pyramid",
+        "version": teralign.__version__,
+        "volume": source.digest(),
+        "levels": levels,
+        "label": label,
+    }
+    container = extension.container
+    with Workspace(work_dir or container.with_name(container.name + ".partial")) as workspace:
+        workspace.prepare(key)
+        writer = extension.create(workspace.output, levels=levels, label=label)
+        with connect(scheduler, workers, worker_cpus, worker_mem_gb) as client:
+            made = make_levels(writer, range(1, len(writer.levels)), client, workspace)
+        writer.finish(stored_files(workspace, [summary.stage for summary in made]), finest=1)
+        extension.publish(workspace.output, writer, workspace.place)
+        workspace.remove()
+    log.info("%s has %d scales", volume, len(writer.levels))
+    return {
+        "volume": volume,
+        "levels": len(writer.levels),
+        "units": sum(summary.total for summary in made),
+        "resumed": sum(summary.resumed for summary in made),
+    }

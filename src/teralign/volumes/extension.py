@@ -1,0 +1,214 @@
+"""Coarser levels for an image that is there: arrays like that of its finest level, and the metadata that name them.
+
+A level has the format, type, axes, chunks and codecs of the finest one. Its metadata follow from that one's too, in
+whatever units they are: a voxel of a level is the mean of f voxels, so its scale is f times as large and its position
+(f − 1)/2 fine voxels further on.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from teralign.errors import InputError
+from teralign.grids import Triple, as_triple, reverse_axes
+from teralign.volumes.arrays import StoredArray, create_array, open_array
+from teralign.volumes.chunk_files import ChunkFiles
+from teralign.volumes.files import folders_around, read_json, write_json
+from teralign.volumes.ome_zarr import Multiscale, multiscale
+from teralign.volumes.pyramid import plan_levels
+from teralign.volumes.uri import split_uri
+from teralign.volumes.volume import Volume
+from teralign.volumes.writer import VolumeWriter
+from teralign.volumes.zarr_nodes import read_node
+
+_N5_ATTRIBUTES = "attributes.json"
+_MOST_LEVELS = 64
+
+
+@dataclass(frozen=True)
+class Extension:
+    """An image to get coarser levels: its finest one, and `prefix`, with which the names of all levels begin.
+
+    `image` is its OME-Zarr metadata, None for N5.
+    """
+
+    volume: Volume
+    stored: StoredArray
+    prefix: str
+    image: Multiscale | None
+
+    @classmethod
+    def of(cls, volume: Volume) -> Extension:
+        """The extension of an image whose finest level is `volume`. Raises InputError when it cannot have levels."""
+        stored = volume.stored
+        if stored is None:
+            raise InputError(f"{volume.uri} is one image and can hold no scales; convert it with convert-volume.")
+        path = stored.paths[0]
+        match = re.fullmatch(r"([^\d]*)0", path.name)
+        image = None if stored.driver == "n5" else _image(path.parent)
+        finest = (
+            match[1] == "s" if match and stored.driver == "n5" else image is not None and image.levels[0] == path.name
+        )
+        if match is None or not finest:
+            raise InputError(
+                f"{path} is not the finest scale of an OME-Zarr image, nor a dataset s0 of an N5 group; "
+                "convert-volume makes an image with scales of it."
+            )
+        return cls(volume, stored, match[1], image)
+
+    @property
+    def container(self) -> Path:
+        """The container of the image."""
+        return split_uri(self.volume.uri)[0]
+
+    @property
+    def existing(self) -> list[Path]:
+        """The folders of the coarser levels that are there already."""
+        named = [self.image.group / level for level in self.image.levels[1:]] if self.image is not None else []
+        ours = [self.place(path, level) for path in self.stored.paths for level in range(1, _MOST_LEVELS)]
+        return sorted(folder for folder in {*named, *ours} if folder.is_dir())
+
+    def create(self, folder: Path, *, levels: int | None, label: bool) -> VolumeWriter:
+        """Create the arrays of the coarser levels below `folder`, or go on with those there.
+
+        The writer's finest level is the image's own, to be read only; `levels` counts it, None is as many as bring
+        the longest side to 256 voxels.
+        """
+        grids, factors = plan_levels(self.volume.grid, levels)
+        arrays = [self.stored]
+        for level, (grid, factor) in enumerate(zip(grids, factors, strict=True)):
+            if level:
+                paths = tuple(self.built(folder, path, level) for path in self.stored.paths)
+                for path, finest in zip(paths, self.stored.paths, strict=True):
+                    metadata = self._metadata(finest, grid.shape, factor)
+                    create_array(self.stored.driver, path, metadata, resume=True)
+                arrays.append(StoredArray(self.stored.driver, paths, self.stored.axes))
+        files = tuple(tuple(ChunkFiles.of(array.driver, path) for path in array.paths) for array in arrays)
+        unit, chunk = (
+            as_triple(shape[self.stored.axes.index(axis)] for axis in "zyx")
+            for shape in (files[0][0].file_shape, files[0][0].chunk_shape)
+        )
+        return VolumeWriter(
+            uri=self.volume.uri,
+            levels=grids,
+            dtype=self.volume.dtype,
+            channels=self.volume.channels,
+            timepoints=self.volume.timepoints,
+            chunk_shape=chunk,
+            write_shape=unit,
+            label=label,
+            factors=factors,
+            _arrays=tuple(arrays),
+            _files=files,
+        )
+
+    def built(self, folder: Path, finest: Path, level: int) -> Path:
+        """Where below `folder` the level of the array `finest` is built."""
+        return folder / self.place(finest, level).relative_to(self.container)
+
+    def place(self, finest: Path, level: int) -> Path:
+        """Where the level of the array `finest` belongs."""
+        return finest.with_name(f"{self.prefix}{level}")
+
+    def publish(self, folder: Path, writer: VolumeWriter, move: Callable[[Path, Path], None]) -> None:
+        """Bring the levels built below `folder` to their places by `move`, and name them in the metadata last.
+
+        Levels that are there go first: what the metadata name is there at any time.
+        """
+        self._declare(writer.factors[:1])
+        for path in self.existing:
+            shutil.rmtree(path)
+        for level in range(1, len(writer.levels)):
+            for finest in self.stored.paths:
+                move(self.built(folder, finest, level), self.place(finest, level))
+        self._declare(writer.factors)
+
+    def _metadata(self, finest: Path, shape: Triple, factors: Triple) -> dict[str, Any]:
+        """The metadata of a level: those of the finest one with another shape and, in N5, another place."""
+        metadata: dict[str, Any] = open_array(self.stored.driver, finest).spec().to_json()["metadata"]
+        space = dict(zip("zyx", shape, strict=True))
+        key = "dimensions" if self.stored.driver == "n5" else "shape"
+        sizes = zip(self.stored.axes, metadata[key], strict=True)
+        metadata = metadata | {key: [space.get(axis, size) for axis, size in sizes]}
+        return _n5_placed(metadata, factors) if self.stored.driver == "n5" else metadata
+
+    def _declare(self, factors: Sequence[Triple]) -> None:
+        """Name the levels of these factors (z, y, x) in the metadata of the image, and no others."""
+        if self.image is None:
+            for group in {path.parent for path in self.stored.paths}:
+                attributes = read_json(group / _N5_ATTRIBUTES)
+                write_json(group / _N5_ATTRIBUTES, attributes | {"scales": [reverse_axes(f) for f in factors]})
+            return
+        finest = self.image.content["datasets"][0]
+        datasets = [finest]
+        for level, factor in enumerate(factors):
+            if level:
+                steps = _ome_placed(finest, dict(zip("zyx", factor, strict=True)), self.stored.axes)
+                datasets.append({"path": f"{self.prefix}{level}", "coordinateTransformations": steps})
+        _write_datasets(self.image.group, datasets)
+        _drop_consolidated(self.image.group, self.container)
+
+
+def _image(group: Path) -> Multiscale | None:
+    node = read_node(group)
+    return None if node is None or node.kind == "array" else multiscale(group, node.attributes)
+
+
+def _n5_placed(attributes: Mapping[str, Any], factors: Triple) -> dict[str, Any]:
+    """The attributes of an N5 dataset downsampled by `factors` (z, y, x), in the conventions of the finest one."""
+    step = reverse_axes(factors)
+    own = attributes.get("downsamplingFactors", (1, 1, 1))
+    placed = {**attributes, "downsamplingFactors": [a * b for a, b in zip(own, step, strict=True)]}
+    if "transform" in attributes:
+        cosem = attributes["transform"]
+        by_axis = dict(zip("zyx", factors, strict=True))
+        sizes = [by_axis[str(axis)] for axis in cosem["axes"]]
+        columns = list(zip(cosem["scale"], cosem["translate"], sizes, strict=True))
+        placed["transform"] = {
+            **cosem,
+            "scale": [scale * f for scale, _, f in columns],
+            "translate": [shift + scale * (f - 1) / 2 for scale, shift, f in columns],
+        }
+    return placed
+
+
+def _ome_placed(finest: Mapping[str, Any], factors: Mapping[str, int], axes: str) -> list[dict[str, Any]]:
+    """The transformations of a level: those of the finest one after a step over `factors` of its voxels."""
+    scale, shift = [1.0] * len(axes), [0.0] * len(axes)
+    for step in finest.get("coordinateTransformations", ()):
+        if step["type"] == "scale":
+            scale = [a * b for a, b in zip(scale, step["scale"], strict=True)]
+            shift = [a * b for a, b in zip(shift, step["scale"], strict=True)]
+        elif step["type"] == "translation":
+            shift = [a + b for a, b in zip(shift, step["translation"], strict=True)]
+    sizes = [factors.get(axis, 1) for axis in axes]
+    return [
+        {"type": "scale", "scale": [s * f for s, f in zip(scale, sizes, strict=True)]},
+        {
+            "type": "translation",
+            "translation": [t + s * (f - 1) / 2 for s, t, f in zip(scale, shift, sizes, strict=True)],
+        },
+    ]
+
+
+def _write_datasets(group: Path, datasets: Sequence[Mapping[str, Any]]) -> None:
+    """Replace the datasets of the image in the metadata of its group, Zarr v3 or v2."""
+    path = group / "zarr.json" if (group / "zarr.json").exists() else group / ".zattrs"
+    content = read_json(path)
+    attributes = content["attributes"] if path.name == "zarr.json" else content
+    attributes.get("ome", attributes)["multiscales"][0]["datasets"] = list(datasets)
+    write_json(path, content)
+
+
+def _drop_consolidated(group: Path, container: Path) -> None:
+    """Remove copies of the metadata that some writers keep in groups: they do not know the new levels."""
+    for folder in folders_around(group, container):
+        (folder / ".zmetadata").unlink(missing_ok=True)
+        content = read_json(folder / "zarr.json")
+        if content.pop("consolidated_metadata", None) is not None:
+            write_json(folder / "zarr.json", content)
