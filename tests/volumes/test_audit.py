@@ -5,12 +5,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from volume_files import EVERY_FORMAT, SPACING, noise
 
 from teralign.errors import DataError
 from teralign.grids import Grid
 from teralign.volumes import audit_volume, create_volume, open_volume
 from teralign.volumes.manifest import FILE
+from volume_files import EVERY_FORMAT, SPACING, noise
 
 GRID = Grid((40, 70, 45), (1.0, 1.0, 1.0))
 

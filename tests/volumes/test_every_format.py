@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from volume_files import EVERY_FORMAT, SPACING, noise
 
 from teralign.errors import DataError
 from teralign.grids import Region
 from teralign.volumes import open_volume
+from volume_files import EVERY_FORMAT, SPACING, noise
 
 SHAPE = (5, 19, 33)
 HELD = [(name, dtype) for name, form in EVERY_FORMAT.items() for dtype in form.dtypes]

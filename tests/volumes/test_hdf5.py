@@ -3,11 +3,11 @@ import sys
 
 import numpy as np
 import pytest
-from volume_files import SPACING, noise
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
 from teralign.volumes import coarser_levels, open_volume
+from volume_files import SPACING, noise
 
 h5py = pytest.importorskip("h5py")
 SHAPE = (4, 6, 10)

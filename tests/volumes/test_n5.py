@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from volume_files import noise, write_attributes, write_n5
 
 from teralign.errors import InputError
 from teralign.grids import Grid, Region
 from teralign.volumes import open_volume
+from volume_files import noise, write_attributes, write_n5
 
 SHAPE = (4, 6, 10)
 XYZ = [0.25, 0.5, 2.0]

@@ -3,11 +3,11 @@ import logging
 import numpy as np
 import pytest
 import SimpleITK
-from volume_files import ORIGIN, SPACING, edit_nifti, noise, write_nifti, write_nifti_by_hand
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
 from teralign.volumes import open_volume
+from volume_files import ORIGIN, SPACING, edit_nifti, noise, write_nifti, write_nifti_by_hand
 
 SHAPE = (4, 6, 10)
 IN_PIXDIM, IN_SLOPE, IN_CODES, IN_DATATYPE = 76, 112, 252, 70

@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 import zarr
-from volume_files import SPACING, noise, space_axes, write_ome_zarr, write_zarr
 
 from teralign.errors import InputError
 from teralign.grids import Grid, Region
 from teralign.volumes import open_volume
+from volume_files import SPACING, noise, space_axes, write_ome_zarr, write_zarr
 
 SHAPE = (4, 6, 10)
 

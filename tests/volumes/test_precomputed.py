@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from volume_files import SPACING, gzip_chunks, noise, write_precomputed
 
 from teralign.errors import InputError
 from teralign.grids import Grid, Region
 from teralign.volumes import coarser_levels, open_volume, split_uri
+from volume_files import SPACING, gzip_chunks, noise, write_precomputed
 
 SHAPE = (12, 20, 34)
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from volume_files import noise
 
 from teralign.grids import Grid
 from teralign.volumes.pyramid import halved, mean, mode, plan_levels
+from volume_files import noise
 
 factors = st.tuples(*[st.sampled_from([1, 2])] * 3)
 shapes = st.tuples(*[st.integers(2, 9)] * 3)

@@ -7,6 +7,7 @@ import textwrap
 import numpy as np
 import pytest
 import tifffile
+
 from volume_files import noise, write_n5, write_nifti, write_nrrd, write_precomputed, write_slices, write_zarr
 
 NOBODY = 65534

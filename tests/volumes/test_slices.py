@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import tifffile
-from volume_files import SPACING, noise, write_slices
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
 from teralign.volumes import open_volume, split_uri
+from volume_files import SPACING, noise, write_slices
 
 SHAPE = (12, 20, 34)
 

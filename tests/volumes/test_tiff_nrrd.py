@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import SimpleITK
 import tifffile
-from volume_files import ORIGIN, SPACING, noise, write_nrrd
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
 from teralign.volumes import open_volume
+from volume_files import ORIGIN, SPACING, noise, write_nrrd
 
 SHAPE = (4, 6, 10)
 PHYSICAL = {"PhysicalSizeZ": 2.0, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.25}

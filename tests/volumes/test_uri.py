@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from volume_files import SPACING, noise, write_attributes, write_n5, write_zarr
 
 from teralign.errors import InputError
 from teralign.volumes import open_volume, split_uri
+from volume_files import SPACING, noise, write_attributes, write_n5, write_zarr
 
 
 @pytest.mark.parametrize(

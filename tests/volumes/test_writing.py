@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorstore as ts
 import zarr
-from volume_files import noise
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
 from teralign.volumes import check_output, create_volume, open_volume
 from teralign.volumes.pyramid import mean, mode
+from volume_files import noise
 
 GRID = Grid((20, 70, 45), (2.0, 0.5, 0.5), (1.0, -2.0, 3.5))
 SMALL = {"chunk_shape": (16, 32, 16), "levels": 3}

@@ -52,14 +52,15 @@ def fill_volume(
     stage: str,
     key: Mapping[str, object],
     create: Callable[..., VolumeWriter],
-    connect: Callable[[], AbstractContextManager[Client]],
+    connect: Callable[[], AbstractContextManager[Client | None]],
     work_dir: Path | None,
     overwrite: bool,
 ) -> dict[str, Any]:
     """Write the volume `uri`, which appears when it is whole; gives what became of the tasks of its finest level.
 
     `create` is `create_volume` with all that it needs but the place; `key` is what the voxels depend on: the same
-    call goes on with the unfinished work of `work_dir`. Raises InputError when the output cannot be written there.
+    call goes on with the unfinished work of `work_dir`. Where `connect` gives no client it is done in this process.
+    Raises InputError when the output cannot be written there.
     """
     target = check_output(uri, overwrite=overwrite).absolute()
     _, dataset = split_uri(uri)
@@ -73,7 +74,7 @@ def fill_volume(
 
 
 def _write(
-    source: VoxelSource, writer: VolumeWriter, client: Client, workspace: Workspace, stage: str
+    source: VoxelSource, writer: VolumeWriter, client: Client | None, workspace: Workspace, stage: str
 ) -> dict[str, Any]:
     """Make the two finest levels, then the coarser ones, then the manifest."""
     families = WriteUnits(writer.levels[0].shape, writer.family_shape)
@@ -85,7 +86,7 @@ def _write(
 
 
 def make_levels(
-    writer: VolumeWriter, levels: Sequence[int], client: Client, workspace: Workspace
+    writer: VolumeWriter, levels: Sequence[int], client: Client | None, workspace: Workspace
 ) -> list[RunSummary]:
     """Make these levels of a pyramid, each from the one before; gives what became of the blocks of each."""
     return [

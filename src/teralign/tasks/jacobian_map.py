@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import teralign
-from teralign.blockwise import Workspace, run_blocks
 from teralign.cluster import worker_threads
-from teralign.grids import FloatTriple, Triple
+from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.report import VolumeChange
-from teralign.tasks.apply_transform import LevelBuilder
+from teralign.tasks.fill_volume import Part, fill_volume
 from teralign.tasks.inputs import check_new_file, load_stack
 from teralign.tasks.new_transform import described, write_report
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
-from teralign.tasks.units import WriteUnit, WriteUnits
 from teralign.transforms import Stack, volume_change
-from teralign.volumes import VolumeWriter, check_output, create_volume, split_uri
+from teralign.volumes import Volume, check_output, create_volume, open_volume
 
 _PIECE: Triple = (64, 64, 64)  # nodes whose positions are in memory at a time
+_READ: Triple = (256, 256, 256)  # whole chunks, and shards
 
 
 def jacobian_map(
@@ -54,44 +56,46 @@ def jacobian_map(
         "grid": [grid.shape, grid.spacing, grid.origin],
         "transforms": stack.digest(),
     }
-    _, dataset = split_uri(output)
-    with Workspace(work_dir or target.with_name(target.name + ".partial")) as workspace:
-        workspace.prepare(key)
-        built = workspace.output / target.name
-        writer = create_volume(built / dataset, grid=grid, dtype=np.float32, resume=True)
-        mapper = Mapper(stack, writer, threads or worker_threads())
-        units = WriteUnits(grid.shape, writer.write_shape)
-        run_blocks(mapper, units, client=None, workspace=workspace, stage="determinants")
-        for level in range(1, len(writer.levels)):
-            units = WriteUnits(writer.levels[level].shape, writer.write_shape)
-            builder = LevelBuilder(writer, level, channels=1, timepoints=1)
-            run_blocks(builder, units, client=None, workspace=workspace, stage=f"level-{level}")
-        summary = _summary(writer)
-        workspace.finish(built, target, overwrite=overwrite)
+    source = _Determinants(stack, grid, threads or worker_threads())
+    create = partial(create_volume, grid=grid, dtype=np.float32)
+    fill_volume(
+        output,
+        source,
+        stage="determinants",
+        key=key,
+        create=create,
+        connect=nullcontext,
+        work_dir=work_dir,
+        overwrite=overwrite,
+    )
+    summary = _summary(open_volume(output))
     result = {"output": output, "transforms": [str(path) for path in transforms], "grid": described(grid)}
     return write_report(report, result | summary)
 
 
 @dataclass(frozen=True)
-class Mapper:
-    """Makes any write unit of the finest level."""
+class _Determinants:
+    """Makes any write unit of the finest level; picklable."""
 
     stack: Stack
-    writer: VolumeWriter
+    grid: Grid
     threads: int
 
-    def __call__(self, unit: WriteUnit) -> dict[str, Any]:
-        """Compute the determinants piece by piece, and write them."""
-        determinants = np.empty(unit.core.shape, np.float32)
-        for piece in unit.core.split(_PIECE):
-            found = volume_change(self.stack, self.writer.levels[0], piece, threads=self.threads)
-            determinants[piece.relative_to(unit.core).slices] = found
-        self.writer.write(unit.core, determinants)
-        return {"state": "ok"}
+    def part(self, core: Region) -> Part:
+        """Its values are made of the transforms alone."""
+        return Part(core, core, partial(self._values, core))
+
+    def _values(self, core: Region, _timepoint: int) -> list[NDArray[np.float32]]:
+        """The determinants of a region, computed piece by piece."""
+        determinants = np.empty(core.shape, np.float32)
+        for piece in core.split(_PIECE):
+            found = volume_change(self.stack, self.grid, piece, threads=self.threads)
+            determinants[piece.relative_to(core).slices] = found
+        return [determinants]
 
 
-def _summary(writer: VolumeWriter) -> dict[str, float]:
+def _summary(volume: Volume) -> dict[str, float]:
     spread = VolumeChange()
-    for unit in writer.levels[0].region.split(writer.write_shape):
-        spread.add(writer.read(unit))
+    for region in volume.grid.region.split(_READ):
+        spread.add(volume.read(region))
     return spread.summary()
