@@ -27,6 +27,7 @@ from teralign.cli import options
 @options.cluster_options
 @options.work_dir_option
 @options.threads_option
+@options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
 def apply_transform(fixed: str, moving: str, output: str, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name

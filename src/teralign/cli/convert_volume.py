@@ -26,6 +26,7 @@ DTYPES = ["bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 
 @click.option("--label", is_flag=True, help="Coarser scales have the most frequent value, not the mean.")
 @options.cluster_options
 @options.work_dir_option
+@options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
 def convert_volume(volume: str, output: str, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name

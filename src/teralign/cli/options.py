@@ -107,6 +107,9 @@ verbose_option = click.option(
     help="Log in detail, and show tracebacks.",
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Print blocks, bytes and the memory of a worker, and write nothing."
+)
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="Threads to compute with.  [default: the cores this task was given]"
 )

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 import teralign
 from teralign.cluster import connect, worker_threads
 from teralign.grids import FloatTriple, Grid, Region
+from teralign.tasks.dry_run import plan_fill
 from teralign.tasks.fill_volume import Part, fill_volume
 from teralign.tasks.inputs import check_channel, check_timepoint, load_stack
-from teralign.transforms import Stack, needed_region, warp_channels
-from teralign.volumes import Volume, create_volume, open_volume
+from teralign.transforms import FIELD_CACHE_BYTES, Stack, needed_region, warp_channels
+from teralign.volumes import Volume, open_volume, plan_volume
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ def apply_transform(
     worker_mem_gb: float | None = None,
     work_dir: Path | None = None,
     threads: int | None = None,
+    dry_run: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Resample the moving volume on the grid of the fixed one: every channel and timepoint, or one of them.
@@ -48,7 +50,7 @@ def apply_transform(
     write units is made by one task from only the input it needs. It lies in `work_dir` until it is whole, so that the
     same call goes on where another stopped.
 
-    Returns what was written. Raises InputError before any long work for bad input.
+    Returns what was written, with `dry_run` what would be. Raises InputError before any long work for bad input.
     """
     reference = open_volume(Path(fixed).absolute(), spacing=fixed_spacing, option="--fixed-spacing")
     source = open_volume(Path(moving).absolute(), spacing=moving_spacing, option="--moving-spacing")
@@ -67,20 +69,24 @@ def apply_transform(
         "transforms": stack.digest(),
         "interpolation": interpolation,
     }
+    layout = plan_volume(
+        output,
+        grid=reference.grid,
+        dtype=source.dtype,
+        channels=len(channels),
+        timepoints=len(timepoints),
+        channel_names=[source.channel_names[c] for c in channels],
+        label=interpolation == "nearest",
+    )
+    warper = Warper(source, channels, timepoints, stack, reference.grid, interpolation, threads)
+    if dry_run:
+        return plan_fill(output, warper, layout, stage="warp", overwrite=overwrite)
     summary = fill_volume(
         output,
-        Warper(source, channels, timepoints, stack, reference.grid, interpolation, threads),
+        warper,
         stage="warp",
         key=key,
-        create=partial(
-            create_volume,
-            grid=reference.grid,
-            dtype=source.dtype,
-            channels=len(channels),
-            timepoints=len(timepoints),
-            channel_names=[source.channel_names[c] for c in channels],
-            label=interpolation == "nearest",
-        ),
+        layout=layout,
         connect=partial(connect, scheduler, workers, worker_cpus, worker_mem_gb),
         work_dir=work_dir,
         overwrite=overwrite,
@@ -107,6 +113,15 @@ class Warper:
         transform = self.transform.load(box.origin, box.to_physical(np.array(box.shape) - 1))
         needed = needed_region(transform, self.grid, core, self.source.grid, self.interpolation)
         return Part(core, needed, partial(self._warp, core, transform, needed)) if needed.size else None
+
+    @property
+    def voxel_bytes(self) -> int:
+        """What a voxel of the moving volume takes in all channels."""
+        return self.source.dtype.itemsize * len(self.channels)
+
+    def held(self, part: Part) -> int:
+        """The bytes of all channels, as they are read and as they are warped, and of decoded chunks of fields."""
+        return (part.needed.size + part.core.size) * self.voxel_bytes + FIELD_CACHE_BYTES
 
     def _warp(self, core: Region, transform: Stack, needed: Region, timepoint: int) -> NDArray[Any] | None:
         """The channels (c, z, y, x) of a unit; None when all that it sees is 0."""

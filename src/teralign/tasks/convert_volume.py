@@ -16,10 +16,11 @@ import teralign
 from teralign.cluster import connect
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
+from teralign.tasks.dry_run import plan_fill
 from teralign.tasks.fill_volume import Part, fill_volume
 from teralign.tasks.inputs import check_channel, check_timepoint
 from teralign.transforms import cast
-from teralign.volumes import Volume, create_volume, open_volume, split_uri
+from teralign.volumes import Volume, open_volume, plan_volume, split_uri
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def convert_volume(
     worker_cpus: int | None = None,
     worker_mem_gb: float | None = None,
     work_dir: Path | None = None,
+    dry_run: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write every channel and timepoint of a volume, or one of them, as OME-Zarr or N5 with a pyramid.
@@ -51,7 +53,7 @@ def convert_volume(
     left stays where it is in space. `dtype` values are rounded and saturated, `label` voxels are never averaged. The
     output lies in `work_dir` until it is whole, so that the same call goes on where another stopped.
 
-    Returns what was written. Raises InputError before any long work for bad input.
+    Returns what was written, with `dry_run` what would be. Raises InputError before any long work for bad input.
     """
     source = open_volume(Path(volume).absolute(), spacing=spacing)
     channels = range(source.channels) if channel is None else (channel,)
@@ -75,22 +77,26 @@ def convert_volume(
         "levels": levels,
         "label": label,
     }
+    layout = plan_volume(
+        output,
+        grid=grid,
+        dtype=wanted,
+        channels=len(channels),
+        timepoints=len(timepoints),
+        channel_names=[source.channel_names[c] for c in channels],
+        chunk_shape=chunk_size,
+        levels=levels,
+        label=label,
+    )
+    copier = Copier(source, channels, timepoints, region, wanted)
+    if dry_run:
+        return plan_fill(output, copier, layout, stage="convert", overwrite=overwrite)
     summary = fill_volume(
         output,
-        Copier(source, channels, timepoints, region, wanted),
+        copier,
         stage="convert",
         key=key,
-        create=partial(
-            create_volume,
-            grid=grid,
-            dtype=wanted,
-            channels=len(channels),
-            timepoints=len(timepoints),
-            channel_names=[source.channel_names[c] for c in channels],
-            chunk_shape=chunk_size,
-            levels=levels,
-            label=label,
-        ),
+        layout=layout,
         connect=partial(connect, scheduler, workers, worker_cpus, worker_mem_gb),
         work_dir=work_dir,
         overwrite=overwrite,
@@ -113,6 +119,15 @@ class Copier:
         """The voxels of a unit, which are as many of the source."""
         needed = core.shift(self.region.start)
         return Part(core, needed, partial(self._read, needed))
+
+    @property
+    def voxel_bytes(self) -> int:
+        """What a voxel takes in all channels."""
+        return self.source.dtype.itemsize * len(self.channels)
+
+    def held(self, part: Part) -> int:
+        """The bytes of a channel as it is read, and as it is written."""
+        return part.needed.size * (self.source.dtype.itemsize + self.dtype.itemsize)
 
     def _read(self, needed: Region, timepoint: int) -> Iterator[NDArray[Any]]:
         """The channels one by one, so that no more than one is in memory."""

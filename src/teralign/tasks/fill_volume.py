@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from teralign.blockwise import RunSummary, Workspace, run_blocks
 from teralign.grids import Region
 from teralign.tasks.units import WriteUnit, WriteUnits
-from teralign.volumes import StoredFile, VolumeWriter, check_output, split_uri
+from teralign.volumes import Layout, StoredFile, VolumeWriter, check_output, create_planned, split_uri
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -44,6 +44,15 @@ class VoxelSource(Protocol):
         """How a write unit is made, None when there is nothing in it."""
         ...
 
+    @property
+    def voxel_bytes(self) -> int:
+        """What a voxel of the input takes, all channels that are read of it."""
+        ...
+
+    def held(self, part: Part) -> int:
+        """The bytes that are in memory at once while a part is made."""
+        ...
+
 
 def fill_volume(
     uri: str,
@@ -51,22 +60,22 @@ def fill_volume(
     *,
     stage: str,
     key: Mapping[str, object],
-    create: Callable[..., VolumeWriter],
+    layout: Layout,
     connect: Callable[[], AbstractContextManager[Client | None]],
     work_dir: Path | None,
     overwrite: bool,
 ) -> dict[str, Any]:
     """Write the volume `uri`, which appears when it is whole; gives what became of the tasks of its finest level.
 
-    `create` is `create_volume` with all that it needs but the place; `key` is what the voxels depend on: the same
-    call goes on with the unfinished work of `work_dir`. Where `connect` gives no client it is done in this process.
-    Raises InputError when the output cannot be written there.
+    `layout` is its `plan_volume`; `key` is what the voxels depend on: the same call goes on with the unfinished work
+    of `work_dir`. Where `connect` gives no client it is done in this process. Raises InputError when the output
+    cannot be written there.
     """
     target = check_output(uri, overwrite=overwrite).absolute()
     _, dataset = split_uri(uri)
     with Workspace(work_dir or target.with_name(target.name + ".partial")) as workspace:
         workspace.prepare({**key, "output": f"{target.name}/{dataset}"})
-        writer = create(workspace.output / target.name / dataset, resume=True)
+        writer = create_planned(workspace.output / target.name / dataset, layout, resume=True)
         with connect() as client:
             summary = _write(source, writer, client, workspace, stage)
         workspace.finish(workspace.output / target.name, target, overwrite=overwrite)

@@ -17,10 +17,18 @@ from teralign.transforms.sampling import (
     volume_change,
 )
 from teralign.transforms.stack import Stack, Transform
-from teralign.transforms.stored import FieldWriter, StoredField, building_field, create_field, save_field
+from teralign.transforms.stored import (
+    FIELD_CACHE_BYTES,
+    FieldWriter,
+    StoredField,
+    building_field,
+    create_field,
+    save_field,
+)
 from teralign.transforms.warp import cast, needed_region, warp, warp_channels
 
 __all__ = [
+    "FIELD_CACHE_BYTES",
     "FIELD_STRIDE",
     "Affine",
     "DisplacementField",

@@ -36,7 +36,7 @@ from teralign.transforms.field import DisplacementField
 CHUNK_SHAPE: Triple = (64, 64, 64)
 _TILE = 96  # nodes along a side of what is read at once for scattered points
 _METADATA = {"zarr3": ome.FILE, "zarr": ".zarray", "n5": "attributes.json"}  # by tensorstore's name of the format
-_CACHE_BYTES = 96 << 20  # two rows of chunks of a field for a volume of 2000 voxels
+FIELD_CACHE_BYTES = 96 << 20  # two rows of chunks of a field for a volume of 2000 voxels
 
 
 @functools.cache
@@ -46,7 +46,7 @@ def _context() -> Any:  # noqa: ANN401 - tensorstore has no types
         {
             "data_copy_concurrency": {"limit": 1},
             "file_io_concurrency": {"limit": 4},
-            "cache_pool": {"total_bytes_limit": _CACHE_BYTES},
+            "cache_pool": {"total_bytes_limit": FIELD_CACHE_BYTES},
         }
     )
 

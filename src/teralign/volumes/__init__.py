@@ -1,17 +1,27 @@
 """Volumes on disk: open, create, read and write regions by URI, whatever the format; pyramids."""
 
 from teralign.volumes.audit import Finding, audit_volume
+from teralign.volumes.description import Layout
 from teralign.volumes.extension import Extension
 from teralign.volumes.levels import coarser_levels
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, open_volume
-from teralign.volumes.writer import VolumeWriter, check_output, create_volume
+from teralign.volumes.writer import (
+    VolumeWriter,
+    check_output,
+    create_planned,
+    create_volume,
+    family_shape,
+    plan_output,
+    plan_volume,
+)
 
 __all__ = [
     "Extension",
     "Finding",
+    "Layout",
     "Storage",
     "StoredFile",
     "Volume",
@@ -19,8 +29,12 @@ __all__ = [
     "audit_volume",
     "check_output",
     "coarser_levels",
+    "create_planned",
     "create_volume",
+    "family_shape",
     "open_volume",
+    "plan_output",
+    "plan_volume",
     "split_uri",
     "storage",
 ]

@@ -112,7 +112,7 @@ class VolumeWriter:
     @property
     def family_shape(self) -> Triple:
         """Voxels (z, y, x) of the finest level that make one whole unit of the next one; a unit if there is none."""
-        return _times(self.write_shape, self._step(1)) if len(self.levels) > 1 else self.write_shape
+        return family_shape(self.write_shape, self.factors)
 
     def above(self, region: Region) -> Region:
         """The voxels of the next level that lie wholly in a region of the finest; none without a next level."""
@@ -170,13 +170,39 @@ def create_volume(
     label: bool = False,
     resume: bool = False,
 ) -> VolumeWriter:
-    """Create an empty pyramid: OME-Zarr 0.5 for a .zarr, N5 for an .n5, in the group that the URI names.
+    """Create an empty pyramid, as `create_planned` does of what `plan_volume` plans."""
+    layout = plan_volume(
+        uri,
+        grid=grid,
+        dtype=dtype,
+        channels=channels,
+        timepoints=timepoints,
+        channel_names=channel_names,
+        chunk_shape=chunk_shape,
+        levels=levels,
+        label=label,
+    )
+    return create_planned(uri, layout, resume=resume)
 
-    `levels` None: as many as bring the longest side to 256 voxels. `label` voxels are never averaged. With `resume`
-    the same volume may be there already, and keeps its voxels. Raises InputError when another one is there or the
-    format cannot hold this one, DataError when the disk refuses.
+
+def plan_volume(
+    uri: str | Path,
+    *,
+    grid: Grid,
+    dtype: DTypeLike,
+    channels: int = 1,
+    timepoints: int = 1,
+    channel_names: Sequence[str] = (),
+    chunk_shape: Triple | None = None,
+    levels: int | None = None,
+    label: bool = False,
+) -> Layout:
+    """The layout of a pyramid at `uri`; nothing is written.
+
+    `levels` None: as many as bring the longest side to 256 voxels. `label` voxels are never averaged. Raises
+    InputError when no format holds such voxels.
     """
-    container, dataset, form = _locate_output(uri)
+    _, _, form = _locate_output(uri)
     chunk, unit = _storage(grid, chunk_shape, form)
     grids, factors = pyramid.plan_levels(grid, levels)
     layout = Layout(
@@ -192,33 +218,38 @@ def create_volume(
     )
     if layout.dtype.kind not in "buif":
         raise InputError(f"{layout.dtype} voxels cannot be written to {uri}; only integers, floats and booleans can.")
+    return layout
+
+
+def create_planned(uri: str | Path, layout: Layout, *, resume: bool = False) -> VolumeWriter:
+    """Create an empty pyramid: OME-Zarr 0.5 for a .zarr, N5 for an .n5, in the group that the URI names.
+
+    With `resume` the same volume may be there already, and keeps its voxels. Raises InputError when another one is
+    there or the format cannot hold this one, DataError when the disk refuses.
+    """
+    container, dataset, form = _locate_output(uri)
     arrays = _CREATE[form](container, dataset, layout, resume=resume)
     return VolumeWriter(
         uri=str(uri),
-        levels=grids,
+        levels=layout.levels,
         dtype=layout.dtype,
-        channels=channels,
-        timepoints=timepoints,
-        chunk_shape=chunk,
-        write_shape=unit,
-        label=label,
-        factors=factors,
+        channels=layout.channels,
+        timepoints=layout.timepoints,
+        chunk_shape=layout.chunk_shape,
+        write_shape=layout.write_shape,
+        label=layout.label,
+        factors=layout.factors,
         _arrays=arrays,
         _files=tuple(tuple(ChunkFiles.of(array.driver, path) for path in array.paths) for array in arrays),
     )
 
 
 def check_output(uri: str | Path, *, overwrite: bool) -> Path:
-    """The container that an output URI creates, after making sure that it can be.
+    """The container that an output URI creates, after making its folder.
 
-    Raises InputError when it exists (`overwrite` allows a whole container, never one dataset in it), when its folder
-    cannot be made or written, or when its format cannot be written.
+    Raises InputError as `plan_output` does, and when the folder cannot be made or written.
     """
-    container, dataset, _ = _locate_output(uri)
-    if container.exists() and dataset:
-        raise InputError(f"{container} exists already, and nothing is added to it; choose another output.")
-    if container.exists() and not overwrite:
-        raise InputError(f"{container} exists already; choose another output, or add --overwrite.")
+    container = plan_output(uri, overwrite=overwrite)
     try:
         container.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -226,6 +257,25 @@ def check_output(uri: str | Path, *, overwrite: bool) -> Path:
     if not os.access(container.parent, os.W_OK | os.X_OK):
         raise InputError(f"the folder {container.parent} may not be written; choose another output.")
     return container
+
+
+def plan_output(uri: str | Path, *, overwrite: bool) -> Path:
+    """The container that an output URI would create; nothing is written.
+
+    Raises InputError when it exists (`overwrite` allows a whole container, never one dataset in it), or when its
+    format cannot be written.
+    """
+    container, dataset, _ = _locate_output(uri)
+    if container.exists() and dataset:
+        raise InputError(f"{container} exists already, and nothing is added to it; choose another output.")
+    if container.exists() and not overwrite:
+        raise InputError(f"{container} exists already; choose another output, or add --overwrite.")
+    return container
+
+
+def family_shape(write_shape: Triple, factors: Sequence[Triple]) -> Triple:
+    """Voxels (z, y, x) of the finest level that make one whole unit of the next one; a unit if there is none."""
+    return _times(write_shape, factors[1]) if len(factors) > 1 else write_shape
 
 
 def _locate_output(uri: str | Path) -> tuple[Path, str, str]:

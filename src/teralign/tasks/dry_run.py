@@ -1,0 +1,52 @@
+"""What a command would do, told before it does anything: blocks, bytes, and the memory of a worker.
+
+Bytes are those of voxels before compression. A worker's memory is what a task holds at most: what it reads, what it
+makes, the second level, and what writing a unit takes, which was measured as six times the unit (`_WRITING`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+from teralign.tasks.fill_volume import VoxelSource
+from teralign.tasks.units import WriteUnits
+from teralign.volumes import Layout, family_shape, plan_output
+
+WORKER_BYTES = (200 + 64) << 20  # a worker with its libraries, and decoded chunks of images
+_WRITING = 6
+_SAMPLED = 200
+
+
+def plan_fill(uri: str, source: VoxelSource, layout: Layout, *, stage: str, overwrite: bool) -> dict[str, Any]:
+    """What `fill_volume` would do with the same arguments; nothing is written.
+
+    Bytes read of a volume of very many blocks are estimated from a sample of them. Raises InputError when the output
+    cannot be written.
+    """
+    plan_output(uri, overwrite=overwrite)
+    finest = layout.levels[0]
+    families = WriteUnits(finest.shape, family_shape(layout.write_shape, layout.factors))
+    later = {
+        f"level-{level}": len(WriteUnits(grid.shape, layout.write_shape))
+        for level, grid in enumerate(layout.levels)
+        if level > 1
+    }
+    images = layout.channels * layout.timepoints
+    sizes = [math.prod(grid.shape) * layout.dtype.itemsize * images for grid in layout.levels]
+    step = -(-len(families) // _SAMPLED)
+    sampled = list(itertools.islice(finest.region.split(families.unit), step // 2, None, step))
+    parts = [part for family in sampled for core in family.split(layout.write_shape) if (part := source.part(core))]
+    share = sum(family.size for family in sampled) / finest.region.size
+    read = sum(part.needed.size for part in parts) * source.voxel_bytes * layout.timepoints
+    unit = math.prod(layout.write_shape) * layout.dtype.itemsize
+    held = max((source.held(part) for part in parts), default=0)
+    return {
+        "dry_run": True,
+        "output": uri,
+        "blocks": {stage: len(families), **later},
+        "read_bytes": round(read / share) + sum(sizes[1:-1]),
+        "write_bytes": sum(sizes),
+        "worker_memory_bytes": WORKER_BYTES + held + (layout.channels + _WRITING) * unit,
+    }
