@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from teralign.cluster import connect
 from teralign.grids import Floats
 from teralign.tasks.global_align import global_align
 from teralign.tasks.make_demo_data import make_demo_data
@@ -47,6 +49,13 @@ class Pair:
         fixed, moving = self.landmarks
         stack = Stack(tuple(load_transform(path) for path in transforms))
         return np.linalg.norm(stack.map_points(fixed) - moving, axis=1)
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """The address of a cluster of two workers that the tests of a module share."""
+    with connect(workers=2, worker_cpus=1, worker_mem_gb=1) as client:
+        yield client.scheduler.address
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import pytest
 import zarr
 
 from teralign.blockwise import run_blocks
-from teralign.cluster import connect
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.build_pyramid import build_pyramid
@@ -21,13 +20,6 @@ from volume_files import noise, space_axes, write_attributes, write_n5, write_om
 SHAPE = (20, 45, 38)
 SPACING = (2.0, 0.5, 0.5)
 FACTORS = [(1, 1, 1), (1, 2, 2), (1, 4, 4), (2, 8, 8)]
-
-
-@pytest.fixture(scope="module")
-def scheduler():
-    """The address of a cluster of two workers that all tests share."""
-    with connect(workers=2, worker_cpus=1, worker_mem_gb=1) as client:
-        yield client.scheduler.address
 
 
 def ours(folder, array):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from teralign.blockwise import run_blocks
-from teralign.cluster import connect
 from teralign.grids import Grid, Region
 from teralign.tasks.convert_volume import convert_volume
 from teralign.volumes import audit_volume, create_volume, open_volume
@@ -17,13 +16,6 @@ from volume_files import EVERY_FORMAT, SPACING, noise
 
 GRID = Grid((40, 130, 150), (1.0, 0.5, 0.5), (3.0, -2.0, 0.25))
 CHUNK = (16, 32, 64)
-
-
-@pytest.fixture(scope="module")
-def scheduler():
-    """The address of a cluster of two workers that all tests share."""
-    with connect(workers=2, worker_cpus=1, worker_mem_gb=1) as client:
-        yield client.scheduler.address
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,9 @@ from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform
 from teralign.tasks.convert_volume import convert_volume
+from teralign.tasks.local_align import local_align
 from teralign.transforms import Affine
-from teralign.volumes import create_volume
+from teralign.volumes import create_volume, open_volume
 
 GRID = Grid((40, 130, 150), (1.0, 0.5, 0.5))
 CHUNK = (16, 32, 64)
@@ -40,20 +43,49 @@ def warp(source, **options):
     )
 
 
-def test_a_conversion_is_foretold(source):
-    planned, done = convert(source, dry_run=True), convert(source, workers=1)
+def test_a_conversion_is_foretold(source, scheduler):
+    planned, done = convert(source, dry_run=True), convert(source, scheduler=scheduler)
     assert planned["blocks"] == {"convert": done["units"], "level-2": 2 * 1 * 1}
     voxels = [40 * 130 * 150, 40 * 65 * 75, 20 * 32 * 37]
     assert planned["read_bytes"] == 2 * 2 * voxels[0] + 2 * voxels[1]
     assert planned["write_bytes"] == 2 * sum(voxels)
 
 
-def test_a_warp_reads_what_it_sees_of_the_moving_volume(source):
+def test_a_warp_reads_what_it_sees_of_the_moving_volume(source, scheduler):
     """Shifted by 40 voxels of 150: the last ones of the fixed grid see nothing."""
-    planned, done = warp(source, dry_run=True), warp(source, workers=1)
+    planned, done = warp(source, dry_run=True), warp(source, scheduler=scheduler)
     assert planned["blocks"] == {"warp": done["units"]}
     assert 2 * 2 * 40 * 130 * 110 <= planned["read_bytes"] <= 2 * 2 * 40 * 130 * 120
     assert planned["write_bytes"] == 2 * 2 * 40 * 130 * 150
+
+
+def test_an_alignment_is_foretold(pair, tmp_path, scheduler):
+    """How much is read of the moving volume depends on what is found; it was not known before."""
+
+    def align(**options):
+        return local_align(
+            pair.fixed,
+            pair.moving,
+            initial_transforms=[pair.affine],
+            output=tmp_path / "new" / "field.zarr",
+            steps=["deform"],
+            block_size=(48, 48, 48),
+            **options,
+        )
+
+    planned = align(dry_run=True)
+    assert not (tmp_path / "new").exists()
+    done = align(scheduler=scheduler)
+    stages = {"": done, **{f"-{4**n}": coarse for n, coarse in enumerate(done["coarser"][::-1], start=1)}}
+    assert {name: planned["blocks"][f"align{name}"] for name in stages} == {n: s["blocks"] for n, s in stages.items()}
+    voxels = math.prod(open_volume(pair.fixed).grid.shape) * 2
+    fine = voxels * (done["fixed_reads"] + done["moving_reads"])
+    coarse = 2 * voxels / 8  # the scale s1 stands for the coarser means
+    assert planned["read_bytes"] == pytest.approx(fine + coarse, rel=0.25)
+    assert 464 << 20 < planned["worker_memory_bytes"] < 600 << 20
+    (tmp_path / "new" / "field.blocks.json").unlink()
+    with pytest.raises(InputError, match="exists already"):
+        align(dry_run=True)
 
 
 def test_many_blocks_are_estimated_from_some(source, monkeypatch):

@@ -48,6 +48,7 @@ from teralign.cli import options
 @options.work_dir_option
 @options.seed_option
 @options.threads_option
+@options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
 def local_align(fixed: str, moving: str, output: Path, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from teralign.blockwise import Block, Workspace
 from teralign.cluster import worker_threads
 from teralign.files import writing
-from teralign.grids import Grid, Region, Triple
+from teralign.grids import Floats, Grid, Region, Triple
 from teralign.registration import Alignment, Image, Measure, StepConfig, Windows, align, measure_of
 from teralign.tasks.reports import step_reports
 from teralign.tasks.sources import nothing_in
@@ -113,18 +113,11 @@ class BlockAligner:
 
     def _starting_at(self, grid: Grid) -> tuple[Stack, Stack, Region]:
         """The initial transforms and the coarser field around the block, and the moving voxels to read."""
-        low, high = grid.to_physical((0, 0, 0)), grid.to_physical(np.array(grid.shape) - 1)
-        if self.coarse is None:
-            margin, coarse = MARGIN * np.array(grid.extent), Stack()
-        else:
-            margin, coarse = REFINING_MARGIN * np.array(grid.spacing), Stack((self.coarse,))
-        low, high = low - margin, high + margin
-        coarse = coarse.load(low, high)
+        low, high = search_box(grid, refining=self.coarse is not None)
+        coarse = Stack() if self.coarse is None else Stack((self.coarse,)).load(low, high)
         low, high = coarse.bounds(low, high)
-        initial = self.initial.load(low, high)
-        low, high = initial.bounds(low, high)
-        moving = self.stage.moving.grid
-        return initial, coarse, moving.covering(low, high, margin=2).intersect(moving.region)
+        initial, where = moving_region(self.stage.moving.grid, self.initial, low, high)
+        return initial, coarse, where
 
     def _mean_over_core(self, block: Block, values: NDArray[np.float32], nodes: Region) -> list[float]:
         layout = self.stage.layout
@@ -132,6 +125,23 @@ class BlockAligner:
         inside = layout.nodes.covering(core.to_physical((0, 0, 0)), core.to_physical(np.array(core.shape) - 1))
         mean = values[inside.intersect(nodes).relative_to(nodes).slices].reshape(-1, 3).mean(axis=0, dtype=np.float64)
         return [round(float(v), 4) for v in mean]
+
+
+def search_box(grid: Grid, *, refining: bool) -> tuple[Floats, Floats]:
+    """The low and high corner (µm) of a block's grid, and as much around it as its partner may be off the start.
+
+    A block that is `refining` what a coarser stage found has to look less far.
+    """
+    low, high = grid.to_physical((0, 0, 0)), grid.to_physical(np.array(grid.shape) - 1)
+    margin = REFINING_MARGIN * np.array(grid.spacing) if refining else MARGIN * np.array(grid.extent)
+    return low - margin, high + margin
+
+
+def moving_region(moving: Grid, initial: Stack, low: Floats, high: Floats) -> tuple[Stack, Region]:
+    """The initial transforms around a box (µm), and the voxels of the moving grid to which they take it."""
+    around = initial.load(low, high)
+    low, high = around.bounds(low, high)
+    return around, moving.covering(low, high, margin=2).intersect(moving.region)
 
 
 def node_region(block: Block, strides: Triple, nodes: Grid) -> Region:

@@ -38,6 +38,11 @@ class CoarseSource:
         rest = as_triple(f // g for f, g in zip(factors, by, strict=True))
         return cls(replace(source, volume=levels[by]), rest, grid)
 
+    @property
+    def voxel_bytes(self) -> int:
+        """What is read from the disk for one of the means."""
+        return self.level.voxel_bytes * math.prod(self.factors)
+
     def digest(self) -> list[object]:
         """What tells these voxels from others."""
         return [self.level.digest(), self.factors]

@@ -31,10 +31,15 @@ def load_stack(paths: Sequence[Path]) -> Stack:
     return Stack(tuple(load_transform(path.absolute()) for path in paths))
 
 
-def check_new_file(path: Path, *, overwrite: bool, what: str = "--output") -> Path:
-    """Make sure that `path` can be written: InputError when it exists, or its folder cannot be made or written."""
+def refuse_existing(path: Path, *, overwrite: bool, what: str = "--output") -> None:
+    """Raise InputError when there is something at `path` already that is not to be overwritten."""
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already; choose another {what}, or add --overwrite.")
+
+
+def check_new_file(path: Path, *, overwrite: bool, what: str = "--output") -> Path:
+    """Make sure that `path` can be written: InputError when it exists, or its folder cannot be made or written."""
+    refuse_existing(path, overwrite=overwrite, what=what)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe = path.parent / f".{path.name}.probe"

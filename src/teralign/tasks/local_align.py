@@ -14,7 +14,8 @@ from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.grids import FloatTriple, Triple
 from teralign.registration import load_config
-from teralign.tasks.inputs import check_new_file, load_stack
+from teralign.tasks.inputs import check_new_file, load_stack, refuse_existing
+from teralign.tasks.plan_alignment import plan_alignment
 from teralign.tasks.run_stage import StageRunner
 from teralign.tasks.sources import open_source
 from teralign.tasks.stages import plan_stages
@@ -48,6 +49,7 @@ def local_align(
     work_dir: Path | None = None,
     seed: int = 0,
     threads: int | None = None,
+    dry_run: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Refine `initial_transforms` block by block and write the displacement field that does it.
@@ -58,7 +60,8 @@ def local_align(
     AlignmentError. Beside the output, `NAME.blocks.json` tells the state and metrics of each block. Unfinished work
     lies in `work_dir`, and the same call goes on with it.
 
-    Returns what was written and a summary. Raises InputError before any long work for bad input.
+    Returns what was written and a summary, with `dry_run` what would be done. Raises InputError before any long work
+    for bad input.
     """
     settings = load_config(config)
     plan = settings.steps("local_align", steps)
@@ -84,7 +87,7 @@ def local_align(
     output = output.absolute()
     report = output.with_suffix(".blocks.json")
     for path in (output, report):
-        check_new_file(path, overwrite=overwrite)
+        (refuse_existing if dry_run else check_new_file)(path, overwrite=overwrite)
     stages = plan_stages(
         source_fixed,
         source_moving,
@@ -93,6 +96,8 @@ def local_align(
         overlap=settings.block_overlap if block_overlap is None else block_overlap,
         field_spacing=field_spacing,
     )
+    if dry_run:
+        return {"dry_run": True, "output": str(output)} | plan_alignment(stages, start)
     key = {
         "task": "local-align",
         "version": teralign.__version__,

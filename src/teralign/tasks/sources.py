@@ -32,6 +32,11 @@ class Source:
         """The grid of the whole volume."""
         return self.volume.grid
 
+    @property
+    def voxel_bytes(self) -> int:
+        """What a voxel takes, before compression."""
+        return self.volume.dtype.itemsize
+
     def digest(self) -> list[object]:
         """What tells this source from another: volume, channel, timepoint and mask, and where their voxels lie."""
         grids = [[g.shape, g.spacing, g.origin] for g in (self.grid, self.mask_grid) if g is not None]

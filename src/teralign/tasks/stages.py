@@ -48,6 +48,11 @@ class Readable(Protocol):
         """The image of `region`, with its mask."""
         ...
 
+    @property
+    def voxel_bytes(self) -> int:
+        """What is read from the disk for one voxel, before compression."""
+        ...
+
     def digest(self) -> list[object]:
         """What tells its voxels from others."""
         ...

@@ -18,6 +18,7 @@ from teralign.transforms.sampling import (
 )
 from teralign.transforms.stack import Stack, Transform
 from teralign.transforms.stored import (
+    CHUNK_SHAPE,
     FIELD_CACHE_BYTES,
     FieldWriter,
     StoredField,
@@ -28,6 +29,7 @@ from teralign.transforms.stored import (
 from teralign.transforms.warp import cast, needed_region, warp, warp_channels
 
 __all__ = [
+    "CHUNK_SHAPE",
     "FIELD_CACHE_BYTES",
     "FIELD_STRIDE",
     "Affine",
