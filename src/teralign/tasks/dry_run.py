@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from typing import Any, Protocol
 
-from teralign.tasks.fill_volume import VoxelSource
+from teralign.tasks.fill_volume import Part, VoxelSource
 from teralign.tasks.units import WriteUnits
 from teralign.volumes import Layout, family_shape, plan_output
 
@@ -19,7 +19,20 @@ _WRITING = 6
 _SAMPLED = 200
 
 
-def plan_fill(uri: str, source: VoxelSource, layout: Layout, *, stage: str, overwrite: bool) -> dict[str, Any]:
+class PlannedSource(VoxelSource, Protocol):
+    """Where voxels come from, with what that takes."""
+
+    @property
+    def voxel_bytes(self) -> int:
+        """What a voxel of the input takes, all channels that are read of it."""
+        ...
+
+    def held(self, part: Part) -> int:
+        """The bytes that are in memory at once while a part is made."""
+        ...
+
+
+def plan_fill(uri: str, source: PlannedSource, layout: Layout, *, stage: str, overwrite: bool) -> dict[str, Any]:
     """What `fill_volume` would do with the same arguments; nothing is written.
 
     Bytes read of a volume of very many blocks are estimated from a sample of them. Raises InputError when the output

@@ -44,15 +44,6 @@ class VoxelSource(Protocol):
         """How a write unit is made, None when there is nothing in it."""
         ...
 
-    @property
-    def voxel_bytes(self) -> int:
-        """What a voxel of the input takes, all channels that are read of it."""
-        ...
-
-    def held(self, part: Part) -> int:
-        """The bytes that are in memory at once while a part is made."""
-        ...
-
 
 def fill_volume(
     uri: str,

@@ -21,7 +21,7 @@ from teralign.tasks.inputs import check_new_file, load_stack
 from teralign.tasks.new_transform import described, write_report
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
 from teralign.transforms import Stack, volume_change
-from teralign.volumes import Volume, check_output, create_volume, open_volume
+from teralign.volumes import Volume, check_output, open_volume, plan_volume
 
 _PIECE: Triple = (64, 64, 64)  # nodes whose positions are in memory at a time
 _READ: Triple = (256, 256, 256)  # whole chunks, and shards
@@ -57,13 +57,13 @@ def jacobian_map(
         "transforms": stack.digest(),
     }
     source = _Determinants(stack, grid, threads or worker_threads())
-    create = partial(create_volume, grid=grid, dtype=np.float32)
+    layout = plan_volume(output, grid=grid, dtype=np.float32)
     fill_volume(
         output,
         source,
         stage="determinants",
         key=key,
-        create=create,
+        layout=layout,
         connect=nullcontext,
         work_dir=work_dir,
         overwrite=overwrite,
