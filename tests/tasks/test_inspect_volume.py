@@ -14,6 +14,7 @@ from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.inspect_volume import inspect_volume
 from teralign.volumes import create_volume
+from volume_files import noise, write_n5
 
 GRID = Grid((20, 300, 280), (2.0, 0.5, 0.5), (1.0, 0.0, 0.0))
 
@@ -123,6 +124,14 @@ def test_a_scale_that_is_gone_is_lost(volume, capsys):
     code, said = inspect(f"{volume} --check", capsys)
     assert code == 3
     assert "declares the scale s1" in said.out
+
+
+def test_what_lies_beside_an_n5_dataset_need_not_be_a_scale(tmp_path):
+    write_n5(tmp_path / "a.n5" / "s0", noise((8, 9, 10), "uint8"), {"pixelResolution": [1, 1, 1]})
+    write_n5(tmp_path / "a.n5" / "plane", noise((9, 10), "uint8"))
+    found = inspect_volume(f"{tmp_path}/a.n5", check=True)
+    assert [scale["dataset"] for scale in found["scales"]] == ["s0"]
+    assert found["check"]["lost"] == 0
 
 
 def test_a_channel_that_is_not_there_is_named(volume):

@@ -162,8 +162,10 @@ def test_ome_zarr_is_what_the_specification_says(tmp_path):
     )
     for c in range(2):
         fill(writer, array, channel=c)
+    writer.finish([])
     assert zarr.open_group(tmp_path / "out.zarr", mode="r").attrs.asdict() == {}
     group = zarr.open_group(tmp_path / "out.zarr" / "round", mode="r")
+    assert {name for name, _ in group.members()} == {"s0", "s1", "s2"}  # without a warning of the manifests
     ome = group.attrs["ome"]
     image = ome["multiscales"][0]
     assert ome["version"] == "0.5"

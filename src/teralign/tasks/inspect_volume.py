@@ -117,12 +117,18 @@ class _Scale:
 
 
 def _scales(uri: str, spacing: FloatTriple | None) -> list[_Scale]:
-    """The volume that was named, then what its container holds of it at other scales."""
+    """The volume that was named, then what its container holds of it at other scales.
+
+    What lies beside an N5 dataset may be anything: nothing says that it is a scale, so only volumes count.
+    """
     path = Path(uri).absolute()
     named = _Scale.open(path, spacing)
+    if named.volume is None:
+        return [named]
     container, _ = split_uri(path)
-    beside = named.volume.scales if named.volume else ()
-    return [named, *(_Scale.open(container / scale) for scale in beside)]
+    beside = [_Scale.open(container / scale) for scale in named.volume.scales]
+    declared = named.volume.stored is None or named.volume.stored.driver != "n5"
+    return [named, *(scale for scale in beside if declared or scale.volume is not None)]
 
 
 def _names_image(volume: Volume) -> bool:
