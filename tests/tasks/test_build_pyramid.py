@@ -13,7 +13,7 @@ from teralign.blockwise import run_blocks
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.build_pyramid import build_pyramid
-from teralign.volumes import audit_volume, create_volume, open_volume
+from teralign.volumes import Extension, audit_volume, create_volume, open_volume
 from teralign.volumes.pyramid import mean, mode
 from volume_files import noise, space_axes, write_attributes, write_n5, write_ome_zarr
 
@@ -149,10 +149,34 @@ def test_a_run_that_was_cut_off_leaves_the_image_as_it_was_and_goes_on(tmp_path,
     assert content(path) == content(whole)
 
 
+def test_cut_off_at_the_very_end_no_level_is_named_that_is_not_whole(tmp_path, scheduler, monkeypatch):
+    """The levels are in their places, and the metadata do not say so yet."""
+    array = noise(SHAPE, "uint16")
+    whole, path = ours(tmp_path / "whole", array), ours(tmp_path / "cut", array)
+    build_pyramid(str(whole), levels=3, scheduler=scheduler)
+    write = Extension._declare
+
+    def cut_off(extension, factors):
+        if len(factors) > 1:
+            raise KeyboardInterrupt
+        write(extension, factors)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Extension, "_declare", cut_off)
+        build_pyramid(str(path), levels=3, scheduler=scheduler)
+    assert open_volume(path).scales == ()
+    with pytest.raises(InputError, match=r"has the scales s1, s2 already"):
+        build_pyramid(str(path), levels=3, scheduler=scheduler)
+    assert build_pyramid(str(path), levels=3, scheduler=scheduler, overwrite=True)["resumed"] == 0
+    assert content(path) == content(whole)
+
+
 def test_what_cannot_have_levels_is_refused(tmp_path):
     path = write_n5(tmp_path / "a.n5" / "highres", noise(SHAPE, "uint8"), {"pixelResolution": SPACING[::-1]})
     for uri in (path, ours(tmp_path, noise(SHAPE, "uint8")) / "s1"):
         with pytest.raises(InputError):
             build_pyramid(str(uri))
+    with pytest.raises(InputError, match=r"needs no coarser scales .* by --levels"):
+        build_pyramid(str(tmp_path / "a.zarr"))
     with pytest.raises(InputError, match=r"highres is not the finest scale .* convert-volume makes"):
         build_pyramid(str(path))

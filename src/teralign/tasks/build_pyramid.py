@@ -13,6 +13,7 @@ from teralign.errors import InputError
 from teralign.grids import FloatTriple
 from teralign.tasks.fill_volume import make_levels, stored_files
 from teralign.volumes import Extension, open_volume
+from teralign.volumes.pyramid import plan_levels
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ def build_pyramid(
     """
     source = open_volume(Path(volume).absolute(), spacing=spacing)
     extension = Extension.of(source)
+    if len(plan_levels(source.grid, levels)[0]) == 1:
+        raise InputError(f"{volume} needs no coarser scales to be small; say how many it should have by --levels.")
     if extension.existing and not overwrite:
         names = ", ".join(sorted({path.name for path in extension.existing}))
         raise InputError(f"{volume} has the scales {names} already; add --overwrite to make them again.")

@@ -135,7 +135,9 @@ class Extension:
         key = "dimensions" if self.stored.driver == "n5" else "shape"
         sizes = zip(self.stored.axes, metadata[key], strict=True)
         metadata = metadata | {key: [space.get(axis, size) for axis, size in sizes]}
-        return _n5_placed(metadata, factors) if self.stored.driver == "n5" else metadata
+        if self.stored.driver == "n5":
+            return _n5_placed(metadata, factors)
+        return {name: value for name, value in metadata.items() if name != "attributes"}  # they may tell of places
 
     def _declare(self, factors: Sequence[Triple]) -> None:
         """Name the levels of these factors (z, y, x) in the metadata of the image, and no others."""
