@@ -133,14 +133,14 @@ def test_a_damaged_manifest_is_an_error(volume):
 
 @pytest.mark.parametrize("form", EVERY_FORMAT)
 def test_every_format_is_read_whole(form, tmp_path):
-    path, _ = EVERY_FORMAT[form](tmp_path, noise((20, 17, 23), "uint16"))
+    path, _ = EVERY_FORMAT[form].write(tmp_path, noise((20, 17, 23), "uint16"))
     audit = audit_volume(open_volume(path, spacing=SPACING))
     states = Counter(f.state for f in audit.findings(2))
     assert states == {"whole": audit.count}
 
 
 def test_a_tiff_that_ends_too_early_is_corrupt(tmp_path):
-    path, _ = EVERY_FORMAT["ome-tiff"](tmp_path, noise((20, 40, 40), "uint16"))
+    path, _ = EVERY_FORMAT["ome-tiff"].write(tmp_path, noise((20, 40, 40), "uint16"))
     whole = open_volume(path)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))

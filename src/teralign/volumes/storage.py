@@ -10,6 +10,7 @@ from pathlib import Path
 from teralign.grids import Triple, as_triple
 from teralign.volumes.chunk_files import ChunkFiles
 from teralign.volumes.manifest import FILE
+from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume
 
 
@@ -32,7 +33,8 @@ def storage(volume: Volume) -> Storage:
     """How a volume lies on disk, all its channels and timepoints; every file is looked up, none is read."""
     stored = volume.stored
     if stored is None:
-        sizes = [path.stat().st_size for path in volume.files if path.is_file()]
+        place = Path(*split_uri(volume.uri))
+        sizes = list(_sizes([place]) if place.is_dir() else (path.stat().st_size for path in volume.files))
         return Storage(volume.chunk_shape, None, (), False, len(sizes), sum(sizes))
     arrays = [ChunkFiles.of(stored.driver, path) for path in stored.paths]
     chunk, unit = (
