@@ -41,7 +41,7 @@ def content(folder):
 @pytest.mark.parametrize("suffix", [".zarr", ".n5"])
 def test_every_format_keeps_its_voxels_and_their_places(form, suffix, tmp_path, scheduler):
     array = noise((20, 17, 23), "uint16")
-    path, grid = EVERY_FORMAT[form](tmp_path, array)
+    path, grid = EVERY_FORMAT[form].write(tmp_path, array)
     output = tmp_path / f"out{suffix}"
     convert_volume(str(path), str(output), spacing=SPACING, scheduler=scheduler)
     found = open_volume(output)
@@ -78,7 +78,7 @@ def test_a_part_of_one_channel_stays_where_it_is(source, tmp_path, scheduler):
 
 def test_values_are_rounded_and_saturated(tmp_path, scheduler):
     values = np.linspace(-300, 300, 8 * 9 * 10, dtype=np.float32).reshape(8, 9, 10)
-    path, _ = EVERY_FORMAT["nrrd"](tmp_path, values)
+    path, _ = EVERY_FORMAT["nrrd"].write(tmp_path, values)
     convert_volume(str(path), str(tmp_path / "a.zarr"), dtype="int8", scheduler=scheduler)
     found = open_volume(tmp_path / "a.zarr")
     assert found.dtype == np.int8
@@ -87,7 +87,7 @@ def test_values_are_rounded_and_saturated(tmp_path, scheduler):
 
 def test_labels_keep_their_ids_on_every_scale(tmp_path, scheduler):
     ids = np.random.default_rng(0).choice(np.array([0, 7, 2**63 - 1], np.uint64), GRID.shape)
-    path, _ = EVERY_FORMAT["ome-zarr-0.5"](tmp_path, ids)
+    path, _ = EVERY_FORMAT["ome-zarr-0.5"].write(tmp_path, ids)
     convert_volume(str(path), str(tmp_path / "a.zarr"), label=True, levels=2, scheduler=scheduler)
     fine, coarse = (open_volume(tmp_path / "a.zarr" / f"s{level}") for level in range(2))
     np.testing.assert_array_equal(fine.read(), ids)
@@ -133,7 +133,7 @@ def test_unfinished_work_of_another_output_is_not_taken(source, tmp_path, schedu
 
 def test_chunks_that_are_missing_are_zeros(tmp_path, scheduler):
     array = noise((20, 17, 23), "uint16")
-    path, _ = EVERY_FORMAT["n5"](tmp_path, array)
+    path, _ = EVERY_FORMAT["n5"].write(tmp_path, array)
     shutil.rmtree(path / "0")
     array[:, :, :8] = 0
     convert_volume(str(path), str(tmp_path / "a.zarr"), scheduler=scheduler)
