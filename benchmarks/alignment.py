@@ -21,7 +21,7 @@ from benchmarks import scores
 from benchmarks.costs import run, with_threads
 from benchmarks.environments import FOLDER, NotInstalledError, python_of
 from benchmarks.pairs import export_pair, made_pair
-from benchmarks.tables import COST, Row, cost_values
+from benchmarks.tables import COST, ERRORS, Row, cost_values
 from teralign.transforms import Affine
 from teralign.volumes import open_volume
 
@@ -38,10 +38,7 @@ _COSTS = {"CPU s": "cpu_s:.1f", "of which aligning": "aligning_cpu_s:.1f", **COS
 SYNTHETIC = {
     "": "label",
     "seed": "seed:d",
-    "mean µm": "mean:.3f",
-    "median": "median:.3f",
-    "p95": "p95:.3f",
-    "p99": "p99:.3f",
+    **ERRORS,
     "folded": "folded:.1e",
     **_COSTS,
 }

@@ -6,9 +6,6 @@ and x together. What the tissue has at those planes, face or no face, the field 
 
 from __future__ import annotations
 
-import logging
-import math
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,22 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import scores
-from benchmarks.costs import run
+from benchmarks.commands import command
 from benchmarks.pairs import made_pair
-from benchmarks.tables import COST, Row, cost_values
+from benchmarks.tables import COST, ERRORS, Row
 from teralign.registration import load_config
 from teralign.tasks.stages import Layout
 from teralign.transforms import Affine, Stack, StoredField
 from teralign.volumes import open_volume
 
-log = logging.getLogger("benchmarks")
 COLUMNS = {
     "": "label",
     "seed": "seed:d",
-    "mean µm": "mean:.3f",
-    "median": "median:.3f",
-    "p95": "p95:.3f",
-    "p99": "p99:.3f",
+    **ERRORS,
     "jumps at faces": "jumps:.2f",
     **COST,
 }
@@ -45,22 +38,16 @@ def blocks(data: Path, seeds: Sequence[int], workers: int) -> Iterator[Row]:
         pair = made_pair(data, seed)
         with tempfile.TemporaryDirectory() as folder:
             affine = Path(folder, "affine.mat")
-            _command("global-align", pair, affine)
+            volumes = [f"--{role}={pair}/{role}_low.nrrd" for role in ("fixed", "moving")]
+            command("global-align", *volumes, f"--output={affine}")
             for label, size in _SIZES.items():
                 field = Path(folder, f"{size[0]}.zarr")
-                options = [f"--initial-transform={affine}", f"--block-size={','.join(map(str, size[::-1]))}"]
-                row = _command("local-align", pair, field, *options, f"--workers={workers}", "--worker-cpus=1")
+                cut = f"--block-size={','.join(map(str, size[::-1]))}"
+                cluster = [f"--workers={workers}", "--worker-cpus=1"]
+                row = command(
+                    "local-align", *volumes, f"--initial-transform={affine}", f"--output={field}", cut, *cluster
+                )
                 yield {"label": label, "seed": seed, **row, **_quality(pair, affine, field)}
-
-
-def _command(name: str, pair: Path, output: Path, *options: str) -> Row:
-    """What a command cost. It must not fail: there is nothing to score then."""
-    log.info("%s, %s", name, output.name)
-    volumes = [f"--{role}={pair}/{role}_low.nrrd" for role in ("fixed", "moving")]
-    outcome = run([sys.executable, "-m", "teralign", name, *volumes, f"--output={output}", *options], limit=math.inf)
-    if outcome.fault:
-        raise SystemExit(f"{name} {outcome.fault}")
-    return cost_values(outcome)
 
 
 def _quality(pair: Path, affine: Path, stored: Path) -> Row:

@@ -50,14 +50,14 @@ def commands(data: Path, affine: Path | None, *, nextflow: bool) -> Iterator[Row
     with tempfile.TemporaryDirectory() as folder:
         found = f"{folder}/affine.mat"
         low, high = (_volumes(data, scale) for scale in ("lowres", "highres"))
-        row = _command("global-align", *low, "--steps=ransac,affine", f"--output={found}")
+        row = command("global-align", *low, "--steps=ransac,affine", f"--output={found}")
         yield {"label": "global-align", **row, **_likeness(data, [found])}
         start = str(affine or found)
         yield {"label": "where local-align starts", **_likeness(data, [start])}
         for scale, volumes in (("lowres", low), ("highres", high)):
             field = f"{folder}/{scale}.zarr"
             step = [*volumes, f"--initial-transform={start}", f"--output={field}", *_CLUSTER]
-            row = _command("local-align", *step)
+            row = command("local-align", *step)
             label = f"local-align, {scale}, {_WORKERS} workers of 1 cpu"
             yield {
                 "label": label,
@@ -71,7 +71,7 @@ def commands(data: Path, affine: Path | None, *, nextflow: bool) -> Iterator[Row
             **_likeness(data, [start, lowres], "highres"),
         }
         transforms = [f"--transform={path}" for path in (start, lowres)]
-        row = _command("apply-transform", *low, *transforms, f"--output={folder}/warped.zarr", *_CLUSTER)
+        row = command("apply-transform", *low, *transforms, f"--output={folder}/warped.zarr", *_CLUSTER)
         yield {"label": f"apply-transform, lowres, {_WORKERS} workers of 1 cpu", **row}
         if nextflow:
             yield _through_nextflow(data, folder)
@@ -81,8 +81,8 @@ def _volumes(data: Path, scale: str) -> list[str]:
     return [f"--{role}={data}/{name}.n5/{scale}" for role, name in (("fixed", "fix"), ("moving", "mov"))]
 
 
-def _command(name: str, *options: str) -> Row:
-    """What a command cost. It must not fail: later ones need what it writes."""
+def command(name: str, *options: str) -> Row:
+    """What a command of ours cost. It must not fail: what comes after needs what it writes."""
     log.info("%s", name)
     outcome = run([sys.executable, "-m", "teralign", name, *options], limit=_LIMIT)
     if outcome.fault:

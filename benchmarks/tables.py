@@ -11,6 +11,7 @@ from benchmarks.costs import Outcome
 
 Value: TypeAlias = str | float | int | None
 Row: TypeAlias = dict[str, Value]
+ERRORS = {"mean µm": "mean:.3f", "median": "median:.3f", "p95": "p95:.3f", "p99": "p99:.3f"}
 COST = {"CPU s": "cpu_s:.1f", "wall s": "wall_s:.1f", "GiB": "peak_gib:.2f"}
 
 
