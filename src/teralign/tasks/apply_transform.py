@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 import teralign
 from teralign.cluster import connect, worker_threads
 from teralign.grids import FloatTriple, Grid, Region
-from teralign.tasks.dry_run import plan_fill
-from teralign.tasks.fill_volume import Part, fill_volume
+from teralign.tasks.dry_run import fill_or_plan
+from teralign.tasks.fill_volume import Part
 from teralign.tasks.inputs import check_channel, check_timepoint, load_stack
 from teralign.transforms import FIELD_CACHE_BYTES, Stack, needed_region, warp_channels
 from teralign.volumes import Volume, open_volume, plan_volume
@@ -79,9 +79,7 @@ def apply_transform(
         label=interpolation == "nearest",
     )
     warper = Warper(source, channels, timepoints, stack, reference.grid, interpolation, threads)
-    if dry_run:
-        return plan_fill(output, warper, layout, stage="warp", overwrite=overwrite)
-    summary = fill_volume(
+    return fill_or_plan(
         output,
         warper,
         stage="warp",
@@ -89,10 +87,9 @@ def apply_transform(
         layout=layout,
         connect=partial(connect, scheduler, workers, worker_cpus, worker_mem_gb),
         work_dir=work_dir,
+        dry_run=dry_run,
         overwrite=overwrite,
     )
-    log.info("wrote %s", output)
-    return {"output": output, "channels": len(channels), "timepoints": len(timepoints)} | summary
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import teralign
 from teralign.cluster import connect
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
-from teralign.tasks.dry_run import plan_fill
-from teralign.tasks.fill_volume import Part, fill_volume
+from teralign.tasks.dry_run import fill_or_plan
+from teralign.tasks.fill_volume import Part
 from teralign.tasks.inputs import check_channel, check_timepoint
 from teralign.transforms import cast
 from teralign.volumes import Volume, open_volume, plan_volume, split_uri
@@ -63,8 +63,6 @@ def convert_volume(
     region = _cropped(source, crop)
     grid = source.grid.crop(region)
     wanted = np.dtype(dtype or source.dtype)
-    if split_uri(output)[0].resolve() == split_uri(source.uri)[0].resolve():
-        raise InputError(f"{output} lies in the volume that is converted; choose another output.")
     key = {
         "task": "convert-volume",
         "version": teralign.__version__,
@@ -88,10 +86,10 @@ def convert_volume(
         levels=levels,
         label=label,
     )
+    if split_uri(output)[0].resolve() == split_uri(source.uri)[0].resolve():
+        raise InputError(f"{output} lies in the volume that is converted; choose another output.")
     copier = Copier(source, channels, timepoints, region, wanted)
-    if dry_run:
-        return plan_fill(output, copier, layout, stage="convert", overwrite=overwrite)
-    summary = fill_volume(
+    return fill_or_plan(
         output,
         copier,
         stage="convert",
@@ -99,10 +97,9 @@ def convert_volume(
         layout=layout,
         connect=partial(connect, scheduler, workers, worker_cpus, worker_mem_gb),
         work_dir=work_dir,
+        dry_run=dry_run,
         overwrite=overwrite,
     )
-    log.info("wrote %s", output)
-    return {"output": output, "channels": len(channels), "timepoints": len(timepoints)} | summary
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,21 @@ makes, the second level, and what writing a unit takes, which was measured as si
 from __future__ import annotations
 
 import itertools
+import logging
 import math
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from teralign.tasks.fill_volume import Part, VoxelSource
+from teralign.tasks.fill_volume import Part, VoxelSource, fill_volume
 from teralign.tasks.units import WriteUnits
 from teralign.volumes import Layout, family_shape, plan_output
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+log = logging.getLogger(__name__)
 
 WORKER_BYTES = (200 + 64) << 20  # a worker with its libraries, and decoded chunks of images
 _WRITING = 6
@@ -30,6 +39,35 @@ class PlannedSource(VoxelSource, Protocol):
     def held(self, part: Part) -> int:
         """The bytes that are in memory at once while a part is made."""
         ...
+
+
+def fill_or_plan(
+    uri: str,
+    source: PlannedSource,
+    *,
+    stage: str,
+    key: Mapping[str, object],
+    layout: Layout,
+    connect: Callable[[], AbstractContextManager[Client | None]],
+    work_dir: Path | None,
+    dry_run: bool,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """What `fill_volume` has written, or with `dry_run` what it would write."""
+    if dry_run:
+        return plan_fill(uri, source, layout, stage=stage, overwrite=overwrite)
+    summary = fill_volume(
+        uri,
+        source,
+        stage=stage,
+        key=key,
+        layout=layout,
+        connect=connect,
+        work_dir=work_dir,
+        overwrite=overwrite,
+    )
+    log.info("wrote %s", uri)
+    return {"output": uri, "channels": layout.channels, "timepoints": layout.timepoints} | summary
 
 
 def plan_fill(uri: str, source: PlannedSource, layout: Layout, *, stage: str, overwrite: bool) -> dict[str, Any]:
