@@ -104,6 +104,7 @@ CASES = [
     ("build-pyramid", "unsaid.tif --spacing 1", ["unsaid.tif", "convert-volume"]),
     ("convert-volume", "gone.n5 out.zarr", ["gone.n5"]),
     ("convert-volume", "fixed.n5 out.tif", ["out.tif", "something.zarr"]),
+    ("convert-volume", "fixed.n5 out.foo", ["out.foo", "something.zarr"]),
     ("convert-volume", "fixed.n5 flat.zarr", ["flat.zarr", "--overwrite"]),
     ("convert-volume", "fixed.n5/s0 fixed.n5 --overwrite", ["fixed.n5", "another output"]),
     ("convert-volume", "fixed.n5 out.zarr --crop 0:30,:,:", ["--crop 0:30,0:22,0:20", "24 x 22 x 20"]),
