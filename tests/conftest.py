@@ -1,1 +1,36 @@
-"""Makes the modules beside this file, such as `phantoms`, importable from the tests of every room."""
+"""Makes the modules beside this file, such as `phantoms`, importable from the tests of every room; starts servers."""
+
+import uuid
+
+import pytest
+
+from servers import Bucket, s3_server, web_server
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory):
+    """A server of S3, which this session keeps."""
+    with s3_server(tmp_path_factory.mktemp("s3") / "log.txt") as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def bucket(s3_endpoint, monkeypatch):
+    """An empty bucket, which the environment leads to."""
+    import boto3
+
+    settings = {"AWS_ENDPOINT_URL": s3_endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    for name, value in (settings | {"AWS_DEFAULT_REGION": "us-east-1"}).items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    return Bucket(client, name)
+
+
+@pytest.fixture
+def website(tmp_path_factory):
+    """A folder, and the address at which a web server shows it."""
+    folder = tmp_path_factory.mktemp("website")
+    with web_server(folder, folder.with_suffix(".log")) as port:
+        yield folder, f"http://127.0.0.1:{port}"

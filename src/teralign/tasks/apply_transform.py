@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import teralign
+from teralign.addresses import absolute_uri
 from teralign.cluster import connect, worker_threads
 from teralign.grids import FloatTriple, Grid, Region
 from teralign.tasks.dry_run import fill_or_plan
@@ -52,8 +53,8 @@ def apply_transform(
 
     Returns what was written, with `dry_run` what would be. Raises InputError before any long work for bad input.
     """
-    reference = open_volume(Path(fixed).absolute(), spacing=fixed_spacing, option="--fixed-spacing")
-    source = open_volume(Path(moving).absolute(), spacing=moving_spacing, option="--moving-spacing")
+    reference = open_volume(absolute_uri(fixed), spacing=fixed_spacing, option="--fixed-spacing")
+    source = open_volume(absolute_uri(moving), spacing=moving_spacing, option="--moving-spacing")
     channels = range(source.channels) if moving_channel is None else (moving_channel,)
     timepoints = range(source.timepoints) if moving_timepoint is None else (moving_timepoint,)
     check_channel("moving", source, max(channels))

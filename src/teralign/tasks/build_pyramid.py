@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import teralign
+from teralign.addresses import absolute_uri
 from teralign.blockwise import Workspace
 from teralign.cluster import connect
 from teralign.errors import InputError
@@ -39,7 +40,7 @@ def build_pyramid(
 
     Returns what was written. Raises InputError before any long work for bad input.
     """
-    source = open_volume(Path(volume).absolute(), spacing=spacing)
+    source = open_volume(absolute_uri(volume), spacing=spacing)
     extension = Extension.of(source)
     if len(plan_levels(source.grid, levels)[0]) == 1:
         raise InputError(f"{volume} needs no coarser scales to be small; say how many it should have by --levels.")

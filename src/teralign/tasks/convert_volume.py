@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import teralign
+from teralign.addresses import absolute_uri
 from teralign.cluster import connect
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
@@ -55,7 +56,7 @@ def convert_volume(
 
     Returns what was written, with `dry_run` what would be. Raises InputError before any long work for bad input.
     """
-    source = open_volume(Path(volume).absolute(), spacing=spacing)
+    source = open_volume(absolute_uri(volume), spacing=spacing)
     channels = range(source.channels) if channel is None else (channel,)
     timepoints = range(source.timepoints) if timepoint is None else (timepoint,)
     check_channel("", source, max(channels))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from teralign.addresses import absolute_uri, as_place
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.files import writing
@@ -87,7 +88,7 @@ class _Scale:
     error: str = ""
 
     @classmethod
-    def open(cls, uri: str | Path, spacing: FloatTriple | None = None) -> _Scale:
+    def open(cls, uri: str, spacing: FloatTriple | None = None) -> _Scale:
         _, dataset = split_uri(uri)
         try:
             return cls(dataset, open_volume(uri, spacing=spacing))
@@ -121,19 +122,19 @@ def _scales(uri: str, spacing: FloatTriple | None) -> list[_Scale]:
 
     What lies beside an N5 dataset may be anything: nothing says that it is a scale, so only volumes count.
     """
-    path = Path(uri).absolute()
-    named = _Scale.open(path, spacing)
+    absolute = absolute_uri(uri)
+    named = _Scale.open(absolute, spacing)
     if named.volume is None:
         return [named]
-    container, _ = split_uri(path)
-    beside = [_Scale.open(container / scale) for scale in named.volume.scales]
+    container, _ = split_uri(absolute)
+    beside = [_Scale.open(f"{container}/{scale}") for scale in named.volume.scales]
     declared = named.volume.stored is None or named.volume.stored.driver != "n5"
     return [named, *(scale for scale in beside if declared or scale.volume is not None)]
 
 
 def _names_image(volume: Volume) -> bool:
     """Whether the URI is that of an image with its scales, and not of one scale."""
-    return volume.stored is not None and volume.stored.paths[0].name != Path(volume.uri).name
+    return volume.stored is not None and volume.stored.paths[0].name != as_place(volume.uri).name
 
 
 def _histogram(volume: Volume, channel: int, timepoint: int) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from teralign.addresses import absolute_uri
 from teralign.errors import InputError
 from teralign.grids import Floats, FloatTriple, Grid, Region, as_float_triple, as_triple
 from teralign.transforms import FIELD_STRIDE, Affine, Stack, node_positions
@@ -20,7 +20,7 @@ def fixed_grid(fixed: str | None, spacing: FloatTriple | None) -> Grid | None:
     """The voxels of the volume `fixed`, `spacing` µm (z, y, x) instead of what the file says; None for no volume."""
     if fixed is None:
         return None
-    return open_volume(Path(fixed).absolute(), spacing=spacing, option="--fixed-spacing").grid
+    return open_volume(absolute_uri(fixed), spacing=spacing, option="--fixed-spacing").grid
 
 
 def chosen_grid(stack: Stack, fixed: Grid | None, spacing: FloatTriple | None) -> Grid:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from teralign.addresses import absolute_uri
 from teralign.errors import DataError, InputError
 from teralign.grids import FloatTriple, Grid, Region
 from teralign.registration import Image
@@ -98,11 +98,11 @@ def open_source(
 ) -> Source:
     """Open the `role` ("fixed" or "moving") volume of a command and its mask, without reading voxels.
 
-    Its path is made absolute, since workers may live in other directories.
+    A path is made absolute, since workers may live in other directories.
 
     `spacing` (z, y, x) in µm overrides the file's. Raises InputError for whatever cannot be opened or is not there.
     """
-    volume = open_volume(Path(uri).absolute(), spacing=spacing, option=f"--{role}-spacing")
+    volume = open_volume(absolute_uri(uri), spacing=spacing, option=f"--{role}-spacing")
     check_channel(role, volume, channel)
     check_timepoint(role, volume, timepoint)
     if mask is None:
@@ -125,9 +125,9 @@ def _open_mask(role: str, uri: str, grid: Grid) -> tuple[Volume, Grid]:
     By its own metadata when they have a spacing, else stretched over the field of view of the image of this grid.
     """
     try:
-        mask = open_volume(Path(uri).absolute())
+        mask = open_volume(absolute_uri(uri))
     except InputError:
-        mask = open_volume(Path(uri).absolute(), spacing=grid.spacing, option=f"--{role}-mask")
+        mask = open_volume(absolute_uri(uri), spacing=grid.spacing, option=f"--{role}-mask")
         scale = [m / n for m, n in zip(grid.shape, mask.grid.shape, strict=True)]
         first = grid.to_physical([s / 2 - 0.5 for s in scale])
         z, y, x = (d * s for d, s in zip(grid.spacing, scale, strict=True))

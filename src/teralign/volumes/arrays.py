@@ -6,18 +6,16 @@ Its memory and threads are bounded for the whole process.
 
 from __future__ import annotations
 
-import functools
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorstore as ts
 from numpy.typing import NDArray
 
+from teralign.addresses import REFUSED, Address, Place, concurrency, reason, shared_context
 from teralign.errors import DataError, InputError
 from teralign.files import file_store
 from teralign.grids import Region, Triple
@@ -25,23 +23,6 @@ from teralign.volumes.files import read_json
 
 _SPACE = "zyx"
 _KINDS_READ = "buif"
-_REFUSED = (ValueError, NotImplementedError, OSError)
-
-
-_CACHE_BYTES = 64 << 20
-_THREADS = 2  # that decode and encode chunks, where nobody says how many cores there are
-
-
-@functools.cache
-def _context() -> Any:  # noqa: ANN401 (tensorstore has no types)
-    """What all arrays of this process share."""
-    return ts.Context({"cache_pool": {"total_bytes_limit": _CACHE_BYTES}, **_concurrency()})
-
-
-def _concurrency() -> dict[str, dict[str, int]]:
-    """How many threads decode and read. A worker decodes with the cores that it was given."""
-    threads = int(os.environ.get("TERALIGN_THREADS", 0)) or _THREADS
-    return {"data_copy_concurrency": {"limit": threads}, "file_io_concurrency": {"limit": threads}}
 
 
 @dataclass
@@ -54,13 +35,18 @@ class StoredArray:
     """
 
     driver: str
-    paths: tuple[Path, ...]
+    paths: tuple[Place, ...]
     axes: str
     scale: str = ""
-    _arrays: dict[Path, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _arrays: dict[Place, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def __reduce__(self) -> tuple[type[StoredArray], tuple[str, tuple[Path, ...], str, str]]:
+    def __reduce__(self) -> tuple[type[StoredArray], tuple[str, tuple[Place, ...], str, str]]:
         return StoredArray, (self.driver, self.paths, self.axes, self.scale)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Those of its paths that lie on a disk: all of them, or none."""
+        return tuple(path for path in self.paths if isinstance(path, Path))
 
     def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
         """The (z, y, x) voxels of `region`, C order. Raises DataError when they cannot be read."""
@@ -74,15 +60,15 @@ class StoredArray:
         try:
             view = spatial_view(self._array(path), self.axes, 0 if len(self.paths) > 1 else channel, timepoint)
             view[region.slices].write(array).result()
-        except _REFUSED as error:
+        except REFUSED as error:
             raise DataError(
                 f"{path} cannot be written from {region.start} to {region.stop} (zyx): {reason(error)}."
             ) from error
 
-    def _path(self, channel: int) -> Path:
+    def _path(self, channel: int) -> Place:
         return self.paths[channel] if len(self.paths) > 1 else self.paths[0]
 
-    def _array(self, path: Path) -> Any:  # noqa: ANN401 (tensorstore has no types)
+    def _array(self, path: Place) -> Any:  # noqa: ANN401 (tensorstore has no types)
         if path not in self._arrays:
             self._arrays[path] = open_array(self.driver, path, self.scale)
         return self._arrays[path]
@@ -102,30 +88,30 @@ def read_view(
     region: Region,
     channel: int,
     timepoint: int,
-    name: Path,
+    name: Place,
 ) -> NDArray[Any]:
     """The (z, y, x) voxels of a region of an opened array, C order. Raises DataError when they cannot be read."""
     try:
         voxels: NDArray[Any] = spatial_view(array, axes, channel, timepoint)[region.slices].read(order="C").result()
-    except _REFUSED as error:
+    except REFUSED as error:
         raise DataError(
             f"{name} cannot be read from {region.start} to {region.stop} (zyx): {reason(error)}."
         ) from error
     return voxels
 
 
-def open_array(driver: str, path: Path, scale: str = "") -> Any:  # noqa: ANN401 (tensorstore has no types)
+def open_array(driver: str, path: Place, scale: str = "") -> Any:  # noqa: ANN401 (tensorstore has no types)
     """Open an array of tensorstore's `driver` ("n5", "zarr", "zarr3", …), whose first voxel is 0, 0, 0.
 
     Raises InputError when it cannot be opened or holds what is no number.
     """
-    spec = {"driver": driver, "kvstore": file_store(path), **_constraints(driver, path, scale)}
-    return _opened(spec, _context(), path / scale)
+    spec = {"driver": driver, "kvstore": _store(path), **_constraints(driver, path, scale)}
+    return _opened(spec, shared_context(), path / scale)
 
 
-def open_in_memory(driver: str, contents: Mapping[str, bytes], scale: str, name: Path) -> Any:  # noqa: ANN401
+def open_in_memory(driver: str, contents: Mapping[str, bytes], scale: str, name: Place) -> Any:  # noqa: ANN401
     """Open an array as `open_array` does whose files are these, by their path in the container."""
-    context = ts.Context(_concurrency())
+    context = ts.Context(concurrency())
     store = ts.KvStore.open({"driver": "memory"}, context=context).result()
     for path, content in contents.items():
         store.write(path, content).result()
@@ -133,10 +119,10 @@ def open_in_memory(driver: str, contents: Mapping[str, bytes], scale: str, name:
     return _opened(spec, context, name)
 
 
-def _opened(spec: Mapping[str, Any], context: Any, name: Path) -> Any:  # noqa: ANN401 (tensorstore has no types)
+def _opened(spec: Mapping[str, Any], context: Any, name: Place) -> Any:  # noqa: ANN401 (tensorstore has no types)
     try:
         array = ts.open(spec, context=context, open=True).result()
-    except _REFUSED as error:
+    except REFUSED as error:
         raise InputError(f"{name} cannot be opened: {reason(error)}.") from error
     dtype = np.dtype(array.dtype.numpy_dtype)
     if dtype.kind not in _KINDS_READ:
@@ -144,27 +130,38 @@ def _opened(spec: Mapping[str, Any], context: Any, name: Path) -> Any:  # noqa: 
     return array[ts.d[:].translate_to[0]] if any(array.domain.origin) else array
 
 
-def _constraints(driver: str, path: Path, scale: str) -> dict[str, Any]:
+def _constraints(driver: str, path: Place, scale: str) -> dict[str, Any]:
     """What else tensorstore must be told to find an array."""
     return {"scale_metadata": {"key": scale}} if scale else {"metadata": _unsaid(driver, path)}
 
 
-def _unsaid(driver: str, path: Path) -> dict[str, str]:
-    """What the metadata of old Zarr v2 writers leave out: that their chunks lie in nested folders."""
-    if driver != "zarr" or "dimension_separator" in read_json(path / ".zarray"):
+def _store(folder: Place) -> dict[str, Any]:
+    """The key-value store of tensorstore that is this folder."""
+    return file_store(folder) if isinstance(folder, Path) else cast("Address", folder).store()
+
+
+def _unsaid(driver: str, path: Place) -> dict[str, str]:
+    """What the metadata of old Zarr v2 writers leave out: that their chunks lie in nested folders.
+
+    By an address it shows in where the first chunk is.
+    """
+    metadata = read_json(path / ".zarray") if driver == "zarr" else {}
+    if not metadata or "dimension_separator" in metadata:
         return {}
-    return {"dimension_separator": "/"} if (path / "0").is_dir() else {}
+    first = "/".join("0" for _ in metadata.get("shape", ()))
+    nested = (path / "0").is_dir() if isinstance(path, Path) else (path / first).exists()
+    return {"dimension_separator": "/"} if nested else {}
 
 
-def create_array(driver: str, path: Path, metadata: Mapping[str, Any], *, resume: bool) -> None:
+def create_array(driver: str, path: Place, metadata: Mapping[str, Any], *, resume: bool) -> None:
     """Create an array with this driver's metadata; with `resume` one that is there already is kept if it is the same.
 
     Raises InputError when another array is there, DataError when the disk refuses.
     """
-    spec = {"driver": driver, "kvstore": file_store(path), "metadata": dict(metadata)}
+    spec = {"driver": driver, "kvstore": _store(path), "metadata": dict(metadata)}
     try:
-        ts.open(spec, context=_context(), create=True, open=resume).result()
-    except _REFUSED as error:
+        ts.open(spec, context=shared_context(), create=True, open=resume).result()
+    except REFUSED as error:
         if str(error).startswith("ALREADY_EXISTS"):
             raise InputError(f"{path} exists already; remove it or choose another output.") from error
         if str(error).startswith("FAILED_PRECONDITION"):
@@ -177,9 +174,3 @@ def spatial_chunks(array: Any, axes: str) -> Triple:  # noqa: ANN401 (tensorstor
     chunks = array.chunk_layout.read_chunk.shape or array.shape
     z, y, x = (int(chunks[axes.index(a)]) for a in _SPACE)
     return z, y, x
-
-
-def reason(error: Exception) -> str:
-    """What tensorstore says went wrong, without its codes and the echo of the request."""
-    text = str(error).split(" [", maxsplit=1)[0].splitlines()[0]
-    return re.sub(r"^[A-Z_]+: ", "", text).rstrip(".")

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
+from teralign.addresses import REFUSED, Place, reason
 from teralign.errors import DataError
 from teralign.grids import Region, Triple, as_triple
-from teralign.volumes.arrays import open_array, reason
+from teralign.volumes.arrays import open_array
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
 from teralign.volumes.manifest import Manifest
 from teralign.volumes.volume import Volume
@@ -82,7 +82,7 @@ class _Array:
     manifest: Manifest | None
 
     @classmethod
-    def open(cls, driver: str, path: Path) -> _Array:
+    def open(cls, driver: str, path: Place) -> _Array:
         files = ChunkFiles.of(driver, path)
         return cls(open_array(driver, path), files, Manifest.load(path, files.counts))
 
@@ -97,7 +97,7 @@ class _Array:
             state, why = "corrupt", f"it cannot be read: {error.strerror or error}"
         return Finding(str(path), state, why)
 
-    def _compared(self, path: Path, place: Index) -> tuple[State, str]:
+    def _compared(self, path: Place, place: Index) -> tuple[State, str]:
         """The file beside what the manifest says of it."""
         assert self.manifest is not None
         written, found = self.manifest.entry(place), checksum(path)
@@ -111,14 +111,14 @@ class _Array:
             return "corrupt", f"it has {found[0]} bytes, and {written[0]} were written"
         return "corrupt", "its checksum is not that of what was written"
 
-    def _decoded(self, path: Path, place: Index) -> tuple[State, str]:
+    def _decoded(self, path: Place, place: Index) -> tuple[State, str]:
         """The file as its codecs take it."""
         if not path.exists():
             return "empty", ""
         for chunk in self.files.chunks(place):
             try:
                 self.opened[chunk].read().result()
-            except (ValueError, NotImplementedError, OSError) as error:
+            except REFUSED as error:
                 return "corrupt", reason(error)
         return "whole", ""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from teralign.addresses import Place
 from teralign.volumes.arrays import open_array
 
 Index = tuple[int, ...]
@@ -22,7 +23,7 @@ _PIECE = 1 << 20
 class ChunkFiles:
     """The files of the array in the folder `path`: a lattice of them, each of `file_shape` voxels."""
 
-    path: Path
+    path: Place
     shape: Index
     file_shape: Index
     chunk_shape: Index
@@ -31,7 +32,7 @@ class ChunkFiles:
     _separator: str
 
     @classmethod
-    def of(cls, driver: str, path: Path) -> ChunkFiles:
+    def of(cls, driver: str, path: Place) -> ChunkFiles:
         """The files of an array of tensorstore's `driver`. Raises InputError when it cannot be opened."""
         array = open_array(driver, path)
         metadata = array.spec().to_json()["metadata"]
@@ -48,7 +49,7 @@ class ChunkFiles:
         """How many files there can be along each axis."""
         return tuple(-(-n // size) for n, size in zip(self.shape, self.file_shape, strict=True))
 
-    def file(self, index: Index) -> Path:
+    def file(self, index: Index) -> Place:
         """The file at a place of the lattice, which may not be there."""
         return self.path / (self._prefix + self._separator.join(str(i) for i in index))
 
@@ -62,16 +63,28 @@ class ChunkFiles:
             yield tuple(slice(a, b) for a, b in chunk)
 
 
-def checksum(path: Path) -> tuple[int, int] | None:
-    """The size of a file in bytes and its CRC-32, None when there is no such file."""
+def checksum(path: Place) -> tuple[int, int] | None:
+    """The size of a file in bytes and its CRC-32, None when there is no such file.
+
+    Raises OSError when that cannot be found out.
+    """
     size = crc = 0
     try:
-        with path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                size, crc = size + len(piece), zlib.crc32(piece, crc)
+        for piece in _pieces(path):
+            size, crc = size + len(piece), zlib.crc32(piece, crc)
     except FileNotFoundError:
         return None
     return size, crc
+
+
+def _pieces(path: Place) -> Iterator[bytes]:
+    """The content of a file, in pieces where it lies on a disk."""
+    if not isinstance(path, Path):
+        yield path.read_bytes()
+        return
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 def _key_encoding(driver: str, metadata: Mapping[str, Any]) -> tuple[str, str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
 
@@ -40,14 +40,14 @@ class Description:
     channels: int = 1
     timepoints: int = 1
     channel_names: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
+    files: tuple[Place, ...] = ()
     scales: tuple[str, ...] = ()
 
 
 class Adapter(Protocol):
     """One file format: a module of this package."""
 
-    def describe(self, container: Path, dataset: str) -> Description:
+    def describe(self, container: Place, dataset: str) -> Description:
         """Describe the image in `dataset` ("" for none named) of `container`, without reading voxels.
 
         Raises InputError when there is none, or it is none that can be aligned.

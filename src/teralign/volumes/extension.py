@@ -48,7 +48,9 @@ class Extension:
         stored = volume.stored
         if stored is None:
             raise InputError(f"{volume.uri} is one image and can hold no scales; convert it with convert-volume.")
-        path = stored.paths[0]
+        if not stored.folders:
+            raise InputError(f"{volume.uri} is an address, and scales are added on disks only; copy it to one.")
+        path = stored.folders[0]
         match = re.fullmatch(r"([^\d]*)0", path.name)
         image = None if stored.driver == "n5" else _image(path.parent)
         finest = (
@@ -64,13 +66,18 @@ class Extension:
     @property
     def container(self) -> Path:
         """The container of the image."""
-        return split_uri(self.volume.uri)[0]
+        return split_uri(Path(self.volume.uri))[0]
+
+    @property
+    def group(self) -> Path:
+        """The folder around the finest level, which has the metadata of an OME-Zarr image."""
+        return self.stored.folders[0].parent
 
     @property
     def existing(self) -> list[Path]:
         """The folders of the coarser levels that are there already."""
-        named = [self.image.group / level for level in self.image.levels[1:]] if self.image is not None else []
-        ours = [self.place(path, level) for path in self.stored.paths for level in range(1, _MOST_LEVELS)]
+        named = [self.group / level for level in self.image.levels[1:]] if self.image is not None else []
+        ours = [self.place(path, level) for path in self.stored.folders for level in range(1, _MOST_LEVELS)]
         return sorted(folder for folder in {*named, *ours} if folder.is_dir())
 
     def create(self, folder: Path, *, levels: int | None, label: bool) -> VolumeWriter:
@@ -83,8 +90,8 @@ class Extension:
         arrays = [self.stored]
         for level, (grid, factor) in enumerate(zip(grids, factors, strict=True)):
             if level:
-                paths = tuple(self.built(folder, path, level) for path in self.stored.paths)
-                for path, finest in zip(paths, self.stored.paths, strict=True):
+                paths = tuple(self.built(folder, path, level) for path in self.stored.folders)
+                for path, finest in zip(paths, self.stored.folders, strict=True):
                     metadata = self._metadata(finest, grid.shape, factor)
                     create_array(self.stored.driver, path, metadata, resume=True)
                 arrays.append(StoredArray(self.stored.driver, paths, self.stored.axes))
@@ -124,7 +131,7 @@ class Extension:
         for path in self.existing:
             shutil.rmtree(path)
         for level in range(1, len(writer.levels)):
-            for finest in self.stored.paths:
+            for finest in self.stored.folders:
                 move(self.built(folder, finest, level), self.place(finest, level))
         self._declare(writer.factors)
 
@@ -142,7 +149,7 @@ class Extension:
     def _declare(self, factors: Sequence[Triple]) -> None:
         """Name the levels of these factors (z, y, x) in the metadata of the image, and no others."""
         if self.image is None:
-            for group in {path.parent for path in self.stored.paths}:
+            for group in {path.parent for path in self.stored.folders}:
                 attributes = read_json(group / _N5_ATTRIBUTES)
                 write_json(group / _N5_ATTRIBUTES, attributes | {"scales": [reverse_axes(f) for f in factors]})
             return
@@ -152,8 +159,8 @@ class Extension:
             if level:
                 steps = _ome_placed(finest, dict(zip("zyx", factor, strict=True)), self.stored.axes)
                 datasets.append({"path": f"{self.prefix}{level}", "coordinateTransformations": steps})
-        _write_datasets(self.image.group, datasets)
-        _drop_consolidated(self.image.group, self.container)
+        _write_datasets(self.group, datasets)
+        _drop_consolidated(self.group, self.container)
 
 
 def _image(group: Path) -> Multiscale | None:

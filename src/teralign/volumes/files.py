@@ -6,14 +6,18 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from teralign.addresses import Place
 from teralign.errors import DataError, InputError
 from teralign.files import write_atomically
 
+_DIGEST_WHOLE = 1 << 20
+_P = TypeVar("_P", bound=Place)
+
 
 @contextmanager
-def opening(path: Path) -> Iterator[None]:
+def opening(path: Place) -> Iterator[None]:
     """Turn what the system refuses while a volume is opened into an InputError."""
     try:
         yield
@@ -25,11 +29,11 @@ def opening(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}.") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Place) -> dict[str, Any]:
     """The object in a JSON file, {} when there is no such file. Raises InputError when it cannot be read."""
     with opening(path):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except ValueError as error:
@@ -37,6 +41,21 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} does not hold a JSON object; repair the metadata.")
     return content
+
+
+def file_state(path: Place) -> bytes:
+    """What tells a file from what it was before or will be: name, size, time and, unless it is large, content.
+
+    Of an address name and content; empty where there is no file. Raises InputError when it cannot be read.
+    """
+    with opening(path):
+        try:
+            status = path.stat() if isinstance(path, Path) else None
+            content = path.read_bytes() if status is None or status.st_size <= _DIGEST_WHOLE else b""
+        except (FileNotFoundError, NotADirectoryError):
+            return b""
+        times = "" if status is None else f"{status.st_size} {status.st_mtime_ns}"
+        return f"{path.name} {times}".encode() + content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -47,7 +66,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-def folders_around(path: Path, container: Path) -> list[Path]:
+def folders_around(path: _P, container: _P) -> list[_P]:
     """A dataset's folder and those around it, out to its container."""
     return [path, *(folder for folder in path.parents if folder.is_relative_to(container))]
 

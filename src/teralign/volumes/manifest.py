@@ -9,6 +9,7 @@ warns of files in a group that it does not know.
 
 from __future__ import annotations
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from teralign.addresses import Place
 from teralign.errors import DataError
 from teralign.files import writing
 from teralign.volumes.chunk_files import Index
@@ -47,14 +49,14 @@ class Manifest:
         return cls(np.zeros(counts, np.int64), np.zeros(counts, np.uint32))
 
     @classmethod
-    def load(cls, folder: Path, counts: Index) -> Manifest | None:
+    def load(cls, folder: Place, counts: Index) -> Manifest | None:
         """The manifest of the array in `folder`, whose lattice is `counts`; None when there is none.
 
         Raises DataError when it is damaged, or is one of another array.
         """
         path = folder / FILE
         try:
-            with path.open("rb") as stream, np.load(stream) as file:
+            with np.load(io.BytesIO(path.read_bytes())) as file:
                 found = cls(file["sizes"], file["crcs"])
         except FileNotFoundError:
             return None

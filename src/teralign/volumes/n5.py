@@ -8,6 +8,7 @@ comes first. Channels are groups c0, c1, … around the levels.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Triple, reverse_axes
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial_chunks
 from teralign.volumes.description import Description, Layout, axes_by_position
 from teralign.volumes.files import folders_around, read_json, subfolders, write_json
 from teralign.volumes.units import micrometres
-from teralign.volumes.uri import nearest_name
+from teralign.volumes.uri import no_dataset
 
 _ATTRIBUTES = "attributes.json"
 _VERSION = "2.0.0"
@@ -30,7 +32,7 @@ _DTYPES = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int
 _DEEPEST = 6
 
 
-def describe(container: Path, dataset: str) -> Description:
+def describe(container: Place, dataset: str) -> Description:
     """Describe a dataset, or all channels of a level, or of the finest level of a group."""
     paths = _find(container, dataset)
     arrays = [open_array("n5", path) for path in paths]
@@ -54,11 +56,9 @@ def describe(container: Path, dataset: str) -> Description:
     )
 
 
-def _find(container: Path, dataset: str) -> tuple[Path, ...]:
+def _find(container: Place, dataset: str) -> tuple[Place, ...]:
     """The datasets that hold the channels of what was named."""
     path = container / dataset
-    if not container.is_dir():
-        raise InputError(f"there is no {container}; check the path.")
     if _is_dataset(path):
         return (path,)
     if _is_dataset(path / "s0"):
@@ -66,29 +66,38 @@ def _find(container: Path, dataset: str) -> tuple[Path, ...]:
     channels = _channels(path, "s0") or (_channels(path.parent, path.name) if dataset else ())
     if channels:
         return channels
-    names = [found.relative_to(container).as_posix() for found in _datasets(container)]
     wanted = f"no dataset {dataset}" if dataset else "no dataset s0 to take without being told which"
-    raise InputError(f"{container} has {wanted}; {nearest_name(dataset, names)}.")
+    raise no_dataset(container, wanted, dataset, _datasets)
 
 
-def _channels(group: Path, level: str) -> tuple[Path, ...]:
+def _channels(group: Place, level: str) -> tuple[Place, ...]:
+    """The datasets of a level in the groups c0, c1, …; by an address, up to the first that is not there."""
+    if not isinstance(group, Path):
+        return tuple(itertools.takewhile(_is_dataset, (group / f"c{n}" / level for n in itertools.count())))
     if not group.is_dir():
         return ()
     numbered = {int(f.name[1:]): f / level for f in subfolders(group) if re.fullmatch(r"c\d+", f.name)}
     return tuple(numbered[n] for n in sorted(numbered) if _is_dataset(numbered[n]))
 
 
-def _scales(paths: tuple[Path, ...], container: Path) -> tuple[str, ...]:
+def _levels(group: Place) -> Iterator[Place]:
+    """The datasets in a group; by an address s0, s1, … up to the first that is not there."""
+    if isinstance(group, Path):
+        return filter(_is_dataset, subfolders(group))
+    return itertools.takewhile(_is_dataset, (group / f"s{n}" for n in itertools.count()))
+
+
+def _scales(paths: tuple[Place, ...], container: Place) -> tuple[str, ...]:
     """The datasets beside those of an image; with several channels, what lies beside them in all of them."""
     group = paths[0].parent
     if not group.is_relative_to(container):
         return ()
     named = group.parent if len(paths) > 1 else group
-    beside = (folder.name for folder in subfolders(group) if folder != paths[0] and _is_dataset(folder))
+    beside = (level.name for level in _levels(group) if level != paths[0])
     return tuple((named / name).relative_to(container).as_posix() for name in beside)
 
 
-def _is_dataset(path: Path) -> bool:
+def _is_dataset(path: Place) -> bool:
     return "dimensions" in read_json(path / _ATTRIBUTES)
 
 
@@ -100,7 +109,7 @@ def _datasets(group: Path, depth: int = 0) -> Iterator[Path]:
             yield from _datasets(folder, depth + 1)
 
 
-def _geometry(path: Path, container: Path) -> tuple[FloatTriple | None, FloatTriple]:
+def _geometry(path: Place, container: Place) -> tuple[FloatTriple | None, FloatTriple]:
     """Spacing and origin (z, y, x) of a dataset in µm; when the spacing is not known, the origin is in voxels."""
     folders = folders_around(path, container)
     own, *around = (read_json(folder / _ATTRIBUTES) for folder in folders)
@@ -122,7 +131,7 @@ def _geometry(path: Path, container: Path) -> tuple[FloatTriple | None, FloatTri
     return _zyx(spacing), _zyx([b * (f - 1) / 2 for b, f in zip(base, factors, strict=True)])
 
 
-def _resolution(attributes: Mapping[str, Any], path: Path) -> FloatTriple | None:
+def _resolution(attributes: Mapping[str, Any], path: Place) -> FloatTriple | None:
     """The voxel size (x, y, z) in µm that these attributes give, None for none."""
     value: Any = attributes.get("pixelResolution", attributes.get("resolution"))
     units = attributes.get("units", "um")
@@ -139,7 +148,7 @@ def _resolution(attributes: Mapping[str, Any], path: Path) -> FloatTriple | None
     return x, y, z
 
 
-def _inherited_factors(path: Path, around: Sequence[Mapping[str, Any]]) -> FloatTriple | None:
+def _inherited_factors(path: Place, around: Sequence[Mapping[str, Any]]) -> FloatTriple | None:
     """The downsampling (x, y, z) of the dataset sN, as a group around it lists them."""
     match = re.fullmatch(r"s(\d+)", path.name)
     if match is None:
@@ -152,7 +161,7 @@ def _inherited_factors(path: Path, around: Sequence[Mapping[str, Any]]) -> Float
     return (1.0, 1.0, 1.0) if level == 0 else None
 
 
-def _cosem(transform: object, path: Path) -> tuple[FloatTriple | None, FloatTriple]:
+def _cosem(transform: object, path: Place) -> tuple[FloatTriple | None, FloatTriple]:
     """Spacing and origin (z, y, x) by COSEM's {axes, scale, translate, units}, as `_geometry`."""
     try:
         columns = (transform[key] for key in ("axes", "scale", "translate", "units"))  # type: ignore[index]
@@ -168,7 +177,7 @@ def _cosem(transform: object, path: Path) -> tuple[FloatTriple | None, FloatTrip
     return _zyx(spacing), _zyx([t * u for t, u in zip(translate, units, strict=True)])
 
 
-def _numbers(value: object, path: Path) -> FloatTriple:
+def _numbers(value: object, path: Place) -> FloatTriple:
     """Three positive numbers (x, y, z) of the attributes of `path`; more than three are channel and time."""
     try:
         x, y, z = (float(v) for v in list(value)[:3])  # type: ignore[call-overload]

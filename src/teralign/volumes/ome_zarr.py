@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import Floats, FloatTriple, Triple, as_float_triple
 from teralign.volumes.arrays import StoredArray, create_array
@@ -33,7 +34,7 @@ _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF"
 class Multiscale:
     """A multiscale image: the group that holds it, and its metadata."""
 
-    group: Path
+    group: Place
     content: Mapping[str, Any]
     channel_names: tuple[str, ...]
 
@@ -124,7 +125,7 @@ class Multiscale:
         return scale, translation
 
 
-def multiscale(group: Path, attributes: Mapping[str, Any]) -> Multiscale | None:
+def multiscale(group: Place, attributes: Mapping[str, Any]) -> Multiscale | None:
     """The (first) multiscale image that a group's attributes declare, None for none.
 
     Raises InputError for a version that cannot be read.

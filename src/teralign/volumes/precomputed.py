@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from teralign.addresses import Place
 from teralign.errors import DataError, InputError
 from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
 from teralign.volumes.arrays import StoredArray, open_array, open_in_memory, read_view, spatial_chunks
@@ -41,7 +42,7 @@ _CHUNK = re.compile(rf"{_SIDE}_{_SIDE}_{_SIDE}(\.\w+)?")
 _NESTED = "/"
 
 
-def describe(container: Path, dataset: str) -> Description:
+def describe(container: Place, dataset: str) -> Description:
     """Describe the scale whose key is `dataset`, the finest one where none is named."""
     info, scale = _find(container, dataset)
     key = str(scale["key"])
@@ -50,7 +51,7 @@ def describe(container: Path, dataset: str) -> Description:
     stored = StoredArray(_DRIVER, (container,), _AXES, key)
     spacing, origin = _geometry(container, scale, info["scales"][0])
     return Description(
-        pixels=stored if scale.get("sharding") else _chunk_files(container, info, scale) or stored,
+        pixels=_chunk_files(container, info, scale) or stored,
         shape=(size["z"], size["y"], size["x"]),
         dtype=np.dtype(array.dtype.numpy_dtype),
         chunk_shape=spatial_chunks(array, _AXES),
@@ -62,9 +63,9 @@ def describe(container: Path, dataset: str) -> Description:
     )
 
 
-def _find(container: Path, dataset: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _find(container: Place, dataset: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The content of `info`, and its part about a scale."""
-    if not container.is_dir():
+    if isinstance(container, Path) and not container.is_dir():
         raise InputError(f"there is no {container}; check the path.")
     info = read_json(container / _INFO)
     scales = info.get("scales")
@@ -77,7 +78,7 @@ def _find(container: Path, dataset: str) -> tuple[Mapping[str, Any], Mapping[str
 
 
 def _geometry(
-    container: Path, scale: Mapping[str, Any], finest: Mapping[str, Any]
+    container: Place, scale: Mapping[str, Any], finest: Mapping[str, Any]
 ) -> tuple[FloatTriple, FloatTriple]:
     """Spacing and origin (z, y, x) of a scale in µm."""
     try:
@@ -89,11 +90,14 @@ def _geometry(
     return (float(sz), float(sy), float(sx)), (float(oz), float(oy), float(ox))
 
 
-def _chunk_files(container: Path, info: Mapping[str, Any], scale: Mapping[str, Any]) -> Pixels | None:
+def _chunk_files(container: Place, info: Mapping[str, Any], scale: Mapping[str, Any]) -> Pixels | None:
     """What reads the chunks of a scale where some are not stored as tensorstore expects, else None.
 
-    Raises InputError where they are compressed in a way that is not known, or their folder is missing.
+    That happens on disks only: servers say how a file is compressed, and keep its name. Raises InputError where
+    chunks are compressed in a way that is not known, or their folder is missing.
     """
+    if scale.get("sharding") or not isinstance(container, Path):
+        return None
     folder = container / str(scale["key"])
     if not folder.is_dir():
         raise InputError(f"{container / _INFO} declares the scale {scale['key']}, but there is no folder of it.")

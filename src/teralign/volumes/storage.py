@@ -1,15 +1,15 @@
-"""How a volume lies on disk."""
+"""How a volume is stored."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from teralign.grids import Triple, as_triple
 from teralign.volumes.chunk_files import ChunkFiles
-from teralign.volumes.manifest import FILE
+from teralign.volumes.manifest import FILE, Manifest
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume
 
@@ -19,31 +19,67 @@ class Storage:
     """The files of a volume and how its voxels are in them; shapes are (z, y, x) voxels.
 
     `shard_shape` is None where each chunk is a file of its own, `codecs` is empty where the format tells of none.
+    Of a volume at an address, files and their size (bytes) are those of its manifests, None without these: nothing is
+    listed there.
     """
 
     chunk_shape: Triple
     shard_shape: Triple | None
     codecs: tuple[str, ...]
     manifest: bool
-    files: int
-    size: int
+    files: int | None
+    size: int | None
 
 
 def storage(volume: Volume) -> Storage:
-    """How a volume lies on disk, all its channels and timepoints; every file is looked up, none is read."""
+    """How a volume is stored, all its channels and timepoints; on a disk every file is looked up, none is read.
+
+    Raises DataError for an address whose manifest is damaged.
+    """
     stored = volume.stored
     if stored is None:
-        place = Path(*split_uri(volume.uri))
-        sizes = list(_sizes([place]) if place.is_dir() else (path.stat().st_size for path in volume.files))
-        return Storage(volume.chunk_shape, None, (), False, len(sizes), sum(sizes))
+        return Storage(volume.chunk_shape, None, (), False, *_total(_sizes_of_any(volume)))
     arrays = [ChunkFiles.of(stored.driver, path) for path in stored.paths]
     chunk, unit = (
         as_triple(shape[stored.axes.index(axis)] for axis in "zyx")
         for shape in (arrays[0].chunk_shape, arrays[0].file_shape)
     )
-    sizes = list(_sizes(stored.paths))
-    manifest = all((path / FILE).exists() for path in stored.paths)
-    return Storage(chunk, unit if unit != chunk else None, arrays[0].codecs, manifest, len(sizes), sum(sizes))
+    if stored.folders:
+        manifest = all((path / FILE).exists() for path in stored.folders)
+        counted = _total(_sizes(stored.folders))
+    else:
+        listed = _listed(arrays)
+        manifest, counted = listed is not None, _total(listed)
+    return Storage(chunk, unit if unit != chunk else None, arrays[0].codecs, manifest, *counted)
+
+
+def _sizes_of_any(volume: Volume) -> Iterable[int] | None:
+    """The sizes of the files of a volume that is no chunked array, None for one at an address."""
+    container, dataset = split_uri(volume.uri)
+    if not isinstance(container, Path):
+        return None
+    if (container / dataset).is_dir():
+        return _sizes([container / dataset])
+    return [path.stat().st_size for path in volume.files if isinstance(path, Path)]
+
+
+def _listed(arrays: Sequence[ChunkFiles]) -> list[int] | None:
+    """The sizes of the files of which the manifests of the arrays tell, None where one has none."""
+    sizes: list[int] = []
+    for files in arrays:
+        manifest = Manifest.load(files.path, files.counts)
+        if manifest is None:
+            return None
+        sizes += manifest.sizes[manifest.sizes > 0].tolist()
+    return sizes
+
+
+def _total(sizes: Iterable[int] | None) -> tuple[int, int] | tuple[None, None]:
+    """How many files, and the sum of their sizes."""
+    if sizes is None:
+        return None, None
+    known = list(sizes)
+    return len(known), sum(known)
 
 
 def _sizes(folders: Sequence[Path]) -> Iterator[int]:

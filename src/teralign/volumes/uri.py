@@ -1,11 +1,16 @@
-"""Where a volume lies: a path, with an optional dataset inside (`fix.n5/lowres`, `round2.zarr/s2`, `image.tif`)."""
+"""Where a volume lies: a path or an address, with an optional dataset inside.
+
+`fix.n5/lowres`, `round2.zarr/s2`, `image.tif`, `s3://bucket/round2.zarr/s2`.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import overload
 
+from teralign.addresses import Address, Place, as_place
 from teralign.errors import InputError
 from teralign.volumes.files import read_json
 from teralign.volumes.slice_names import is_slice_folder
@@ -34,32 +39,37 @@ _READ = (
     "HDF5 (.h5, .hdf5), Imaris (.ims), "
     "Neuroglancer precomputed (a folder with a file info) and folders of nothing but slices (.tif, .tiff, .png)"
 )
+_BY_ADDRESS = "By address N5, Zarr and Neuroglancer precomputed can be read."
 _NAMES_SHOWN = 20
 
 
-def split_uri(uri: str | Path) -> tuple[Path, str]:
+@overload
+def split_uri(uri: Path) -> tuple[Path, str]: ...
+@overload
+def split_uri(uri: str | Path) -> tuple[Place, str]: ...
+def split_uri(uri: str | Path) -> tuple[Place, str]:
     """The container (a folder or a file) and the dataset inside it, "" for none.
 
     The container ends at the first part of the path with a format's suffix; a folder without one is recognised by the
-    metadata files in it, or because it holds nothing but slices. Raises InputError when neither is found.
+    metadata files in it, or because it holds nothing but slices. Raises InputError when neither is found, and for
+    the address of what is read from disks only.
     """
     container, dataset, _ = locate(uri)
     return container, dataset
 
 
-def locate(uri: str | Path) -> tuple[Path, str, str]:
+def locate(uri: str | Path) -> tuple[Place, str, str]:
     """The container, the dataset inside it, and the format (the name of its module); as `split_uri`."""
-    text = str(uri)
-    if "://" in text:
-        raise InputError(f"{text} is an address; copy the volume to a disk and give its path.")
-    path = Path(text).expanduser()
+    path: Place = as_place(uri)
     for part in (*reversed(path.parents), path):
         folder_form, file_form = (_by_suffix(part, known) for known in (FOLDER_SUFFIXES, FILE_SUFFIXES))
         if folder_form is not None:
             return part, _inside(path, part), folder_form
-        if file_form is not None and not part.is_dir():
+        if file_form is not None and isinstance(part, Address):
+            raise InputError(f"{part} is read from disks only; copy it to one and give its path. {_BY_ADDRESS}")
+        if file_form is not None and isinstance(part, Path) and not part.is_dir():
             return part, _inside(path, part), file_form
-    return _locate_by_content(path, text)
+    return _locate_by_content(path, str(uri))
 
 
 def nearest_name(wanted: str, names: Iterable[str]) -> str:
@@ -73,19 +83,32 @@ def nearest_name(wanted: str, names: Iterable[str]) -> str:
     return f"did you mean {near[0]}? It holds {shown}{more}" if near else f"it holds {shown}{more}"
 
 
-def _by_suffix(path: Path, forms: Mapping[str, str]) -> str | None:
+def no_dataset(container: Place, wanted: str, dataset: str, found: Callable[[Path], Iterable[Path]]) -> InputError:
+    """The error where a container has not what was `wanted`; `found` gives the datasets that it has."""
+    if not isinstance(container, Path):
+        return InputError(
+            f"nothing that can be read is found at {container / dataset}; check the address and the dataset, since "
+            "addresses are not searched."
+        )
+    if not container.is_dir():
+        return InputError(f"there is no {container}; check the path.")
+    names = [path.relative_to(container).as_posix() for path in found(container)]
+    return InputError(f"{container} has {wanted}; {nearest_name(dataset, names)}.")
+
+
+def _by_suffix(path: Place, forms: Mapping[str, str]) -> str | None:
     name = path.name.lower()
     return next((form for suffix, form in forms.items() if name.endswith(suffix) and name != suffix), None)
 
 
-def _inside(path: Path, container: Path) -> str:
+def _inside(path: Place, container: Place) -> str:
     inside = path.relative_to(container).as_posix()
     return "" if inside == "." else inside
 
 
-def _locate_by_content(path: Path, uri: str) -> tuple[Path, str, str]:
+def _locate_by_content(path: Place, uri: str) -> tuple[Place, str, str]:
     """Recognise a folder without a suffix: the outermost of those around `path` that carry the same metadata."""
-    found: tuple[Path, str, str] | None = None
+    found: tuple[Place, str, str] | None = None
     for folder in (path, *path.parents):
         form = _form_of(folder)
         if found is not None and form != found[2]:
@@ -94,6 +117,8 @@ def _locate_by_content(path: Path, uri: str) -> tuple[Path, str, str]:
             found = folder, _inside(path, folder), form
     if found is not None:
         return found
+    if not isinstance(path, Path):
+        raise InputError(f"nothing that can be read is found at {uri}; check the address. {_BY_ADDRESS}")
     if path.is_dir() and is_slice_folder(path):
         return path, "", "slices"
     if not path.exists():
@@ -101,12 +126,12 @@ def _locate_by_content(path: Path, uri: str) -> tuple[Path, str, str]:
     raise InputError(f"{uri} is in no format that can be read; those are {_READ}.")
 
 
-def _form_of(folder: Path) -> str | None:
+def _form_of(folder: Place) -> str | None:
     marked = next((form for name, form in _MARKERS.items() if (folder / name).exists()), None)
     return "precomputed" if marked is None and _is_precomputed(folder) else marked
 
 
-def _is_precomputed(folder: Path) -> bool:
+def _is_precomputed(folder: Place) -> bool:
     """Whether the file `info` in a folder, a name that many things have, is that of a precomputed volume."""
     try:
         return "scales" in read_json(folder / "info")

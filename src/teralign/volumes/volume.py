@@ -13,19 +13,18 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from teralign.addresses import Place, as_place
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.volumes.arrays import StoredArray
 from teralign.volumes.description import Adapter, Description
-from teralign.volumes.files import opening
+from teralign.volumes.files import file_state, opening
 from teralign.volumes.uri import locate
-
-_DIGEST_WHOLE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A 3-D image on disk, by channels and timepoints; axis order (z, y, x).
+    """A 3-D image on disk or at an address, by channels and timepoints; axis order (z, y, x).
 
     Picklable: a worker opens the files at its first read. Reads from several threads are safe.
     """
@@ -64,19 +63,15 @@ class Volume:
         return pixels if isinstance(pixels, StoredArray) and not pixels.scale else None
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Place, ...]:
         """The files whose change means another volume: metadata, or the only file that there is."""
         return self._source.files
 
     def digest(self) -> str:
         """A fingerprint that changes with the metadata, the file or the voxel size; chunks are not looked at."""
-        digest = hashlib.blake2b(repr((str(Path(self.uri).resolve()), self.grid)).encode(), digest_size=16)
-        for path in self._source.files:
-            if path.is_file():
-                with opening(path):
-                    status = path.stat()
-                    digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
-                    digest.update(path.read_bytes() if status.st_size <= _DIGEST_WHOLE else b"")
+        digest = hashlib.blake2b(repr((str(as_place(self.uri).resolve()), self.grid)).encode(), digest_size=16)
+        for file in self._source.files:
+            digest.update(file_state(file))
         return digest.hexdigest()
 
 

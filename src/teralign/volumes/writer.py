@@ -76,9 +76,9 @@ class VolumeWriter:
         manifests = [[Manifest.blank(files.counts) for files in level] for level in self._files]
         for file in stored:
             manifests[file.level][file.array].enter(file)
-        for level, of_level in list(zip(self._files, manifests, strict=True))[finest:]:
-            for files, manifest in zip(level, of_level, strict=True):
-                manifest.save(files.path)
+        for array, of_level in list(zip(self._arrays, manifests, strict=True))[finest:]:
+            for folder, manifest in zip(array.folders, of_level, strict=True):
+                manifest.save(folder)
 
     def read(self, region: Region, *, level: int = 0, channel: int = 0, timepoint: int = 0) -> NDArray[Any]:
         """The (z, y, x) voxels of a region as they are by now: 0 where nothing was written.
@@ -283,6 +283,8 @@ def _locate_output(uri: str | Path) -> tuple[Path, str, str]:
     if not suffixes & {".zarr", ".n5"}:
         raise InputError(f"{uri} cannot be written; name the output something.zarr (OME-Zarr) or something.n5.")
     container, dataset, form = locate(uri)
+    if not isinstance(container, Path):
+        raise InputError(f"{uri} is an address; outputs are written to disks, so name a path.")
     if form not in _CREATE:
         raise InputError(f"{uri} lies in {container}, which is a file; name an output outside it.")
     return container, dataset, form

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.volumes.arrays import StoredArray, open_array, spatial_chunks
 from teralign.volumes.description import Description, axes_by_name, axes_by_position
 from teralign.volumes.files import folders_around
 from teralign.volumes.ome_zarr import Multiscale, multiscale
-from teralign.volumes.uri import nearest_name
+from teralign.volumes.uri import nearest_name, no_dataset
 from teralign.volumes.zarr_nodes import METADATA_FILES, Node, find_arrays, read_node
 
 
-def describe(container: Path, dataset: str) -> Description:
+def describe(container: Place, dataset: str) -> Description:
     """Describe a level of an OME-Zarr image, the finest one where the URI names the image, or a plain array."""
     path = container / dataset
     image = _enclosing_image(container, path)
@@ -31,14 +31,11 @@ def describe(container: Path, dataset: str) -> Description:
     node = read_node(path)
     if node is not None and node.kind == "array":
         return _describe_array(node, container)
-    if not container.is_dir():
-        raise InputError(f"there is no {container}; check the path.")
-    names = [found.relative_to(container).as_posix() for found in find_arrays(container)]
     wanted = f"no image or array {dataset}" if dataset else "no image of its own, so say which array"
-    raise InputError(f"{container} has {wanted}; {nearest_name(dataset, names)}.")
+    raise no_dataset(container, wanted, dataset, find_arrays)
 
 
-def _enclosing_image(container: Path, path: Path) -> Multiscale | None:
+def _enclosing_image(container: Place, path: Place) -> Multiscale | None:
     """The multiscale image at `path`, or of the nearest group around it in the container."""
     for folder in folders_around(path, container):
         node = read_node(folder)
@@ -48,7 +45,7 @@ def _enclosing_image(container: Path, path: Path) -> Multiscale | None:
     return None
 
 
-def _describe_level(image: Multiscale, level: str, container: Path) -> Description:
+def _describe_level(image: Multiscale, level: str, container: Place) -> Description:
     node = read_node(image.group / level)
     if node is None or node.kind != "array":
         raise InputError(f"{image.group} declares the scale {level}, but there is no array of it.")
@@ -63,13 +60,13 @@ def _describe_level(image: Multiscale, level: str, container: Path) -> Descripti
     return replace(plain, spacing=spacing, origin=origin, channel_names=names, scales=scales)
 
 
-def _describe_array(node: Node, container: Path) -> Description:
+def _describe_array(node: Node, container: Place) -> Description:
     array = open_array(node.driver, node.path)
     axes = axes_by_name(node.dimension_names, array.ndim) or axes_by_position(str(node.path), array.ndim)
     return _describe(node, array, axes, container)
 
 
-def _describe(node: Node, array: Any, axes: str, container: Path) -> Description:  # noqa: ANN401 (tensorstore's)
+def _describe(node: Node, array: Any, axes: str, container: Place) -> Description:  # noqa: ANN401 (tensorstore's)
     """Describe an array whose place in space is not known."""
     size = dict(zip(axes, array.shape, strict=True))
     unknown = any(n > 1 for axis, n in zip(axes, array.shape, strict=True) if axis not in "tczyx")

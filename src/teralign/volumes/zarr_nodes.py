@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from teralign.addresses import Place
 from teralign.volumes.files import read_json, subfolders
 
 METADATA_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
@@ -17,7 +18,7 @@ _DEEPEST = 6
 class Node:
     """An array or a group of Zarr format `version` 2 or 3."""
 
-    path: Path
+    path: Place
     kind: Literal["array", "group"]
     version: Literal[2, 3]
     attributes: dict[str, Any]
@@ -29,7 +30,7 @@ class Node:
         return "zarr3" if self.version == 3 else "zarr"
 
 
-def read_node(path: Path) -> Node | None:
+def read_node(path: Place) -> Node | None:
     """The node at `path`, None when there is none. Raises InputError when its metadata cannot be read."""
     metadata = read_json(path / "zarr.json")
     if metadata:

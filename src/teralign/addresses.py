@@ -1,0 +1,211 @@
+"""Files in buckets and on web servers, named by address (`s3://bucket/fix.n5/s0`), where others lie at a path.
+
+`Place` is what a path and an address have in common, which is all that the readers of chunked formats use. Nothing
+is listed at an address: the stores list a folder with every chunk in it, and web servers list nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, Self
+from urllib.parse import unquote
+
+import tensorstore as ts
+
+from teralign.errors import InputError
+
+REFUSED = (ValueError, NotImplementedError, OSError)
+"""What tensorstore raises when it cannot do what it is asked for."""
+
+_READ = ("s3", "gs", "http", "https")
+_CACHE_BYTES = 64 << 20
+_THREADS = 2  # that decode and encode chunks, where nobody says how many cores there are
+_RETRIES = {"max_retries": 4, "initial_delay": "250ms", "max_delay": "8s"}
+
+
+class Place(Protocol):
+    """Where a file or folder lies: a path or an address. Hashable."""
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        ...
+
+    @property
+    def parent(self) -> Self:
+        """The folder around it."""
+        ...
+
+    @property
+    def parents(self) -> Sequence[Self]:
+        """The folders around it, from inside out."""
+        ...
+
+    def __truediv__(self, inside: str) -> Self:
+        """What lies in this folder under a name."""
+        ...
+
+    def is_relative_to(self, folder: Self) -> bool:
+        """Whether it is a folder, or lies in it."""
+        ...
+
+    def relative_to(self, folder: Self) -> PurePosixPath | Path:
+        """The way from a folder around it. Raises ValueError when it does not lie in it."""
+        ...
+
+    def resolve(self) -> Self:
+        """The same place by the one name that it has whatever links lead to it."""
+        ...
+
+    def exists(self) -> bool:
+        """Whether it is there; of an address, whether a file is."""
+        ...
+
+    def read_bytes(self) -> bytes:
+        """The content of the file. Raises OSError, FileNotFoundError where there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Address:
+    """A file or folder in a bucket or on a web server; `path` counts from the `root` ("s3://bucket")."""
+
+    root: str
+    path: PurePosixPath
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """The address that a text with "://" in it is. Raises InputError for what is no address that can be read."""
+        scheme, _, rest = text.partition("://")
+        host, _, path = rest.partition("/")
+        if scheme.lower() not in _READ:
+            raise InputError(f"{text} cannot be read: of addresses only s3://, gs://, http:// and https:// can.")
+        if not host:
+            raise InputError(f"{text} names no {'server' if scheme.startswith('http') else 'bucket'}; complete it.")
+        return cls(f"{scheme.lower()}://{host}", PurePosixPath(path.strip("/")))
+
+    def __str__(self) -> str:
+        return f"{self.root}/{self.path}" if self.path.parts else self.root
+
+    @property
+    def name(self) -> str:
+        """The last part, "" of a root."""
+        return self.path.name
+
+    @property
+    def parent(self) -> Address:
+        """The folder around it, which of a root is the root."""
+        return replace(self, path=self.path.parent)
+
+    @property
+    def parents(self) -> tuple[Address, ...]:
+        """The folders around it, from inside out to the root."""
+        return tuple(replace(self, path=path) for path in self.path.parents)
+
+    def __truediv__(self, inside: str) -> Address:
+        return replace(self, path=self.path / inside)
+
+    def is_relative_to(self, folder: Address) -> bool:
+        """Whether it is a folder, or lies in it."""
+        return self.root == folder.root and self.path.is_relative_to(folder.path)
+
+    def relative_to(self, folder: Address) -> PurePosixPath:
+        """The way from a folder around it. Raises ValueError when it does not lie in it."""
+        return self.path.relative_to(folder.path)
+
+    def resolve(self) -> Address:
+        """Itself: at addresses there are no links."""
+        return self
+
+    def exists(self) -> bool:
+        """Whether there is a file, read to know it. Raises OSError when that cannot be found out."""
+        try:
+            self.read_bytes()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read_bytes(self) -> bytes:
+        """The content of the file. Raises OSError, FileNotFoundError where there is none."""
+        try:
+            store = ts.KvStore.open(self.parent.store(), context=shared_context()).result()
+            found = store.read(self.name).result()
+        except REFUSED as error:
+            raise self._os_error(error) from error
+        if found.state != "value":
+            raise FileNotFoundError(errno.ENOENT, "there is no such file", str(self))
+        content: bytes = found.value
+        return content
+
+    def store(self) -> dict[str, Any]:
+        """The key-value store of tensorstore that is this folder."""
+        scheme, _, host = self.root.partition("://")
+        path = f"{self.path}/" if self.path.parts else ""
+        if scheme == "s3":
+            return {"driver": "s3", "bucket": host, "path": path, **_s3_settings(os.environ)}
+        if scheme == "gs":
+            return {"driver": "gcs", "bucket": host, "path": path}
+        return {"driver": "http", "base_url": self.root, "path": f"/{unquote(path)}"}
+
+    def _os_error(self, error: Exception) -> OSError:
+        if str(error).startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):
+            return PermissionError(errno.EACCES, reason(error), str(self))
+        return OSError(errno.EIO, reason(error), str(self))
+
+
+def as_place(uri: str | Path) -> Path | Address:
+    """The path or the address that a user gave. Raises InputError for an address of a kind that cannot be read."""
+    text = str(uri)
+    return Address.parse(text) if "://" in text else Path(text).expanduser()
+
+
+def absolute_uri(uri: str | Path) -> str:
+    """The same place for processes in other directories: paths are made absolute, addresses are so already."""
+    place = as_place(uri)
+    return str(place.absolute() if isinstance(place, Path) else place)
+
+
+@functools.cache
+def shared_context() -> Any:  # noqa: ANN401 (tensorstore has no types)
+    """What all stores and arrays of this process share: their memory, threads and patience are bounded.
+
+    A server that does not answer is asked four times, over a few seconds.
+    """
+    retries = {f"{driver}_request_retries": _RETRIES for driver in ("s3", "gcs", "http")}
+    return ts.Context({"cache_pool": {"total_bytes_limit": _CACHE_BYTES}, **concurrency(), **retries})
+
+
+def concurrency() -> dict[str, dict[str, int]]:
+    """How many threads decode and read. A worker decodes with the cores that it was given."""
+    threads = int(os.environ.get("TERALIGN_THREADS", 0)) or _THREADS
+    return {"data_copy_concurrency": {"limit": threads}, "file_io_concurrency": {"limit": threads}}
+
+
+def reason(error: Exception) -> str:
+    """What tensorstore says went wrong, without its codes and the echo of the request."""
+    text = str(error).split(" [", maxsplit=1)[0].splitlines()[0]
+    return re.sub(r"^[A-Z_]+: ", "", text).rstrip(".")
+
+
+def _s3_settings(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What the usual variables say of S3 that tensorstore does not look at itself.
+
+    A region is said only of another endpoint than AWS: AWS is asked where a bucket is, which may be anywhere. Keys
+    in the environment are taken from there at once, or the search for others would fill the log.
+    """
+    settings: dict[str, Any] = {}
+    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    if endpoint:
+        settings["endpoint"] = endpoint.rstrip("/")
+        if region:
+            settings["aws_region"] = region
+    if environment.get("AWS_ACCESS_KEY_ID"):
+        settings["aws_credentials"] = {"type": "environment"}
+    return settings
