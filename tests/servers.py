@@ -35,7 +35,7 @@ class Bucket:
                 self.client.put_object(Bucket=self.name, Key=key, Body=path.read_bytes(), **options)
         return f"{self.address}/{folder.name}"
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 

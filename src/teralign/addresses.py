@@ -134,8 +134,7 @@ class Address:
     def read_bytes(self) -> bytes:
         """The content of the file. Raises OSError, FileNotFoundError where there is none."""
         try:
-            store = ts.KvStore.open(self.parent.store(), context=shared_context()).result()
-            found = store.read(self.name).result()
+            found = self.parent.open().read(self.name).result()
         except REFUSED as error:
             raise self._os_error(error) from error
         if found.state != "value":
@@ -144,7 +143,7 @@ class Address:
         return content
 
     def store(self) -> dict[str, Any]:
-        """The key-value store of tensorstore that is this folder."""
+        """How tensorstore is told of the key-value store that is this folder."""
         scheme, _, host = self.root.partition("://")
         path = f"{self.path}/" if self.path.parts else ""
         if scheme == "s3":
@@ -152,6 +151,10 @@ class Address:
         if scheme == "gs":
             return {"driver": "gcs", "bucket": host, "path": path}
         return {"driver": "http", "base_url": self.root, "path": f"/{unquote(path)}"}
+
+    def open(self) -> Any:  # noqa: ANN401 (tensorstore has no types)
+        """The folder as a key-value store of tensorstore."""
+        return ts.KvStore.open(self.store(), context=shared_context()).result()
 
     def _os_error(self, error: Exception) -> OSError:
         if str(error).startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):

@@ -1,15 +1,19 @@
-"""Tasks on volumes in buckets and on web servers."""
+"""Tasks on volumes in buckets and on web servers, and their outputs in buckets."""
 
 import shutil
 
 import numpy as np
 import pytest
 
+from teralign.addresses import Address
+from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
 from teralign.tasks.apply_transform import apply_transform
+from teralign.tasks.global_align import global_align
 from teralign.tasks.sources import open_source
 from teralign.transforms import Affine
-from teralign.volumes import create_volume, open_volume
+from teralign.uploads import MARK, upload
+from teralign.volumes import check_output, create_volume, open_volume
 
 GRID = Grid((40, 50, 60), (1.0, 0.5, 0.5))
 
@@ -26,14 +30,35 @@ def case(tmp_path):
     return tmp_path
 
 
+def apply(case, output, *, fixed=None, moving=None, **options):
+    return apply_transform(
+        fixed or str(case / "fixed.zarr"),
+        moving or str(case / "moving.n5"),
+        transforms=[case / "affine.mat"],
+        output=str(output),
+        workers=1,
+        worker_cpus=1,
+        worker_mem_gb=1,
+        **options,
+    )
+
+
+def files_of(folder):
+    return {
+        path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def objects_of(bucket):
+    return {key: bucket.content(key) for key in bucket.stored()}
+
+
 def test_volumes_by_address_are_warped_as_those_on_a_disk(case, bucket, website):
     folder, site = website
     shutil.copytree(case / "fixed.zarr", folder / "fixed.zarr")
-    affine = [case / "affine.mat"]
     moving = bucket.upload(case / "moving.n5")
-    options = {"transforms": affine, "workers": 1, "worker_cpus": 1, "worker_mem_gb": 1}
-    apply_transform(f"{site}/fixed.zarr", moving, output=str(case / "remote.zarr"), **options)
-    apply_transform(str(case / "fixed.zarr"), str(case / "moving.n5"), output=str(case / "local.zarr"), **options)
+    apply(case, case / "remote.zarr", fixed=f"{site}/fixed.zarr", moving=moving)
+    apply(case, case / "local.zarr")
     remote, local = open_volume(case / "remote.zarr"), open_volume(case / "local.zarr")
     assert (remote.grid, remote.channels) == (local.grid, 2)
     for channel in range(2):
@@ -51,3 +76,89 @@ def test_a_source_and_its_mask_may_be_addresses(case, bucket):
     np.testing.assert_array_equal(found.mask, wanted.mask)
     assert source.digest() == open_source("moving", f"{address}/c1/s0", mask=f"{address}/c0/s0").digest()
     assert source.digest() != local.digest()
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.n5"])
+def test_an_output_in_a_bucket_is_that_on_a_disk_to_the_bit(case, bucket, monkeypatch, name):
+    monkeypatch.chdir(case)
+    apply(case, case / name)
+    result = apply(case, f"{bucket.address}/{name}")
+    assert result["output"] == f"{bucket.address}/{name}"
+    assert objects_of(bucket) == files_of(case / name)
+    assert not (case / f"{name}.partial").exists()
+    local, remote = open_volume(case / name), open_volume(f"{bucket.address}/{name}")
+    np.testing.assert_array_equal(remote.read(channel=1), local.read(channel=1))
+    with pytest.raises(InputError, match=rf"^{bucket.address}/{name} exists already; choose another output"):
+        apply(case, f"{bucket.address}/{name}")
+
+
+def test_a_dry_run_stores_nothing_and_knows_what_is_there(case, bucket):
+    plan = apply(case, f"{bucket.address}/out.zarr", dry_run=True)
+    assert plan["output"] == f"{bucket.address}/out.zarr"
+    assert plan["write_bytes"] == 2 * 2 * GRID.region.size
+    assert bucket.stored() == []
+    bucket.upload(case / "fixed.zarr")
+    stored = bucket.stored()
+    with pytest.raises(InputError, match=rf"^{bucket.address}/fixed.zarr exists already"):
+        apply(case, f"{bucket.address}/fixed.zarr", dry_run=True)
+    assert apply(case, f"{bucket.address}/fixed.zarr", dry_run=True, overwrite=True)["write_bytes"]
+    assert bucket.stored() == stored
+    with pytest.raises(InputError, match=r"gs://bucket/out.zarr cannot be written; outputs go to a disk or to s3://"):
+        apply(case, "gs://bucket/out.zarr", dry_run=True)
+
+
+def test_an_output_that_is_replaced_leaves_nothing_behind(case, bucket):
+    output = bucket.upload(case / "moving.n5")
+    for key in ("moving.n5/c7/s0/0/0/0", "moving.n5/c7/attributes.json"):
+        bucket.client.put_object(Bucket=bucket.name, Key=key, Body=b"{}")
+    assert str(check_output(output, overwrite=True)) == output
+    upload(case / "moving.n5", Address.parse(output), overwrite=True)
+    assert objects_of(bucket) == files_of(case / "moving.n5")
+
+
+def test_an_aligned_image_may_go_to_a_bucket(case, bucket, monkeypatch):
+    monkeypatch.chdir(case)
+    image = str(case / "moving.n5/c0/s0")
+    options = {"steps": ("rigid",), "seed": 0}
+    global_align(image, image, output=case / "found.mat", aligned=f"{bucket.address}/aligned.n5", **options)
+    global_align(image, image, output=case / "again.mat", aligned=str(case / "aligned.n5"), **options)
+    assert objects_of(bucket) == files_of(case / "aligned.n5")
+
+
+def test_an_upload_that_is_cut_short_is_no_volume_and_is_replaced(case, bucket):
+    """A key of more than 1024 bytes is what a bucket refuses in the middle of an upload."""
+    folder = case / "moving.n5"
+    long = folder.joinpath(*["x" * 200] * 6)
+    long.mkdir(parents=True)
+    (long / "0").write_bytes(b"chunk")
+    output = f"{bucket.address}/out.n5"
+    with pytest.raises(DataError, match=rf"^{output} could not be written: .*; the same call goes on"):
+        upload(folder, Address.parse(output), overwrite=False)
+    assert f"out.n5/{MARK}" in bucket.stored()
+    assert not [key for key in bucket.stored() if key.endswith("attributes.json")]
+    with pytest.raises(InputError, match="nothing that can be read is found"):
+        open_volume(output)
+    shutil.rmtree(folder / ("x" * 200))
+    bucket.client.put_object(Bucket=bucket.name, Key="out.n5/c7/s0/0/0/0", Body=b"of another run")
+    assert str(check_output(output, overwrite=False)) == output
+    upload(folder, Address.parse(output), overwrite=False)
+    assert {key.removeprefix("out") for key in bucket.stored()} == {
+        n.removeprefix("moving") for n in files_of(folder)
+    }
+
+
+def test_says_before_any_work_what_cannot_be_written(case, bucket, monkeypatch):
+    with pytest.raises(
+        InputError, match=r"^http://server/out.zarr cannot be written; outputs go to a disk or to s3://"
+    ):
+        check_output("http://server/out.zarr", overwrite=False)
+    with pytest.raises(InputError, match=r"^s3://not-there/out.zarr cannot be written: .*bucket does not exist"):
+        check_output("s3://not-there/out.zarr", overwrite=False)
+    bucket.client.put_object(Bucket=bucket.name, Key="out.n5/notes.txt", Body=b"of the user")
+    with pytest.raises(InputError, match="exists already"):
+        check_output(f"{bucket.address}/out.n5", overwrite=False)
+    bucket.upload(case / "moving.n5")
+    with pytest.raises(InputError, match="exists already"):
+        check_output(f"{bucket.address}/moving.n5/c0", overwrite=True)
+    assert str(check_output(f"{bucket.address}/new.n5/c0", overwrite=False)) == f"{bucket.address}/new.n5"
+    assert not [key for key in bucket.stored() if key.startswith("new.n5")]

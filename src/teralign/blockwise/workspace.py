@@ -22,9 +22,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from teralign.addresses import Address
 from teralign.blockwise.lock import Lock
 from teralign.errors import DataError, InputError
 from teralign.files import UNFINISHED, temporary_name, write_atomically
+from teralign.uploads import upload
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,12 @@ class Workspace:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
         self._lock: Lock | None = None
+
+    @classmethod
+    def of(cls, output: Path | Address, work_dir: Path | None) -> Workspace:
+        """That of an output: `work_dir`, else OUTPUT.partial beside it, and in this directory for an address."""
+        name = f"{output.name}.partial"
+        return cls(work_dir or (output.with_name(name) if isinstance(output, Path) else name))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_lock": None}
@@ -107,9 +115,15 @@ class Workspace:
                 if record is not None:
                     yield record
 
-    def finish(self, built: Path, output: Path, *, overwrite: bool = False) -> None:
-        """Rename `built`, the finished output, to `output`, and remove the workspace; raises as `place` does."""
-        self.place(built, output, overwrite=overwrite)
+    def finish(self, built: Path, output: Path | Address, *, overwrite: bool = False) -> None:
+        """Rename `built`, the finished output, to `output`, or store it at this address, and remove the workspace.
+
+        Raises as `place` and `upload` do. While something is stored the records stay: a run that is cut off goes on.
+        """
+        if isinstance(output, Address):
+            upload(built, output, overwrite=overwrite)
+        else:
+            self.place(built, output, overwrite=overwrite)
         self.remove()
 
     def place(self, built: Path, output: Path, *, overwrite: bool = False) -> None:
@@ -117,7 +131,7 @@ class Workspace:
 
         The records are void from here on: a run that is cut off now begins anew, since what they tell of has gone.
         InputError when `output` exists and `overwrite` is off; with it, what was there goes when the new one is in
-        place.
+        place, and at an address before that. DataError when it cannot be stored.
         """
         output = output.absolute()
         if output.exists() and not overwrite:
@@ -191,6 +205,20 @@ class Workspace:
     def _place(self, part: str, stage: str, name: str, suffix: str) -> Path:
         """Blocks are spread over a folder for each plane of blocks, since file systems dislike a million in one."""
         return self.path / part / stage / name.split("_")[0] / f"{name}{suffix}"
+
+
+def _put_in_place(built: Path, output: Path, *, overwrite: bool) -> None:
+    """Rename `built` to `output`, for which what is there makes room."""
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} exists already; give --overwrite to replace it.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    source = _onto_filesystem_of(built, output)
+    old = temporary_name(output)
+    if output.exists():
+        output.rename(old)
+    source.rename(output)
+    _flush_directory(output.parent)
+    _remove(old)
 
 
 def _onto_filesystem_of(built: Path, output: Path) -> Path:

@@ -10,7 +10,9 @@ from teralign.cli import options
 
 
 @click.command()
-@click.option("--fixed", required=True, metavar="URI", help="The volume whose grid the output gets: PATH[/DATASET].")
+@click.option(
+    "--fixed", required=True, metavar="URI", help="The volume whose grid the output gets: PATH or s3://…[/DATASET]."
+)
 @click.option("--moving", required=True, metavar="URI", help="The volume to warp.")
 @options.transform_option
 @click.option("--output", required=True, metavar="URI", help="The volume to write: .zarr (OME-Zarr) or .n5.")

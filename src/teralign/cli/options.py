@@ -116,7 +116,9 @@ threads_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything random."
 )
-fixed_option = click.option("--fixed", required=True, metavar="URI", help="The volume that stays: PATH[/DATASET].")
+fixed_option = click.option(
+    "--fixed", required=True, metavar="URI", help="The volume that stays: PATH or s3://…[/DATASET]."
+)
 moving_option = click.option("--moving", required=True, metavar="URI", help="The volume to bring onto it.")
 spacing_options = chain(
     click.option("--fixed-spacing", type=MICROMETRES, help="Voxel spacing in µm, instead of what the file says."),

@@ -62,9 +62,9 @@ def fill_volume(
     of `work_dir`. Where `connect` gives no client it is done in this process. Raises InputError when the output
     cannot be written there.
     """
-    target = check_output(uri, overwrite=overwrite).absolute()
+    target = check_output(uri, overwrite=overwrite)
     _, dataset = split_uri(uri)
-    with Workspace(work_dir or target.with_name(target.name + ".partial")) as workspace:
+    with Workspace.of(target, work_dir) as workspace:
         workspace.prepare({**key, "output": f"{target.name}/{dataset}"})
         writer = create_planned(workspace.output / target.name / dataset, layout, resume=True)
         with connect() as client:

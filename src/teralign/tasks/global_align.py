@@ -125,9 +125,9 @@ def _write_aligned(uri: str, fixed: Image, moving: Image, transform: Stack, *, t
     array = warp(
         moving.array, moving.grid, grid=fixed.grid, region=fixed.grid.region, transform=transform, threads=threads
     )
-    target = check_output(uri, overwrite=overwrite).absolute()
+    target = check_output(uri, overwrite=overwrite)
     _, dataset = split_uri(uri)
-    with Workspace(target.with_name(target.name + ".partial")) as workspace:
+    with Workspace.of(target, None) as workspace:
         workspace.prepare({"task": "global-align"}, overwrite=True)
         built = workspace.output / target.name
         writer = create_volume(built / dataset, grid=fixed.grid, dtype=np.dtype(array.dtype))

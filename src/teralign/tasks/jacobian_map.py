@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import teralign
 from teralign.cluster import worker_threads
+from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.report import VolumeChange
 from teralign.tasks.fill_volume import Part, fill_volume
@@ -49,6 +50,8 @@ def jacobian_map(
     stack = load_stack(transforms)
     grid = chosen_grid(stack, fixed_grid(fixed, fixed_spacing), grid_spacing)
     target = check_output(output, overwrite=overwrite)
+    if not isinstance(target, Path):
+        raise InputError(f"{output} is an address; the map and its summary are written to a disk, so name a path.")
     report = check_new_file(target.with_suffix(".summary.json"), overwrite=overwrite, what="output")
     key = {
         "task": "jacobian-map",

@@ -109,7 +109,7 @@ def local_align(
         "stages": [stage.digest() for stage in stages],
         "seed": seed,
     }
-    with Workspace(work_dir or output.with_name(output.name + ".partial")) as workspace:
+    with Workspace.of(output, work_dir) as workspace:
         workspace.prepare(key, overwrite=False)
         with connect(scheduler, workers, worker_cpus, worker_mem_gb) as client:
             runner = StageRunner(client, workspace, start, seed, threads)

@@ -7,13 +7,15 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from teralign.addresses import Address
 from teralign.errors import InputError
 from teralign.grids import Grid, Region, Triple, as_triple
+from teralign.uploads import plan_upload, probe_upload
 from teralign.volumes import n5, ome_zarr, pyramid
 from teralign.volumes.arrays import StoredArray
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
@@ -244,12 +246,16 @@ def create_planned(uri: str | Path, layout: Layout, *, resume: bool = False) -> 
     )
 
 
-def check_output(uri: str | Path, *, overwrite: bool) -> Path:
-    """The container that an output URI creates, after making its folder.
+def check_output(uri: str | Path, *, overwrite: bool) -> Path | Address:
+    """The container that an output URI creates, a path or an address in S3, after making sure that it can be.
 
-    Raises InputError as `plan_output` does, and when the folder cannot be made or written.
+    Its folder is made, or something is stored at the address and removed. Raises InputError as `plan_output` does,
+    and when that is refused.
     """
     container = plan_output(uri, overwrite=overwrite)
+    if isinstance(container, Address):
+        probe_upload(container)
+        return container
     try:
         container.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -259,13 +265,16 @@ def check_output(uri: str | Path, *, overwrite: bool) -> Path:
     return container
 
 
-def plan_output(uri: str | Path, *, overwrite: bool) -> Path:
+def plan_output(uri: str | Path, *, overwrite: bool) -> Path | Address:
     """The container that an output URI would create; nothing is written.
 
     Raises InputError when it exists (`overwrite` allows a whole container, never one dataset in it), or when its
     format cannot be written.
     """
     container, dataset, _ = _locate_output(uri)
+    if isinstance(container, Address):
+        plan_upload(container, overwrite=overwrite and not dataset)
+        return container
     if container.exists() and dataset:
         raise InputError(f"{container} exists already, and nothing is added to it; choose another output.")
     if container.exists() and not overwrite:
@@ -278,16 +287,14 @@ def family_shape(write_shape: Triple, factors: Sequence[Triple]) -> Triple:
     return _times(write_shape, factors[1]) if len(factors) > 1 else write_shape
 
 
-def _locate_output(uri: str | Path) -> tuple[Path, str, str]:
+def _locate_output(uri: str | Path) -> tuple[Path | Address, str, str]:
     suffixes = {part.suffix.lower() for part in (Path(uri), *Path(uri).parents)}
     if not suffixes & {".zarr", ".n5"}:
         raise InputError(f"{uri} cannot be written; name the output something.zarr (OME-Zarr) or something.n5.")
     container, dataset, form = locate(uri)
-    if not isinstance(container, Path):
-        raise InputError(f"{uri} is an address; outputs are written to disks, so name a path.")
     if form not in _CREATE:
         raise InputError(f"{uri} lies in {container}, which is a file; name an output outside it.")
-    return container, dataset, form
+    return cast("Path | Address", container), dataset, form
 
 
 def _storage(grid: Grid, chunk_shape: Triple | None, form: str) -> tuple[Triple, Triple]:

@@ -1,0 +1,105 @@
+"""Folders stored in a bucket so that nothing is taken for whole before it is: buckets have no renames.
+
+While a folder is being stored it holds a mark, and the metadata without which it is no volume come last, from inside
+out. What carries a mark is the rest of an upload that was cut short, and may be replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from teralign.addresses import REFUSED, Address, reason
+from teralign.errors import DataError, InputError
+from teralign.progress import Progress
+
+log = logging.getLogger(__name__)
+
+MARK = ".teralign-unfinished"
+"""The file that says that a folder is not whole."""
+
+_PROBE = ".teralign-probe"
+_WRITTEN = "s3://"
+_METADATA = {"zarr.json", ".zarray", ".zgroup", ".zattrs", "attributes.json"}
+_AT_ONCE = 8
+
+
+def plan_upload(output: Address, *, overwrite: bool) -> None:
+    """Make sure that a folder may be stored at an address, and write nothing.
+
+    Raises InputError for an address that is not written to, and when something is there and `overwrite` is off.
+    """
+    if not output.root.startswith(_WRITTEN):
+        raise InputError(f"{output} cannot be written; outputs go to a disk or to s3://.")
+    try:
+        taken = not overwrite and not (output / MARK).exists() and _holds_anything(output)
+    except REFUSED as error:
+        raise InputError(f"{output} cannot be written: {reason(error)}.") from error
+    if taken:
+        raise InputError(f"{output} exists already; choose another output, or replace it whole with --overwrite.")
+
+
+def probe_upload(output: Address) -> None:
+    """Store something at an address and remove it. Raises InputError when that is refused."""
+    try:
+        store = output.open()
+        store.write(_PROBE, b"").result()
+        store.write(_PROBE, None).result()
+    except REFUSED as error:
+        raise InputError(f"{output} cannot be written: {reason(error)}.") from error
+
+
+def upload(folder: Path, output: Address, *, overwrite: bool) -> None:
+    """Store the files of a folder at an address, after removing what is there.
+
+    Raises InputError as `plan_upload` does, DataError when it cannot be done; then the mark remains.
+    """
+    plan_upload(output, overwrite=overwrite)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    metadata = sorted((path for path in files if path.name in _METADATA), key=lambda path: -len(path.parts))
+    chunks = [path for path in files if path.name not in _METADATA]
+    progress = Progress(len(files), f"files stored at {output}", log)
+    try:
+        store = output.open()
+        store.write(MARK, b"").result()
+        _empty(store, output)
+        for at_once, group in ((_AT_ONCE, chunks), (1, metadata)):
+            requests = (store.write(path.relative_to(folder).as_posix(), path.read_bytes()) for path in group)
+            _finish(requests, at_once, progress)
+        store.write(MARK, None).result()
+    except REFUSED as error:
+        raise DataError(
+            f"{output} could not be written: {reason(error)}; the same call goes on from what it has made."
+        ) from error
+
+
+def _holds_anything(output: Address) -> bool:
+    """Whether something is at an address; a volume is known by its metadata, without a list of its chunks."""
+    return any((output / name).exists() for name in _METADATA) or any(
+        key.decode() != _PROBE for key in output.open().list().result()
+    )
+
+
+def _empty(store: Any, output: Address) -> None:  # noqa: ANN401 (tensorstore has no types)
+    """Remove all but the mark: the metadata first, so that the rest is not read with chunks missing."""
+    keys = [key.decode() for key in store.list().result() if key.decode() != MARK]
+    metadata = [key for key in keys if Path(key).name in _METADATA]
+    progress = Progress(len(keys), f"files removed from {output}", log)
+    for group in (metadata, set(keys) - set(metadata)):
+        _finish((store.write(key, None) for key in group), _AT_ONCE, progress)
+
+
+def _finish(requests: Iterable[Any], at_once: int, progress: Progress) -> None:
+    """Wait for requests, which are made as they are taken, so that no more are under way and in memory."""
+    waiting: deque[Any] = deque()
+    for request in requests:
+        waiting.append(request)
+        if len(waiting) == at_once:
+            waiting.popleft().result()
+            progress.advance()
+    for request in waiting:
+        request.result()
+        progress.advance()
