@@ -15,6 +15,7 @@ from teralign.volumes import coarser_levels, create_volume, open_volume, split_u
 from volume_files import (
     EVERY_FORMAT,
     SPACING,
+    gzip_chunks,
     noise,
     write_attributes,
     write_n5,
@@ -107,6 +108,27 @@ def test_old_metadata_that_do_not_tell_of_nested_chunks(separator, publish, tmp_
     del metadata["dimension_separator"]
     (path / ".zarray").write_text(json.dumps(metadata))
     np.testing.assert_array_equal(open_volume(publish(path), spacing=SPACING).read(), array)
+
+
+def test_where_nothing_tells_of_nested_chunks_it_is_an_error(publish, tmp_path):
+    path = write_zarr(tmp_path / "old.zarr", noise(SHAPE, "uint8"), 2)
+    metadata = json.loads((path / ".zarray").read_text())
+    del metadata["dimension_separator"]
+    (path / ".zarray").write_text(json.dumps(metadata))
+    (path / "0.0.0").unlink()
+    with pytest.raises(InputError, match=r"does not say whether chunks lie in nested folders, and the first one"):
+        open_volume(publish(path), spacing=SPACING)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_gzipped_chunk_files_copied_from_a_disk(nested, publish, tmp_path):
+    array = noise((20, 30, 40), "uint8")
+    array[:8, :8, :8] = 0
+    scale = write_precomputed(tmp_path / "atlas", array, offset=(8, 16, 24))
+    gzip_chunks(scale, nested=nested)
+    volume = open_volume(publish(tmp_path / "atlas"))
+    np.testing.assert_array_equal(volume.read(), array)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume)).read(PIECE), array[PIECE.slices])
 
 
 def test_chunks_that_the_server_compresses(bucket, tmp_path):

@@ -19,7 +19,7 @@ from teralign.addresses import REFUSED, Address, Place, concurrency, reason, sha
 from teralign.errors import DataError, InputError
 from teralign.files import file_store
 from teralign.grids import Region, Triple
-from teralign.volumes.files import read_json
+from teralign.volumes.files import opening, read_json
 
 _SPACE = "zyx"
 _KINDS_READ = "buif"
@@ -143,14 +143,22 @@ def _store(folder: Place) -> dict[str, Any]:
 def _unsaid(driver: str, path: Place) -> dict[str, str]:
     """What the metadata of old Zarr v2 writers leave out: that their chunks lie in nested folders.
 
-    By an address it shows in where the first chunk is.
+    By an address it shows in where the first chunk is. Raises InputError when that is not there: taken for the other
+    kind, every chunk would be missing, which is zeros.
     """
     metadata = read_json(path / ".zarray") if driver == "zarr" else {}
     if not metadata or "dimension_separator" in metadata:
         return {}
-    first = "/".join("0" for _ in metadata.get("shape", ()))
-    nested = (path / "0").is_dir() if isinstance(path, Path) else (path / first).exists()
-    return {"dimension_separator": "/"} if nested else {}
+    if isinstance(path, Path):
+        return {"dimension_separator": "/"} if (path / "0").is_dir() else {}
+    with opening(path):
+        for separator in "/.":
+            if (path / separator.join("0" for _ in metadata.get("shape", ()))).exists():
+                return {"dimension_separator": separator}
+    raise InputError(
+        f"{path / '.zarray'} does not say whether chunks lie in nested folders, and the first one is not there; "
+        'add "dimension_separator", "." or "/".'
+    )
 
 
 def create_array(driver: str, path: Place, metadata: Mapping[str, Any], *, resume: bool) -> None:

@@ -5,8 +5,9 @@ centre, counted from the centre of voxel 0 of the finest scale, as in the other 
 https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed
 
 tensorstore reads the chunks, in shards or in a file each. Of the latter it knows only the names that servers show. On
-a disk cloud-volume appends .gz to them, and neuroglancer-scripts lays them into folders: tensorstore would take these
-for chunks that are not there, which are zeros. So such chunks are handed to it through memory.
+a disk cloud-volume appends .gz to them, and neuroglancer-scripts lays them into folders, some of which are copied to
+servers as they are: tensorstore would take these for chunks that are not there, which are zeros. So such chunks are
+handed to it through memory.
 """
 
 from __future__ import annotations
@@ -93,11 +94,21 @@ def _geometry(
 def _chunk_files(container: Place, info: Mapping[str, Any], scale: Mapping[str, Any]) -> Pixels | None:
     """What reads the chunks of a scale where some are not stored as tensorstore expects, else None.
 
-    That happens on disks only: servers say how a file is compressed, and keep its name. Raises InputError where
-    chunks are compressed in a way that is not known, or their folder is missing.
+    Raises InputError where they are compressed in a way that is not known, or their folder is missing.
     """
-    if scale.get("sharding") or not isinstance(container, Path):
+    if scale.get("sharding"):
         return None
+    chunk = scale["chunk_sizes"][0]
+    alone = json.dumps({**info, "scales": [{**scale, "chunk_sizes": [chunk]}]})
+    offset = scale.get("voxel_offset", (0, 0, 0))
+    zyx = (as_triple(reverse_axes(values)) for values in (offset, scale["size"], chunk))
+    files = ChunkFiles(container, str(scale["key"]), alone, *zyx)
+    usual = _has_usual_names(container, scale) if isinstance(container, Path) else files.have_usual_names()
+    return None if usual else files
+
+
+def _has_usual_names(container: Path, scale: Mapping[str, Any]) -> bool:
+    """Whether all chunks of a scale on a disk are named as servers show them. Raises as `_chunk_files` does."""
     folder = container / str(scale["key"])
     if not folder.is_dir():
         raise InputError(f"{container / _INFO} declares the scale {scale['key']}, but there is no folder of it.")
@@ -107,13 +118,7 @@ def _chunk_files(container: Place, info: Mapping[str, Any], scale: Mapping[str, 
         raise InputError(
             f"{folder} has chunks that end in {unknown[0]}; only those without an ending or .gz are read."
         )
-    if endings <= {""}:
-        return None
-    chunk = scale["chunk_sizes"][0]
-    alone = json.dumps({**info, "scales": [{**scale, "chunk_sizes": [chunk]}]})
-    offset = scale.get("voxel_offset", (0, 0, 0))
-    zyx = (as_triple(reverse_axes(values)) for values in (offset, scale["size"], chunk))
-    return ChunkFiles(container, str(scale["key"]), alone, *zyx)
+    return endings <= {""}
 
 
 def _endings(folder: Path) -> Iterator[str]:
@@ -138,7 +143,7 @@ class ChunkFiles:
     `info` is that of this scale alone; `offset`, `size` and `chunk` are in voxels, (z, y, x).
     """
 
-    container: Path
+    container: Place
     key: str
     info: str
     offset: Triple
@@ -155,6 +160,18 @@ class ChunkFiles:
         name = self.container / self.key
         return read_view(open_in_memory(_DRIVER, contents, self.key, name), _AXES, region, channel, timepoint, name)
 
+    def have_usual_names(self) -> bool:
+        """Whether no chunk of the first, the middle and the last one has a name that tensorstore does not expect.
+
+        So it is found out where folders cannot be looked through. Raises OSError when it cannot be.
+        """
+        for voxel in ((0, 0, 0), as_triple(n // 2 for n in self.size), as_triple(n - 1 for n in self.size)):
+            sides = next(self._chunks(Region(voxel, as_triple(v + 1 for v in voxel))))
+            found = [place.exists() for place in self._places(sides)]
+            if any(found) and not found[0]:
+                return False
+        return True
+
     def _chunks(self, region: Region) -> Iterator[tuple[str, ...]]:
         """What the names of the chunks in a region say, x, y, z."""
         sides = []
@@ -165,13 +182,17 @@ class ChunkFiles:
             sides.append([f"{offset + begin}-{offset + min(begin + chunk, size)}" for begin in begins])
         yield from itertools.product(*reversed(sides))
 
+    def _places(self, sides: tuple[str, ...]) -> Iterator[Place]:
+        """Where a chunk may be, as tensorstore expects it first."""
+        for joint, ending in itertools.product("_/", ("", ".gz")):
+            yield self.container / self.key / f"{joint.join(sides)}{ending}"
+
     def _content(self, sides: tuple[str, ...]) -> bytes | None:
         """The chunk as it was before it was gzipped, None where there is none."""
-        for joint, ending in itertools.product("_/", ("", ".gz")):
-            path = self.container / self.key / f"{joint.join(sides)}{ending}"
+        for path in self._places(sides):
             try:
                 content = path.read_bytes()
-                return gzip.decompress(content) if ending else content
+                return gzip.decompress(content) if path.name.endswith(".gz") else content
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except (OSError, EOFError, zlib.error) as error:
