@@ -17,8 +17,8 @@ process APPLY_TRANSFORM {
     """
     mkdir -p ${meta.id}
     run-on-dask "${meta.dir}" ${task.cpus} ${task.memory.toMega()} apply-transform \\
-        --fixed "\$PWD/fixed/${meta.fixed}" \\
-        --moving "\$PWD/moving/${meta.moving}" \\
+        --fixed "${meta.fixed}" \\
+        --moving "${meta.moving}" \\
         --transform "\$PWD/${affine}" \\
         --transform "\$PWD/${field}" \\
         ${meta.options} \\

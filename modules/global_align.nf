@@ -18,8 +18,8 @@ process GLOBAL_ALIGN {
     """
     mkdir -p ${meta.id}
     global-align \\
-        --fixed "fixed/${meta.fixed}" \\
-        --moving "moving/${meta.moving}" \\
+        --fixed "${meta.fixed}" \\
+        --moving "${meta.moving}" \\
         ${meta.options} ${options} \\
         --config ${config} \\
         --output ${meta.id}/affine.mat \\

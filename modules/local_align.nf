@@ -19,8 +19,8 @@ process LOCAL_ALIGN {
     """
     mkdir -p ${meta.id}
     run-on-dask "${meta.dir}" ${task.cpus} ${task.memory.toMega()} local-align \\
-        --fixed "\$PWD/fixed/${meta.fixed}" \\
-        --moving "\$PWD/moving/${meta.moving}" \\
+        --fixed "${meta.fixed}" \\
+        --moving "${meta.moving}" \\
         --initial-transform "\$PWD/${affine}" \\
         ${meta.options} ${options} \\
         --config "\$PWD/${config}" \\

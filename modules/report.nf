@@ -14,8 +14,8 @@ process REPORT {
     """
     mkdir -p ${meta.id}
     teralign report \\
-        --fixed "fixed/${meta.fixed}" \\
-        --moving "moving/${meta.moving}" \\
+        --fixed "${meta.fixed}" \\
+        --moving "${meta.moving}" \\
         --transform ${affine} \\
         --transform ${field} \\
         --blocks ${blocks} \\

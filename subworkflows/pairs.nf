@@ -116,19 +116,36 @@ def readSpacings(text) {
 
 // Where a volume is: the file or container to stage, and what to read of it at each scale.
 def findVolume(uri, folder, scales, where) {
-    if (uri ==~ /[A-Za-z][A-Za-z0-9+.-]+:\/\/.*/) {
-        error("${where}: ${uri} is not on a file system; the tasks read local or shared paths.")
-    }
     if (uri =~ /["'$`\\\n*?{}\[\]]/) {
         error("${where}: ${uri} has quotes, brackets or other characters in its name that a shell would take apart; rename it or link to it.")
+    }
+    if (uri ==~ /[A-Za-z][A-Za-z0-9+.-]+:\/\/.*/) {
+        return findAddress(uri, scales, where)
     }
     def full = (uri.startsWith('/') ? file(uri) : folder.resolve(uri)).normalize().toString()
     def (container, group) = splitContainer(full)
     if (!container.exists()) {
         error("${where}: ${container} does not exist.")
     }
-    [path: container] + scales.collectEntries { use, scale ->
+    [path: container, name: container.name] + scales.collectEntries { use, scale ->
         [use, findDataset(container, group, scale, where)]
+    }
+}
+
+// A volume in a bucket or on a web server, which the tasks read there, so that nothing is staged. What is in it cannot be
+// looked up here: an address that ends in one of the scales is taken for an array, any other for a group that has them.
+def findAddress(uri, scales, where) {
+    if (!(uri ==~ /(?i)(s3|gs|https?):\/\/[^\/]+\/.+/)) {
+        error("${where}: ${uri} cannot be read: of addresses only s3://, gs://, http:// and https:// with a path can.")
+    }
+    if (uri ==~ /(?i).+\.(tiff?|nrrd|nhdr|nii|nii\.gz|h5|hdf5|ims)(\/.*)?/) {
+        error("${where}: ${uri} is read from disks only; by address N5, Zarr and Neuroglancer precomputed can be.")
+    }
+    def address = uri.replaceFirst(/\/+$/, '')
+    def container = address.replaceFirst(/(?i)^(.+?\.(?:n5|zarr|precomputed))\/.*$/, '$1')
+    def whole = scales.values().any { scale -> address.endsWith("/${scale.value}") }
+    [path: [], address: address, name: container.tokenize('/')[-1]] + scales.collectEntries { use, scale ->
+        [use, whole || scale.optional ? address : "${address}/${scale.value}".toString()]
     }
 }
 
@@ -189,13 +206,14 @@ def isSlices(folder) {
 
 // The name of a volume without its endings: c1 of round2.n5/c1, image of image.ome.tif, brain of brain.nii.gz.
 def stem(volume) {
-    volume.path.name.replaceFirst(/(?i)(\.ome)?\.(n5|zarr|precomputed|tiff?|nrrd|nhdr|nii(\.gz)?|h5|hdf5|ims)$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')
+    volume.name.replaceFirst(/(?i)(\.ome)?\.(n5|zarr|precomputed|tiff?|nrrd|nhdr|nii(\.gz)?|h5|hdf5|ims)$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')
 }
 
 // What -resume compares instead of the name of a folder: the metadata from the container down to the dataset, and the
-// names and times of its files and folders two levels down. A single file needs none: Nextflow looks at it itself.
+// names and times of its files and folders two levels down. A single file needs none: Nextflow looks at it itself. What
+// lies at an address is taken not to change.
 def fingerprint(volume, use) {
-    if (volume == null || !volume.path.isDirectory()) {
+    if (volume == null || volume.address || !volume.path.isDirectory()) {
         return ''
     }
     def steps = volume[use].tokenize('/').drop(1)

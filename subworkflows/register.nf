@@ -58,7 +58,7 @@ workflow REGISTER {
                 [dir: meta.dir, name: "${meta.id} local".toString(), volumes: [fixed, moving, fixed_mask, moving_mask].flatten()]
             }.mix(
                 images.map { _id, meta, fixed, moving ->
-                    [dir: meta.dir, name: "${meta.id} ${meta.name}".toString(), volumes: [fixed, moving]]
+                    [dir: meta.dir, name: "${meta.id} ${meta.name}".toString(), volumes: [fixed, moving].flatten()]
                 }
             ),
             LOCAL_ALIGN.out.finished.mix(APPLY_TRANSFORM.out.finished),
@@ -80,13 +80,13 @@ workflow REGISTER {
 def alignInputs(pair, use) {
     def volumes = ['fixed', 'moving', 'fixed_mask', 'moving_mask'].collectEntries { name -> [name, pair[name]] }
     def masks = ['fixed_mask', 'moving_mask'].findAll { name -> pair[name] }.collect { name ->
-        "--${name.replace('_', '-')} \"\$PWD/${name}/${pair[name][use]}\""
+        "--${name.replace('_', '-')} \"${uriIn(name, pair[name], use)}\""
     }
     def channels = ['fixed', 'moving'].collect { side -> "--${side}-channel ${pair.channels[side]}" }
     def meta = [
         id: pair.id,
-        fixed: pair.fixed[use],
-        moving: pair.moving[use],
+        fixed: uriIn('fixed', pair.fixed, use),
+        moving: uriIn('moving', pair.moving, use),
         options: (channels + spacingOptions(pair, use) + masks).join(' '),
         fingerprint: volumes.values().collect { volume -> fingerprint(volume, use) }.join(' '),
     ]
@@ -97,8 +97,8 @@ def applyMeta(pair, image) {
     [
         id: pair.id,
         name: image.name,
-        fixed: pair.fixed.apply,
-        moving: image.volume.apply,
+        fixed: uriIn('fixed', pair.fixed, 'apply'),
+        moving: uriIn('moving', image.volume, 'apply'),
         options: (spacingOptions(pair, 'apply') + (image.interpolation ? ["--interpolation ${image.interpolation}"] : [])).join(' '),
         fingerprint: "${fingerprint(pair.fixed, 'apply')} ${fingerprint(image.volume, 'apply')}".toString(),
     ]
@@ -106,6 +106,11 @@ def applyMeta(pair, image) {
 
 def reportMeta(pair) {
     [id: pair.id] + alignInputs([fixed_mask: null, moving_mask: null] + pair.subMap(['id', 'fixed', 'moving', 'channels', 'spacings']), 'global')[0]
+}
+
+// What a task calls a volume: where it is staged, in a folder of its work directory, or its address.
+def uriIn(folder, volume, use) {
+    volume.address ? volume[use] : "\$PWD/${folder}/${volume[use]}".toString()
 }
 
 // The spacing given for the dataset that is used, or for all.

@@ -91,7 +91,7 @@ def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
         "fixed": "fix.n5",
         "moving": "mov.n5",
         "moving_mask": "image.zarr",
-        "apply_to": "image.ome.tif:nearest",
+        "apply_to": "image.ome.tif:nearest; s3://bucket/more.zarr",
         "bigstream_config": "my steps.yml",
         "bigstream_local_steps": "affine, deform",
         "bigstream_field_spacing": 2.5,
@@ -117,6 +117,8 @@ def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
     assert "--interpolation nearest" in task_file(
         run, "REGISTER:APPLY_TRANSFORM (pair: warped_1_image)", "called.txt"
     )
+    called = task_file(run, "REGISTER:APPLY_TRANSFORM (pair: warped_2_more)", "called.txt")
+    assert "/fixed/fix.n5/s2 --moving s3://bucket/more.zarr/s2 --" in called, "an address is not staged"
     assert "--interpolation" not in task_file(run, "REGISTER:APPLY_TRANSFORM (pair: warped)", "called.txt")
 
 
@@ -153,6 +155,7 @@ def test_profiles_can_be_read(profiles: str, parser: str, settings: list[str]) -
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert [setting for setting in settings if setting not in done.stdout] == []
+    assert "envWhitelist = 'AWS_ACCESS_KEY_ID," in done.stdout
 
 
 def test_resume_notices_what_changed_and_nothing_else(volumes: Path) -> None:

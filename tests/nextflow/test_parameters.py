@@ -42,7 +42,9 @@ WRONG_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "missing scale": (PAIR | {"def_scale": "s9"}, r"--fixed: .*fix\.n5 has no scale s9 \(--def_scale\); it has c1"),
     "no scale": (PAIR | {"aff_scale": ""}, r"--aff_scale is missing"),
     "missing group": ({"fixed": "fix.n5/c7", "moving": "mov.n5"}, r"--fixed: .*fix\.n5 has no c7 in it"),
-    "not local": ({"fixed": "s3://bucket/fix.n5", "moving": "mov.n5"}, r"--fixed: s3://bucket/fix\.n5 is not on"),
+    "address": ({"fixed": "ftp://server/fix.n5", "moving": "mov.n5"}, r"--fixed: ftp://.* only s3://, gs://, http://"),
+    "bucket only": ({"fixed": "s3://bucket", "moving": "mov.n5"}, r"--fixed: s3://bucket cannot be read: .*path"),
+    "file by address": ({"fixed": "s3://bucket/a.tif", "moving": "mov.n5"}, r"--fixed: s3://.* from disks only"),
     "quotes": ({"fixed": "fix'.n5", "moving": "mov.n5"}, r"--fixed: fix'\.n5 has quotes"),
     "other image": (PAIR | {"apply_to": "mov.n5; no.tif"}, r"--apply_to: .*/no\.tif does not exist"),
     "interpolation": (PAIR | {"apply_to": "image.ome.tif:near"}, r"--apply_to: .* ends in 'near', which is none"),
@@ -78,6 +80,12 @@ RIGHT: list[dict[str, Any]] = [
     {"fixed": "round1", "moving": "brain.nii.gz", "apply_to": "scan.ims;scan.ims/DataSet/ResolutionLevel 1"},
     {"fixed": "atlas/s3", "moving": "atlas", "apply_to": "atlas.precomputed;atlas.precomputed/s3"},
     PAIR | {"dask_scheduler": "tcp://host:8786", "bigstream_field_spacing": 2, "seed": 7},
+    {
+        "fixed": "s3://bucket/round1.n5/",
+        "moving": "https://server:8080/round2/s2",
+        "fixed_mask": "gs://bucket/mask.zarr",
+        "apply_to": "s3://bucket/more/labels.zarr/c1:nearest",
+    },
     {"input": "sheet.csv"},
     {"input": "sheet.csv", "fixed_mask": "image.zarr", "fixed_channel": 2, "moving_channel": 3},
 ]
@@ -113,7 +121,7 @@ def test_each_mistake_gets_its_sentence_and_what_is_right_none(answers: list[dic
 
     right = answers[len(expected) :]
     assert [answer["error"] for answer in right] == [None] * len(RIGHT)
-    plain, grouped, rich, files, whole, atlas, _, sheet, sheet_with_more = right
+    plain, grouped, rich, files, whole, atlas, _, remote, sheet, sheet_with_more = right
     pair = plain["pairs"][0]
     assert pair["id"] == "mov-to-fix"
     assert pair["fixed"]["path"] == str(volumes / "fix.n5")
@@ -144,6 +152,15 @@ def test_each_mistake_gets_its_sentence_and_what_is_right_none(answers: list[dic
     pair = atlas["pairs"][0]
     assert (pair["fixed"]["local"], pair["moving"]["local"]) == ("atlas/s3", "atlas/s2")
     assert [volume for _, volume, _ in pair["images"]] == ["atlas/s2", "atlas.precomputed/s2", "atlas.precomputed/s3"]
+    pair = remote["pairs"][0]
+    assert (pair["id"], pair["fixed"]["fingerprint"]) == ("s2-to-round1", "")
+    assert (pair["fixed"]["global"], pair["fixed"]["local"]) == (
+        "s3://bucket/round1.n5/s3",
+        "s3://bucket/round1.n5/s2",
+    )
+    assert pair["moving"]["global"] == "https://server:8080/round2/s2", "the end is a scale, so it is an array"
+    assert pair["fixed_mask"]["local"] == "gs://bucket/mask.zarr"
+    assert pair["images"][1:] == [["warped_1_labels", "s3://bucket/more/labels.zarr/c1/s2", "nearest"]]
     assert [pair["channels"] for pair in sheet["pairs"]] == [{"fixed": 0, "moving": 1}, {"fixed": 0, "moving": 0}]
     assert [pair["channels"] for pair in sheet_with_more["pairs"]] == [
         {"fixed": 2, "moving": 1},
