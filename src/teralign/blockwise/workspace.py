@@ -131,7 +131,7 @@ class Workspace:
 
         The records are void from here on: a run that is cut off now begins anew, since what they tell of has gone.
         InputError when `output` exists and `overwrite` is off; with it, what was there goes when the new one is in
-        place, and at an address before that. DataError when it cannot be stored.
+        place.
         """
         output = output.absolute()
         if output.exists() and not overwrite:
@@ -205,20 +205,6 @@ class Workspace:
     def _place(self, part: str, stage: str, name: str, suffix: str) -> Path:
         """Blocks are spread over a folder for each plane of blocks, since file systems dislike a million in one."""
         return self.path / part / stage / name.split("_")[0] / f"{name}{suffix}"
-
-
-def _put_in_place(built: Path, output: Path, *, overwrite: bool) -> None:
-    """Rename `built` to `output`, for which what is there makes room."""
-    if output.exists() and not overwrite:
-        raise InputError(f"{output} exists already; give --overwrite to replace it.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    source = _onto_filesystem_of(built, output)
-    old = temporary_name(output)
-    if output.exists():
-        output.rename(old)
-    source.rename(output)
-    _flush_directory(output.parent)
-    _remove(old)
 
 
 def _onto_filesystem_of(built: Path, output: Path) -> Path:
