@@ -71,6 +71,7 @@ class StageRunner:
         there, nor what a finer stage has made of them.
         """
         if self.workspace.has_records(stage.merging):
+            log.info("%s: %d blocks were done before", stage.aligning, len(stage.layout.blocks))
             return len(stage.layout.blocks)
         done = run_blocks(
             BlockAligner(stage, self.initial, coarse, self.seed, self.threads, self.workspace),

@@ -1,0 +1,14 @@
+"""The commands killed at random moments and run again: the short form of `python tests/torture.py`."""
+
+from __future__ import annotations
+
+import pytest
+import torture
+
+
+@pytest.mark.slow
+def test_killed_commands_go_on_and_end_with_the_same_bytes(tmp_path):
+    rounds = list(torture.campaign(tmp_path, kills=3, seed=3))
+    assert [str(done) for done in rounds if done.fault] == []
+    assert [done.case for done in rounds] == ["local-align", "apply-transform", "convert-volume"]
+    assert torture.enough_reused(rounds)
