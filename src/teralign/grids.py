@@ -87,16 +87,15 @@ class Region:
 
     def split(self, shape: Sequence[int]) -> Iterator[Region]:
         """Cut into regions of at most `shape` (z, y, x), on the lattice of that shape from voxel 0."""
-        ranges = [
-            range(a // n, -(-b // n)) if b > a else range(0)
-            for a, b, n in zip(self.start, self.stop, shape, strict=True)
-        ]
-        for index in itertools.product(*ranges):
-            cell = Region(
-                as_triple(i * n for i, n in zip(index, shape, strict=True)),
-                as_triple((i + 1) * n for i, n in zip(index, shape, strict=True)),
-            )
-            yield cell.intersect(self)
+        cuts = (_cut(a, b, n) for a, b, n in zip(self.start, self.stop, shape, strict=True))
+        for (z, z_end), (y, y_end), (x, x_end) in itertools.product(*cuts):
+            yield Region((z, y, x), (z_end, y_end, x_end))
+
+
+def _cut(start: int, stop: int, size: int) -> list[tuple[int, int]]:
+    """The intervals of the lattice of `size` from 0, cut to those from `start` to `stop`."""
+    cells = range(start // size, -(-stop // size)) if stop > start else ()
+    return [(max(start, i * size), min(stop, (i + 1) * size)) for i in cells]
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import overload
+from itertools import pairwise
+from typing import TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from teralign.grids import Region, Triple, as_triple
 
+_Side: TypeAlias = tuple[int, int]
 _SLACK = 0.1
 
 
@@ -49,7 +51,8 @@ class Block:
 
 def block_name(index: Triple) -> str:
     """The name of the block at `index` (z, y, x) among the blocks."""
-    return "_".join(f"{axis}{i:03d}" for axis, i in zip("zyx", index, strict=True))
+    z, y, x = index
+    return f"z{z:03d}_y{y:03d}_x{x:03d}"
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,11 @@ class BlockPlan(Sequence[Block]):
         z, y, x = index
         if not all(0 <= i < n for i, n in zip(index, self.counts, strict=True)):
             raise IndexError(f"there are {self.counts} blocks along (z, y, x), and none at {tuple(index)}")
-        core = Region(
-            (self.edges[0][z], self.edges[1][y], self.edges[2][x]),
-            (self.edges[0][z + 1], self.edges[1][y + 1], self.edges[2][x + 1]),
-        )
-        return Block((z, y, x), core, core.grow(self.halo).intersect(Region.whole(self.shape)))
+        planes, rows, columns = self._sides
+        (z0, z1), (z2, z3) = planes[z]
+        (y0, y1), (y2, y3) = rows[y]
+        (x0, x1), (x2, x3) = columns[x]
+        return Block((z, y, x), Region((z0, y0, x0), (z1, y1, x1)), Region((z2, y2, x2), (z3, y3, x3)))
 
     def touching(self, region: Region) -> list[Block]:
         """The blocks that read a voxel of `region`, in the order of the plan."""
@@ -126,6 +129,14 @@ class BlockPlan(Sequence[Block]):
         )
         weights: NDArray[np.float64] = z[:, None, None] * y[None, :, None] * x[None, None, :]
         return weights
+
+    @cached_property
+    def _sides(self) -> tuple[list[tuple[_Side, _Side]], ...]:
+        """From where to where each core reaches, and its block, axis by axis."""
+        return tuple(
+            [((a, b), (max(a - halo, 0), min(b + halo, e[-1]))) for a, b in pairwise(e)]
+            for e, halo in zip(self.edges, self.halo, strict=True)
+        )
 
     @cached_property
     def _ramps(self) -> tuple[tuple[float, ...], ...]:

@@ -126,9 +126,9 @@ class _Job:
 
 def _unfinished(blocks: Collection[B], job: _Job, ledger: _Ledger) -> Iterator[B]:
     """The blocks that have no result yet; those that failed before get another chance."""
-    fresh = not job.workspace.has_records(job.stage)
+    recorded = job.workspace.recorded(job.stage)
     for block in blocks:
-        if not fresh and _has_result(job, block.name):
+        if block.name in recorded and _has_result(job, block.name):
             ledger.resumed()
         else:
             yield block

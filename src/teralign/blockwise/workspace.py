@@ -18,7 +18,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +97,15 @@ class Workspace:
     def load_record(self, stage: str, name: str) -> dict[str, Any] | None:
         """The record of a block, or None where there is none that is whole."""
         try:
-            record = json.loads(self._place("records", stage, name, ".json").read_bytes())
+            with self._place("records", stage, name, ".json").open("rb", buffering=0) as file:
+                record = json.loads(file.read())
         except (FileNotFoundError, ValueError):
             return None
         return record if isinstance(record, dict) and record.get("block") == name else None
+
+    def recorded(self, stage: str) -> Container[str]:
+        """The names of the blocks of a stage that have a record; quick where they are asked for in their order."""
+        return _Recorded(self.path / "records" / stage)
 
     def has_records(self, stage: str) -> bool:
         """Whether any block of a stage has been at work here."""
@@ -204,7 +209,30 @@ class Workspace:
 
     def _place(self, part: str, stage: str, name: str, suffix: str) -> Path:
         """Blocks are spread over a folder for each plane of blocks, since file systems dislike a million in one."""
-        return self.path / part / stage / name.split("_")[0] / f"{name}{suffix}"
+        return Path(f"{self.path}/{part}/{stage}/{_plane(name)}/{name}{suffix}")
+
+
+class _Recorded(Container[str]):
+    """The names of the records below `folder`: one listing a plane of blocks, not a look at each file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._listed, self._files = "", frozenset[str]()
+
+    def __contains__(self, name: object) -> bool:
+        plane = _plane(str(name))
+        if plane != self._listed:
+            folder = self._folder / plane
+            self._listed, self._files = (
+                plane,
+                frozenset(p.name for p in folder.iterdir()) if folder.is_dir() else frozenset(),
+            )
+        return f"{name}.json" in self._files
+
+
+def _plane(name: str) -> str:
+    """The folder of a block: the plane of blocks that it is in."""
+    return name.split("_", 1)[0]
 
 
 def _onto_filesystem_of(built: Path, output: Path) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
+from teralign.blockwise import block_name
 from teralign.grids import Region, Triple, as_triple
 
 
@@ -19,7 +21,7 @@ class WriteUnit:
     @property
     def name(self) -> str:
         """The unit's name in files and messages."""
-        return "_".join(f"{axis}{i:03d}" for axis, i in zip("zyx", self.index, strict=True))
+        return block_name(self.index)
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,29 @@ class WriteUnits:
     unit: Triple
 
     def __len__(self) -> int:
-        return prod(-(-n // u) for n, u in zip(self.shape, self.unit, strict=True))
+        return prod(self._counts)
 
     def __contains__(self, unit: object) -> bool:
         return any(unit == own for own in self)
 
     def __iter__(self) -> Iterator[WriteUnit]:
-        for region in Region.whole(self.shape).split(self.unit):
-            yield WriteUnit(as_triple(a // u for a, u in zip(region.start, self.unit, strict=True)), region)
+        z, y, x = (range(n) for n in self._counts)
+        indices = itertools.product(z, y, x)
+        for index, region in zip(indices, Region.whole(self.shape).split(self.unit), strict=True):
+            yield WriteUnit(index, region)
+
+    def sample(self, count: int) -> list[WriteUnit]:
+        """Some of the units, about `count` and spread evenly over all; all of them where they are fewer."""
+        step = -(-len(self) // count)
+        return [self._at(number) for number in range(step // 2, len(self), step)]
+
+    @property
+    def _counts(self) -> Triple:
+        return as_triple(-(-n // u) for n, u in zip(self.shape, self.unit, strict=True))
+
+    def _at(self, number: int) -> WriteUnit:
+        _, rows, columns = self._counts
+        index = (number // (rows * columns), number // columns % rows, number % columns)
+        start = as_triple(i * u for i, u in zip(index, self.unit, strict=True))
+        stop = as_triple(min(a + u, n) for a, u, n in zip(start, self.unit, self.shape, strict=True))
+        return WriteUnit(index, Region(start, stop))
