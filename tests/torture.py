@@ -2,7 +2,7 @@
 
     python tests/torture.py [--kills 100] [--seed 0]
 
-Each round starts one of the commands on two workers, kills its first process after a random time, and runs it again:
+Each round starts one of the commands on two workers, kills its first process at a random moment, and runs it again:
 no other process of it may be left, its output must have the bytes of the undisturbed run, manifests included, and
 nothing may lie beside it. Over all rounds of a command, 95 % of the work that had a record when it was killed must be
 used again. Ends with what was used again, and `N passed, M failed`.
@@ -32,6 +32,8 @@ from teralign.volumes import create_volume, open_volume
 
 WORKERS = ("--workers", "2", "--worker-cpus", "1", "--worker-mem-gb", "2")
 REUSED = 0.95
+_BEFORE = 0.25  # by this share of all blocks a kill may come too early to find one done
+_BEYOND_SECONDS = 1.0
 _LEAVE_SECONDS = 30.0  # a worker that is just starting sees that it is alone when it has loaded its libraries
 
 
@@ -39,14 +41,14 @@ _LEAVE_SECONDS = 30.0  # a worker that is just starting sees that it is alone wh
 class Case:
     """A command, to which only its output is to be added, and what is known of it when undisturbed.
 
-    That is the name of the output (which its metadata hold), its digest, and the seconds that it took.
+    That is the name of the output (which its metadata hold), its digest, and how many blocks it makes.
     """
 
     name: str
     arguments: tuple[str, ...]
     output: str
     digest: str
-    seconds: float
+    blocks: int
 
 
 @dataclass(frozen=True)
@@ -133,23 +135,23 @@ def prepare(folder: Path) -> list[Case]:
 
 def undisturbed(name: str, arguments: tuple[str, ...], output: Path) -> Case:
     """Run once in peace."""
-    start = time.monotonic()
+    blocks = json.loads(run(*arguments, str(output), "--dry-run").stdout)["blocks"]
     run(*arguments, str(output))
-    return Case(name, arguments, output.name, digest(output), time.monotonic() - start)
+    return Case(name, arguments, output.name, digest(output), sum(blocks.values()))
 
 
 def disturb(case: Case, folder: Path, rng: random.Random) -> Round:
-    """Kill a run at some moment and repeat it."""
+    """Kill a run at some moment, before its first block or with any share of them done, and repeat it."""
     output = folder / "war" / case.output
     unfinished = output.with_name(output.name + ".partial")
-    after = rng.uniform(0.1, case.seconds)
-    left = killed((*case.arguments, str(output)), after)
+    wanted = max(0, round(rng.uniform(-_BEFORE, 1) * case.blocks))
+    after, left = killed((*case.arguments, str(output)), unfinished, wanted, rng.uniform(0, _BEYOND_SECONDS))
     finished = 0 if output.exists() else records(unfinished)
     whole = not output.exists() or digest(output) == case.digest
     for path in output.parent.glob(f"{output.stem}.*"):  # what was there in time, with its report
         if path != unfinished:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    log = run(*case.arguments, str(output))
+    log = run(*case.arguments, str(output)).stderr
     reused = sum(int(count) for count in re.findall(r": (\d+) blocks were done before", log))
     faults = {
         "the output looked whole and was not": not whole,
@@ -161,23 +163,30 @@ def disturb(case: Case, folder: Path, rng: random.Random) -> Round:
     return Round(case.name, after, finished, reused, "; ".join(what for what, true in faults.items() if true))
 
 
-def killed(arguments: tuple[str, ...], after: float) -> list[str]:
-    """Kill the first process of a command after some seconds; gives what outlives it."""
+def killed(arguments: tuple[str, ...], workspace: Path, blocks: int, beyond: float) -> tuple[float, list[str]]:
+    """Kill the first process of a command some seconds after its workspace has so many records.
+
+    Gives how long it ran, and what outlives it.
+    """
+    start = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "teralign", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    while process.poll() is None and records(workspace) < blocks:
+        time.sleep(0.05)
     try:
-        process.wait(after)
+        process.wait(beyond)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    after = time.monotonic() - start
     end = time.monotonic() + _LEAVE_SECONDS
     while (left := alive_in_session(process.pid)) and time.monotonic() < end:
         time.sleep(0.1)
-    return left
+    return after, left
 
 
 def alive_in_session(session: int) -> list[str]:
@@ -196,16 +205,15 @@ def records(workspace: Path) -> int:
     """How many blocks have a result in a workspace from which a run can go on."""
     if not (workspace / "key.json").exists():
         return 0
-    found = (json.loads(path.read_bytes()) for path in workspace.glob("records/*/*/*.json"))
-    return sum(record["state"] != "failed" for record in found)
+    return sum(b'"state": "failed"' not in path.read_bytes() for path in workspace.glob("records/*/*/*.json"))
 
 
-def run(*arguments: str) -> str:
-    """One command to its end; gives its log."""
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """One command to its end."""
     done = subprocess.run([sys.executable, "-m", "teralign", *arguments], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr}")
-    return done.stderr
+    return done
 
 
 def digest(folder: Path) -> str:

@@ -11,9 +11,15 @@ from teralign.cli.main import load_command, run
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform
+from teralign.tasks.build_pyramid import build_pyramid
+from teralign.tasks.compose_transforms import compose_transforms
+from teralign.tasks.convert_transform import convert_transform
 from teralign.tasks.convert_volume import convert_volume
+from teralign.tasks.global_align import global_align
+from teralign.tasks.invert_transform import invert_transform
+from teralign.tasks.jacobian_map import jacobian_map
 from teralign.tasks.local_align import local_align
-from teralign.transforms import Affine
+from teralign.transforms import Affine, DisplacementField, save_field
 from teralign.volumes import create_volume, open_volume
 
 GRID = Grid((40, 130, 150), (1.0, 0.5, 0.5))
@@ -90,7 +96,7 @@ def test_an_alignment_is_foretold(pair, tmp_path, scheduler):
 
 def test_many_blocks_are_estimated_from_some(source, monkeypatch):
     exact = convert(source, dry_run=True)
-    monkeypatch.setattr("teralign.tasks.dry_run._SAMPLED", 7)
+    monkeypatch.setattr("teralign.tasks.dry_run.SAMPLED", 7)
     estimated = convert(source, dry_run=True)
     assert estimated.pop("worker_memory_bytes") == pytest.approx(exact.pop("worker_memory_bytes"), rel=0.01)
     assert estimated == exact
@@ -125,3 +131,84 @@ def test_an_output_that_exists_is_refused(source):
         with pytest.raises(InputError, match="exists already"):
             command(source, dry_run=True)
         assert command(source, dry_run=True, overwrite=True)["dry_run"]
+
+
+def test_time_is_that_of_the_cores_that_there_are(source):
+    def seconds(workers):
+        options = {"workers": workers, "worker_cpus": 2, "worker_mem_gb": 1, "dry_run": True}
+        return convert_volume(large, str(source / "c.zarr"), **options)["estimated_seconds"]
+
+    large = str(source / "large.zarr")
+    create_volume(large, grid=Grid((4096, 4096, 4096), (1.0, 1.0, 1.0)), dtype="uint16")
+    one, four = seconds(1), seconds(4)
+    assert one == pytest.approx(4 * four, rel=0.05)
+    assert 500 < one < 5000  # 69 billion voxels of 0.042 µs, on two cores
+
+
+@pytest.fixture
+def field(tmp_path):
+    """A field on 40×130×150 nodes, and an affine."""
+    values = np.random.default_rng(0).uniform(-0.1, 0.1, (*GRID.shape, 3)).astype(np.float32)
+    save_field(tmp_path / "field.zarr", DisplacementField(values, GRID, GRID.region))
+    Affine.from_parts(np.eye(3), (0, 0, 20)).save(tmp_path / "affine.mat")
+    return [tmp_path / "affine.mat", tmp_path / "field.zarr"]
+
+
+NODES = 40 * 130 * 150
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "stage", "blocks"),
+    [
+        (compose_transforms, "whole.zarr", "composition", 1 * 3 * 3),
+        (convert_transform, "whole.nii.gz", "conversion", 1),
+        (convert_transform, "whole.zarr", "conversion", 1 * 3 * 3),
+        (jacobian_map, "jacobian.zarr", "determinants", 1 * 2 * 2),
+    ],
+)
+def test_what_is_made_of_transforms_is_foretold(field, tmp_path, command, output, stage, blocks):
+    before = sorted(tmp_path.rglob("*"))
+    name = tmp_path / "new" / output
+    plan = command(field, str(name) if command is jacobian_map else name, dry_run=True)
+    assert plan["blocks"] == {stage: blocks}
+    assert plan["read_bytes"] == NODES * 12
+    assert plan["write_bytes"] == NODES * (4 if command is jacobian_map else 12)
+    assert plan["worker_memory_bytes"] > 200 << 20
+    assert plan["estimated_seconds"] >= 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_inverse_and_affines_are_foretold(field, tmp_path):
+    plan = invert_transform(transforms=field, output=tmp_path / "inverse.zarr", dry_run=True)
+    assert plan["blocks"]["inverse"] >= 9
+    assert plan["write_bytes"] >= NODES * 12
+    for planned in (
+        invert_transform(transforms=field[:1], output=tmp_path / "inverse.mat", dry_run=True),
+        compose_transforms(field[:1], tmp_path / "whole.mat", dry_run=True),
+        convert_transform(field[:1], tmp_path / "whole.tfm", dry_run=True),
+    ):
+        assert planned["blocks"] == {}
+    with pytest.raises(InputError, match="but there are fields"):
+        convert_transform(field, tmp_path / "whole.mat", dry_run=True)
+    assert sorted(tmp_path.glob("whole*")) == sorted(tmp_path.glob("inverse*")) == []
+
+
+def test_levels_to_build_are_foretold(source, scheduler):
+    options = {"levels": 3, "scheduler": scheduler}
+    plan = build_pyramid(str(source / "a.zarr"), **options, dry_run=True)
+    assert not (source / "a.zarr" / "s1").exists()
+    done = build_pyramid(str(source / "a.zarr"), **options)
+    assert sum(plan["blocks"].values()) == done["units"]
+    assert list(plan["blocks"]) == ["level-1", "level-2"]
+    voxels = [math.prod(open_volume(source / "a.zarr" / f"s{level}").grid.shape) for level in range(3)]
+    assert plan["read_bytes"] == 2 * 2 * sum(voxels[:2])
+    assert plan["write_bytes"] == 2 * 2 * sum(voxels[1:])
+
+
+def test_a_global_alignment_is_foretold(pair, tmp_path):
+    options = {"output": tmp_path / "new" / "a.zarr", "aligned": str(tmp_path / "new" / "b.zarr")}
+    plan = global_align(pair.fixed, pair.moving, steps=["affine", "deform"], dry_run=True, **options)
+    voxels = [math.prod(open_volume(uri).grid.shape) for uri in (pair.fixed, pair.moving)]
+    assert plan["read_bytes"] == 2 * sum(voxels)
+    assert plan["write_bytes"] > 2 * voxels[0]
+    assert not (tmp_path / "new").exists()

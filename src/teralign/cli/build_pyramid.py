@@ -16,6 +16,7 @@ from teralign.cli import options
 @click.option("--label", is_flag=True, help="Coarser scales have the most frequent value, not the mean.")
 @options.cluster_options
 @click.option("--work-dir", type=options.PATH, help="Where unfinished work lies.  [default: CONTAINER.partial]")
+@options.dry_run_option
 @click.option("--overwrite", is_flag=True, help="Replace coarser scales that exist.")
 @options.verbose_option
 def build_pyramid(volume: str, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name

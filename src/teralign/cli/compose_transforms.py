@@ -15,6 +15,7 @@ from teralign.cli import options
 @click.argument("output", type=options.PATH)
 @options.node_options
 @options.threads_option
+@options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
 def compose_transforms(transforms: tuple[Path, ...], output: Path, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name

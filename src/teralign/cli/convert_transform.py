@@ -29,6 +29,7 @@ from teralign.cli import options
 @click.option("--itk-moving", type=options.PATH, help="Likewise the moving image.")
 @options.node_options
 @options.threads_option
+@options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
 def convert_transform(transforms: tuple[Path, ...], output: Path, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name

@@ -22,6 +22,7 @@ from teralign.cli import options
 @options.timepoint_options
 @options.threads_option
 @options.seed_option
+@options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
 def global_align(fixed: str, moving: str, output: Path, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name

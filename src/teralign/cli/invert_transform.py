@@ -14,6 +14,7 @@ from teralign.cli import options
 @options.transform_option
 @click.option("--output", required=True, type=options.PATH, help="A .mat for affines, a .zarr field otherwise.")
 @options.threads_option
+@options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
 def invert_transform(output: Path, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name

@@ -16,6 +16,7 @@ from teralign.cli import options
 @options.node_options
 @options.work_dir_option
 @options.threads_option
+@options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
 def jacobian_map(transforms: tuple[Path, ...], output: str, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name

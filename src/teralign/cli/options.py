@@ -108,7 +108,9 @@ verbose_option = click.option(
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Print blocks, bytes and the memory of a worker, and write nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Print blocks, bytes, the memory of a worker and about how long it takes, and write nothing.",
 )
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="Threads to compute with.  [default: the cores this task was given]"

@@ -39,7 +39,9 @@ def connect(
     from teralign.cluster import settings
 
     settings.quieten()
-    with _client_of(scheduler) if scheduler else _own_cluster(workers, worker_cpus, worker_mem_gb) as client:
+    with client_of(scheduler) if scheduler else _own_cluster(workers, worker_cpus, worker_mem_gb) as client:
+        if scheduler:
+            log.info("Connected to the Dask scheduler at %s, which has %d workers", scheduler, len(client.nthreads()))
         try:
             yield client
         finally:
@@ -47,7 +49,8 @@ def connect(
 
 
 @contextlib.contextmanager
-def _client_of(scheduler: str) -> Iterator[Client]:
+def client_of(scheduler: str) -> Iterator[Client]:
+    """A client of a scheduler that runs; ClusterError when none answers within some seconds."""
     from distributed import Client
 
     address = find(scheduler)
@@ -55,8 +58,6 @@ def _client_of(scheduler: str) -> Iterator[Client]:
         found_in = "" if address == scheduler else f" ({scheduler})"
         raise ClusterError(f"No Dask scheduler answers at {address}{found_in}: start one, or correct --scheduler.")
     with Client(address, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
-        workers = client.nthreads()
-        log.info("Connected to the Dask scheduler at %s, which has %d workers", address, len(workers))
         yield client
 
 

@@ -14,6 +14,9 @@ THREADS_VARIABLE = "TERALIGN_THREADS"
 """Environment variable that tells a worker how many cores it has."""
 
 GB = 10**9
+ENDED_AT = 0.95
+"""The share of its memory at which a worker is ended."""
+
 _COMFORTABLE_MEMORY = 4 * GB  # what a worker gets before a second one is worth having
 _SHARE_OF_MEMORY = 0.9  # the rest is for the command itself
 _CGROUPS = Path("/sys/fs/cgroup")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import dask
 import distributed  # noqa: F401 - its defaults must be there before ours take their place
 
-from teralign.cluster.machine import THREADS_VARIABLE, WorkerSize
+from teralign.cluster.machine import ENDED_AT, THREADS_VARIABLE, WorkerSize
 
 SETTINGS = {
     "distributed": {
@@ -32,7 +32,7 @@ SETTINGS = {
             "profile": {"enabled": False},
             # Nothing that could be spilled or waited for is in Dask's hands: a worker that needs more than its share
             # is ended, and its block tried again.
-            "memory": {"target": False, "spill": False, "pause": False, "terminate": 0.95},
+            "memory": {"target": False, "spill": False, "pause": False, "terminate": ENDED_AT},
         },
         "comm": {"timeouts": {"connect": "15s", "tcp": "30s"}},
         "admin": {

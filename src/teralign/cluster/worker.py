@@ -16,6 +16,7 @@ from distributed.core import Status, rpc
 
 from teralign.cluster import settings
 from teralign.cluster.closing import within
+from teralign.cluster.crew import CPUS
 from teralign.cluster.machine import WorkerSize
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ async def serve(address: str, size: WorkerSize, *, interface: str | None = None)
         address,
         nthreads=1,
         memory_limit=size.memory,
+        resources={CPUS: size.cpus},
         env=settings.worker_environment(size),
         # Not by process: containers on a host's network share its name, and each counts its processes from 1.
         name=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import teralign
 from teralign.addresses import absolute_uri
-from teralign.cluster import connect, worker_threads
+from teralign.cluster import connect, find_crew, worker_threads
 from teralign.grids import FloatTriple, Grid, Region
 from teralign.tasks.dry_run import fill_or_plan
 from teralign.tasks.fill_volume import Part
@@ -23,6 +23,10 @@ from teralign.transforms import FIELD_CACHE_BYTES, Stack, needed_region, warp_ch
 from teralign.volumes import Volume, open_volume, plan_volume
 
 log = logging.getLogger(__name__)
+
+# CPU time of a voxel: demo data of 1024×512×512 voxels of uint16 under an affine and a field took 0.07 µs, read,
+# written and with all levels; nearest and cubic differ by what the kernel alone takes, 0.014 and 0.053 for 0.027.
+_VOXEL_SECONDS = {"linear": 0.07e-6, "nearest": 0.06e-6, "cubic": 0.10e-6}
 
 
 def apply_transform(
@@ -87,6 +91,7 @@ def apply_transform(
         key=key,
         layout=layout,
         connect=partial(connect, scheduler, workers, worker_cpus, worker_mem_gb),
+        crew=find_crew(scheduler, workers, worker_cpus, worker_mem_gb),
         work_dir=work_dir,
         dry_run=dry_run,
         overwrite=overwrite,
@@ -116,6 +121,16 @@ class Warper:
     def voxel_bytes(self) -> int:
         """What a voxel of the moving volume takes in all channels."""
         return self.source.dtype.itemsize * len(self.channels)
+
+    @property
+    def voxel_seconds(self) -> float:
+        """The CPU time of a voxel in one channel."""
+        return _VOXEL_SECONDS[self.interpolation]
+
+    @property
+    def remedy(self) -> str:
+        """All channels of a block are in memory together; its size follows from the fixed grid."""
+        return "one channel at a time (--moving-channel)" if len(self.channels) > 1 else ""
 
     def held(self, part: Part) -> int:
         """The bytes of all channels, as they are read and as they are warped, and of decoded chunks of fields."""

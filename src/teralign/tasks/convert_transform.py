@@ -11,10 +11,20 @@ from typing import Any
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid
-from teralign.tasks.inputs import check_new_file
-from teralign.tasks.new_transform import described, sampler, write_chunks, write_field, write_report
+from teralign.tasks.inputs import check_new_file, refuse_existing
+from teralign.tasks.new_transform import (
+    SAMPLE_SECONDS,
+    described,
+    plan_affine,
+    plan_field,
+    sampler,
+    write_chunks,
+    write_field,
+    write_report,
+)
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
 from teralign.transforms import (
+    CHUNK_SHAPE,
     Affine,
     DisplacementField,
     Residual,
@@ -83,10 +93,10 @@ class _Target:
         """Where to tell how far a field is from what it was sampled from."""
         return self.output.with_name(self.output.name.removesuffix(".gz")).with_suffix(".residual.json")
 
-    def check(self, *, overwrite: bool) -> None:
-        """Raise InputError when it, or its report, cannot be written."""
+    def check(self, *, overwrite: bool, dry_run: bool) -> None:
+        """Raise InputError when it, or its report, cannot be written; with `dry_run` nothing is tried."""
         for path in (self.output, self.report) if self.form in _FIELDS else (self.output,):
-            check_new_file(path, overwrite=overwrite, what="output")
+            (refuse_existing if dry_run else check_new_file)(path, overwrite=overwrite, what="output")
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,7 @@ def convert_transform(
     fixed_spacing: FloatTriple | None = None,
     grid_spacing: FloatTriple | None = None,
     threads: int | None = None,
+    dry_run: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write `transforms` (anybody's files, outermost first) as one file or folder of the owner `to`.
@@ -125,10 +136,11 @@ def convert_transform(
     take; one of bigstream has a vector at each voxel of `fixed`. Beside it, `NAME.residual.json` tells how far it is
     from the transforms between its nodes.
 
-    Returns what was written, and what the report holds. Raises InputError for bad input.
+    Returns what was written, and what the report holds, with `dry_run` what would be done. Raises InputError for bad
+    input.
     """
     target = _Target.of(output, to)
-    target.check(overwrite=overwrite)
+    target.check(overwrite=overwrite, dry_run=dry_run)
     frames = _Frames.of(unit, itk_fixed, itk_moving)
     voxels = fixed_grid(fixed, fixed_spacing)
     stack, sampling = _load(transforms, frames, voxels, grid_spacing)
@@ -137,10 +149,18 @@ def convert_transform(
     if sampling is not None:
         result["sampling_um"] = asdict(sampling)
     if target.form not in _FIELDS:
-        _write_parts(target, stack, frames)
+        affine = _affine_for(target, stack)
+        if dry_run:
+            return plan_affine(output)
+        _write_parts(target, stack, affine, frames)
         return result
     grid = _every_voxel(voxels) if target.form is Form.BIGSTREAM_FIELD else chosen_grid(stack, voxels, grid_spacing)
     threads = threads or worker_threads()
+    if dry_run:
+        whole = grid.shape if target.form is Form.ITK_FIELD else CHUNK_SHAPE
+        return plan_field(
+            output, stack, grid, what="conversion", node_seconds=SAMPLE_SECONDS, threads=threads, chunk=whole
+        )
     field = _write_field(target, stack, grid, frames, threads=threads, overwrite=overwrite)
     residual = deviation(Stack((field,)), stack, grid, threads=threads)
     return write_report(target.report, result | {"grid": described(grid), "residual_um": asdict(residual)})
@@ -175,13 +195,18 @@ def _every_voxel(voxels: Grid | None) -> Grid:
     return voxels
 
 
-def _write_parts(target: _Target, stack: Stack, frames: _Frames) -> None:
-    """Write transforms that need no grid; InputError where there are fields and the output can hold none."""
+def _affine_for(target: _Target, stack: Stack) -> Affine | None:
+    """The stack as one affine, if it is one; InputError where there are fields and the output can hold none."""
     affine = stack.affine
     if affine is None and target.form is not Form.ITK_TRANSFORM:
         raise InputError(
             f"the output {target.output} is {target.form.value}, but there are fields; choose another ending."
         )
+    return affine
+
+
+def _write_parts(target: _Target, stack: Stack, affine: Affine | None, frames: _Frames) -> None:
+    """Write transforms that need no grid."""
     if affine is not None and target.form is Form.AFFINE:
         affine.save(target.output)
         return

@@ -1,12 +1,13 @@
-"""What a command would do, told before it does anything: blocks, bytes, and the memory of a worker.
+"""What a command would do, told before it does anything: blocks, bytes, the memory of a worker, and the time.
 
 Bytes are those of voxels before compression. A worker's memory is what a task holds at most: what it reads, what it
-makes, the second level, and what writing a unit takes, which was measured as six times the unit (`_WRITING`).
+makes, the second level, and what writing a unit takes, which was measured as six times the unit (`WRITING`). Time is
+the CPU time that was measured for a voxel, on the cores that there are: about what it will be, where files are as
+fast as cores.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from teralign.cluster import Crew
+from teralign.progress import readable_time
 from teralign.tasks.fill_volume import Part, VoxelSource, fill_volume
 from teralign.tasks.units import WriteUnits
 from teralign.volumes import Layout, family_shape, plan_output
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WORKER_BYTES = (200 + 64) << 20  # a worker with its libraries, and decoded chunks of images
-_WRITING = 6
-_SAMPLED = 200
+START_SECONDS = 4.0  # until workers work, and to end them: apply-transform of 256³ voxels on two
+WRITING = 6
+SAMPLED, CHECKED = 200, 16  # blocks that are looked at: to tell of all, and to see whether workers are large enough
 
 
 class PlannedSource(VoxelSource, Protocol):
@@ -34,6 +38,16 @@ class PlannedSource(VoxelSource, Protocol):
     @property
     def voxel_bytes(self) -> int:
         """What a voxel of the input takes, all channels that are read of it."""
+        ...
+
+    @property
+    def voxel_seconds(self) -> float:
+        """The CPU time of a voxel of the output in one channel, with its share of the levels."""
+        ...
+
+    @property
+    def remedy(self) -> str:
+        """The option that makes its blocks take less memory, for a message; empty where there is none."""
         ...
 
     def held(self, part: Part) -> int:
@@ -49,13 +63,20 @@ def fill_or_plan(
     key: Mapping[str, object],
     layout: Layout,
     connect: Callable[[], AbstractContextManager[Client | None]],
+    crew: Crew,
     work_dir: Path | None,
     dry_run: bool,
     overwrite: bool,
 ) -> dict[str, Any]:
-    """What `fill_volume` has written, or with `dry_run` what it would write."""
+    """What `fill_volume` has written, or with `dry_run` what it would write.
+
+    Raises InputError when a block is too large for one of the `crew`.
+    """
+    plan = plan_fill(
+        uri, source, layout, stage=stage, crew=crew, overwrite=overwrite, samples=SAMPLED if dry_run else CHECKED
+    )
     if dry_run:
-        return plan_fill(uri, source, layout, stage=stage, overwrite=overwrite)
+        return plan
     summary = fill_volume(
         uri,
         source,
@@ -70,11 +91,13 @@ def fill_or_plan(
     return {"output": uri, "channels": layout.channels, "timepoints": layout.timepoints} | summary
 
 
-def plan_fill(uri: str, source: PlannedSource, layout: Layout, *, stage: str, overwrite: bool) -> dict[str, Any]:
-    """What `fill_volume` would do with the same arguments; nothing is written.
+def plan_fill(
+    uri: str, source: PlannedSource, layout: Layout, *, stage: str, crew: Crew, overwrite: bool, samples: int
+) -> dict[str, Any]:
+    """What `fill_volume` would do with the same arguments on the workers of `crew`; nothing is written.
 
-    Bytes read of a volume of very many blocks are estimated from a sample of them. Raises InputError when the output
-    cannot be written.
+    What is read of a volume of more blocks than `samples` is estimated from so many of them. Raises InputError when
+    the output cannot be written, or a block is too large for a worker.
     """
     plan_output(uri, overwrite=overwrite)
     finest = layout.levels[0]
@@ -84,20 +107,34 @@ def plan_fill(uri: str, source: PlannedSource, layout: Layout, *, stage: str, ov
         for level, grid in enumerate(layout.levels)
         if level > 1
     }
-    images = layout.channels * layout.timepoints
-    sizes = [math.prod(grid.shape) * layout.dtype.itemsize * images for grid in layout.levels]
-    step = -(-len(families) // _SAMPLED)
-    sampled = list(itertools.islice(finest.region.split(families.unit), step // 2, None, step))
+    sampled = [family.core for family in families.sample(samples)]
     parts = [part for family in sampled for core in family.split(layout.write_shape) if (part := source.part(core))]
     share = sum(family.size for family in sampled) / finest.region.size
+    images = layout.channels * layout.timepoints
+    sizes = [math.prod(grid.shape) * layout.dtype.itemsize * images for grid in layout.levels]
     read = sum(part.needed.size for part in parts) * source.voxel_bytes * layout.timepoints
+    made = sum(part.core.size for part in parts) * images
     unit = math.prod(layout.write_shape) * layout.dtype.itemsize
     held = max((source.held(part) for part in parts), default=0)
-    return {
-        "dry_run": True,
-        "output": uri,
-        "blocks": {stage: len(families), **later},
-        "read_bytes": round(read / share) + sum(sizes[1:-1]),
-        "write_bytes": sum(sizes),
-        "worker_memory_bytes": WORKER_BYTES + held + (layout.channels + _WRITING) * unit,
-    }
+    return told(
+        {
+            "dry_run": True,
+            "output": uri,
+            "blocks": {stage: len(families), **later},
+            "read_bytes": round(read / share) + sum(sizes[1:-1]),
+            "write_bytes": sum(sizes),
+            "worker_memory_bytes": WORKER_BYTES + held + (layout.channels + WRITING) * unit,
+        },
+        seconds=START_SECONDS + crew.seconds(made / share * source.voxel_seconds, len(families)),
+        crew=crew,
+        remedy=source.remedy,
+    )
+
+
+def told(plan: dict[str, Any], *, seconds: float, crew: Crew, remedy: str = "") -> dict[str, Any]:
+    """A plan with its time, which is logged. Raises InputError when its blocks are too large for one of the crew."""
+    needed = plan["worker_memory_bytes"]
+    crew.check(needed, remedy)
+    blocks = sum(plan["blocks"].values())
+    log.info("blocks: %d of up to %.2f GB, about %s on %s", blocks, needed / 1e9, readable_time(seconds), crew)
+    return plan | {"estimated_seconds": round(seconds)}

@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 
 from teralign.blockwise import Workspace
-from teralign.cluster import worker_threads
+from teralign.cluster import Crew, worker_threads
 from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.grids import FloatTriple, Grid
-from teralign.registration import Image, align, load_config
-from teralign.tasks.inputs import check_new_file
+from teralign.registration import Image, StepConfig, align, load_config
+from teralign.tasks.dry_run import told
+from teralign.tasks.inputs import check_new_file, refuse_existing
+from teralign.tasks.plan_alignment import alignment_bytes, step_seconds
 from teralign.tasks.reports import step_reports
 from teralign.tasks.sources import Source, nothing_in, open_source
 from teralign.transforms import FIELD_STRIDE, Stack, as_field, save_field, warp
-from teralign.volumes import check_output, create_volume, split_uri
+from teralign.volumes import check_output, create_volume, plan_output, split_uri
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ def global_align(
     moving_timepoint: int = 0,
     threads: int | None = None,
     seed: int = 0,
+    dry_run: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Align the whole moving volume to the whole fixed one and write what maps fixed to moving points.
@@ -50,7 +53,8 @@ def global_align(
     `output` is a `.mat` (4×4 text, z,y,x in µm) or, needed with a deform step, a `.zarr` displacement field. A report
     of the steps goes beside it with the ending `.json`. `aligned` is a volume to write: moving on the fixed grid.
 
-    Returns what was written and the report. Raises InputError and DataError before any long work, for bad input.
+    Returns what was written and the report, with `dry_run` what would be done. Raises InputError and
+    DataError before any long work, for bad input.
     """
     plan = load_config(config).steps("global_align", steps)
     source_fixed = open_source(
@@ -71,15 +75,17 @@ def global_align(
     )
     report_file = output.with_suffix(".json")
     for path in (output, report_file):
-        check_new_file(path, overwrite=overwrite)
+        (refuse_existing if dry_run else check_new_file)(path, overwrite=overwrite)
     deforms = any(step.name == "deform" for step in plan)
     if output.suffix not in {".mat", ".txt", ".zarr"} or (deforms and output.suffix != ".zarr"):
         wanted = "a .zarr field, for a deform step" if deforms else "affine.mat, or a .zarr field"
         raise InputError(f"--output {output} must be {wanted}.")
     if aligned is not None:
-        check_output(aligned, overwrite=overwrite)
-
+        (plan_output if dry_run else check_output)(aligned, overwrite=overwrite)
     threads = threads or worker_threads()
+    if dry_run:
+        return _plan(source_fixed, source_moving, plan, output, deforms=deforms, aligned=aligned, threads=threads)
+
     image_fixed, image_moving = _read(source_fixed), _read(source_moving)
     log.info("aligning %s to %s: %s", moving, fixed, ", ".join(step.name for step in plan))
     nodes = source_fixed.grid.coarsen((FIELD_STRIDE,) * 3) if deforms else None
@@ -97,6 +103,34 @@ def global_align(
     }
     write_atomically(report_file, (json.dumps(report, indent=1) + "\n").encode())
     return report
+
+
+def _plan(
+    fixed: Source,
+    moving: Source,
+    steps: Sequence[StepConfig],
+    output: Path,
+    *,
+    deforms: bool,
+    aligned: str | None,
+    threads: int,
+) -> dict[str, Any]:
+    """What would be read, made and written, all in this process."""
+    voxels = [source.grid.region.size for source in (fixed, moving)]
+    field = 3 * 4 * fixed.grid.coarsen((FIELD_STRIDE,) * 3).region.size if deforms else 0
+    crew = Crew.here(threads)
+    return told(
+        {
+            "dry_run": True,
+            "output": str(output),
+            "blocks": {"align": 1},
+            "read_bytes": sum(n * source.voxel_bytes for n, source in zip(voxels, (fixed, moving), strict=True)),
+            "write_bytes": field + (voxels[0] * moving.voxel_bytes if aligned is not None else 0),
+            "worker_memory_bytes": alignment_bytes(sum(voxels)),
+        },
+        seconds=crew.seconds(step_seconds(steps, 1, voxels[0]), 1),
+        crew=crew,
+    )
 
 
 def _read(source: Source) -> Image:

@@ -12,15 +12,29 @@ from teralign.cluster import worker_threads
 from teralign.errors import AlignmentError
 from teralign.grids import Region
 from teralign.tasks.inputs import load_stack
-from teralign.tasks.new_transform import check_new_transform, described, write_field, write_report
+from teralign.tasks.new_transform import (
+    check_new_transform,
+    described,
+    plan_affine,
+    plan_field,
+    write_field,
+    write_report,
+)
 from teralign.tasks.node_grids import reached_grid
 from teralign.transforms import DisplacementField, Residual, Stack, inverse_field, round_trip
 
 log = logging.getLogger(__name__)
 
+_NODE_SECONDS = 0.7e-6  # CPU time of a node: demo data, under an affine and a field
+
 
 def invert_transform(
-    *, transforms: Sequence[Path], output: Path, threads: int | None = None, overwrite: bool = False
+    *,
+    transforms: Sequence[Path],
+    output: Path,
+    threads: int | None = None,
+    dry_run: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write the inverse of `transforms` (files, outermost first) as one transform from moving to fixed points.
 
@@ -29,18 +43,25 @@ def invert_transform(
     chunk. Beside it, `NAME.residual.json` tells the residual of going there and back, in µm, and at which share of
     its nodes no inverse was found.
 
-    Returns what the report holds. Raises InputError for bad input, AlignmentError when there is no inverse.
+    Returns what the report holds, with `dry_run` what would be done. Raises InputError for bad input,
+    AlignmentError when there is no inverse.
     """
     stack = load_stack(transforms)
     affine = stack.affine
-    report = check_new_transform(output, affine, overwrite=overwrite)
+    report = check_new_transform(output, affine, overwrite=overwrite, dry_run=dry_run)
+    threads = threads or worker_threads()
+    if dry_run:
+        if affine is not None:
+            return plan_affine(output)
+        grid = reached_grid(stack)
+        return plan_field(output, stack, grid, what="inverse", node_seconds=_NODE_SECONDS, threads=threads)
     result: dict[str, Any] = {"output": str(output), "transforms": [str(path) for path in transforms]}
     try:
         if affine is not None:
             affine.inverse().save(output)
             found: dict[str, Any] = {"residual_um": asdict(Residual.none()), "lost_nodes": 0, "lost_share": 0.0}
         else:
-            found = _invert_to(stack, output, threads=threads or worker_threads(), overwrite=overwrite)
+            found = _invert_to(stack, output, threads=threads, overwrite=overwrite)
     except ValueError as error:
         raise AlignmentError(f"the transforms cannot be inverted: {error}.") from error
     if found["lost_nodes"]:

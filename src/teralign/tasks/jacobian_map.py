@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,18 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 import teralign
-from teralign.cluster import worker_threads
+from teralign.cluster import Crew, worker_threads
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.report import VolumeChange
+from teralign.tasks.dry_run import SAMPLED, plan_fill
 from teralign.tasks.fill_volume import Part, fill_volume
-from teralign.tasks.inputs import check_new_file, load_stack
+from teralign.tasks.inputs import check_new_file, load_stack, refuse_existing
 from teralign.tasks.new_transform import described, write_report
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
-from teralign.transforms import Stack, volume_change
-from teralign.volumes import Volume, check_output, open_volume, plan_volume
+from teralign.transforms import FIELD_CACHE_BYTES, Affine, Stack, volume_change
+from teralign.volumes import Volume, open_volume, plan_output, plan_volume
 
 _PIECE: Triple = (64, 64, 64)  # nodes whose positions are in memory at a time
+_STAGE = "determinants"
+_VOXEL_SECONDS = 0.3e-6  # CPU time of a node, under an affine and a field
+_BYTES_A_NODE = 150  # of a piece
 _READ: Triple = (256, 256, 256)  # whole chunks, and shards
 
 
@@ -37,6 +42,7 @@ def jacobian_map(
     grid_spacing: FloatTriple | None = None,
     work_dir: Path | None = None,
     threads: int | None = None,
+    dry_run: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write the Jacobian determinant of `transforms` (files, outermost first) as a float32 volume with a pyramid.
@@ -45,26 +51,32 @@ def jacobian_map(
     (z, y, x) apart. It lies in `work_dir` until it is whole, so that the same call goes on where another stopped.
     Beside it, `NAME.summary.json` has its least value, percentiles, and the share that is folded.
 
-    Returns what the summary holds. Raises InputError before any long work for bad input.
+    Returns what the summary holds, with `dry_run` what would be done. Raises InputError before any long
+    work for bad input.
     """
     stack = load_stack(transforms)
     grid = chosen_grid(stack, fixed_grid(fixed, fixed_spacing), grid_spacing)
-    target = check_output(output, overwrite=overwrite)
+    threads = threads or worker_threads()
+    source, layout = _Determinants(stack, grid, threads), plan_volume(output, grid=grid, dtype=np.float32)
+    target = plan_output(output, overwrite=overwrite)
     if not isinstance(target, Path):
         raise InputError(f"{output} is an address; the map and its summary are written to a disk, so name a path.")
-    report = check_new_file(target.with_suffix(".summary.json"), overwrite=overwrite, what="output")
+    report = target.with_suffix(".summary.json")
+    refuse_existing(report, overwrite=overwrite, what="output")
+    if dry_run:
+        crew = Crew.here(threads)
+        return plan_fill(output, source, layout, stage=_STAGE, crew=crew, overwrite=overwrite, samples=SAMPLED)
+    check_new_file(report, overwrite=overwrite, what="output")
     key = {
         "task": "jacobian-map",
         "version": teralign.__version__,
         "grid": [grid.shape, grid.spacing, grid.origin],
         "transforms": stack.digest(),
     }
-    source = _Determinants(stack, grid, threads or worker_threads())
-    layout = plan_volume(output, grid=grid, dtype=np.float32)
     fill_volume(
         output,
         source,
-        stage="determinants",
+        stage=_STAGE,
         key=key,
         layout=layout,
         connect=nullcontext,
@@ -87,6 +99,27 @@ class _Determinants:
     def part(self, core: Region) -> Part:
         """Its values are made of the transforms alone."""
         return Part(core, core, partial(self._values, core))
+
+    @property
+    def voxel_bytes(self) -> int:
+        """What is read of the fields for a node: as much of them as there is."""
+        fields = [part.grid for part in self.stack.transforms if not isinstance(part, Affine)]
+        spaces = [math.prod(field.spacing) / math.prod(self.grid.spacing) for field in fields]
+        return round(sum(3 * 4 / space for space in spaces))
+
+    @property
+    def voxel_seconds(self) -> float:
+        """The CPU time of a node."""
+        return _VOXEL_SECONDS
+
+    @property
+    def remedy(self) -> str:
+        """It works in the process that asks, whose memory nobody limits."""
+        return ""
+
+    def held(self, part: Part) -> int:
+        """The bytes of the determinants, of a piece in the making, and of decoded chunks of fields."""
+        return 4 * part.core.size + _BYTES_A_NODE * math.prod(_PIECE) + FIELD_CACHE_BYTES
 
     def _values(self, core: Region, _timepoint: int) -> list[NDArray[np.float32]]:
         """The determinants of a region, computed piece by piece."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import teralign
 from teralign.blockwise import Workspace
-from teralign.cluster import connect
+from teralign.cluster import connect, find_crew
 from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.grids import FloatTriple, Triple
 from teralign.registration import load_config
+from teralign.tasks.dry_run import CHECKED, SAMPLED
 from teralign.tasks.inputs import check_new_file, load_stack, refuse_existing
 from teralign.tasks.plan_alignment import plan_alignment
 from teralign.tasks.run_stage import StageRunner
@@ -87,7 +88,7 @@ def local_align(
     output = output.absolute()
     report = output.with_suffix(".blocks.json")
     for path in (output, report):
-        (refuse_existing if dry_run else check_new_file)(path, overwrite=overwrite)
+        refuse_existing(path, overwrite=overwrite)
     stages = plan_stages(
         source_fixed,
         source_moving,
@@ -96,8 +97,12 @@ def local_align(
         overlap=settings.block_overlap if block_overlap is None else block_overlap,
         field_spacing=field_spacing,
     )
+    crew = find_crew(scheduler, workers, worker_cpus, worker_mem_gb)
+    foretold = plan_alignment(str(output), stages, start, crew, samples=SAMPLED if dry_run else CHECKED)
     if dry_run:
-        return {"dry_run": True, "output": str(output)} | plan_alignment(stages, start)
+        return foretold
+    for path in (output, report):
+        check_new_file(path, overwrite=overwrite)
     key = {
         "task": "local-align",
         "version": teralign.__version__,

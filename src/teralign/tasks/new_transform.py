@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,14 +12,30 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from teralign.cluster import Crew
 from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.grids import Grid, Region, Triple, reverse_axes
 from teralign.progress import Progress
-from teralign.tasks.inputs import check_new_file
-from teralign.transforms import Affine, DisplacementField, Stack, StoredField, as_field, building_field
+from teralign.tasks.dry_run import WORKER_BYTES, told
+from teralign.tasks.inputs import check_new_file, refuse_existing
+from teralign.tasks.units import WriteUnits
+from teralign.transforms import (
+    CHUNK_SHAPE,
+    FIELD_CACHE_BYTES,
+    Affine,
+    DisplacementField,
+    Stack,
+    StoredField,
+    as_field,
+    building_field,
+)
 
 log = logging.getLogger(__name__)
+
+SAMPLE_SECONDS = 0.1e-6  # CPU time of a node of a field that is sampled from others, measured as 0.076, and stored
+_NODE_BYTES = 3 * 4
+_BYTES_A_NODE = 150  # of a chunk in the making, as of a field for ITK
 
 ChunkMaker = Callable[[Region], DisplacementField]
 """Makes the nodes of one region of a field."""
@@ -37,18 +54,56 @@ class ChunkWriter(Protocol):
         ...
 
 
-def check_new_transform(output: Path, affine: Affine | None, *, overwrite: bool) -> Path:
+def check_new_transform(output: Path, affine: Affine | None, *, overwrite: bool, dry_run: bool = False) -> Path:
     """Make sure that a transform can be written, as an affine or, for None, as a field, and give its report's path.
 
-    Raises InputError when the ending is that of another kind, or something is there.
+    With `dry_run` nothing is tried. Raises InputError when the ending is that of another kind, or something is there.
     """
     suffixes = {".zarr"} if affine is None else {".mat", ".txt"}
     if output.suffix not in suffixes:
         raise InputError(f"the output {output} must end in {' or '.join(sorted(suffixes))} for these transforms.")
     report = output.with_suffix(".residual.json")
     for path in (output, report):
-        check_new_file(path, overwrite=overwrite, what="output")
+        (refuse_existing if dry_run else check_new_file)(path, overwrite=overwrite, what="output")
     return report
+
+
+def plan_affine(output: Path) -> dict[str, Any]:
+    """What it takes to write transforms as one affine: no block, no voxel."""
+    plan = {"dry_run": True, "output": str(output), "blocks": {}, "read_bytes": 0, "write_bytes": 0}
+    return told(plan | {"worker_memory_bytes": WORKER_BYTES}, seconds=0.0, crew=Crew.here())
+
+
+def plan_field(
+    output: Path,
+    stack: Stack,
+    grid: Grid,
+    *,
+    what: str,
+    node_seconds: float,
+    threads: int,
+    chunk: Triple = CHUNK_SHAPE,
+) -> dict[str, Any]:
+    """What it takes to write `stack` as a field on `grid`, a `chunk` of nodes at a time, in this process.
+
+    `node_seconds` is the CPU time of a node; every field of the stack is read once.
+    """
+    chunks = len(WriteUnits(grid.shape, chunk))
+    fields = [part.grid.region.size for part in stack.transforms if not isinstance(part, Affine)]
+    nodes = min(math.prod(chunk), grid.region.size)
+    crew = Crew.here(threads)
+    return told(
+        {
+            "dry_run": True,
+            "output": str(output),
+            "blocks": {what: chunks},
+            "read_bytes": sum(fields) * _NODE_BYTES,
+            "write_bytes": grid.region.size * _NODE_BYTES,
+            "worker_memory_bytes": WORKER_BYTES + FIELD_CACHE_BYTES + nodes * _BYTES_A_NODE,
+        },
+        seconds=crew.seconds(grid.region.size * node_seconds, 1),
+        crew=crew,
+    )
 
 
 def write_field(output: Path, grid: Grid, make: ChunkMaker, *, what: str, overwrite: bool) -> StoredField:

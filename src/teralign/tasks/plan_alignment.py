@@ -3,7 +3,7 @@
 Bytes are those of voxels before compression; what a block reads of the moving volume follows from the initial
 transforms alone, since nothing is known yet of what coarser stages will find. A worker's memory was measured with the
 steps' defaults: a worker with its libraries and what is compiled, and bytes for each voxel that a block reads of both
-volumes.
+volumes. So was the time of each step, a part of which does not depend on the size of the block.
 """
 
 from __future__ import annotations
@@ -14,53 +14,99 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from teralign.cluster import Crew
 from teralign.grids import Region
+from teralign.registration import StepConfig
 from teralign.tasks.align_block import moving_region, search_box
-from teralign.tasks.dry_run import WORKER_BYTES
-from teralign.tasks.stages import Layout, Stage
+from teralign.tasks.dry_run import START_SECONDS, WORKER_BYTES, told
+from teralign.tasks.stages import Layout, Stage, is_greedy
 from teralign.tasks.units import WriteUnits
 from teralign.transforms import CHUNK_SHAPE, Stack
 
-_COMPILED = 200 << 20
+_COMPILED = 264 << 20
 _BYTES_A_VOXEL = 24
 _NODE_BYTES = 3 * 4
-_SAMPLED = 200
+# CPU seconds of a block, and of a fixed voxel that it reads: blocks of 64³ and 128³ voxels of demo data, one thread;
+# deform is what whole runs took, with reading, judging and merging.
+_STEP_SECONDS = {
+    "ransac": (0.3, 1.0e-6),
+    "random": (7.6, 0.0),
+    "rigid": (0.4, 0.3e-6),
+    "affine": (0.3, 0.35e-6),
+    "deform": (0.1, 1.05e-6),
+}
+_SEEN = 2_000_000  # voxels: of larger images the linear steps look at samples, or at coarser voxels
+_SIMPLEITK_DEFORM = (0.0, 33e-6)  # 104 CPU-s on 128×128×192 voxels
 
 
-def plan_alignment(stages: Sequence[Stage], initial: Stack) -> dict[str, Any]:
-    """Blocks of each stage, bytes to read and to write, and the memory of a worker; nothing is written."""
-    plans = [_StagePlan.of(stage, initial, refining=number > 0) for number, stage in enumerate(stages)]
-    held = max(plan.voxels_held for plan in plans)
-    return {
-        "blocks": {name: count for plan in plans for name, count in plan.blocks.items()},
-        "read_bytes": sum(plan.read for plan in plans),
-        "write_bytes": sum(plan.written for plan in plans),
-        "worker_memory_bytes": WORKER_BYTES + _COMPILED + _BYTES_A_VOXEL * held,
-    }
+def plan_alignment(
+    output: str, stages: Sequence[Stage], initial: Stack, crew: Crew, *, samples: int
+) -> dict[str, Any]:
+    """Blocks of each stage, bytes to read and to write, the memory of a worker and the time on a crew.
+
+    Nothing is written. Of a stage with more blocks than `samples` so many are looked at. Raises InputError when a
+    block is too large for a worker.
+    """
+    plans = [_StagePlan.of(stage, initial, samples, refining=number > 0) for number, stage in enumerate(stages)]
+    return told(
+        {
+            "dry_run": True,
+            "output": output,
+            "blocks": {name: count for plan in plans for name, count in plan.blocks.items()},
+            "read_bytes": sum(plan.read for plan in plans),
+            "write_bytes": sum(plan.written for plan in plans),
+            "worker_memory_bytes": alignment_bytes(max(plan.voxels_held for plan in plans)),
+        },
+        seconds=START_SECONDS + sum(crew.seconds(plan.cpu_seconds, plan.aligned) for plan in plans),
+        crew=crew,
+        remedy="smaller blocks (--block-size)",
+    )
+
+
+def alignment_bytes(voxels: int) -> int:
+    """What a process takes that aligns images of so many voxels, fixed and moving ones together."""
+    return WORKER_BYTES + _COMPILED + _BYTES_A_VOXEL * voxels
+
+
+def step_seconds(steps: Sequence[StepConfig], blocks: int, voxels: int) -> float:
+    """The CPU time of steps on so many blocks that read so many fixed voxels together."""
+    seconds = 0.0
+    for step in steps:
+        deforms = step.name == "deform"
+        of_block, of_voxel = _STEP_SECONDS[step.name] if not deforms or is_greedy(step) else _SIMPLEITK_DEFORM
+        seconds += blocks * of_block + (voxels if deforms else min(voxels, blocks * _SEEN)) * of_voxel
+    return seconds
 
 
 @dataclass(frozen=True)
 class _StagePlan:
-    """Blocks by stage, bytes read and written by all of them, and the voxels that one block holds at most."""
+    """Blocks by stage, what all of them read and write (bytes) and take (CPU time), and the voxels one holds at most.
+
+    `aligned` is how many there are to align.
+    """
 
     blocks: dict[str, int]
+    aligned: int
     read: int
     written: int
     voxels_held: int
+    cpu_seconds: float
 
     @classmethod
-    def of(cls, stage: Stage, initial: Stack, *, refining: bool) -> _StagePlan:
+    def of(cls, stage: Stage, initial: Stack, samples: int, *, refining: bool) -> _StagePlan:
         layout = stage.layout
         fixed, most = _fixed_voxels(layout)
-        moving = [_moving_voxels(stage, initial, region, refining=refining) for region in _sampled(layout)]
+        moving = [_moving_voxels(stage, initial, region, refining=refining) for region in _sampled(layout, samples)]
         all_moving = round(sum(moving) / len(moving) * len(layout.blocks))
         nodes = math.prod(layout.nodes.shape) + fixed // math.prod(layout.strides)  # merged, and block by block
         merged = WriteUnits(layout.nodes.shape, CHUNK_SHAPE)
         return cls(
             blocks={stage.aligning: len(layout.blocks), stage.merging: len(merged)},
+            aligned=len(layout.blocks),
             read=fixed * stage.fixed.voxel_bytes + all_moving * stage.moving.voxel_bytes,
             written=nodes * _NODE_BYTES,
             voxels_held=most + max(moving),
+            cpu_seconds=step_seconds(stage.steps, len(layout.blocks), fixed),
         )
 
 
@@ -73,10 +119,10 @@ def _fixed_voxels(layout: Layout) -> tuple[int, int]:
     return math.prod(sum(side) for side in sides), math.prod(max(side) for side in sides)
 
 
-def _sampled(layout: Layout) -> list[Region]:
+def _sampled(layout: Layout, samples: int) -> list[Region]:
     """What some of the blocks read, spread evenly over all."""
     blocks = layout.blocks
-    step = -(-len(blocks) // _SAMPLED)
+    step = -(-len(blocks) // samples)
     return [blocks[i].region for i in range(step // 2, len(blocks), step)]
 
 

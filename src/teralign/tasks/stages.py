@@ -130,7 +130,7 @@ def plan_stages(
     """The stages, coarsest first; only the finest where its blocks are one, or no step can be coarser."""
     layouts = [Layout.of(fixed.grid, field_spacing, block_size, overlap)]
     factors: list[Triple] = [(1, 1, 1)]
-    deforms = [step for step in steps if _is_greedy(step)]
+    deforms = [step for step in steps if is_greedy(step)]
     while deforms and len(layouts[-1].blocks) > 1:
         wanted = _factors(fixed.grid, COARSER ** len(layouts))
         if wanted == factors[-1]:
@@ -188,18 +188,19 @@ def _windowed(steps: Sequence[StepConfig], grid: Grid) -> list[StepConfig]:
     voxel = math.cbrt(math.prod(grid.spacing))
     window = min(max(_WINDOW, _USUAL_WINDOW * voxel), _MOST_WINDOW * voxel)
     return [
-        step.model_copy(update={"window": window}) if _is_greedy(step) and step.window is None else step
+        step.model_copy(update={"window": window}) if is_greedy(step) and step.window is None else step
         for step in steps
     ]
 
 
-def _is_greedy(step: StepConfig) -> TypeGuard[DeformConfig]:
+def is_greedy(step: StepConfig) -> TypeGuard[DeformConfig]:
+    """Whether a step is the deformation that has coarser stages."""
     return isinstance(step, DeformConfig) and step.engine == "greedy"
 
 
 def _refining(steps: Sequence[StepConfig]) -> list[StepConfig]:
     """The steps without the levels of `deform` that the coarser stage has been through."""
-    return [_finer(step) if _is_greedy(step) else step for step in steps]
+    return [_finer(step) if is_greedy(step) else step for step in steps]
 
 
 def _finer(step: DeformConfig) -> DeformConfig:

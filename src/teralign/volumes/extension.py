@@ -74,6 +74,14 @@ class Extension:
         return self.stored.folders[0].parent
 
     @property
+    def shapes(self) -> tuple[Triple, Triple]:
+        """The shapes (z, y, x) of a write unit and of a chunk, those of the finest level."""
+        files = ChunkFiles.of(self.stored.driver, self.stored.paths[0])
+        places = [self.stored.axes.index(axis) for axis in "zyx"]
+        unit, chunk = (as_triple(shape[i] for i in places) for shape in (files.file_shape, files.chunk_shape))
+        return unit, chunk
+
+    @property
     def existing(self) -> list[Path]:
         """The folders of the coarser levels that are there already."""
         named = [self.group / level for level in self.image.levels[1:]] if self.image is not None else []
@@ -96,10 +104,7 @@ class Extension:
                     create_array(self.stored.driver, path, metadata, resume=True)
                 arrays.append(StoredArray(self.stored.driver, paths, self.stored.axes))
         files = tuple(tuple(ChunkFiles.of(array.driver, path) for path in array.paths) for array in arrays)
-        unit, chunk = (
-            as_triple(shape[self.stored.axes.index(axis)] for axis in "zyx")
-            for shape in (files[0][0].file_shape, files[0][0].chunk_shape)
-        )
+        unit, chunk = self.shapes
         return VolumeWriter(
             uri=self.volume.uri,
             levels=grids,

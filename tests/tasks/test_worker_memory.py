@@ -1,0 +1,103 @@
+"""What a worker takes, against what the plan said it would."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from teralign.cluster import connect
+from teralign.errors import InputError
+from teralign.grids import Grid
+from teralign.tasks.apply_transform import apply_transform
+from teralign.tasks.convert_volume import convert_volume
+from teralign.tasks.local_align import local_align
+from teralign.transforms import Affine
+from teralign.volumes import create_volume
+
+GRID = Grid((256, 256, 256), (1.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def worker():
+    """A scheduler with one worker of its own, and the most memory that the worker has held (bytes)."""
+    with connect(workers=1, worker_cpus=1, worker_mem_gb=4) as client:
+        yield client.scheduler.address, lambda: max(client.run(_most_held).values())
+
+
+def _most_held() -> int:
+    from pathlib import Path
+
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) << 10
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    """Two channels of 256³ voxels that do not compress."""
+    path = tmp_path_factory.mktemp("noise") / "a.zarr"
+    writer = create_volume(path, grid=GRID, dtype="uint16", channels=2, levels=1)
+    for seed in range(2):
+        array = np.random.default_rng(seed).integers(0, 2**16, writer.write_shape, dtype=np.uint16)
+        for unit in GRID.region.split(writer.write_shape):
+            writer.write(unit, array, channel=seed)
+    return path
+
+
+def test_a_conversion_stays_within_its_plan(noise, worker, tmp_path):
+    scheduler, most_held = worker
+    options = {"dtype": "float32", "chunk_size": (256, 256, 256), "scheduler": scheduler}
+    plan = convert_volume(str(noise), str(tmp_path / "b.zarr"), **options, dry_run=True)
+    convert_volume(str(noise), str(tmp_path / "b.zarr"), **options)
+    assert plan["worker_memory_bytes"] / 4 < most_held() < plan["worker_memory_bytes"]
+
+
+def test_a_warp_stays_within_its_plan(noise, worker, tmp_path):
+    """The fixed grid is large enough for shards of 256³ voxels; all but those in its corner see nothing."""
+    scheduler, most_held = worker
+    create_volume(tmp_path / "fixed.zarr", grid=Grid((516, 516, 516), GRID.spacing), dtype="uint8")
+    turn = np.deg2rad(10)
+    matrix = np.array([[1, 0, 0], [0, np.cos(turn), np.sin(turn)], [0, -np.sin(turn), np.cos(turn)]])
+    Affine.from_parts(matrix, (0, 0, 0)).save(tmp_path / "turn.mat")
+    options = {"transforms": [tmp_path / "turn.mat"], "scheduler": scheduler}
+    volumes = str(tmp_path / "fixed.zarr"), str(noise)
+    plan = apply_transform(*volumes, output=str(tmp_path / "b.zarr"), **options, dry_run=True)
+    apply_transform(*volumes, output=str(tmp_path / "b.zarr"), **options)
+    assert plan["worker_memory_bytes"] / 4 < most_held() < plan["worker_memory_bytes"]
+
+
+@pytest.mark.parametrize("steps", [["deform"], ["ransac", "affine"]])
+def test_an_alignment_stays_within_its_plan(pair, worker, tmp_path, steps):
+    scheduler, most_held = worker
+    options = {"initial_transforms": [pair.affine], "steps": steps, "scheduler": scheduler}
+    plan = local_align(pair.fixed, pair.moving, output=tmp_path / "a.zarr", **options, dry_run=True)
+    local_align(pair.fixed, pair.moving, output=tmp_path / "a.zarr", **options)
+    assert plan["worker_memory_bytes"] / 4 < most_held() < plan["worker_memory_bytes"]
+
+
+def test_blocks_too_large_for_a_worker_are_an_error_before_the_start(pair, noise, tmp_path):
+    small = {"workers": 1, "worker_cpus": 1, "worker_mem_gb": 0.3}
+
+    def convert(**options):
+        convert_volume(str(noise), str(tmp_path / "new" / "b.zarr"), chunk_size=(256,) * 3, **small, **options)
+
+    def align(**options):
+        local_align(pair.fixed, pair.moving, output=tmp_path / "new" / "f.zarr", **small, **options)
+
+    def warp(**options):
+        Affine.from_parts(np.eye(3), (0, 0, 0)).save(tmp_path / "affine.mat")
+        volumes, transforms = (str(noise), str(noise)), [tmp_path / "affine.mat"]
+        apply_transform(*volumes, transforms=transforms, output=str(tmp_path / "new" / "w.zarr"), **small, **options)
+
+    for command, remedy in ((convert, "--chunk-size"), (align, "--block-size"), (warp, "--moving-channel")):
+        for options in ({}, {"dry_run": True}):
+            with pytest.raises(InputError, match=rf"GB of memory, but a worker has 0.30 GB .* 95% .*{remedy}"):
+                command(**options)
+    assert not (tmp_path / "new").exists()
+
+
+def test_workers_of_a_scheduler_are_asked_what_they_have(noise, tmp_path):
+    with connect(workers=2, worker_cpus=1, worker_mem_gb=0.3) as client:
+        client.wait_for_workers(2, timeout=60)
+        options = {"chunk_size": (256,) * 3, "scheduler": client.scheduler.address, "dry_run": True}
+        with pytest.raises(InputError, match=r"a worker has 0.30 GB"):
+            convert_volume(str(noise), str(tmp_path / "b.zarr"), **options)
