@@ -10,7 +10,7 @@ import zarr
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
-from teralign.volumes import check_output, create_volume, open_volume
+from teralign.volumes import audit_volume, check_output, create_volume, open_volume
 from teralign.volumes.pyramid import mean, mode
 from volume_files import noise
 
@@ -29,7 +29,7 @@ def target(request, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def processes():
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield pool
 
 
@@ -114,6 +114,24 @@ class TestEveryOutput:
         for _ in processes.map(writer.write, units, [array[unit.slices] for unit in units]):
             pass
         np.testing.assert_array_equal(open_volume(target).read(), array)
+
+    def test_none_of_600_writes_of_neighbours_by_four_processes_is_lost(self, target, processes, monkeypatch):
+        monkeypatch.setattr("teralign.volumes.writer._SHARD", 16)
+        probe = create_volume(
+            target.with_name(f"probe{target.suffix}"), grid=GRID, dtype="uint16", chunk_shape=(8,) * 3
+        )
+        z, y, x = (n * unit for n, unit in zip((6, 10, 10), probe.write_shape, strict=True))
+        grid = Grid((z, y, x), GRID.spacing)
+        array = noise(grid.shape, "uint16")
+        writer = create_volume(target, grid=grid, dtype="uint16", chunk_shape=(8,) * 3, levels=1)
+        units = list(grid.region.split(writer.write_shape))
+        stored = [
+            file for files in processes.map(writer.write, units, [array[u.slices] for u in units]) for file in files
+        ]
+        writer.finish(stored)
+        assert len(units) == len({file.index for file in stored}) == 600
+        np.testing.assert_array_equal(open_volume(target).read(), array)
+        assert all(found.state == "whole" for found in audit_volume(open_volume(target)).findings(2))
 
     def test_leaves_nothing_beside_the_volume(self, target):
         fill(create_volume(target, grid=GRID, dtype="uint16", **SMALL), noise(GRID.shape, "uint16"))

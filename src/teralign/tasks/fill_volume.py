@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teralign.blockwise import RunSummary, Workspace, run_blocks
-from teralign.grids import Region
+from teralign.grids import Region, Triple
 from teralign.tasks.units import WriteUnit, WriteUnits
 from teralign.volumes import Layout, StoredFile, VolumeWriter, check_output, create_planned, split_uri
 
@@ -77,7 +77,9 @@ def _write(
     source: VoxelSource, writer: VolumeWriter, client: Client | None, workspace: Workspace, stage: str
 ) -> dict[str, Any]:
     """Make the two finest levels, then the coarser ones, then the manifest."""
-    families = WriteUnits(writer.levels[0].shape, writer.family_shape)
+    families = _own_files(writer, 0, writer.family_shape)
+    if len(writer.levels) > 1:
+        _own_files(writer, 1, writer.above(Region.whole(writer.family_shape)).shape)
     summary = run_blocks(FamilyMaker(source, writer), families, client=client, workspace=workspace, stage=stage)
     stages = [stage, *(s.stage for s in make_levels(writer, range(2, len(writer.levels)), client, workspace))]
     writer.finish(stored_files(workspace, stages))
@@ -92,13 +94,21 @@ def make_levels(
     return [
         run_blocks(
             LevelMaker(writer, level),
-            WriteUnits(writer.levels[level].shape, writer.write_shape),
+            _own_files(writer, level, writer.write_shape),
             client=client,
             workspace=workspace,
             stage=f"level-{level}",
         )
         for level in levels
     ]
+
+
+def _own_files(writer: VolumeWriter, level: int, unit: Triple) -> WriteUnits:
+    """The units of a level, `unit` voxels (z, y, x) each; ValueError where a file would have more than one writer."""
+    file = writer.file_shape(level)
+    if any(n % f for n, f in zip(unit, file, strict=True)):
+        raise ValueError(f"tasks of {unit} voxels would share files of {file} in level {level} of {writer.uri}")
+    return WriteUnits(writer.levels[level].shape, unit)
 
 
 def stored_files(workspace: Workspace, stages: Sequence[str]) -> Iterator[StoredFile]:

@@ -116,6 +116,11 @@ class VolumeWriter:
         """Voxels (z, y, x) of the finest level that make one whole unit of the next one; a unit if there is none."""
         return family_shape(self.write_shape, self.factors)
 
+    def file_shape(self, level: int) -> Triple:
+        """Voxels (z, y, x) that one file of a level holds: a chunk or a shard, as the array on the disk has them."""
+        shape = self._files[level][0].file_shape
+        return as_triple(shape[self._arrays[level].axes.index(axis)] for axis in "zyx")
+
     def above(self, region: Region) -> Region:
         """The voxels of the next level that lie wholly in a region of the finest; none without a next level."""
         if len(self.levels) == 1:
