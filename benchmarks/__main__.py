@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import alignment, applying, blocks, commands, robustness, scaling, warp_speed
+from benchmarks import alignment, applying, blocks, commands, giant, robustness, scaling, warp_speed
 from benchmarks.environments import FOLDER, PACKAGES
 from benchmarks.tables import Row, markdown, save
 
 log = logging.getLogger("benchmarks")
-PARTS = ("synthetic", "blocks", "real", "commands", "robustness", "scaling", "applying", "warping")
+PARTS = ("synthetic", "blocks", "real", "commands", "robustness", "scaling", "applying", "giant", "warping")
 
 
 def main() -> None:
@@ -94,6 +94,11 @@ def _parts(options: argparse.Namespace) -> dict[str, _Part]:
             "apply-transform against reading and writing alone",
             applying.COLUMNS,
             lambda: applying.applying(options.largest, workers=2),
+        ),
+        "giant": _Part(
+            "Volumes larger than any disk here, 2 workers of 1 cpu",
+            giant.COLUMNS,
+            lambda: giant.giant(options.largest, workers=2),
         ),
         "warping": _Part("Warping in memory, 256³ voxels, one thread", warp_speed.COLUMNS, warp_speed.warp_speed),
     }
