@@ -22,7 +22,18 @@ from benchmarks.environments import FOLDER, PACKAGES
 from benchmarks.tables import Row, markdown, save
 
 log = logging.getLogger("benchmarks")
-PARTS = ("synthetic", "blocks", "real", "commands", "robustness", "scaling", "applying", "giant", "warping")
+PARTS = (
+    "synthetic",
+    "blocks",
+    "real",
+    "commands",
+    "robustness",
+    "scaling",
+    "applying",
+    "converting",
+    "giant",
+    "warping",
+)
 
 
 def main() -> None:
@@ -94,6 +105,11 @@ def _parts(options: argparse.Namespace) -> dict[str, _Part]:
             "apply-transform against reading and writing alone",
             applying.COLUMNS,
             lambda: applying.applying(options.largest, workers=2),
+        ),
+        "converting": _Part(
+            "convert-volume, N5 to OME-Zarr, against reading and writing alone",
+            applying.COLUMNS,
+            lambda: applying.converting(options.largest, workers=2),
         ),
         "giant": _Part(
             "Volumes larger than any disk here, 2 workers of 1 cpu",

@@ -1,10 +1,10 @@
-"""Read a volume and write it as apply-transform would, by tensorstore alone: what the disk and the codecs cost.
+"""Read a volume and write it as our commands would, by tensorstore alone: what the disk and the codecs cost.
 
     python -m benchmarks.copy_chunks FIXED MOVING OUTPUT [--workers 2]
 
-The output has the grid, chunks and codecs of `apply-transform --output OUTPUT`. Each chunk of the moving volume is
-read once, each write unit of every level is written once, by processes of one thread; coarser levels are every second
-voxel of the level before.
+The output has the grid, chunks and codecs of `apply-transform --output OUTPUT`, or of `convert-volume MOVING OUTPUT`
+where both are one volume. Each chunk of the moving volume is read once, each write unit of every level is written
+once, by processes of one thread; coarser levels are every second voxel of the level before.
 """
 
 from __future__ import annotations
