@@ -106,3 +106,20 @@ def test_one_wild_block_is_found_and_a_slope_is_not(bad):
 def test_few_blocks_have_no_outlier():
     blocks = UsableBlocks(np.array([[0, 0, 0], [0, 0, 1], [0, 0, 2]]), np.array([[0.0, 0, 0], [90, 0, 0], [0, 0, 0]]))
     assert not find_outliers(blocks, (40.0, 40.0, 40.0)).any()
+
+
+def test_of_a_million_blocks_those_that_are_usable_are_found_at_once(tmp_path):
+    index = np.argwhere(np.ones((100, 100, 100), dtype=bool))[1:]
+    UsableBlocks(index, np.zeros((len(index), 3))).save(tmp_path / "usable.npz")
+    usable = UsableBlocks.load(tmp_path / "usable.npz")
+    assert UsableBlocks.load(tmp_path / "usable.npz") is usable
+    assert [usable.has(place) for place in ((0, 0, 0), (0, 0, 1), (99, 99, 99), (0, 100, 0))] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    near = usable.index[usable.nearest((0, 0, 0))]
+    assert len(near) == 8
+    assert {(0, 0, 1), (0, 1, 0), (1, 0, 0)} < {tuple(place) for place in near.tolist()}
+    assert not UsableBlocks(index[:0], np.zeros((0, 3))).has((0, 0, 0))

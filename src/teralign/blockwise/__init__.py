@@ -1,7 +1,7 @@
 """Plan, run and resume anything over the blocks of a grid on Dask; knows nothing of registration."""
 
-from teralign.blockwise.plan import Block, BlockPlan, block_name, plan_blocks
+from teralign.blockwise.plan import Block, BlockPlan, block_index, block_name, plan_blocks
 from teralign.blockwise.run import RunSummary, run_blocks
 from teralign.blockwise.workspace import Workspace
 
-__all__ = ["Block", "BlockPlan", "RunSummary", "Workspace", "block_name", "plan_blocks", "run_blocks"]
+__all__ = ["Block", "BlockPlan", "RunSummary", "Workspace", "block_index", "block_name", "plan_blocks", "run_blocks"]

@@ -55,6 +55,11 @@ def block_name(index: Triple) -> str:
     return f"z{z:03d}_y{y:03d}_x{x:03d}"
 
 
+def block_index(name: str) -> Triple:
+    """The place (z, y, x) among the blocks of the block with this name."""
+    return as_triple(int(part[1:]) for part in name.split("_"))
+
+
 @dataclass(frozen=True)
 class BlockPlan(Sequence[Block]):
     """The blocks of a grid, made when asked for: a plan of a million blocks takes no memory.

@@ -17,6 +17,7 @@ writes the chunk.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from scipy.spatial import cKDTree
 
 from teralign.blockwise import Block, Workspace
 from teralign.files import writing
-from teralign.grids import Floats, Region
+from teralign.grids import Floats, Region, Triple
 from teralign.tasks.align_block import node_region
 from teralign.tasks.stages import Layout
 from teralign.tasks.units import WriteUnit
@@ -60,9 +61,36 @@ class UsableBlocks:
 
     @classmethod
     def load(cls, path: Path) -> UsableBlocks:
-        """What `save` stored."""
-        with np.load(path) as file:
-            return cls(file["index"], file["correction"])
+        """What `save` stored; read once in a process, which merges many chunks."""
+        return _load(path, path.stat().st_mtime_ns)
+
+    def has(self, index: Triple) -> bool:
+        """Whether the block at this place is one of them."""
+        inside = all(i < n for i, n in zip(index, self._present.shape, strict=True))
+        return inside and bool(self._present[index])
+
+    def nearest(self, index: Triple) -> NDArray[np.intp]:
+        """The rows of the few that are nearest to a place; none where there is no block at all."""
+        count = min(NEIGHBOURS, len(self.index))
+        return np.atleast_1d(self._tree.query(index, k=count)[1]) if count else np.empty(0, np.intp)
+
+    @functools.cached_property
+    def _present(self) -> NDArray[np.bool_]:
+        """A lattice of the blocks, up to the last of them along each axis: a byte a block."""
+        index = self.index.astype(np.int64)
+        lattice = np.zeros(index.max(axis=0, initial=-1) + 1, dtype=bool)
+        lattice[tuple(index.T)] = True
+        return lattice
+
+    @functools.cached_property
+    def _tree(self) -> Any:  # noqa: ANN401 - scipy has no types
+        return cKDTree(self.index)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(path: Path, _changed: int) -> UsableBlocks:
+    with np.load(path) as file:
+        return UsableBlocks(file["index"], file["correction"])
 
 
 def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.bool_]:
@@ -75,7 +103,8 @@ def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.b
         return outlier
     limit = OUTLIER_SHARE * min(extent)
     tree = cKDTree(blocks.index)
-    for i, near in enumerate(tree.query_ball_point(blocks.index, r=1.8)):
+    for i, place in enumerate(blocks.index):
+        near = tree.query_ball_point(place, r=1.8)
         others = blocks.correction[[j for j in near if j != i]]
         if len(others) < 3:
             continue
@@ -111,7 +140,6 @@ class FieldMerger:
     def merge(self, region: Region) -> NDArray[np.float32]:
         """The merged field (z, y, x, 3) over a region of nodes."""
         usable = UsableBlocks.load(self.usable)
-        have = {tuple(i) for i in usable.index.tolist()}
         total = np.zeros((*region.shape, 3))
         weight = np.zeros((*region.shape, 1))
         for block in self.layout.blocks.touching(self._voxels(region)):
@@ -121,7 +149,7 @@ class FieldMerger:
                 continue
             values = (
                 self._stored(block)[part.relative_to(own).slices]
-                if block.index in have
+                if usable.has(block.index)
                 else self._filled(block, part, usable)
             )
             w = self.layout.blocks.blend_weights(block, self._axes(part))[..., None]
@@ -137,13 +165,13 @@ class FieldMerger:
     def _filled(self, block: Block, part: Region, usable: UsableBlocks) -> Floats:
         """What the nearest usable blocks imply at the nodes of `part`."""
         coarse = self._coarse(part)
-        if len(usable.index) == 0:
+        near = usable.nearest(block.index)
+        if near.size == 0:
             return coarse
-        _, near = cKDTree(usable.index).query(block.index, k=min(NEIGHBOURS, len(usable.index)))
         grid = self.layout.grid
         axes = [o + s * at for o, s, at in zip(grid.origin, grid.spacing, self._axes(part), strict=True)]
         total, weight = np.zeros((*part.shape, 3)), np.zeros((*part.shape, 1))
-        for i in np.atleast_1d(near):
+        for i in near:
             core = grid.crop(self.layout.blocks.block(usable.index[i].tolist()).core)
             z, y, x = ((at - c) ** 2 for at, c in zip(axes, core.centre, strict=True))
             distance = z[:, None, None] + y[None, :, None] + x[None, None, :]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from teralign.blockwise import Workspace, run_blocks
+from teralign.blockwise import Workspace, block_index, run_blocks
 from teralign.grids import Grid
 from teralign.tasks.align_block import BlockAligner
 from teralign.tasks.merge_field import FieldMerger, UsableBlocks, find_outliers
@@ -87,9 +87,8 @@ class StageRunner:
         """Find outliers; gives the file of the blocks to use, and all records with their final states."""
         records = [{k: r[k] for k in _REPORTED if k in r} for r in self.workspace.records(stage.aligning)]
         good = [r for r in records if "correction" in r]
-        index = {block.name: block.index for block in stage.layout.blocks}
         blocks = UsableBlocks(
-            np.array([index[r["block"]] for r in good], dtype=np.int64).reshape(-1, 3),
+            np.array([block_index(r["block"]) for r in good], dtype=np.int64).reshape(-1, 3),
             np.array([r["correction"] for r in good], dtype=np.float64).reshape(-1, 3),
         )
         outlier = find_outliers(blocks, stage.layout.block_extent)
