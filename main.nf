@@ -34,7 +34,7 @@ workflow {
 def settings(parameters, run) {
     def seed = "--seed ${parameters.seed}"
     [
-        global_options: joined([steps(parameters.bigstream_global_steps), seed]),
+        global_options: joined([steps(parameters.bigstream_global_steps), option('ome-zarr', parameters.ome_zarr), seed]),
         local_options: joined([
             steps(parameters.bigstream_local_steps),
             option('block-size', parameters.bigstream_block_size),
@@ -42,6 +42,7 @@ def settings(parameters, run) {
             option('field-spacing', parameters.bigstream_field_spacing),
             seed,
         ]),
+        apply_options: option('ome-zarr', parameters.ome_zarr),
         config: parameters.bigstream_config,
         cluster: clusterOf(parameters),
         dask_dir: "${run.workDir}/dask/${run.sessionId}".toString(),

@@ -6,6 +6,7 @@ process APPLY_TRANSFORM {
 
     input:
     tuple val(meta), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(affine), path(field)
+    val options
     path anchor, stageAs: 'dask/*'
 
     output:
@@ -21,7 +22,7 @@ process APPLY_TRANSFORM {
         --moving "${meta.moving}" \\
         --transform "\$PWD/${affine}" \\
         --transform "\$PWD/${field}" \\
-        ${meta.options} \\
+        ${meta.options} ${options} \\
         --work-dir "${meta.dir}/blocks" \\
         --output "\$PWD/${meta.id}/${meta.name}.zarr"
     """

@@ -10,7 +10,7 @@ include { fingerprint } from './pairs.nf'
 workflow REGISTER {
     take:
     pairs    // a list of maps, as readPairs makes them
-    settings // a map: global_options, local_options (texts), config, cluster (own, helpers), dask_dir
+    settings // a map: global_options, local_options, apply_options (texts), config, cluster (own, helpers), dask_dir
 
     main:
     def config = file(settings.config, checkIfExists: true)
@@ -43,6 +43,7 @@ workflow REGISTER {
         images.combine(transforms, by: 0).map { _id, meta, fixed, moving, affine, field, _blocks ->
             [meta, fixed, moving, affine, field]
         },
+        settings.apply_options,
         anchor,
     )
 

@@ -95,6 +95,7 @@ def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
         "bigstream_config": "my steps.yml",
         "bigstream_local_steps": "affine, deform",
         "bigstream_field_spacing": 2.5,
+        "ome_zarr": "0.4",
         "seed": 7,
         "use_bigstream": True,
         "bigstream_local_align_workers": 1,
@@ -108,15 +109,14 @@ def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
     assert run.returncode == 0, run.output
     assert "1 Dask workers in each task with blocks, 1 cpus and 1.25 GB each" in run.output
     called = task_file(run, "REGISTER:GLOBAL_ALIGN (pair)", "called.txt")
-    assert " --seed 7 --config config.yml" in called
+    assert " --ome-zarr 0.4 --seed 7 --config config.yml" in called
     assert "/moving_mask/image.zarr --" in called.replace(" --seed", " --"), "the scale s3 is not in it"
     called = task_file(run, "REGISTER:LOCAL_ALIGN (pair)", "called.txt")
     assert " --workers 1 --worker-cpus 1 --worker-mem-gb 1.250 -- local-align " in called
     assert "/moving_mask/image.zarr/s2 --" in called
     assert " --steps affine,deform --field-spacing 2.5 --seed 7 " in called
-    assert "--interpolation nearest" in task_file(
-        run, "REGISTER:APPLY_TRANSFORM (pair: warped_1_image)", "called.txt"
-    )
+    called = task_file(run, "REGISTER:APPLY_TRANSFORM (pair: warped_1_image)", "called.txt")
+    assert " --interpolation nearest --ome-zarr 0.4 --work-dir " in called
     called = task_file(run, "REGISTER:APPLY_TRANSFORM (pair: warped_2_more)", "called.txt")
     assert "/fixed/fix.n5/s2 --moving s3://bucket/more.zarr/s2 --" in called, "an address is not staged"
     assert "--interpolation" not in task_file(run, "REGISTER:APPLY_TRANSFORM (pair: warped)", "called.txt")

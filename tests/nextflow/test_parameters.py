@@ -28,6 +28,7 @@ WRONG_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "no flag": (PAIR | {"use_bigstream": "maybe"}, r"--use_bigstream must be true or false, not 'maybe'"),
     "no value": (PAIR | {"cluster_options": True}, r"--cluster_options needs a value; .* --cluster_options=VALUE"),
     "choice": (PAIR | {"bigstream_cluster": "yarn"}, r"--bigstream_cluster must be one of auto, local, nextflow"),
+    "version": (PAIR | {"ome_zarr": 0.6}, r"--ome_zarr must be one of 0.4, 0.5, not '0.6'"),
     "steps": (PAIR | {"bigstream_local_steps": "affine;deform"}, r"--bigstream_local_steps cannot be 'affine;deform"),
     "spacing": (PAIR | {"fixed_spacing": "1,2"}, r"--fixed_spacing cannot be '1,2': Voxel spacing x,y,z"),
     "config": (PAIR | {"bigstream_config": "none.yml"}, r"--bigstream_config: the file none.yml does not exist"),

@@ -10,6 +10,7 @@ import pytest
 from teralign.blockwise import run_blocks
 from teralign.grids import Grid, Region
 from teralign.tasks.convert_volume import convert_volume
+from teralign.tasks.inspect_volume import inspect_volume
 from teralign.volumes import audit_volume, create_volume, open_volume
 from teralign.volumes.pyramid import mean, mode
 from volume_files import EVERY_FORMAT, SPACING, noise
@@ -50,9 +51,13 @@ def test_every_format_keeps_its_voxels_and_their_places(form, suffix, tmp_path, 
     assert {f.state for f in audit_volume(found).findings(1)} == {"whole"}
 
 
-def test_all_channels_and_timepoints_with_levels(source, tmp_path, scheduler):
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_all_channels_and_timepoints_with_levels(version, source, tmp_path, scheduler):
     path, array = source
-    convert_volume(str(path), str(tmp_path / "a.zarr"), chunk_size=CHUNK, levels=3, scheduler=scheduler)
+    options = {"chunk_size": CHUNK, "levels": 3, "ome_zarr": version, "scheduler": scheduler}
+    convert_volume(str(path), str(tmp_path / "a.zarr"), **options)
+    assert inspect_volume(str(tmp_path / "a.zarr"), check=True)["check"]["faults"] == []
+    assert (tmp_path / "a.zarr" / "zarr.json").exists() == (version == "0.5")
     levels = [open_volume(tmp_path / "a.zarr" / f"s{level}") for level in range(3)]
     assert levels[0].channel_names == ("DAPI", "GFP")
     assert levels[0].grid == GRID
@@ -85,20 +90,22 @@ def test_values_are_rounded_and_saturated(tmp_path, scheduler):
     np.testing.assert_array_equal(found.read(), np.clip(np.rint(values), -128, 127).astype(np.int8))
 
 
-def test_labels_keep_their_ids_on_every_scale(tmp_path, scheduler):
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_labels_keep_their_ids_on_every_scale(version, tmp_path, scheduler):
     ids = np.random.default_rng(0).choice(np.array([0, 7, 2**63 - 1], np.uint64), GRID.shape)
     path, _ = EVERY_FORMAT["ome-zarr-0.5"].write(tmp_path, ids)
-    convert_volume(str(path), str(tmp_path / "a.zarr"), label=True, levels=2, scheduler=scheduler)
+    convert_volume(str(path), str(tmp_path / "a.zarr"), label=True, levels=2, ome_zarr=version, scheduler=scheduler)
     fine, coarse = (open_volume(tmp_path / "a.zarr" / f"s{level}") for level in range(2))
     np.testing.assert_array_equal(fine.read(), ids)
     factors = tuple(round(a / b) for a, b in zip(coarse.grid.spacing, fine.grid.spacing, strict=True))
     np.testing.assert_array_equal(coarse.read(), mode(ids, factors))
 
 
-def test_bytes_are_the_same_after_a_run_that_was_cut_off(source, tmp_path, scheduler, monkeypatch):
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_bytes_are_the_same_after_a_run_that_was_cut_off(version, source, tmp_path, scheduler, monkeypatch):
     """Beside a run of one worker; the cut-off one ends after two blocks, in the middle of a third."""
     path, _ = source
-    options = {"chunk_size": CHUNK, "levels": 3}
+    options = {"chunk_size": CHUNK, "levels": 3, "ome_zarr": version}
     convert_volume(str(path), str(tmp_path / "whole" / "a.zarr"), workers=1, **options)
     output = tmp_path / "resumed" / "a.zarr"
 
@@ -114,6 +121,21 @@ def test_bytes_are_the_same_after_a_run_that_was_cut_off(source, tmp_path, sched
     assert convert_volume(str(path), str(output), scheduler=scheduler, **options)["resumed"] == 2
     assert content(output) == content(tmp_path / "whole" / "a.zarr")
     assert not output.with_name("a.zarr.partial").exists()
+
+
+def test_unfinished_work_of_another_version_is_not_taken(source, tmp_path, scheduler, monkeypatch):
+    path, array = source
+    options = {"scheduler": scheduler, "channel": 0, "timepoint": 0}
+
+    def cut_off(*positional, **arguments):
+        run_blocks(*positional, **arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("teralign.tasks.fill_volume.run_blocks", cut_off)
+        convert_volume(str(path), str(tmp_path / "a.zarr"), **options)
+    assert convert_volume(str(path), str(tmp_path / "a.zarr"), ome_zarr="0.4", **options)["resumed"] == 0
+    np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), array[0, 0])
 
 
 def test_unfinished_work_of_another_output_is_not_taken(source, tmp_path, scheduler, monkeypatch):

@@ -10,8 +10,9 @@ import zarr
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
-from teralign.volumes import audit_volume, check_output, create_volume, open_volume
+from teralign.volumes import audit_volume, check_output, create_volume, open_volume, plan_volume
 from teralign.volumes.pyramid import mean, mode
+from teralign.volumes.zarr_nodes import METADATA_FILES
 from volume_files import noise
 
 GRID = Grid((20, 70, 45), (2.0, 0.5, 0.5), (1.0, -2.0, 3.5))
@@ -19,11 +20,13 @@ SMALL = {"chunk_shape": (16, 32, 16), "levels": 3}
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
 
 
-@pytest.fixture(params=["zarr", "n5", "sharded"])
+@pytest.fixture(params=["zarr", "zarr2", "n5", "sharded"])
 def target(request, tmp_path, monkeypatch):
     if request.param == "sharded":
         monkeypatch.setattr("teralign.volumes.writer._SHARDED_FROM", 0)
         monkeypatch.setattr("teralign.volumes.writer._SHARD", 32)
+    if request.param == "zarr2":
+        monkeypatch.setattr("teralign.volumes.writer._OME_ZARR", "0.4")
     return tmp_path / ("out.n5" if request.param == "n5" else "out.zarr")
 
 
@@ -135,13 +138,17 @@ class TestEveryOutput:
 
     def test_leaves_nothing_beside_the_volume(self, target):
         fill(create_volume(target, grid=GRID, dtype="uint16", **SMALL), noise(GRID.shape, "uint16"))
-        stray = [p.name for p in target.rglob("*") if p.name.startswith(".") or "lock" in p.name or "tmp" in p.name]
-        assert stray == []
+        names = {p.name for p in target.rglob("*")} - set(METADATA_FILES)
+        assert [name for name in names if name.startswith(".") or "lock" in name or "tmp" in name] == []
 
     def test_damage_is_found_when_it_is_read(self, target):
         writer = create_volume(target, grid=GRID, dtype="uint16", **SMALL)
         fill(writer, noise(GRID.shape, "uint16"))
-        pristine = {p: p.read_bytes() for p in target.rglob("*") if p.is_file() and not p.name.endswith(".json")}
+        pristine = {
+            p: p.read_bytes()
+            for p in target.rglob("*")
+            if p.is_file() and not p.name.endswith((".json", *METADATA_FILES))
+        }
         rng = np.random.default_rng(0)
         for path in sorted(pristine)[:6]:
             content = bytearray(pristine[path])
@@ -201,6 +208,38 @@ def test_ome_zarr_is_what_the_specification_says(tmp_path):
     assert stored.metadata.zarr_format == 3
     np.testing.assert_array_equal(stored[0, 1], array)
     assert open_volume(tmp_path / "out.zarr" / "round").channel_names == ("DAPI", "GFP")
+
+
+def test_ome_zarr_0_4_is_what_the_specification_says(tmp_path):
+    array = noise(GRID.shape, "uint16")
+    names = {"channels": 2, "channel_names": ("DAPI", "GFP")}
+    path = tmp_path / "out.zarr" / "round"
+    fill(create_volume(path, grid=GRID, dtype="uint16", ome_zarr="0.4", **names, **SMALL), array, channel=1)
+    assert zarr.open_group(tmp_path / "out.zarr", mode="r", zarr_format=2).attrs.asdict() == {}
+    group = zarr.open_group(path, mode="r", zarr_format=2)
+    [image] = group.attrs["multiscales"]
+    assert image["version"] == group.attrs["omero"]["version"] == "0.4"
+    assert image["datasets"][2]["coordinateTransformations"] == [
+        {"type": "scale", "scale": [1, 1, 2, 2, 2]},
+        {"type": "translation", "translation": [0, 0, 1, -1.25, 4.25]},
+    ]
+    stored = group["s0"]
+    assert stored.metadata.zarr_format == 2
+    assert stored.metadata.dimension_separator == "/"
+    np.testing.assert_array_equal(stored[0, 1], array)
+    np.testing.assert_array_equal(stored[0, 0], 0)
+    assert open_volume(path).channel_names == ("DAPI", "GFP")
+
+
+def test_ome_zarr_0_4_has_no_shards(tmp_path):
+    grid = Grid((600, 600, 600), (1, 1, 1))
+    writer = create_volume(tmp_path / "large.zarr", grid=grid, dtype="uint16", ome_zarr="0.4")
+    assert writer.chunk_shape == writer.write_shape == (128, 128, 128)
+
+
+def test_a_version_of_ome_zarr_is_for_zarrs(tmp_path):
+    with pytest.raises(InputError, match=r"--ome-zarr 0.4 is for outputs that end in .zarr, which .*a.n5 does not"):
+        plan_volume(tmp_path / "a.n5", grid=GRID, dtype="uint8", ome_zarr="0.4")
 
 
 def test_every_chunk_carries_a_checksum_and_large_levels_are_sharded(tmp_path):

@@ -26,6 +26,7 @@ from teralign.cli import options
 @options.spacing_options
 @click.option("--moving-channel", type=click.IntRange(min=0), help="Only this channel.  [default: all]")
 @click.option("--moving-timepoint", type=click.IntRange(min=0), help="Only this timepoint.  [default: all]")
+@options.ome_zarr_option
 @options.cluster_options
 @options.work_dir_option
 @options.threads_option

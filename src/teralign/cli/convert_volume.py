@@ -24,6 +24,7 @@ DTYPES = ["bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 
 @click.option("--chunk-size", type=options.VOXELS, help="Voxels of a chunk.  [default: 128, in large Zarrs 64]")
 @click.option("--levels", type=click.IntRange(min=1), help="Scales at most.  [default: down to 256 voxels]")
 @click.option("--label", is_flag=True, help="Coarser scales have the most frequent value, not the mean.")
+@options.ome_zarr_option
 @options.cluster_options
 @options.work_dir_option
 @options.dry_run_option

@@ -16,6 +16,7 @@ from teralign.cli import options
 @options.steps_options
 @click.option("--output", required=True, type=options.PATH, help="affine.mat, or a .zarr field with a deform step.")
 @click.option("--aligned", metavar="URI", help="Also write the moving volume as it lies after alignment.")
+@options.ome_zarr_option
 @options.mask_options
 @options.spacing_options
 @options.channel_options

@@ -14,6 +14,7 @@ from teralign.cli import options
 @options.transforms_argument
 @click.argument("output")
 @options.node_options
+@options.ome_zarr_option
 @options.work_dir_option
 @options.threads_option
 @options.dry_run_option

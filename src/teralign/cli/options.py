@@ -161,6 +161,9 @@ node_options = chain(
         help="Distance of the nodes in µm.  [default: 4 voxels of --fixed, or that of the finest field]",
     ),
 )
+ome_zarr_option = click.option(
+    "--ome-zarr", type=click.Choice(["0.4", "0.5"]), help="Version of OME-Zarr, for a .zarr.  [default: 0.5]"
+)
 work_dir_option = click.option(
     "--work-dir", type=PATH, help="Where unfinished work lies, to go on from.  [default: OUTPUT.partial]"
 )

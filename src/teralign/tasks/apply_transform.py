@@ -40,6 +40,7 @@ def apply_transform(
     moving_spacing: FloatTriple | None = None,
     moving_channel: int | None = None,
     moving_timepoint: int | None = None,
+    ome_zarr: str | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
     worker_cpus: int | None = None,
@@ -51,9 +52,9 @@ def apply_transform(
 ) -> dict[str, Any]:
     """Resample the moving volume on the grid of the fixed one: every channel and timepoint, or one of them.
 
-    `transforms` are files, outermost first. The output is OME-Zarr or N5 by its ending, with a pyramid; each of its
-    write units is made by one task from only the input it needs. It lies in `work_dir` until it is whole, so that the
-    same call goes on where another stopped.
+    `transforms` are files, outermost first. The output is OME-Zarr (of version `ome_zarr`, None: 0.5) or N5 by its
+    ending, with a pyramid; each of its write units is made by one task from only the input it needs. It lies in
+    `work_dir` until it is whole, so that the same call goes on where another stopped.
 
     Returns what was written, with `dry_run` what would be. Raises InputError before any long work for bad input.
     """
@@ -82,6 +83,7 @@ def apply_transform(
         timepoints=len(timepoints),
         channel_names=[source.channel_names[c] for c in channels],
         label=interpolation == "nearest",
+        ome_zarr=ome_zarr,
     )
     warper = Warper(source, channels, timepoints, stack, reference.grid, interpolation, threads)
     return fill_or_plan(

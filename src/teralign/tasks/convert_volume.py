@@ -42,6 +42,7 @@ def convert_volume(
     chunk_size: Triple | None = None,
     levels: int | None = None,
     label: bool = False,
+    ome_zarr: str | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
     worker_cpus: int | None = None,
@@ -53,8 +54,9 @@ def convert_volume(
     """Write every channel and timepoint of a volume, or one of them, as OME-Zarr or N5 with a pyramid.
 
     `crop` (z, y, x) has for each axis the first voxel and the one after the last, None for the volume's own; what is
-    left stays where it is in space. `dtype` values are rounded and saturated, `label` voxels are never averaged. The
-    output lies in `work_dir` until it is whole, so that the same call goes on where another stopped.
+    left stays where it is in space. `dtype` values are rounded and saturated, `label` voxels are never averaged;
+    `ome_zarr` is the version of a .zarr (None: 0.5). The output lies in `work_dir` until it is whole, so that the
+    same call goes on where another stopped.
 
     Returns what was written, with `dry_run` what would be. Raises InputError before any long work for bad input.
     """
@@ -88,6 +90,7 @@ def convert_volume(
         chunk_shape=chunk_size,
         levels=levels,
         label=label,
+        ome_zarr=ome_zarr,
     )
     if split_uri(output)[0].resolve() == split_uri(source.uri)[0].resolve():
         raise InputError(f"{output} lies in the volume that is converted; choose another output.")

@@ -65,7 +65,7 @@ def fill_volume(
     target = check_output(uri, overwrite=overwrite)
     _, dataset = split_uri(uri)
     with Workspace.of(target, work_dir) as workspace:
-        workspace.prepare({**key, "output": f"{target.name}/{dataset}"})
+        workspace.prepare({**key, "output": f"{target.name}/{dataset}", "ome_zarr": layout.ome_zarr})
         writer = create_planned(workspace.output / target.name / dataset, layout, resume=True)
         with connect() as client:
             summary = _write(source, writer, client, workspace, stage)

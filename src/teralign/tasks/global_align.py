@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from teralign.blockwise import Workspace
 from teralign.cluster import Crew, worker_threads
@@ -22,7 +22,7 @@ from teralign.tasks.plan_alignment import alignment_bytes, step_seconds
 from teralign.tasks.reports import step_reports
 from teralign.tasks.sources import Source, nothing_in, open_source
 from teralign.transforms import FIELD_STRIDE, Stack, as_field, save_field, warp
-from teralign.volumes import check_output, create_volume, plan_output, split_uri
+from teralign.volumes import Layout, check_output, create_planned, plan_output, plan_volume, split_uri
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ def global_align(
     steps: Sequence[str] | None = None,
     config: Path | None = None,
     aligned: str | None = None,
+    ome_zarr: str | None = None,
     fixed_mask: str | None = None,
     moving_mask: str | None = None,
     fixed_spacing: FloatTriple | None = None,
@@ -51,7 +52,8 @@ def global_align(
     """Align the whole moving volume to the whole fixed one and write what maps fixed to moving points.
 
     `output` is a `.mat` (4×4 text, z,y,x in µm) or, needed with a deform step, a `.zarr` displacement field. A report
-    of the steps goes beside it with the ending `.json`. `aligned` is a volume to write: moving on the fixed grid.
+    of the steps goes beside it with the ending `.json`. `aligned` is a volume to write: moving on the fixed grid, as
+    OME-Zarr of version `ome_zarr` (None: 0.5) or N5.
 
     Returns what was written and the report, with `dry_run` what would be done. Raises InputError and
     DataError before any long work, for bad input.
@@ -82,6 +84,10 @@ def global_align(
         raise InputError(f"--output {output} must be {wanted}.")
     if aligned is not None:
         (plan_output if dry_run else check_output)(aligned, overwrite=overwrite)
+        layout = plan_volume(aligned, grid=source_fixed.grid, dtype=source_moving.volume.dtype, ome_zarr=ome_zarr)
+    elif ome_zarr is not None:
+        raise InputError(f"--ome-zarr {ome_zarr} is the version of an --aligned volume; give its name too.")
+
     threads = threads or worker_threads()
     if dry_run:
         return _plan(source_fixed, source_moving, plan, output, deforms=deforms, aligned=aligned, threads=threads)
@@ -92,7 +98,15 @@ def global_align(
     found = align(image_fixed, image_moving, plan, start=Stack(), field_grid=nodes, seed=seed, threads=threads)
     _save(found.transform, output, source_fixed.grid, overwrite=overwrite)
     if aligned is not None:
-        _write_aligned(aligned, image_fixed, image_moving, found.transform, threads=threads, overwrite=overwrite)
+        array = warp(
+            image_moving.array,
+            image_moving.grid,
+            grid=image_fixed.grid,
+            region=image_fixed.grid.region,
+            transform=found.transform,
+            threads=threads,
+        )
+        _write_aligned(aligned, array, layout, overwrite=overwrite)
     report = {
         "output": str(output),
         "aligned": aligned,
@@ -155,16 +169,13 @@ def _save(transform: Stack, output: Path, grid: Grid, *, overwrite: bool) -> Non
     affine.save(output)
 
 
-def _write_aligned(uri: str, fixed: Image, moving: Image, transform: Stack, *, threads: int, overwrite: bool) -> None:
-    array = warp(
-        moving.array, moving.grid, grid=fixed.grid, region=fixed.grid.region, transform=transform, threads=threads
-    )
+def _write_aligned(uri: str, array: NDArray[Any], layout: Layout, *, overwrite: bool) -> None:
     target = check_output(uri, overwrite=overwrite)
     _, dataset = split_uri(uri)
     with Workspace.of(target, None) as workspace:
         workspace.prepare({"task": "global-align"}, overwrite=True)
         built = workspace.output / target.name
-        writer = create_volume(built / dataset, grid=fixed.grid, dtype=np.dtype(array.dtype))
+        writer = create_planned(built / dataset, layout)
         stored = []
         for level, grid in enumerate(writer.levels):
             for region in grid.region.split(writer.write_shape):

@@ -40,6 +40,7 @@ def jacobian_map(
     fixed: str | None = None,
     fixed_spacing: FloatTriple | None = None,
     grid_spacing: FloatTriple | None = None,
+    ome_zarr: str | None = None,
     work_dir: Path | None = None,
     threads: int | None = None,
     dry_run: bool = False,
@@ -57,7 +58,8 @@ def jacobian_map(
     stack = load_stack(transforms)
     grid = chosen_grid(stack, fixed_grid(fixed, fixed_spacing), grid_spacing)
     threads = threads or worker_threads()
-    source, layout = _Determinants(stack, grid, threads), plan_volume(output, grid=grid, dtype=np.float32)
+    source = _Determinants(stack, grid, threads)
+    layout = plan_volume(output, grid=grid, dtype=np.float32, ome_zarr=ome_zarr)
     target = plan_output(output, overwrite=overwrite)
     if not isinstance(target, Path):
         raise InputError(f"{output} is an address; the map and its summary are written to a disk, so name a path.")

@@ -60,6 +60,7 @@ class Layout:
     """A pyramid to be created: its grids from fine to coarse and how they are stored; axis order (z, y, x).
 
     `factors` are those of each level to level 0; `write_shape` is what has one writer: a shard, or a chunk.
+    `ome_zarr` is the version of a .zarr.
     """
 
     levels: tuple[Grid, ...]
@@ -71,6 +72,7 @@ class Layout:
     chunk_shape: Triple
     write_shape: Triple
     label: bool
+    ome_zarr: str
 
 
 def axes_by_name(names: Sequence[str | None], ndim: int) -> str | None:

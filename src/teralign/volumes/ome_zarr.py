@@ -1,7 +1,8 @@
-"""OME-Zarr metadata (0.4 to 0.6): axes, units and transformations of a multiscale image, read, and written as 0.5.
+"""OME-Zarr metadata (0.4 to 0.6): axes, units and transformations of a multiscale image, read and written.
 
 A level's voxel i lies at group scale · (level scale · i + level translation) + group translation, axis by axis; axes
 may come in any order and are told apart by type and name. https://ngff.openmicroscopy.org/0.5/
+Written are 0.5 and, on request, 0.4.
 
 In 0.6 the axes are those of the coordinate system that the levels lead to, the image's own; transformations of the
 group lead from there to others, and are not used. https://ngff.openmicroscopy.org/0.6/
@@ -27,6 +28,8 @@ from teralign.volumes.units import micrometres
 
 _VERSION = re.compile(r"0\.[1-5]|0\.6(\.?(dev|rc)\d+)?")
 _AXIS_UNKNOWN = "-"
+_DRIVERS = {"0.4": "zarr", "0.5": "zarr3"}
+_GZIP_LEVEL = 1
 _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
 
 
@@ -162,23 +165,59 @@ def _axis(declared: str | Mapping[str, Any]) -> tuple[str, str]:
 
 
 def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tuple[StoredArray, ...]:
-    """Create the pyramid s0, s1, … as OME-Zarr 0.5 (Zarr v3) in the group `dataset` ("" for the root).
+    """Create the pyramid s0, s1, … in the group `dataset` ("" for the root): 0.5 in Zarr v3, or 0.4 in v2.
 
     Gives the array of each level. Every chunk carries a checksum. Raises InputError when other arrays are there,
     DataError when the disk refuses.
     """
-    group = container / dataset
+    group, driver = container / dataset, _DRIVERS[layout.ome_zarr]
+    array_metadata = _zarr2_metadata if driver == "zarr" else _zarr3_metadata
     stored = []
     for level, grid in enumerate(layout.levels):
-        create_array("zarr3", group / f"s{level}", _array_metadata(layout, grid.shape), resume=resume)
-        stored.append(StoredArray("zarr3", (group / f"s{level}",), "tczyx"))
+        create_array(driver, group / f"s{level}", array_metadata(layout, grid.shape), resume=resume)
+        stored.append(StoredArray(driver, (group / f"s{level}",), "tczyx"))
+    write_group = _write_zarr2_group if driver == "zarr" else _write_zarr3_group
     for folder in (group, *(p for p in group.parents if p.is_relative_to(container))):
-        attributes = {"ome": _image_metadata(layout, container.stem)} if folder == group else {}
-        write_json(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
+        write_group(folder, _image_metadata(layout, container.stem) if folder == group else {})
     return tuple(stored)
 
 
-def _array_metadata(layout: Layout, shape: Triple) -> dict[str, Any]:
+def holds_shards(version: str) -> bool:
+    """Whether chunks can lie in shards in this version of OME-Zarr."""
+    return _DRIVERS[version] == "zarr3"
+
+
+def _write_zarr3_group(folder: Path, image: Mapping[str, Any]) -> None:
+    """Write the metadata of a group of Zarr v3, which may be no image."""
+    attributes = {"ome": {"version": "0.5", **image}} if image else {}
+    write_json(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
+
+
+def _write_zarr2_group(folder: Path, image: Mapping[str, Any]) -> None:
+    """Write the metadata of a group of Zarr v2, where each part of an image's says which version it is of."""
+    parts = {
+        name: [{"version": "0.4", **p} for p in part] if isinstance(part, list) else {"version": "0.4", **part}
+        for name, part in image.items()
+    }
+    write_json(folder / ".zgroup", {"zarr_format": 2})
+    write_json(folder / ".zattrs", parts)
+
+
+def _zarr2_metadata(layout: Layout, shape: Triple) -> dict[str, Any]:
+    """The metadata of an array: gzip, since no faster codec of Zarr v2 that tensorstore writes has a checksum."""
+    return {
+        "shape": [layout.timepoints, layout.channels, *shape],
+        "chunks": [1, 1, *layout.write_shape],
+        "dtype": layout.dtype.newbyteorder("<").str,
+        "order": "C",
+        "fill_value": False if layout.dtype.kind == "b" else 0,
+        "filters": None,
+        "compressor": {"id": "gzip", "level": _GZIP_LEVEL},
+        "dimension_separator": "/",
+    }
+
+
+def _zarr3_metadata(layout: Layout, shape: Triple) -> dict[str, Any]:
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     blosc = {"name": "blosc", "configuration": {"cname": "zstd", "clevel": 3, "shuffle": "shuffle"}}
     codecs: list[dict[str, Any]] = [little, blosc, {"name": "crc32c"}]
@@ -212,7 +251,7 @@ def _image_metadata(layout: Layout, name: str) -> dict[str, Any]:
         for level, grid in enumerate(layout.levels)
     ]
     image = {"name": name, "type": "mode" if layout.label else "mean", "axes": axes, "datasets": datasets}
-    metadata: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
+    metadata: dict[str, Any] = {"multiscales": [image]}
     if layout.label:
         metadata["image-label"] = {}
     elif layout.channel_names:

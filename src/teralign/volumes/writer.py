@@ -16,7 +16,8 @@ from teralign.addresses import Address
 from teralign.errors import InputError
 from teralign.grids import Grid, Region, Triple, as_triple
 from teralign.uploads import plan_upload, probe_upload
-from teralign.volumes import n5, ome_zarr, pyramid
+from teralign.volumes import n5, pyramid
+from teralign.volumes import ome_zarr as ome_zarr_format
 from teralign.volumes.arrays import StoredArray
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
 from teralign.volumes.description import Layout
@@ -24,7 +25,8 @@ from teralign.volumes.manifest import Manifest, StoredFile
 from teralign.volumes.uri import locate
 from teralign.volumes.volume import check_inside
 
-_CREATE: dict[str, Callable[..., tuple[StoredArray, ...]]] = {"n5": n5.create, "zarr": ome_zarr.create}
+_CREATE: dict[str, Callable[..., tuple[StoredArray, ...]]] = {"n5": n5.create, "zarr": ome_zarr_format.create}
+_OME_ZARR = "0.5"
 _CHUNK = 128
 _SHARDED_CHUNK = 64
 _SHARD = 256
@@ -175,6 +177,7 @@ def create_volume(
     chunk_shape: Triple | None = None,
     levels: int | None = None,
     label: bool = False,
+    ome_zarr: str | None = None,
     resume: bool = False,
 ) -> VolumeWriter:
     """Create an empty pyramid, as `create_planned` does of what `plan_volume` plans."""
@@ -188,6 +191,7 @@ def create_volume(
         chunk_shape=chunk_shape,
         levels=levels,
         label=label,
+        ome_zarr=ome_zarr,
     )
     return create_planned(uri, layout, resume=resume)
 
@@ -203,14 +207,19 @@ def plan_volume(
     chunk_shape: Triple | None = None,
     levels: int | None = None,
     label: bool = False,
+    ome_zarr: str | None = None,
 ) -> Layout:
     """The layout of a pyramid at `uri`; nothing is written.
 
-    `levels` None: as many as bring the longest side to 256 voxels. `label` voxels are never averaged. Raises
-    InputError when no format holds such voxels.
+    `levels` None: as many as bring the longest side to 256 voxels. `label` voxels are never averaged. `ome_zarr` is
+    the version of a .zarr, "0.4" or "0.5" (None). Raises InputError when no format holds such voxels, or when a
+    version is asked for of an output that is no .zarr.
     """
     _, _, form = _locate_output(uri)
-    chunk, unit = _storage(grid, chunk_shape, form)
+    if ome_zarr is not None and form != "zarr":
+        raise InputError(f"--ome-zarr {ome_zarr} is for outputs that end in .zarr, which {uri} does not.")
+    version = ome_zarr or _OME_ZARR
+    chunk, unit = _storage(grid, chunk_shape, sharded=form == "zarr" and ome_zarr_format.holds_shards(version))
     grids, factors = pyramid.plan_levels(grid, levels)
     layout = Layout(
         levels=grids,
@@ -222,6 +231,7 @@ def plan_volume(
         chunk_shape=chunk,
         write_shape=unit,
         label=label,
+        ome_zarr=version,
     )
     if layout.dtype.kind not in "buif":
         raise InputError(f"{layout.dtype} voxels cannot be written to {uri}; only integers, floats and booleans can.")
@@ -229,7 +239,7 @@ def plan_volume(
 
 
 def create_planned(uri: str | Path, layout: Layout, *, resume: bool = False) -> VolumeWriter:
-    """Create an empty pyramid: OME-Zarr 0.5 for a .zarr, N5 for an .n5, in the group that the URI names.
+    """Create an empty pyramid: OME-Zarr for a .zarr, N5 for an .n5, in the group that the URI names.
 
     With `resume` the same volume may be there already, and keeps its voxels. Raises InputError when another one is
     there or the format cannot hold this one, DataError when the disk refuses.
@@ -302,9 +312,9 @@ def _locate_output(uri: str | Path) -> tuple[Path | Address, str, str]:
     return cast("Path | Address", container), dataset, form
 
 
-def _storage(grid: Grid, chunk_shape: Triple | None, form: str) -> tuple[Triple, Triple]:
-    """The shapes (z, y, x) of a chunk and of a write unit: the same, or shards of many chunks for a large Zarr."""
-    sharded = form == "zarr" and math.prod(grid.shape) > _SHARDED_FROM
+def _storage(grid: Grid, chunk_shape: Triple | None, *, sharded: bool) -> tuple[Triple, Triple]:
+    """The shapes (z, y, x) of a chunk and of a write unit: the same, or of a large volume shards where it may be."""
+    sharded = sharded and math.prod(grid.shape) > _SHARDED_FROM
     side = _SHARDED_CHUNK if sharded else _CHUNK
     chunk = chunk_shape or _least((side, side, side), grid.shape)
     if not sharded:
