@@ -23,7 +23,7 @@ MARK = ".teralign-unfinished"
 
 _PROBE = ".teralign-probe"
 _WRITTEN = "s3://"
-_METADATA = {"zarr.json", ".zarray", ".zgroup", ".zattrs", "attributes.json"}
+_METADATA = {"zarr.json", ".zarray", ".zgroup", ".zattrs", "attributes.json", "info"}
 _AT_ONCE = 8
 
 

@@ -101,17 +101,21 @@ def test_labels_keep_their_ids_on_every_scale(version, tmp_path, scheduler):
     np.testing.assert_array_equal(coarse.read(), mode(ids, factors))
 
 
-@pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_bytes_are_the_same_after_a_run_that_was_cut_off(version, source, tmp_path, scheduler, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.zarr", {"ome_zarr": "0.4"}), ("a.zarr", {}), ("a.precomputed", {"timepoint": 1})],
+    ids=["0.4", "0.5", "precomputed"],
+)
+def test_bytes_are_the_same_after_a_run_that_was_cut_off(name, options, source, tmp_path, scheduler, monkeypatch):
     """Beside a run of one worker; the cut-off one ends after two blocks, in the middle of a third."""
-    path, _ = source
-    options = {"chunk_size": CHUNK, "levels": 3, "ome_zarr": version}
-    convert_volume(str(path), str(tmp_path / "whole" / "a.zarr"), workers=1, **options)
-    output = tmp_path / "resumed" / "a.zarr"
+    path, array = source
+    options = {"chunk_size": CHUNK, "levels": 3, **options}
+    convert_volume(str(path), str(tmp_path / "whole" / name), workers=1, **options)
+    output = tmp_path / "resumed" / name
 
     def cut_off(function, units, **arguments):
         run_blocks(function, list(units)[:2], **arguments)
-        (output.with_name("a.zarr.partial") / "output" / "a.zarr" / "s0" / "half.tmp").touch()
+        (output.with_name(f"{name}.partial") / "output" / name / "s0" / "half.tmp").touch()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -119,8 +123,12 @@ def test_bytes_are_the_same_after_a_run_that_was_cut_off(version, source, tmp_pa
         convert_volume(str(path), str(output), scheduler=scheduler, **options)
     assert not output.exists()
     assert convert_volume(str(path), str(output), scheduler=scheduler, **options)["resumed"] == 2
-    assert content(output) == content(tmp_path / "whole" / "a.zarr")
-    assert not output.with_name("a.zarr.partial").exists()
+    assert content(output) == content(tmp_path / "whole" / name)
+    assert not output.with_name(f"{name}.partial").exists()
+    assert inspect_volume(str(output), check=True)["check"]["faults"] == []
+    found = open_volume(output)
+    for channel in range(2):
+        np.testing.assert_array_equal(found.read(channel=channel, timepoint=-1 % found.timepoints), array[1, channel])
 
 
 def test_unfinished_work_of_another_version_is_not_taken(source, tmp_path, scheduler, monkeypatch):

@@ -15,7 +15,7 @@ from teralign.cli import options
 )
 @click.option("--moving", required=True, metavar="URI", help="The volume to warp.")
 @options.transform_option
-@click.option("--output", required=True, metavar="URI", help="The volume to write: .zarr (OME-Zarr) or .n5.")
+@click.option("--output", required=True, metavar="URI", help="The volume to write: .zarr, .n5 or .precomputed.")
 @click.option(
     "--interpolation",
     type=click.Choice(["linear", "nearest", "cubic"]),

@@ -31,9 +31,10 @@ DTYPES = ["bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 
 @options.overwrite_option
 @options.verbose_option
 def convert_volume(volume: str, output: str, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
-    """Write a volume, or a part of it, as OME-Zarr (.zarr) or N5 (.n5) with a pyramid, block by block.
+    """Write a volume, or a part of it, with a pyramid, block by block.
 
-    INPUT is any volume that can be read: PATH[/DATASET].
+    INPUT is any volume that can be read: PATH[/DATASET]. OUTPUT is a .zarr (OME-Zarr), .n5 or .precomputed
+    (Neuroglancer).
     """
     from teralign.tasks.convert_volume import convert_volume as task
 

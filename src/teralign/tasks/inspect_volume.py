@@ -104,7 +104,7 @@ class _Scale:
             return {"dataset": self.dataset, "error": self.error}
         grid, stored = self.volume.grid, storage(self.volume)
         return {
-            "dataset": self.dataset or (self.volume.stored.paths[0].name if self.volume.stored else ""),
+            "dataset": self.dataset or (self.volume.stored.places[0].name if self.volume.stored else ""),
             "shape": reverse_axes(grid.shape),
             "spacing_um": reverse_axes(grid.spacing) if self.measured else None,
             "origin_um": reverse_axes(grid.origin) if self.measured else None,
@@ -134,7 +134,7 @@ def _scales(uri: str, spacing: FloatTriple | None) -> list[_Scale]:
 
 def _names_image(volume: Volume) -> bool:
     """Whether the URI is that of an image with its scales, and not of one scale."""
-    return volume.stored is not None and volume.stored.paths[0].name != as_place(volume.uri).name
+    return volume.stored is not None and volume.stored.places[0].name != as_place(volume.uri).name
 
 
 def _histogram(volume: Volume, channel: int, timepoint: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _KINDS_READ = "buif"
 
 @dataclass
 class StoredArray:
-    """An image in one or several chunked arrays, each of which `open_array` can open.
+    """An image in one or several chunked arrays, each of which `open_array` can open and has a folder of its own.
 
     `axes` names the axes of each array as tensorstore has them ("tczyx", "xyz"); with several `paths` each holds one
     channel. `scale` is the array's key where a path holds several. Opened lazily, so that it travels to workers as a
@@ -44,9 +44,14 @@ class StoredArray:
         return StoredArray, (self.driver, self.paths, self.axes, self.scale)
 
     @property
+    def places(self) -> tuple[Place, ...]:
+        """Where each array has its voxels, and nothing else has any."""
+        return tuple(path / self.scale for path in self.paths)
+
+    @property
     def folders(self) -> tuple[Path, ...]:
-        """Those of its paths that lie on a disk: all of them, or none."""
-        return tuple(path for path in self.paths if isinstance(path, Path))
+        """Those of its places that are on a disk: all of them, or none."""
+        return tuple(place for place in self.places if isinstance(place, Path))
 
     def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
         """The (z, y, x) voxels of `region`, C order. Raises DataError when they cannot be read."""
@@ -166,7 +171,19 @@ def create_array(driver: str, path: Place, metadata: Mapping[str, Any], *, resum
 
     Raises InputError when another array is there, DataError when the disk refuses.
     """
-    spec = {"driver": driver, "kvstore": _store(path), "metadata": dict(metadata)}
+    _create({"driver": driver, "kvstore": _store(path), "metadata": dict(metadata)}, path, resume=resume)
+
+
+def create_scale(
+    driver: str, path: Path, multiscale: Mapping[str, Any], scale: Mapping[str, Any], *, resume: bool
+) -> None:
+    """Create an array that is a scale of others in the same container, as `create_array` does."""
+    metadata = {"multiscale_metadata": dict(multiscale), "scale_metadata": dict(scale)}
+    spec = {"driver": driver, "kvstore": _store(path), **metadata}
+    _create(spec, path / str(scale["key"]), resume=resume)
+
+
+def _create(spec: Mapping[str, Any], path: Place, *, resume: bool) -> None:
     try:
         ts.open(spec, context=shared_context(), create=True, open=resume).result()
     except REFUSED as error:

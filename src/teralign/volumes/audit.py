@@ -68,7 +68,7 @@ def audit_volume(volume: Volume) -> Audit:
     if stored is None:
         pieces = _Pieces(volume)
         return Audit(pieces.count, (partial(pieces.look, *place) for place in pieces.places()))
-    arrays = [_Array.open(stored.driver, path) for path in stored.paths]
+    arrays = [_Array.open(stored.driver, path, stored.scale) for path in stored.paths]
     looks = (partial(array.look, place) for array in arrays for place in array.places())
     return Audit(sum(math.prod(array.files.counts) for array in arrays), looks)
 
@@ -82,9 +82,9 @@ class _Array:
     manifest: Manifest | None
 
     @classmethod
-    def open(cls, driver: str, path: Place) -> _Array:
-        files = ChunkFiles.of(driver, path)
-        return cls(open_array(driver, path), files, Manifest.load(path, files.counts))
+    def open(cls, driver: str, path: Place, scale: str) -> _Array:
+        files = ChunkFiles.of(driver, path, scale)
+        return cls(open_array(driver, path, scale), files, Manifest.load(files.path, files.counts))
 
     def places(self) -> Iterator[Index]:
         return itertools.product(*map(range, self.files.counts))

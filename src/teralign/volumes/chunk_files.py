@@ -30,19 +30,22 @@ class ChunkFiles:
     codecs: tuple[str, ...]
     _prefix: str
     _separator: str
+    _offset: Index | None
 
     @classmethod
-    def of(cls, driver: str, path: Place) -> ChunkFiles:
+    def of(cls, driver: str, path: Place, scale: str = "") -> ChunkFiles:
         """The files of an array of tensorstore's `driver`. Raises InputError when it cannot be opened."""
-        array = open_array(driver, path)
-        metadata = array.spec().to_json()["metadata"]
+        array = open_array(driver, path, scale)
+        spec = array.spec().to_json()
+        metadata = spec["scale_metadata" if scale else "metadata"]
         layout = array.chunk_layout
         shape = tuple(int(n) for n in array.shape)
         whole, inner = (
             tuple(int(n) for n in (chunk.shape or shape)) for chunk in (layout.write_chunk, layout.read_chunk)
         )
         prefix, separator = _key_encoding(driver, metadata)
-        return cls(path, shape, whole, inner, _codecs(driver, metadata), prefix, separator)
+        offset = tuple(metadata["voxel_offset"]) if scale else None
+        return cls(path / scale, shape, whole, inner, _codecs(driver, metadata), prefix, separator, offset)
 
     @property
     def counts(self) -> Index:
@@ -51,7 +54,15 @@ class ChunkFiles:
 
     def file(self, index: Index) -> Place:
         """The file at a place of the lattice, which may not be there."""
-        return self.path / (self._prefix + self._separator.join(str(i) for i in index))
+        return self.path / (self._prefix + self._separator.join(self._parts(index)))
+
+    def _parts(self, index: Index) -> Iterator[str]:
+        """What is said of each axis in the name of a file: its place, or the voxels x, y, z of a scale."""
+        if self._offset is None:
+            yield from map(str, index)
+            return
+        for i, size, n, offset in zip(index, self.file_shape, self.shape, self._offset, strict=False):
+            yield f"{offset + i * size}-{offset + min((i + 1) * size, n)}"
 
     def chunks(self, index: Index) -> Iterator[tuple[slice, ...]]:
         """What to index the array with to get each chunk of a file."""
@@ -93,6 +104,8 @@ def _key_encoding(driver: str, metadata: Mapping[str, Any]) -> tuple[str, str]:
         return "", "/"
     if driver == "zarr":
         return "", metadata.get("dimension_separator", ".")
+    if driver == "neuroglancer_precomputed":
+        return "", "_"
     encoding = metadata["chunk_key_encoding"]
     nested = encoding["name"] == "default"
     separator = encoding.get("configuration", {}).get("separator", "/" if nested else ".")
@@ -103,6 +116,8 @@ def _codecs(driver: str, metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of what the bytes of a chunk went through, from the voxels to the disk."""
     if driver == "n5":
         return (metadata["compression"]["type"],)
+    if driver == "neuroglancer_precomputed":
+        return (metadata["encoding"],)
     if driver == "zarr":
         steps = [*(metadata.get("filters") or ()), metadata.get("compressor")]
         return tuple(_zarr2_name(step) for step in steps if step is not None)

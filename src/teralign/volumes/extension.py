@@ -46,7 +46,7 @@ class Extension:
     def of(cls, volume: Volume) -> Extension:
         """The extension of an image whose finest level is `volume`. Raises InputError when it cannot have levels."""
         stored = volume.stored
-        if stored is None:
+        if stored is None or stored.scale:
             raise InputError(f"{volume.uri} is one image and can hold no scales; convert it with convert-volume.")
         if not stored.folders:
             raise InputError(f"{volume.uri} is an address, and scales are added on disks only; copy it to one.")

@@ -193,16 +193,19 @@ def _zyx(xyz: Sequence[float]) -> FloatTriple:
     return z, y, x
 
 
-def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tuple[StoredArray, ...]:
-    """Create the pyramid s0, s1, … in the group `dataset`, once a channel (c0/s0, …) when there are several.
-
-    Gives the array of each level. Raises InputError for what N5 cannot hold or when other arrays are there,
-    DataError when the disk refuses.
-    """
+def check_layout(uri: str | Path, layout: Layout) -> None:
+    """Raise InputError for what N5 cannot hold."""
     if layout.dtype.name not in _DTYPES:
         raise InputError(f"N5 cannot hold {layout.dtype.name} values; write to a .zarr.")
     if layout.timepoints > 1:
         raise InputError(f"N5 has no place for {layout.timepoints} timepoints; write to a .zarr.")
+
+
+def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tuple[StoredArray, ...]:
+    """Create the pyramid s0, s1, … in the group `dataset`, once a channel (c0/s0, …) when there are several.
+
+    Gives the array of each level. Raises InputError when other arrays are there, DataError when the disk refuses.
+    """
     group = container / dataset
     branches = [group / f"c{c}" for c in range(layout.channels)] if layout.channels > 1 else [group]
     finest = layout.levels[0]

@@ -8,6 +8,9 @@ tensorstore reads the chunks, in shards or in a file each. Of the latter it know
 a disk cloud-volume appends .gz to them, and neuroglancer-scripts lays them into folders, some of which are copied to
 servers as they are: tensorstore would take these for chunks that are not there, which are zeros. So such chunks are
 handed to it through memory.
+
+Written are raw chunks, a file each, where servers and tensorstore look for them. A scale begins at a whole voxel of
+its own (`voxel_offset`), so that an origin between voxels is moved to the nearest one.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import logging
 import os
 import re
 import zlib
@@ -28,11 +32,20 @@ from numpy.typing import NDArray
 
 from teralign.addresses import Place
 from teralign.errors import DataError, InputError
-from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
-from teralign.volumes.arrays import StoredArray, open_array, open_in_memory, read_view, spatial_chunks
-from teralign.volumes.description import Description, Pixels
+from teralign.grids import Floats, FloatTriple, Region, Triple, as_triple, reverse_axes
+from teralign.volumes.arrays import (
+    StoredArray,
+    create_scale,
+    open_array,
+    open_in_memory,
+    read_view,
+    spatial_chunks,
+)
+from teralign.volumes.description import Description, Layout, Pixels
 from teralign.volumes.files import read_json
 from teralign.volumes.uri import nearest_name
+
+log = logging.getLogger(__name__)
 
 _INFO = "info"
 _DRIVER = "neuroglancer_precomputed"
@@ -41,6 +54,8 @@ _NANOMETRES = 1000.0
 _SIDE = r"-?\d+--?\d+"
 _CHUNK = re.compile(rf"{_SIDE}_{_SIDE}_{_SIDE}(\.\w+)?")
 _NESTED = "/"
+_DTYPES = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32"}
+_VISIBLE = 1e-3  # voxels by which an origin may be moved in silence
 
 
 def describe(container: Place, dataset: str) -> Description:
@@ -52,7 +67,7 @@ def describe(container: Place, dataset: str) -> Description:
     stored = StoredArray(_DRIVER, (container,), _AXES, key)
     spacing, origin = _geometry(container, scale, info["scales"][0])
     return Description(
-        pixels=_chunk_files(container, info, scale) or stored,
+        pixels=Shards(stored) if scale.get("sharding") else _chunk_files(container, info, scale) or stored,
         shape=(size["z"], size["y"], size["x"]),
         dtype=np.dtype(array.dtype.numpy_dtype),
         chunk_shape=spatial_chunks(array, _AXES),
@@ -91,13 +106,22 @@ def _geometry(
     return (float(sz), float(sy), float(sx)), (float(oz), float(oy), float(ox))
 
 
+@dataclass(frozen=True)
+class Shards:
+    """The voxels of a scale whose chunks lie in shards: which of them in which, only tensorstore knows."""
+
+    array: StoredArray
+
+    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
+        """The (z, y, x) voxels of `region`. Raises DataError when they cannot be read."""
+        return self.array.read(region, channel, timepoint)
+
+
 def _chunk_files(container: Place, info: Mapping[str, Any], scale: Mapping[str, Any]) -> Pixels | None:
     """What reads the chunks of a scale where some are not stored as tensorstore expects, else None.
 
     Raises InputError where they are compressed in a way that is not known, or their folder is missing.
     """
-    if scale.get("sharding"):
-        return None
     chunk = scale["chunk_sizes"][0]
     alone = json.dumps({**info, "scales": [{**scale, "chunk_sizes": [chunk]}]})
     offset = scale.get("voxel_offset", (0, 0, 0))
@@ -198,3 +222,51 @@ class ChunkFiles:
             except (OSError, EOFError, zlib.error) as error:
                 raise DataError(f"{path} cannot be read: {error}.") from error
         return None
+
+
+def check_layout(uri: str | Path, layout: Layout) -> None:
+    """Raise InputError for what the format cannot hold; say so in the log where the image has to be moved."""
+    if layout.dtype.name not in _DTYPES:
+        raise InputError(f"Neuroglancer precomputed cannot hold {layout.dtype.name} values; write to a .zarr.")
+    if layout.timepoints > 1:
+        raise InputError(
+            f"Neuroglancer precomputed has no place for {layout.timepoints} timepoints; write to a .zarr."
+        )
+    exact = [_voxel_offset(layout, level) for level in range(len(layout.levels))]
+    moved = [float(np.abs(offset - np.rint(offset)).max()) for offset in exact]
+    if max(moved) > _VISIBLE:
+        told = ", ".join(f"s{level} by {by:.2g}" for level, by in enumerate(moved) if by > _VISIBLE)
+        log.warning(
+            "%s is moved to the nearest whole voxels, its scales by parts of a voxel of theirs: %s", uri, told
+        )
+
+
+def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tuple[StoredArray, ...]:
+    """Create the scales s0, s1, … of a volume; unsigned labels are a segmentation. There is no `dataset` in one.
+
+    Gives the array of each scale. Raises InputError when other arrays are there, DataError when the disk refuses.
+    """
+    kind = "segmentation" if layout.label and layout.dtype.kind == "u" else "image"
+    multiscale = {"type": kind, "data_type": layout.dtype.name, "num_channels": layout.channels}
+    stored = []
+    for level, grid in enumerate(layout.levels):
+        key = f"s{level}"
+        scale = {
+            "key": key,
+            "size": reverse_axes(grid.shape),
+            "resolution": [_NANOMETRES * spacing for spacing in reverse_axes(grid.spacing)],
+            "voxel_offset": [int(n) for n in reverse_axes(list(np.rint(_voxel_offset(layout, level))))],
+            "chunk_size": reverse_axes(layout.chunk_shape),
+            "encoding": "raw",
+        }
+        create_scale(_DRIVER, container, multiscale, scale, resume=resume)
+        (container / key).mkdir(exist_ok=True)  # also where all voxels are 0, and no chunk is stored
+        stored.append(StoredArray(_DRIVER, (container,), _AXES, key))
+    return tuple(stored)
+
+
+def _voxel_offset(layout: Layout, level: int) -> Floats:
+    """Where the first voxel of a level begins (z, y, x), in voxels of its own, from that of the finest one at 0."""
+    finest, own = layout.levels[0], layout.levels[level]
+    spacing = np.array(own.spacing)
+    return np.asarray((np.array(own.origin) - (spacing - np.array(finest.spacing)) / 2) / spacing)

@@ -39,7 +39,7 @@ def storage(volume: Volume) -> Storage:
     stored = volume.stored
     if stored is None:
         return Storage(volume.chunk_shape, None, (), False, *_total(_sizes_of_any(volume)))
-    arrays = [ChunkFiles.of(stored.driver, path) for path in stored.paths]
+    arrays = [ChunkFiles.of(stored.driver, path, stored.scale) for path in stored.paths]
     chunk, unit = (
         as_triple(shape[stored.axes.index(axis)] for axis in "zyx")
         for shape in (arrays[0].chunk_shape, arrays[0].file_shape)

@@ -60,7 +60,7 @@ class Volume:
     def stored(self) -> StoredArray | None:
         """The chunked array that holds the voxels, None where they are in no array with a folder of its own."""
         pixels = self._source.pixels
-        return pixels if isinstance(pixels, StoredArray) and not pixels.scale else None
+        return pixels if isinstance(pixels, StoredArray) else None
 
     @property
     def files(self) -> tuple[Place, ...]:

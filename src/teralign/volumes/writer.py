@@ -1,4 +1,4 @@
-"""Volumes to write: an OME-Zarr or N5 pyramid, written by units that have one writer each."""
+"""Volumes to write: a pyramid of OME-Zarr, N5 or precomputed, written by units that have one writer each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from teralign.addresses import Address
 from teralign.errors import InputError
 from teralign.grids import Grid, Region, Triple, as_triple
 from teralign.uploads import plan_upload, probe_upload
-from teralign.volumes import n5, pyramid
+from teralign.volumes import n5, precomputed, pyramid
 from teralign.volumes import ome_zarr as ome_zarr_format
 from teralign.volumes.arrays import StoredArray
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
@@ -25,7 +25,16 @@ from teralign.volumes.manifest import Manifest, StoredFile
 from teralign.volumes.uri import locate
 from teralign.volumes.volume import check_inside
 
-_CREATE: dict[str, Callable[..., tuple[StoredArray, ...]]] = {"n5": n5.create, "zarr": ome_zarr_format.create}
+_CREATE: dict[str, Callable[..., tuple[StoredArray, ...]]] = {
+    "n5": n5.create,
+    "zarr": ome_zarr_format.create,
+    "precomputed": precomputed.create,
+}
+_CHECK: dict[str, Callable[[str | Path, Layout], None]] = {
+    "n5": n5.check_layout,
+    "precomputed": precomputed.check_layout,
+}
+_SUFFIXES = {".zarr", ".n5", ".precomputed"}
 _OME_ZARR = "0.5"
 _CHUNK = 128
 _SHARDED_CHUNK = 64
@@ -235,11 +244,13 @@ def plan_volume(
     )
     if layout.dtype.kind not in "buif":
         raise InputError(f"{layout.dtype} voxels cannot be written to {uri}; only integers, floats and booleans can.")
+    if form in _CHECK:
+        _CHECK[form](uri, layout)
     return layout
 
 
 def create_planned(uri: str | Path, layout: Layout, *, resume: bool = False) -> VolumeWriter:
-    """Create an empty pyramid: OME-Zarr for a .zarr, N5 for an .n5, in the group that the URI names.
+    """Create an empty pyramid of a format by the ending of its name, in the group that the URI names.
 
     With `resume` the same volume may be there already, and keeps its voxels. Raises InputError when another one is
     there or the format cannot hold this one, DataError when the disk refuses.
@@ -257,7 +268,9 @@ def create_planned(uri: str | Path, layout: Layout, *, resume: bool = False) -> 
         label=layout.label,
         factors=layout.factors,
         _arrays=arrays,
-        _files=tuple(tuple(ChunkFiles.of(array.driver, path) for path in array.paths) for array in arrays),
+        _files=tuple(
+            tuple(ChunkFiles.of(array.driver, path, array.scale) for path in array.paths) for array in arrays
+        ),
     )
 
 
@@ -304,11 +317,15 @@ def family_shape(write_shape: Triple, factors: Sequence[Triple]) -> Triple:
 
 def _locate_output(uri: str | Path) -> tuple[Path | Address, str, str]:
     suffixes = {part.suffix.lower() for part in (Path(uri), *Path(uri).parents)}
-    if not suffixes & {".zarr", ".n5"}:
-        raise InputError(f"{uri} cannot be written; name the output something.zarr (OME-Zarr) or something.n5.")
+    if not suffixes & _SUFFIXES:
+        raise InputError(
+            f"{uri} cannot be written; name the output something.zarr (OME-Zarr), .n5 or .precomputed (Neuroglancer)."
+        )
     container, dataset, form = locate(uri)
     if form not in _CREATE:
         raise InputError(f"{uri} lies in {container}, which is a file; name an output outside it.")
+    if form == "precomputed" and dataset:
+        raise InputError(f"{uri} lies in {container}, which is one image with its scales; name only that.")
     return cast("Path | Address", container), dataset, form
 
 
