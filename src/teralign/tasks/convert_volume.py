@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from teralign.tasks.dry_run import fill_or_plan
 from teralign.tasks.fill_volume import Part
 from teralign.tasks.inputs import check_channel, check_timepoint
 from teralign.transforms import cast
-from teralign.volumes import Volume, open_volume, plan_volume, split_uri
+from teralign.volumes import Look, Volume, open_volume, plan_volume, split_uri
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,8 @@ def convert_volume(
         channels=len(channels),
         timepoints=len(timepoints),
         channel_names=[source.channel_names[c] for c in channels],
+        looks=_looks(source, channels, wanted),
+        time_step=source.time_step,
         chunk_shape=chunk_size,
         levels=levels,
         label=label,
@@ -147,6 +149,12 @@ class Copier:
         """The channels one by one, so that no more than one is in memory."""
         for channel in self.channels:
             yield cast(self.source.read(needed, channel=channel, timepoint=self.timepoints[timepoint]), self.dtype)
+
+
+def _looks(source: Volume, channels: Sequence[int], dtype: np.dtype[Any]) -> list[Look]:
+    """How the channels are shown; a window of values of another type says nothing of these."""
+    looks = [source.looks[c] for c in channels]
+    return looks if dtype == source.dtype else [replace(look, window=None) for look in looks]
 
 
 def _cropped(volume: Volume, crop: tuple[Range, Range, Range] | None) -> Region:

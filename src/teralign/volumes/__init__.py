@@ -1,7 +1,7 @@
 """Volumes on disk: open, create, read and write regions by URI, whatever the format; pyramids."""
 
 from teralign.volumes.audit import Finding, audit_volume
-from teralign.volumes.description import Layout
+from teralign.volumes.description import Layout, Look
 from teralign.volumes.extension import Extension
 from teralign.volumes.levels import coarser_levels
 from teralign.volumes.manifest import StoredFile
@@ -22,6 +22,7 @@ __all__ = [
     "Extension",
     "Finding",
     "Layout",
+    "Look",
     "Storage",
     "StoredFile",
     "Volume",

@@ -23,12 +23,25 @@ class Pixels(Protocol):
 
 
 @dataclass(frozen=True)
+class Look:
+    """How viewers show a channel at first, None for what nobody says.
+
+    `colour` is RRGGBB; `window` has the lowest and the highest value that there may be, and the first and the last
+    that are told apart.
+    """
+
+    colour: str | None = None
+    window: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
 class Description:
     """A dataset as its metadata tell of it; axis order (z, y, x).
 
     `spacing` is in µm, None where the metadata do not say it: then `origin` counts in voxels, else it is in µm.
-    `channel_names` is empty or has a name for each channel; `files` are those whose change means another volume;
-    `scales` are the datasets of the container that may hold the same image at other scales.
+    `channel_names` and `looks` are empty or have one for each channel; `time_step` is the seconds between timepoints;
+    `files` are those whose change means another volume; `scales` are the datasets of the container that may hold the
+    same image at other scales.
     """
 
     pixels: Pixels
@@ -40,6 +53,8 @@ class Description:
     channels: int = 1
     timepoints: int = 1
     channel_names: tuple[str, ...] = ()
+    looks: tuple[Look, ...] = ()
+    time_step: float | None = None
     files: tuple[Place, ...] = ()
     scales: tuple[str, ...] = ()
 
@@ -59,8 +74,9 @@ class Adapter(Protocol):
 class Layout:
     """A pyramid to be created: its grids from fine to coarse and how they are stored; axis order (z, y, x).
 
-    `factors` are those of each level to level 0; `write_shape` is what has one writer: a shard, or a chunk.
-    `ome_zarr` is the version of a .zarr.
+    `factors` are those of each level to level 0; `write_shape` is what has one writer: a shard, or a chunk. Names and
+    looks of the channels, and the seconds between timepoints, are as in a `Description`; `ome_zarr` is the version of
+    a .zarr.
     """
 
     levels: tuple[Grid, ...]
@@ -69,6 +85,8 @@ class Layout:
     channels: int
     timepoints: int
     channel_names: tuple[str, ...]
+    looks: tuple[Look, ...]
+    time_step: float | None
     chunk_shape: Triple
     write_shape: Triple
     label: bool

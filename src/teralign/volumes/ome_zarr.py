@@ -22,14 +22,15 @@ from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import Floats, FloatTriple, Triple, as_float_triple
 from teralign.volumes.arrays import StoredArray, create_array
-from teralign.volumes.description import Layout, axes_by_position
+from teralign.volumes.description import Layout, Look, axes_by_position
 from teralign.volumes.files import write_json
-from teralign.volumes.units import micrometres
+from teralign.volumes.units import micrometres, seconds
 
 _VERSION = re.compile(r"0\.[1-5]|0\.6(\.?(dev|rc)\d+)?")
 _AXIS_UNKNOWN = "-"
 _DRIVERS = {"0.4": "zarr", "0.5": "zarr3"}
 _GZIP_LEVEL = 1
+_WINDOW = ("min", "max", "start", "end")
 _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
 
 
@@ -40,6 +41,7 @@ class Multiscale:
     group: Place
     content: Mapping[str, Any]
     channel_names: tuple[str, ...]
+    looks: tuple[Look, ...]
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -80,6 +82,18 @@ class Multiscale:
         if unsaid or None in sizes:
             return None, as_float_triple(translation / scale)
         return as_float_triple(scale * np.array(sizes)), as_float_triple(translation * np.array(sizes))
+
+    def time_step(self, level: str, axes: str) -> float | None:
+        """The seconds between timepoints, None where nobody says it, which a scale of 1 without a unit is too."""
+        if "t" not in axes:
+            return None
+        time = axes.index("t")
+        step = float(self._transform(level, len(axes))[0][time])
+        [unit] = self._units([time])
+        if unit is None:
+            return step if step != 1 else None
+        size = seconds(unit)
+        return None if size is None else step * size
 
     @property
     def _datasets(self) -> Sequence[Mapping[str, Any]]:
@@ -144,7 +158,19 @@ def multiscale(group: Place, attributes: Mapping[str, Any]) -> Multiscale | None
     if not content.get("datasets"):
         raise InputError(f"{group} declares an image without levels; repair its metadata.")
     channels = (ome.get("omero") or {}).get("channels") or ()
-    return Multiscale(group, content, tuple(str(c.get("label", i)) for i, c in enumerate(channels)))
+    names = tuple(str(c.get("label", i)) for i, c in enumerate(channels))
+    return Multiscale(group, content, names, tuple(_look(c) for c in channels))
+
+
+def _look(channel: Mapping[str, Any]) -> Look:
+    """How omero says that a channel is shown, without what it says wrongly."""
+    colour, window = str(channel.get("color", "")), channel.get("window")
+    edges = [window.get(edge) for edge in _WINDOW] if isinstance(window, Mapping) else []
+    numbers = [float(edge) for edge in edges if isinstance(edge, int | float)]
+    return Look(
+        colour.upper() if re.fullmatch(r"[0-9A-Fa-f]{6}", colour) else None,
+        (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == len(_WINDOW) else None,
+    )
 
 
 def _flattened(steps: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -238,13 +264,15 @@ def _zarr3_metadata(layout: Layout, shape: Triple) -> dict[str, Any]:
 
 
 def _image_metadata(layout: Layout, name: str) -> dict[str, Any]:
-    axes = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}]
+    time = {"name": "t", "type": "time"} | ({"unit": "second"} if layout.time_step is not None else {})
+    step = 1.0 if layout.time_step is None else layout.time_step
+    axes = [time, {"name": "c", "type": "channel"}]
     axes += [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
     datasets = [
         {
             "path": f"s{level}",
             "coordinateTransformations": [
-                {"type": "scale", "scale": [1.0, 1.0, *grid.spacing]},
+                {"type": "scale", "scale": [step, 1.0, *grid.spacing]},
                 {"type": "translation", "translation": [0.0, 0.0, *grid.origin]},
             ],
         }
@@ -260,10 +288,15 @@ def _image_metadata(layout: Layout, name: str) -> dict[str, Any]:
 
 
 def _rendering(layout: Layout) -> list[dict[str, Any]]:
-    """How viewers show the channels at first: each in a colour of its own, over the whole range of the type."""
+    """How viewers show the channels at first: else each in a colour of its own, over the whole range of the type."""
     low, high = (0.0, 1.0) if layout.dtype.kind in "bf" else (np.iinfo(layout.dtype).min, np.iinfo(layout.dtype).max)
-    window = {"min": float(low), "max": float(high), "start": float(low), "end": float(high)}
+    whole = (float(low), float(high), float(low), float(high))
     return [
-        {"label": name, "color": _COLOURS[i % len(_COLOURS)], "active": True, "window": window}
-        for i, name in enumerate(layout.channel_names)
+        {
+            "label": name,
+            "color": look.colour or _COLOURS[i % len(_COLOURS)],
+            "active": True,
+            "window": dict(zip(_WINDOW, look.window or whole, strict=True)),
+        }
+        for i, (name, look) in enumerate(zip(layout.channel_names, layout.looks, strict=True))
     ]

@@ -23,7 +23,7 @@ from teralign.errors import DataError, InputError
 from teralign.grids import FloatTriple, Region
 from teralign.volumes.description import Description
 from teralign.volumes.slice_names import SliceNames, find_slices
-from teralign.volumes.tiff import DAMAGE, stated_spacing
+from teralign.volumes.tiff import DAMAGE, stated
 from teralign.volumes.whole_file import check_one_image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -143,4 +143,4 @@ def _spacing(path: Path) -> FloatTriple | None:
     if path.suffix.lower() == ".png":
         return None
     with tifffile.TiffFile(path) as tiff:
-        return stated_spacing(tiff)[0]
+        return stated(tiff).spacing

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from teralign.errors import DataError, InputError
 from teralign.grids import FloatTriple, Region
-from teralign.volumes.description import Description
+from teralign.volumes.description import Description, Look
 from teralign.volumes.files import opening
-from teralign.volumes.units import micrometres
+from teralign.volumes.units import micrometres, seconds
 from teralign.volumes.whole_file import check_one_image
 
 _PAGES = "QI"
@@ -106,7 +106,7 @@ def _describe(path: Path, tiff: tifffile.TiffFile) -> Description:
     size = dict(zip(axes, series.shape, strict=True))
     if series.dtype is None or np.dtype(series.dtype).kind not in "buif":
         raise InputError(f"{path} holds {series.dtype} values; only integers, floats and booleans can be read.")
-    spacing, names = stated_spacing(tiff)
+    told = stated(tiff)
     channels = size.get("c", 1)
     tile_y, tile_x = series.keyframe.chunks[:2] if series.dataoffset is None else (size["y"], size["x"])
     return Description(
@@ -114,10 +114,12 @@ def _describe(path: Path, tiff: tifffile.TiffFile) -> Description:
         shape=(size["z"], size["y"], size["x"]),
         dtype=np.dtype(series.dtype).newbyteorder("="),
         chunk_shape=(1, tile_y, tile_x),
-        spacing=spacing,
+        spacing=told.spacing,
         channels=channels,
         timepoints=size.get("t", 1),
-        channel_names=names if len(names) == channels else (),
+        channel_names=told.names if len(told.names) == channels else (),
+        looks=told.looks if len(told.looks) == channels else (),
+        time_step=told.time_step,
         files=(path,),
     )
 
@@ -138,22 +140,35 @@ def _axes(path: Path, axes: str) -> str:
     return letters
 
 
-def stated_spacing(tiff: tifffile.TiffFile) -> tuple[FloatTriple | None, tuple[str, ...]]:
-    """Spacing (z, y, x) in µm, None where nobody says it, and the names of the channels, where somebody does."""
+@dataclass(frozen=True)
+class Stated:
+    """What the metadata of a TIFF say: spacing (z, y, x) in µm, names and looks of channels, the time step."""
+
+    spacing: FloatTriple | None = None
+    names: tuple[str, ...] = ()
+    looks: tuple[Look, ...] = ()
+    time_step: float | None = None
+
+
+def stated(tiff: tifffile.TiffFile) -> Stated:
+    """What OME-XML or ImageJ says of the first image; nothing where nobody says anything."""
     if tiff.is_ome:
         return _ome(tiff)
-    return (_imagej(tiff) if tiff.is_imagej else None), ()
+    return _imagej(tiff) if tiff.is_imagej else Stated()
 
 
-def _ome(tiff: tifffile.TiffFile) -> tuple[FloatTriple | None, tuple[str, ...]]:
-    """Spacing (z, y, x) in µm and channel names of the first image of OME-XML."""
+def _ome(tiff: tifffile.TiffFile) -> Stated:
     root = ElementTree.fromstring(tiff.ome_metadata or "<OME/>")
     pixels = root.find("{*}Image/{*}Pixels")
     if pixels is None:
-        return None, ()
-    sizes = [_ome_size(pixels.attrib, axis) for axis in "ZYX"]
-    names = tuple(c.get("Name", str(i)) for i, c in enumerate(pixels.findall("{*}Channel")))
-    return _triple(sizes), names
+        return Stated()
+    channels = pixels.findall("{*}Channel")
+    return Stated(
+        spacing=_triple([_ome_size(pixels.attrib, axis) for axis in "ZYX"]),
+        names=tuple(c.get("Name", str(i)) for i, c in enumerate(channels)),
+        looks=tuple(Look(_ome_colour(c.get("Color"))) for c in channels),
+        time_step=_time_step(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")),
+    )
 
 
 def _ome_size(attributes: Mapping[str, str], axis: str) -> float | None:
@@ -162,16 +177,28 @@ def _ome_size(attributes: Mapping[str, str], axis: str) -> float | None:
     return None if unit is None or size is None else float(size) * unit
 
 
-def _imagej(tiff: tifffile.TiffFile) -> FloatTriple | None:
-    """Spacing (z, y, x) in µm of an ImageJ stack: resolution tags are pixels a unit, the unit is ImageJ's own."""
+def _ome_colour(colour: str | None) -> str | None:
+    """RRGGBB of OME's colours: RRGGBBAA as a signed number of 32 bits."""
+    return None if colour is None else f"{(int(colour) & 0xFFFFFFFF) >> 8:06X}"
+
+
+def _imagej(tiff: tifffile.TiffFile) -> Stated:
+    """Resolution tags are pixels a unit, the unit is ImageJ's own."""
     metadata = tiff.imagej_metadata or {}
+    step = _time_step(metadata.get("finterval"), str(metadata.get("tunit", "s")))
     unit = micrometres(str(metadata.get("unit", "")))
     tags = tiff.pages.first.tags
     resolution = [tags[name].value for name in ("YResolution", "XResolution") if name in tags]
     if unit is None or "spacing" not in metadata or len(resolution) < 2:
-        return None
+        return Stated(time_step=step)
     y, x = (per / count if count else None for count, per in resolution)
-    return _triple([None if s is None else s * unit for s in (abs(float(metadata["spacing"])), y, x)])
+    sizes = [None if s is None else s * unit for s in (abs(float(metadata["spacing"])), y, x)]
+    return Stated(_triple(sizes), time_step=step)
+
+
+def _time_step(value: str | float | None, unit: str) -> float | None:
+    size = seconds(unit)
+    return None if value is None or size is None or float(value) <= 0 else float(value) * size
 
 
 def _triple(sizes: list[float | None]) -> FloatTriple | None:

@@ -17,7 +17,7 @@ from teralign.addresses import Place, as_place
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.volumes.arrays import StoredArray
-from teralign.volumes.description import Adapter, Description
+from teralign.volumes.description import Adapter, Description, Look
 from teralign.volumes.files import file_state, opening
 from teralign.volumes.uri import locate
 
@@ -25,6 +25,9 @@ from teralign.volumes.uri import locate
 @dataclass(frozen=True)
 class Volume:
     """A 3-D image on disk or at an address, by channels and timepoints; axis order (z, y, x).
+
+    `channel_names` and `looks` have one for each channel; `time_step` is the seconds between timepoints, None where
+    nobody says it.
 
     Picklable: a worker opens the files at its first read. Reads from several threads are safe.
     """
@@ -35,6 +38,8 @@ class Volume:
     channels: int
     timepoints: int
     channel_names: tuple[str, ...]
+    looks: tuple[Look, ...]
+    time_step: float | None
     chunk_shape: Triple
     _source: Description
 
@@ -96,6 +101,8 @@ def open_volume(uri: str | Path, *, spacing: Sequence[float] | None = None, opti
         channels=source.channels,
         timepoints=source.timepoints,
         channel_names=names,
+        looks=source.looks or (Look(),) * source.channels,
+        time_step=source.time_step,
         chunk_shape=source.chunk_shape,
         _source=source,
     )

@@ -20,7 +20,7 @@ from teralign.volumes import n5, precomputed, pyramid
 from teralign.volumes import ome_zarr as ome_zarr_format
 from teralign.volumes.arrays import StoredArray
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
-from teralign.volumes.description import Layout
+from teralign.volumes.description import Layout, Look
 from teralign.volumes.manifest import Manifest, StoredFile
 from teralign.volumes.uri import locate
 from teralign.volumes.volume import check_inside
@@ -183,6 +183,8 @@ def create_volume(
     channels: int = 1,
     timepoints: int = 1,
     channel_names: Sequence[str] = (),
+    looks: Sequence[Look] = (),
+    time_step: float | None = None,
     chunk_shape: Triple | None = None,
     levels: int | None = None,
     label: bool = False,
@@ -197,6 +199,8 @@ def create_volume(
         channels=channels,
         timepoints=timepoints,
         channel_names=channel_names,
+        looks=looks,
+        time_step=time_step,
         chunk_shape=chunk_shape,
         levels=levels,
         label=label,
@@ -213,6 +217,8 @@ def plan_volume(
     channels: int = 1,
     timepoints: int = 1,
     channel_names: Sequence[str] = (),
+    looks: Sequence[Look] = (),
+    time_step: float | None = None,
     chunk_shape: Triple | None = None,
     levels: int | None = None,
     label: bool = False,
@@ -220,9 +226,9 @@ def plan_volume(
 ) -> Layout:
     """The layout of a pyramid at `uri`; nothing is written.
 
-    `levels` None: as many as bring the longest side to 256 voxels. `label` voxels are never averaged. `ome_zarr` is
-    the version of a .zarr, "0.4" or "0.5" (None). Raises InputError when no format holds such voxels, or when a
-    version is asked for of an output that is no .zarr.
+    `levels` None: as many as bring the longest side to 256 voxels. `label` voxels are never averaged. `looks` and
+    `time_step` are as in `Volume`. `ome_zarr` is the version of a .zarr, "0.4" or "0.5" (None). Raises InputError
+    when no format holds such voxels, or when a version is asked for of an output that is no .zarr.
     """
     _, _, form = _locate_output(uri)
     if ome_zarr is not None and form != "zarr":
@@ -237,6 +243,8 @@ def plan_volume(
         channels=channels,
         timepoints=timepoints,
         channel_names=tuple(channel_names),
+        looks=tuple(looks) or (Look(),) * channels,
+        time_step=time_step,
         chunk_shape=chunk,
         write_shape=unit,
         label=label,

@@ -53,11 +53,19 @@ def _describe_level(image: Multiscale, level: str, container: Place) -> Descript
     axes = image.axes(array.ndim)
     spacing, origin = image.geometry(level, axes)
     plain = _describe(node, array, axes, container)
-    names = image.channel_names if len(image.channel_names) == plain.channels else ()
+    described = len(image.channel_names) == plain.channels
     scales = tuple(
         (image.group / other).relative_to(container).as_posix() for other in image.levels if other != level
     )
-    return replace(plain, spacing=spacing, origin=origin, channel_names=names, scales=scales)
+    return replace(
+        plain,
+        spacing=spacing,
+        origin=origin,
+        channel_names=image.channel_names if described else (),
+        looks=image.looks if described else (),
+        time_step=image.time_step(level, axes),
+        scales=scales,
+    )
 
 
 def _describe_array(node: Node, container: Place) -> Description:
