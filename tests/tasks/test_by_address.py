@@ -78,7 +78,7 @@ def test_a_source_and_its_mask_may_be_addresses(case, bucket):
     assert source.digest() != local.digest()
 
 
-@pytest.mark.parametrize("name", ["out.zarr", "out.n5"])
+@pytest.mark.parametrize("name", ["out.zarr", "out.n5", "out.precomputed"])
 def test_an_output_in_a_bucket_is_that_on_a_disk_to_the_bit(case, bucket, monkeypatch, name):
     monkeypatch.chdir(case)
     apply(case, case / name)
@@ -152,6 +152,10 @@ def test_says_before_any_work_what_cannot_be_written(case, bucket, monkeypatch):
         InputError, match=r"^http://server/out.zarr cannot be written; outputs go to a disk or to s3://"
     ):
         check_output("http://server/out.zarr", overwrite=False)
+    with pytest.raises(
+        InputError, match=r"^s3://bucket/out.ome.tif is one file, and those are written to disks only"
+    ):
+        check_output("s3://bucket/out.ome.tif", overwrite=False)
     with pytest.raises(InputError, match=r"^s3://not-there/out.zarr cannot be written: .*bucket does not exist"):
         check_output("s3://not-there/out.zarr", overwrite=False)
     bucket.client.put_object(Bucket=bucket.name, Key="out.n5/notes.txt", Body=b"of the user")

@@ -15,7 +15,12 @@ from teralign.cli import options
 )
 @click.option("--moving", required=True, metavar="URI", help="The volume to warp.")
 @options.transform_option
-@click.option("--output", required=True, metavar="URI", help="The volume to write: .zarr, .n5 or .precomputed.")
+@click.option(
+    "--output",
+    required=True,
+    metavar="URI",
+    help="The volume to write: .zarr, .n5, .precomputed, .tif, .ome.tif or .nrrd.",
+)
 @click.option(
     "--interpolation",
     type=click.Choice(["linear", "nearest", "cubic"]),

@@ -34,7 +34,7 @@ def convert_volume(volume: str, output: str, **arguments: Any) -> None:  # noqa:
     """Write a volume, or a part of it, with a pyramid, block by block.
 
     INPUT is any volume that can be read: PATH[/DATASET]. OUTPUT is a .zarr (OME-Zarr), .n5 or .precomputed
-    (Neuroglancer).
+    (Neuroglancer), or one file without a pyramid: .tif, .ome.tif or .nrrd.
     """
     from teralign.tasks.convert_volume import convert_volume as task
 

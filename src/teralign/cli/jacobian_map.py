@@ -21,7 +21,7 @@ from teralign.cli import options
 @options.overwrite_option
 @options.verbose_option
 def jacobian_map(transforms: tuple[Path, ...], output: str, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
-    """Write by what factor TRANSFORMS, outermost first, scale volume: OUTPUT, a .zarr or .n5 of float32.
+    """Write by what factor TRANSFORMS, outermost first, scale volume: OUTPUT, a volume of float32 (.zarr, .tif, …).
 
     1 leaves volume as it is, 2 doubles it, 0 or less is a fold. OUTPUT.summary.json has the least value, percentiles
     and the share that is folded. A run that was cut off goes on where it stopped when the same command is given

@@ -52,8 +52,8 @@ def apply_transform(
 ) -> dict[str, Any]:
     """Resample the moving volume on the grid of the fixed one: every channel and timepoint, or one of them.
 
-    `transforms` are files, outermost first. The output is OME-Zarr (of version `ome_zarr`, None: 0.5) or N5 by its
-    ending, with a pyramid; each of its write units is made by one task from only the input it needs. It lies in
+    `transforms` are files, outermost first. The output's format is that of its ending, for a .zarr of version
+    `ome_zarr` (None: 0.5); each of its write units is made by one task from only the input it needs. It lies in
     `work_dir` until it is whole, so that the same call goes on where another stopped.
 
     Returns what was written, with `dry_run` what would be. Raises InputError before any long work for bad input.

@@ -1,4 +1,4 @@
-"""`convert-volume`: any volume that can be read, or a part of it, as a pyramid of OME-Zarr or N5."""
+"""`convert-volume`: any volume that can be read, or a part of it, in any format that can be written."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def convert_volume(
     dry_run: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write every channel and timepoint of a volume, or one of them, as OME-Zarr or N5 with a pyramid.
+    """Write every channel and timepoint of a volume, or one of them, in the format of `output`'s ending.
 
     `crop` (z, y, x) has for each axis the first voxel and the one after the last, None for the volume's own; what is
     left stays where it is in space. `dtype` values are rounded and saturated, `label` voxels are never averaged;

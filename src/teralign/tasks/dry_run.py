@@ -19,7 +19,7 @@ from teralign.cluster import Crew
 from teralign.progress import readable_time
 from teralign.tasks.fill_volume import Part, VoxelSource, fill_volume
 from teralign.tasks.units import WriteUnits
-from teralign.volumes import Layout, family_shape, plan_output
+from teralign.volumes import Layout, family_shape, is_one_file, pieces, plan_output
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -99,7 +99,7 @@ def plan_fill(
     What is read of a volume of more blocks than `samples` is estimated from so many of them. Raises InputError when
     the output cannot be written, or a block is too large for a worker.
     """
-    plan_output(uri, overwrite=overwrite)
+    one_file = is_one_file(plan_output(uri, overwrite=overwrite))
     finest = layout.levels[0]
     families = WriteUnits(finest.shape, family_shape(layout.write_shape, layout.factors))
     later = {
@@ -107,11 +107,14 @@ def plan_fill(
         for level, grid in enumerate(layout.levels)
         if level > 1
     }
+    images = layout.channels * layout.timepoints
+    if one_file:
+        later["file"] = images * sum(1 for _ in pieces(layout))
     sampled = [family.core for family in families.sample(samples)]
     parts = [part for family in sampled for core in family.split(layout.write_shape) if (part := source.part(core))]
     share = sum(family.size for family in sampled) / finest.region.size
-    images = layout.channels * layout.timepoints
     sizes = [math.prod(grid.shape) * layout.dtype.itemsize * images for grid in layout.levels]
+    copied = sizes[0] if one_file else 0
     read = sum(part.needed.size for part in parts) * source.voxel_bytes * layout.timepoints
     made = sum(part.core.size for part in parts) * images
     unit = math.prod(layout.write_shape) * layout.dtype.itemsize
@@ -121,8 +124,8 @@ def plan_fill(
             "dry_run": True,
             "output": uri,
             "blocks": {stage: len(families), **later},
-            "read_bytes": round(read / share) + sum(sizes[1:-1]),
-            "write_bytes": sum(sizes),
+            "read_bytes": round(read / share) + sum(sizes[1:-1]) + copied,
+            "write_bytes": sum(sizes) + copied,
             "worker_memory_bytes": WORKER_BYTES + held + (layout.channels + WRITING) * unit,
         },
         seconds=START_SECONDS + crew.seconds(made / share * source.voxel_seconds, len(families)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,13 +16,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from teralign.addresses import Address
 from teralign.blockwise import RunSummary, Workspace, run_blocks
 from teralign.grids import Region, Triple
 from teralign.tasks.units import WriteUnit, WriteUnits
-from teralign.volumes import Layout, StoredFile, VolumeWriter, check_output, create_planned, split_uri
+from teralign.volumes import (
+    Layout,
+    StoredFile,
+    VolumeWriter,
+    check_output,
+    create_planned,
+    is_one_file,
+    split_uri,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from distributed import Client
+
+
+_VOXELS = "voxels.zarr"
 
 
 @dataclass(frozen=True)
@@ -66,11 +79,26 @@ def fill_volume(
     _, dataset = split_uri(uri)
     with Workspace.of(target, work_dir) as workspace:
         workspace.prepare({**key, "output": f"{target.name}/{dataset}", "ome_zarr": layout.ome_zarr})
-        writer = create_planned(workspace.output / target.name / dataset, layout, resume=True)
-        with connect() as client:
+        with building(target, dataset, layout, workspace, overwrite=overwrite) as writer, connect() as client:
             summary = _write(source, writer, client, workspace, stage)
-        workspace.finish(workspace.output / target.name, target, overwrite=overwrite)
     return summary
+
+
+@contextmanager
+def building(
+    target: Path | Address, dataset: str, layout: Layout, workspace: Workspace, *, overwrite: bool
+) -> Iterator[VolumeWriter]:
+    """What writes a volume, which is moved from the workspace to `target` when the block ends well.
+
+    An output that is one file is written then, from a volume in the workspace.
+    """
+    built = workspace.output / target.name
+    one_file = is_one_file(target)
+    writer = create_planned(workspace.output / _VOXELS if one_file else built / dataset, layout, resume=True)
+    yield writer
+    if one_file:
+        write_file(built, writer, layout)
+    workspace.finish(built, target, overwrite=overwrite)
 
 
 def _write(

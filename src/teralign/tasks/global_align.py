@@ -17,12 +17,13 @@ from teralign.files import write_atomically
 from teralign.grids import FloatTriple, Grid
 from teralign.registration import Image, StepConfig, align, load_config
 from teralign.tasks.dry_run import told
+from teralign.tasks.fill_volume import building
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.plan_alignment import alignment_bytes, step_seconds
 from teralign.tasks.reports import step_reports
 from teralign.tasks.sources import Source, nothing_in, open_source
 from teralign.transforms import FIELD_STRIDE, Stack, as_field, save_field, warp
-from teralign.volumes import Layout, check_output, create_planned, plan_output, plan_volume, split_uri
+from teralign.volumes import Layout, check_output, plan_output, plan_volume, split_uri
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,8 @@ def global_align(
     """Align the whole moving volume to the whole fixed one and write what maps fixed to moving points.
 
     `output` is a `.mat` (4×4 text, z,y,x in µm) or, needed with a deform step, a `.zarr` displacement field. A report
-    of the steps goes beside it with the ending `.json`. `aligned` is a volume to write: moving on the fixed grid, as
-    OME-Zarr of version `ome_zarr` (None: 0.5) or N5.
+    of the steps goes beside it with the ending `.json`. `aligned` is a volume to write: moving on the fixed grid; a
+    .zarr is OME-Zarr of version `ome_zarr` (None: 0.5).
 
     Returns what was written and the report, with `dry_run` what would be done. Raises InputError and
     DataError before any long work, for bad input.
@@ -174,14 +175,12 @@ def _write_aligned(uri: str, array: NDArray[Any], layout: Layout, *, overwrite: 
     _, dataset = split_uri(uri)
     with Workspace.of(target, None) as workspace:
         workspace.prepare({"task": "global-align"}, overwrite=True)
-        built = workspace.output / target.name
-        writer = create_planned(built / dataset, layout)
-        stored = []
-        for level, grid in enumerate(writer.levels):
-            for region in grid.region.split(writer.write_shape):
-                if level == 0:
-                    stored += writer.write(region, array[region.slices])
-                else:
-                    stored += writer.build_level_region(level, region)
-        writer.finish(stored)
-        workspace.finish(built, target, overwrite=overwrite)
+        with building(target, dataset, layout, workspace, overwrite=overwrite) as writer:
+            stored = []
+            for level, grid in enumerate(writer.levels):
+                for region in grid.region.split(writer.write_shape):
+                    if level == 0:
+                        stored += writer.write(region, array[region.slices])
+                    else:
+                        stored += writer.build_level_region(level, region)
+            writer.finish(stored)

@@ -5,6 +5,7 @@ from teralign.volumes.description import Layout, Look
 from teralign.volumes.extension import Extension
 from teralign.volumes.levels import coarser_levels
 from teralign.volumes.manifest import StoredFile
+from teralign.volumes.one_file import is_one_file, pieces, write_file
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, open_volume
@@ -33,9 +34,12 @@ __all__ = [
     "create_planned",
     "create_volume",
     "family_shape",
+    "is_one_file",
     "open_volume",
+    "pieces",
     "plan_output",
     "plan_volume",
     "split_uri",
     "storage",
+    "write_file",
 ]

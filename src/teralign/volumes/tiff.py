@@ -25,6 +25,7 @@ from teralign.errors import DataError, InputError
 from teralign.grids import FloatTriple, Region
 from teralign.volumes.description import Description, Look
 from teralign.volumes.files import opening
+from teralign.volumes.tiff_file import CREATOR
 from teralign.volumes.units import micrometres, seconds
 from teralign.volumes.whole_file import check_one_image
 
@@ -115,6 +116,7 @@ def _describe(path: Path, tiff: tifffile.TiffFile) -> Description:
         dtype=np.dtype(series.dtype).newbyteorder("="),
         chunk_shape=(1, tile_y, tile_x),
         spacing=told.spacing,
+        origin=told.origin,
         channels=channels,
         timepoints=size.get("t", 1),
         channel_names=told.names if len(told.names) == channels else (),
@@ -145,6 +147,7 @@ class Stated:
     """What the metadata of a TIFF say: spacing (z, y, x) in µm, names and looks of channels, the time step."""
 
     spacing: FloatTriple | None = None
+    origin: FloatTriple = (0.0, 0.0, 0.0)
     names: tuple[str, ...] = ()
     looks: tuple[Look, ...] = ()
     time_step: float | None = None
@@ -163,8 +166,11 @@ def _ome(tiff: tifffile.TiffFile) -> Stated:
     if pixels is None:
         return Stated()
     channels = pixels.findall("{*}Channel")
+    spacing = _triple([_ome_size(pixels.attrib, axis) for axis in "ZYX"])
+    ours = spacing is not None and root.get("Creator", "").startswith(CREATOR)
     return Stated(
-        spacing=_triple([_ome_size(pixels.attrib, axis) for axis in "ZYX"]),
+        spacing=spacing,
+        origin=_ome_origin(pixels.find("{*}Plane")) if ours else (0.0, 0.0, 0.0),
         names=tuple(c.get("Name", str(i)) for i, c in enumerate(channels)),
         looks=tuple(Look(_ome_colour(c.get("Color"))) for c in channels),
         time_step=_time_step(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")),
@@ -177,13 +183,20 @@ def _ome_size(attributes: Mapping[str, str], axis: str) -> float | None:
     return None if unit is None or size is None else float(size) * unit
 
 
+def _ome_origin(plane: ElementTree.Element | None) -> FloatTriple:
+    """Where the first plane lies, which only files of ours say: microscopes put the place of the stage there."""
+    place = {} if plane is None else plane.attrib
+    z, y, x = (float(place.get(f"Position{axis}", 0)) for axis in "ZYX")
+    return z, y, x
+
+
 def _ome_colour(colour: str | None) -> str | None:
     """RRGGBB of OME's colours: RRGGBBAA as a signed number of 32 bits."""
     return None if colour is None else f"{(int(colour) & 0xFFFFFFFF) >> 8:06X}"
 
 
 def _imagej(tiff: tifffile.TiffFile) -> Stated:
-    """Resolution tags are pixels a unit, the unit is ImageJ's own."""
+    """Resolution tags are pixels a unit, the unit is ImageJ's own; origins are the voxels that lie at 0."""
     metadata = tiff.imagej_metadata or {}
     step = _time_step(metadata.get("finterval"), str(metadata.get("tunit", "s")))
     unit = micrometres(str(metadata.get("unit", "")))
@@ -192,8 +205,11 @@ def _imagej(tiff: tifffile.TiffFile) -> Stated:
     if unit is None or "spacing" not in metadata or len(resolution) < 2:
         return Stated(time_step=step)
     y, x = (per / count if count else None for count, per in resolution)
-    sizes = [None if s is None else s * unit for s in (abs(float(metadata["spacing"])), y, x)]
-    return Stated(_triple(sizes), time_step=step)
+    sizes = _triple([None if s is None else s * unit for s in (abs(float(metadata["spacing"])), y, x)])
+    if sizes is None:
+        return Stated(time_step=step)
+    oz, oy, ox = (-float(metadata.get(f"{axis}origin", 0)) * s for axis, s in zip("zyx", sizes, strict=True))
+    return Stated(sizes, (oz + 0.0, oy + 0.0, ox + 0.0), time_step=step)
 
 
 def _time_step(value: str | float | None, unit: str) -> float | None:

@@ -72,6 +72,11 @@ def locate(uri: str | Path) -> tuple[Place, str, str]:
     return _locate_by_content(path, str(uri))
 
 
+def form_by_name(name: str) -> str:
+    """The format of a file by the ending of its name, "" for none."""
+    return _by_suffix(Path(name), FILE_SUFFIXES) or ""
+
+
 def nearest_name(wanted: str, names: Iterable[str]) -> str:
     """How a sentence about a name that does not exist ends: with the nearest one that does, and the list."""
     names = sorted(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from teralign.addresses import Address
+from teralign.addresses import Address, as_place
 from teralign.errors import InputError
 from teralign.grids import Grid, Region, Triple, as_triple
 from teralign.uploads import plan_upload, probe_upload
@@ -22,7 +23,7 @@ from teralign.volumes.arrays import StoredArray
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
 from teralign.volumes.description import Layout, Look
 from teralign.volumes.manifest import Manifest, StoredFile
-from teralign.volumes.uri import locate
+from teralign.volumes.uri import form_by_name, locate
 from teralign.volumes.volume import check_inside
 
 _CREATE: dict[str, Callable[..., tuple[StoredArray, ...]]] = {
@@ -30,11 +31,11 @@ _CREATE: dict[str, Callable[..., tuple[StoredArray, ...]]] = {
     "zarr": ome_zarr_format.create,
     "precomputed": precomputed.create,
 }
-_CHECK: dict[str, Callable[[str | Path, Layout], None]] = {
-    "n5": n5.check_layout,
-    "precomputed": precomputed.check_layout,
-}
-_SUFFIXES = {".zarr", ".n5", ".precomputed"}
+ONE_FILE = {"tiff": "tiff_file", "nrrd": "nrrd_file"}
+"""The modules of formats that are one file, by the names of the formats."""
+
+_CHECKED = {"n5": "n5", "precomputed": "precomputed", **ONE_FILE}
+_SUFFIXES = {".zarr", ".n5", ".precomputed", ".tif", ".tiff", ".nrrd"}
 _OME_ZARR = "0.5"
 _CHUNK = 128
 _SHARDED_CHUNK = 64
@@ -234,8 +235,12 @@ def plan_volume(
     if ome_zarr is not None and form != "zarr":
         raise InputError(f"--ome-zarr {ome_zarr} is for outputs that end in .zarr, which {uri} does not.")
     version = ome_zarr or _OME_ZARR
+    if form in ONE_FILE and (chunk_shape is not None or levels not in (None, 1)):
+        raise InputError(
+            f"{uri} is one file, which has neither chunks nor scales; leave out --chunk-size and --levels."
+        )
     chunk, unit = _storage(grid, chunk_shape, sharded=form == "zarr" and ome_zarr_format.holds_shards(version))
-    grids, factors = pyramid.plan_levels(grid, levels)
+    grids, factors = pyramid.plan_levels(grid, 1 if form in ONE_FILE else levels)
     layout = Layout(
         levels=grids,
         factors=factors,
@@ -252,8 +257,8 @@ def plan_volume(
     )
     if layout.dtype.kind not in "buif":
         raise InputError(f"{layout.dtype} voxels cannot be written to {uri}; only integers, floats and booleans can.")
-    if form in _CHECK:
-        _CHECK[form](uri, layout)
+    if form in _CHECKED:
+        importlib.import_module(f"teralign.volumes.{_CHECKED[form]}").check_layout(uri, layout)
     return layout
 
 
@@ -327,10 +332,13 @@ def _locate_output(uri: str | Path) -> tuple[Path | Address, str, str]:
     suffixes = {part.suffix.lower() for part in (Path(uri), *Path(uri).parents)}
     if not suffixes & _SUFFIXES:
         raise InputError(
-            f"{uri} cannot be written; name the output something.zarr (OME-Zarr), .n5 or .precomputed (Neuroglancer)."
+            f"{uri} cannot be written; name the output something.zarr (OME-Zarr), .n5, .precomputed (Neuroglancer), "
+            ".tif, .ome.tif or .nrrd."
         )
+    if isinstance(as_place(uri), Address) and form_by_name(str(uri)) in ONE_FILE:
+        raise InputError(f"{uri} is one file, and those are written to disks only; name one there and copy it.")
     container, dataset, form = locate(uri)
-    if form not in _CREATE:
+    if form not in (*_CREATE, *ONE_FILE) or (form in ONE_FILE and dataset):
         raise InputError(f"{uri} lies in {container}, which is a file; name an output outside it.")
     if form == "precomputed" and dataset:
         raise InputError(f"{uri} lies in {container}, which is one image with its scales; name only that.")

@@ -1,0 +1,171 @@
+"""TIFF and NRRD that we write, as their readers see them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK
+import tifffile
+
+from teralign.errors import DataError, InputError
+from teralign.grids import Grid
+from teralign.volumes import Look, create_planned, open_volume, plan_volume, write_file
+from volume_files import noise
+
+GRID = Grid((9, 22, 35), (0.42, 0.23, 0.23), (1.5, -3.0, 0.0))
+LOOKS = (Look("0000FF"), Look("FF8000"), Look())
+NAMES = ("DAPI", "α-tubulin", "2")
+TIFF_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+NRRD_TYPES = (*TIFF_TYPES, "uint64", "int64")
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    """Chunks and pieces of a few kB, so that there are many."""
+    monkeypatch.setattr("teralign.volumes.writer._CHUNK", 8)
+    monkeypatch.setattr("teralign.volumes.one_file._PIECE_BYTES", 2048)
+
+
+def write(path, array, **options):
+    """A file of the voxels (t, c, z, y, x)."""
+    timepoints, channels = array.shape[:2]
+    layout = plan_volume(path, grid=GRID, dtype=array.dtype, channels=channels, timepoints=timepoints, **options)
+    writer = create_planned(path.with_suffix(".zarr"), layout)
+    for t, c in np.ndindex(timepoints, channels):
+        for unit in GRID.region.split(writer.write_shape):
+            writer.write(unit, np.ascontiguousarray(array[t, c][unit.slices]), channel=c, timepoint=t)
+    write_file(path, writer, layout)
+    return path
+
+
+def check(path, array, **tolerance):
+    """That our own reader finds the voxels, where they lie, and their type."""
+    found = open_volume(path)
+    assert (found.timepoints, found.channels, found.dtype) == (*array.shape[:2], array.dtype)
+    assert found.grid.shape == GRID.shape
+    assert found.grid.spacing == GRID.spacing
+    np.testing.assert_allclose(found.grid.origin, GRID.origin, rtol=1e-15)
+    for t, c in np.ndindex(*array.shape[:2]):
+        np.testing.assert_array_equal(found.read(channel=c, timepoint=t), array[t, c])
+    return found
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tiff"])
+@pytest.mark.parametrize("dtype", TIFF_TYPES)
+def test_tiffs_hold_every_type_to_the_bit(name, dtype, tmp_path):
+    array = noise((1, 1, *GRID.shape), dtype)
+    path = write(tmp_path / name, array)
+    check(path, array)
+    np.testing.assert_array_equal(tifffile.imread(path), array[0, 0])
+    if dtype != "float64":  # which ITK does not read
+        np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path)), array[0, 0])
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.is_imagej == (name == "a.tif" and dtype in ("uint8", "uint16", "float32"))
+        assert tiff.is_ome == (not tiff.is_imagej)
+        assert not tiff.is_bigtiff
+
+
+def test_an_ome_tiff_has_times_channels_and_what_is_said_of_them(tmp_path):
+    array = noise((2, 3, *GRID.shape), "uint16")
+    path = write(tmp_path / "a.ome.tif", array, channel_names=NAMES, looks=LOOKS, time_step=2.5)
+    found = check(path, array)
+    assert (found.channel_names, found.looks, found.time_step) == (NAMES, LOOKS, 2.5)
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.series[0].axes == "TCZYX"
+        assert len(tiff.pages) == 2 * 3 * 9
+        np.testing.assert_array_equal(tiff.asarray(), array)
+        said = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert (said["PhysicalSizeX"], said["PhysicalSizeXUnit"], said["PhysicalSizeZ"]) == (0.23, "µm", 0.42)
+    assert (said["Plane"]["PositionZ"], said["Plane"]["PositionY"]) == (1.5, -3.0)
+
+
+def test_an_imagej_hyperstack_has_times_and_channels(tmp_path):
+    array = noise((2, 3, *GRID.shape), "uint16")
+    path = write(tmp_path / "a.tif", array, channel_names=NAMES, time_step=2.5)
+    assert check(path, array).time_step == 2.5
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.series[0].axes == "TZCYX"
+        said = tiff.imagej_metadata
+        np.testing.assert_array_equal(tiff.asarray(), array.transpose(0, 2, 1, 3, 4))
+    assert {key: said[key] for key in ("images", "channels", "slices", "frames", "unit", "spacing", "mode")} == {
+        "images": 54,
+        "channels": 3,
+        "slices": 9,
+        "frames": 2,
+        "unit": "um",
+        "spacing": 0.42,
+        "mode": "composite",
+    }
+
+
+def test_what_is_too_large_for_imagej_is_a_bigtiff_with_ome_xml(tmp_path, monkeypatch):
+    monkeypatch.setattr("teralign.volumes.tiff_file._CLASSIC_BYTES", 1000)
+    array = noise((1, 2, *GRID.shape), "uint16")
+    path = write(tmp_path / "a.tif", array, channel_names=NAMES[:2])
+    assert check(path, array).channel_names == NAMES[:2]
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.is_bigtiff
+        assert tiff.is_ome
+
+
+@pytest.mark.parametrize("dtype", NRRD_TYPES)
+def test_nrrd_holds_every_type_to_the_bit_in_its_place(dtype, tmp_path):
+    array = noise((1, 1, *GRID.shape), dtype)
+    path = write(tmp_path / "a.nrrd", array)
+    check(path, array)
+    image = SimpleITK.ReadImage(path)
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), array[0, 0])
+    assert image.GetSpacing() == GRID.spacing[::-1]
+    assert image.GetOrigin() == GRID.origin[::-1]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "a.nrrd"])
+def test_the_same_volume_gives_the_same_bytes(name, tmp_path):
+    array = noise((1, 1, *GRID.shape), "uint8")
+    first, second = (write(tmp_path / folder / name, array).read_bytes() for folder in ("one", "two"))
+    assert first == second
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1 / 3, 0.1625, 1e-3), (5.0, 123456.789, 2e5)])
+def test_spacings_survive_in_imagejs_fractions(spacing, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.GRID", Grid(GRID.shape, spacing))
+    path = write(tmp_path / "a.tif", noise((1, 1, *GRID.shape), "uint8"))
+    np.testing.assert_allclose(open_volume(path).grid.spacing, spacing, rtol=1e-9)
+
+
+def test_the_stage_of_a_microscope_is_no_origin(tmp_path):
+    sizes = {f"PhysicalSize{axis}": 1.0 for axis in "XYZ"}
+    place = {"PositionX": [5000.0] * 4, "PositionXUnit": ["µm"] * 4}
+    metadata = {"axes": "ZYX", **sizes, "Plane": place}
+    tifffile.imwrite(tmp_path / "a.ome.tif", noise((4, 6, 8), "uint8"), metadata=metadata)
+    assert open_volume(tmp_path / "a.ome.tif").grid.origin == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("a.tif", {"dtype": "int64"}, r"TIFF cannot hold int64 values that others read; write to a .zarr"),
+        ("a.ome.tif", {"dtype": bool}, r"TIFF cannot hold bool values"),
+        ("a.nrrd", {"dtype": "float16"}, r"NRRD cannot hold float16 values; write to a .zarr"),
+        ("a.nrrd", {"channels": 2}, r"NRRD has no place for 2 channels; take one of them, or write to a .zarr"),
+        ("a.nrrd", {"timepoints": 3}, r"NRRD has no place for 3 timepoints"),
+        ("a.tif", {"levels": 3}, r"a.tif is one file, which has neither chunks nor scales; leave out --chunk-size"),
+        ("a.tif", {"chunk_shape": (8, 8, 8)}, r"a.tif is one file, which has neither chunks nor scales"),
+        ("a.tif", {"ome_zarr": "0.4"}, r"--ome-zarr 0.4 is for outputs that end in .zarr"),
+    ],
+)
+def test_what_they_cannot_hold_is_said(name, options, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        plan_volume(tmp_path / name, **{"grid": GRID, "dtype": "uint8", **options})
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    array = noise((1, 1, *GRID.shape), "uint8")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("teralign.volumes.one_file._write_piece", full)
+    with pytest.raises(DataError, match=r"a.tif cannot be written: No space left on device"):
+        write(tmp_path / "a.tif", array)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
