@@ -133,10 +133,10 @@ def make_levels(
 
 def _own_files(writer: VolumeWriter, level: int, unit: Triple) -> WriteUnits:
     """The units of a level, `unit` voxels (z, y, x) each; ValueError where a file would have more than one writer."""
-    file = writer.file_shape(level)
-    if any(n % f for n, f in zip(unit, file, strict=True)):
+    file, whole = writer.file_shape(level), writer.levels[level].shape
+    if any(u < n and u % f for u, f, n in zip(unit, file, whole, strict=True)):  # one unit shares with none
         raise ValueError(f"tasks of {unit} voxels would share files of {file} in level {level} of {writer.uri}")
-    return WriteUnits(writer.levels[level].shape, unit)
+    return WriteUnits(whole, unit)
 
 
 def stored_files(workspace: Workspace, stages: Sequence[str]) -> Iterator[StoredFile]:
