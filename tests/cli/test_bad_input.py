@@ -123,6 +123,8 @@ CASES = [
     ("convert-volume", "fixed.n5 out.nrrd --dtype bool", ["bool", ".zarr"]),
     ("convert-volume", "fixed.n5 plane.tif/out", ["plane.tif", "which is a file"]),
     ("convert-volume", "unsaid.tif out.zarr", ["unsaid.tif", "--spacing"]),
+    ("apply-transform", APPLY.replace("affine.mat", "s3://b/a.mat"), ["'--transform'", "s3://b/a.mat is an address"]),
+    ("local-align", LOCAL.replace("out.zarr", "s3://b/o.zarr"), ["'--output'", "s3://b/o.zarr is an address"]),
     ("inspect-volume", "gone.n5", ["gone.n5"]),
     ("inspect-volume", "fixed.n5 --timepoint 1", ["timepoint 1", "give --timepoint"]),
     ("inspect-volume", "fixed.n5 --preview old.json", ["old.json", "--preview", "--overwrite"]),

@@ -9,7 +9,11 @@ from teralign.addresses import Address
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
 from teralign.tasks.apply_transform import apply_transform
+from teralign.tasks.build_pyramid import build_pyramid
+from teralign.tasks.convert_volume import convert_volume
 from teralign.tasks.global_align import global_align
+from teralign.tasks.inspect_volume import inspect_volume
+from teralign.tasks.jacobian_map import jacobian_map
 from teralign.tasks.sources import open_source
 from teralign.transforms import Affine
 from teralign.uploads import MARK, upload
@@ -114,6 +118,61 @@ def test_an_output_that_is_replaced_leaves_nothing_behind(case, bucket):
     assert str(check_output(output, overwrite=True)) == output
     upload(case / "moving.n5", Address.parse(output), overwrite=True)
     assert objects_of(bucket) == files_of(case / "moving.n5")
+
+
+def convert(volume, output, **options):
+    return convert_volume(str(volume), str(output), workers=1, worker_cpus=1, worker_mem_gb=1, **options)
+
+
+def test_a_volume_is_converted_from_bucket_to_bucket(case, bucket, monkeypatch):
+    monkeypatch.chdir(case)
+    address = bucket.upload(case / "moving.n5")
+    options = {"crop": ((2, 36), (None, None), (0, 57)), "chunk_size": (16, 16, 32), "levels": 3}
+    convert(case / "moving.n5", case / "part.zarr", **options)
+    convert(address, f"{bucket.address}/part.zarr", **options)
+    stored = {key: content for key, content in objects_of(bucket).items() if key.startswith("part.zarr")}
+    assert stored == files_of(case / "part.zarr")
+    assert "part.zarr/s2/manifest.npz" in stored
+    with pytest.raises(InputError, match=rf"^{address}/copy lies in the volume that is converted"):
+        convert(address, f"{address}/copy")
+
+
+def test_a_volume_in_a_bucket_is_inspected_and_its_damage_found(case, bucket):
+    convert(case / "moving.n5", case / "whole.zarr", chunk_size=(16, 16, 32), levels=2)
+    address = bucket.upload(case / "whole.zarr")
+    options = {"values": True, "check": True, "threads": 2}
+    local = inspect_volume(str(case / "whole.zarr"), **options, preview=case / "local.png")
+    remote = inspect_volume(address, **options, preview=case / "remote.png")
+    assert (case / "remote.png").read_bytes() == (case / "local.png").read_bytes()
+    assert remote["histogram"] == local["histogram"]
+    assert remote["check"] == local["check"]
+    assert remote["check"]["whole"] == 2 * (3 * 4 * 2 + 3 * 2 * 1)
+    chunks = {scale: list((case / "whole.zarr" / scale / "c").rglob("*")) for scale in ("s0", "s1")}
+    for scale in remote["scales"]:
+        sizes = [path.stat().st_size for path in chunks[scale["dataset"]] if path.is_file()]
+        assert (scale["files"], scale["bytes"], scale["manifest"]) == (len(sizes), sum(sizes), True)
+    bucket.client.delete_object(Bucket=bucket.name, Key="whole.zarr/s0/c/0/1/2/3/1")
+    bucket.client.put_object(Bucket=bucket.name, Key="whole.zarr/s1/c/0/0/0/1/0", Body=b"damage")
+    found = inspect_volume(address, check=True)["check"]
+    assert [(fault["state"], fault["name"]) for fault in found["faults"]] == [
+        ("lost", f"{address}/s0/c/0/1/2/3/1"),
+        ("corrupt", f"{address}/s1/c/0/0/0/1/0"),
+    ]
+
+
+def test_without_a_manifest_the_size_in_a_bucket_is_not_known(case, bucket):
+    address = bucket.upload(case / "fixed.zarr")
+    (scale,) = inspect_volume(address)["scales"]
+    assert (scale["manifest"], scale["files"], scale["bytes"]) == (False, None, None)
+    assert inspect_volume(address, check=True)["check"]["whole"] == 1
+
+
+def test_says_what_is_done_on_disks_only(case, bucket):
+    address = bucket.upload(case / "moving.n5")
+    with pytest.raises(InputError, match=rf"^{address}/c0/s0 is an address, and scales are added on disks only"):
+        build_pyramid(f"{address}/c0/s0", levels=2)
+    with pytest.raises(InputError, match="is an address; the map and its summary are written to a disk"):
+        jacobian_map([case / "affine.mat"], f"{bucket.address}/map.zarr", fixed=str(case / "fixed.zarr"))
 
 
 def test_an_aligned_image_may_go_to_a_bucket(case, bucket, monkeypatch):

@@ -33,8 +33,8 @@ DTYPES = ["bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 
 def convert_volume(volume: str, output: str, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
     """Write a volume, or a part of it, with a pyramid, block by block.
 
-    INPUT is any volume that can be read: PATH[/DATASET]. OUTPUT is a .zarr (OME-Zarr), .n5 or .precomputed
-    (Neuroglancer), or one file without a pyramid: .tif, .ome.tif or .nrrd.
+    INPUT is any volume that can be read: PATH or s3://…[/DATASET]. OUTPUT is a .zarr (OME-Zarr), .n5 or .precomputed
+    (Neuroglancer), there or in a bucket, or one file without a pyramid: .tif, .ome.tif or .nrrd.
     """
     from teralign.tasks.convert_volume import convert_volume as task
 

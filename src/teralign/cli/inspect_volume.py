@@ -73,8 +73,9 @@ def _scale_lines(scale: Mapping[str, Any]) -> Iterator[str]:
     yield f"    chunks             {_times(scale['chunk_shape'])}{shards}"
     if scale["codecs"]:
         yield f"    codecs             {', '.join(scale['codecs'])}"
-    manifest = ", with a manifest" if scale["manifest"] else ""
-    yield f"    on disk            {_size(scale['bytes'])} in {scale['files']} files{manifest}"
+    if scale["bytes"] is not None:
+        manifest = ", with a manifest" if scale["manifest"] else ""
+        yield f"    stored             {_size(scale['bytes'])} in {scale['files']} files{manifest}"
 
 
 def _histogram_lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -70,11 +71,23 @@ class NamesType(click.ParamType[tuple[Any, ...]]):
         return tuple(part.strip() for part in str(value).split(",") if part.strip())
 
 
+class DiskPath(click.Path[Path]):
+    """A path on a disk."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Refuse addresses, which a path would lose a slash of."""
+        if "://" in str(value):
+            self.fail(f"{value} is an address; only volumes have those, so give a path on a disk.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 VOXELS = AxesType(int)
 MICROMETRES = AxesType(float)
 RANGES = RangesType()
 NAMES = NamesType()
-PATH = click.Path(path_type=Path)
+PATH = DiskPath(path_type=Path)
 
 
 def chain(*decorators: Callable[[F], F]) -> Callable[[F], F]:

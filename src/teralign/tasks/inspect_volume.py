@@ -1,4 +1,4 @@
-"""`inspect-volume`: what a volume is, how it lies on disk, and whether it is whole."""
+"""`inspect-volume`: what a volume is, how it is stored, and whether it is whole."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def inspect_volume(
     threads: int | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Describe a volume: geometry, type, scales, chunks, codecs, size on disk; lengths in µm, axes x, y, z.
+    """Describe a volume: geometry, type, scales, chunks, codecs, size as stored; lengths in µm, axes x, y, z.
 
     `values` adds a histogram of one channel at one timepoint, from a sample; `preview` is a PNG to be written of its
     three middle planes. With `check` everything that is stored of the volume is read, and of its other scales too

@@ -49,7 +49,10 @@ class Extension:
         if stored is None or stored.scale:
             raise InputError(f"{volume.uri} is one image and can hold no scales; convert it with convert-volume.")
         if not stored.folders:
-            raise InputError(f"{volume.uri} is an address, and scales are added on disks only; copy it to one.")
+            raise InputError(
+                f"{volume.uri} is an address, and scales are added on disks only; convert-volume writes a volume "
+                "with scales, to s3:// too."
+            )
         path = stored.folders[0]
         match = re.fullmatch(r"([^\d]*)0", path.name)
         image = None if stored.driver == "n5" else _image(path.parent)
