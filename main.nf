@@ -45,6 +45,7 @@ def settings(parameters, run) {
         apply_options: option('ome-zarr', parameters.ome_zarr),
         config: parameters.bigstream_config,
         cluster: clusterOf(parameters),
+        warped_dir: parameters.warped_dir,
         dask_dir: "${run.workDir}/dask/${run.sessionId}".toString(),
     ]
 }

@@ -10,7 +10,7 @@ include { fingerprint } from './pairs.nf'
 workflow REGISTER {
     take:
     pairs    // a list of maps, as readPairs makes them
-    settings // a map: global_options, local_options, apply_options (texts), config, cluster (own, helpers), dask_dir
+    settings // a map: global_options, local_options, apply_options (texts), config, cluster (own, helpers), dask_dir, warped_dir
 
     main:
     def config = file(settings.config, checkIfExists: true)
@@ -34,7 +34,7 @@ workflow REGISTER {
 
     images = all.flatMap { pair ->
         pair.images.collect { image ->
-            def meta = applyMeta(pair, image)
+            def meta = applyMeta(pair, image, settings.warped_dir)
             def dir = prepareDirectory("${settings.dask_dir}/apply-${pair.id}-${image.name}", settings.cluster.own)
             [pair.id, meta + [dir: dir], pair.fixed.path, image.volume.path]
         }
@@ -94,12 +94,14 @@ def alignInputs(pair, use) {
     [meta] + volumes.values().collect { volume -> volume ? volume.path : [] }
 }
 
-def applyMeta(pair, image) {
+// `warped_dir` is the address of the folder to write to, if not to the work directory.
+def applyMeta(pair, image, warped_dir) {
     [
         id: pair.id,
         name: image.name,
         fixed: uriIn('fixed', pair.fixed, 'apply'),
         moving: uriIn('moving', image.volume, 'apply'),
+        address: warped_dir ? "${warped_dir.replaceFirst(/\/+$/, '')}/${pair.id}/${image.name}.zarr".toString() : '',
         options: (spacingOptions(pair, 'apply') + (image.interpolation ? ["--interpolation ${image.interpolation}"] : [])).join(' '),
         fingerprint: "${fingerprint(pair.fixed, 'apply')} ${fingerprint(image.volume, 'apply')}".toString(),
     ]

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from servers import Bucket
-
 from .runs import MARK, Run, command, demo_pair, environment, nextflow, processes, read_trace
 
 pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -120,15 +118,6 @@ def test_workers_inside_the_driver_give_the_same_bytes(
     run = nextflow(tmp_path, *pair, *SMALL, *BLOCKS, *workers, **mark)
     assert run.returncode == 0, run.output
     assert run.tasks("DASK_WORKER") == 0
-    assert results(run) == results(reference)
-
-
-def test_volumes_in_a_bucket_give_the_same_bytes(
-    reference: Run, pair: list[str], tmp_path: Path, bucket: Bucket, mark: dict[str, str]
-) -> None:
-    addresses = ["--fixed", bucket.upload(Path(pair[1])), "--moving", bucket.upload(Path(pair[3]))]
-    run = nextflow(tmp_path, *addresses, *SMALL, *BLOCKS, *AS_TASKS, **mark)
-    assert run.returncode == 0, run.output
     assert results(run) == results(reference)
 
 

@@ -92,6 +92,7 @@ def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
         "moving": "mov.n5",
         "moving_mask": "image.zarr",
         "apply_to": "image.ome.tif:nearest; s3://bucket/more.zarr",
+        "warped_dir": "s3://bucket/aligned/",
         "bigstream_config": "my steps.yml",
         "bigstream_local_steps": "affine, deform",
         "bigstream_field_spacing": 2.5,
@@ -119,6 +120,8 @@ def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
     assert " --interpolation nearest --ome-zarr 0.4 --work-dir " in called
     called = task_file(run, "REGISTER:APPLY_TRANSFORM (pair: warped_2_more)", "called.txt")
     assert "/fixed/fix.n5/s2 --moving s3://bucket/more.zarr/s2 --" in called, "an address is not staged"
+    assert " --output s3://bucket/aligned/pair/warped_2_more.zarr --overwrite" in called
+    assert (volumes / "results" / "pair" / "warped_2_more.json").exists(), "what says where the volume is"
     assert "--interpolation" not in task_file(run, "REGISTER:APPLY_TRANSFORM (pair: warped)", "called.txt")
 
 

@@ -46,6 +46,7 @@ WRONG_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "address": ({"fixed": "ftp://server/fix.n5", "moving": "mov.n5"}, r"--fixed: ftp://.* only s3://, gs://, http://"),
     "bucket only": ({"fixed": "s3://bucket", "moving": "mov.n5"}, r"--fixed: s3://bucket cannot be read: .*path"),
     "file by address": ({"fixed": "s3://bucket/a.tif", "moving": "mov.n5"}, r"--fixed: s3://.* from disks only"),
+    "folder for a bucket": (PAIR | {"warped_dir": "out"}, r"--warped_dir cannot be 'out': .* s3://bucket/folder"),
     "quotes": ({"fixed": "fix'.n5", "moving": "mov.n5"}, r"--fixed: fix'\.n5 has quotes"),
     "other image": (PAIR | {"apply_to": "mov.n5; no.tif"}, r"--apply_to: .*/no\.tif does not exist"),
     "interpolation": (PAIR | {"apply_to": "image.ome.tif:near"}, r"--apply_to: .* ends in 'near', which is none"),
