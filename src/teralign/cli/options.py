@@ -83,10 +83,33 @@ class DiskPath(click.Path[Path]):
         return super().convert(value, param, ctx)
 
 
+class NumbersType(click.ParamType[tuple[int, ...]]):
+    """Whole numbers with commas between them."""
+
+    name = "1,2,3"
+
+    def __init__(self, what: str, least: int | None = None) -> None:
+        self._what = what
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:  # noqa: ANN401 - click's signature
+        """Split; there must be a number, none of them below the least."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} are no {self._what}: give whole numbers with commas between them.", param, ctx)
+        if self._least is not None and min(numbers) < self._least:
+            self.fail(f"{value!r} are no {self._what}: they count from {self._least}.", param, ctx)
+        return numbers
+
+
 VOXELS = AxesType(int)
 MICROMETRES = AxesType(float)
 RANGES = RangesType()
 NAMES = NamesType()
+LABELS = NumbersType("labels")
 PATH = DiskPath(path_type=Path)
 
 
@@ -152,8 +175,14 @@ timepoint_options = chain(
     click.option("--moving-timepoint", type=click.IntRange(min=0), default=0, show_default=True, help="Likewise."),
 )
 mask_options = chain(
-    click.option("--fixed-mask", metavar="URI", help="Where to look: voxels above 0, of any sampling."),
-    click.option("--moving-mask", metavar="URI", help="Likewise for the moving volume."),
+    click.option(
+        "--fixed-mask",
+        metavar="URI|auto",
+        help="Where to look: voxels above 0 of a volume of any sampling; auto finds the tissue.",
+    ),
+    click.option("--moving-mask", metavar="URI|auto", help="Likewise for the moving volume."),
+    click.option("--fixed-mask-labels", type=LABELS, help="The labels that count in it.  [default: all above 0]"),
+    click.option("--moving-mask-labels", type=LABELS, help="Likewise for the moving mask."),
 )
 steps_options = chain(
     click.option(

@@ -2,6 +2,7 @@
 
 from teralign.registration.align import Alignment, StepReport, align
 from teralign.registration.config import Config, DeformConfig, StepConfig, load_config
+from teralign.registration.foreground import find_foreground
 from teralign.registration.image import Image, factors_to
 from teralign.registration.linear import measure_of
 from teralign.registration.metrics import Measure, Windows
@@ -17,6 +18,7 @@ __all__ = [
     "Windows",
     "align",
     "factors_to",
+    "find_foreground",
     "load_config",
     "measure_of",
 ]

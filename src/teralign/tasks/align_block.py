@@ -47,6 +47,8 @@ class BlockAligner:
 
     def __call__(self, block: Block) -> dict[str, Any]:
         """Align the block and store its field (z, y, x, 3) over `node_region(block)`; gives its record."""
+        if self.stage.fixed.masks_out(block.region):
+            return {"state": "masked", "reason": "the fixed mask leaves nothing here"}
         fixed = self.stage.fixed.read(block.region)
         read = {"fixed_read": fixed.array.size}
         if reason := nothing_in(fixed):
@@ -54,6 +56,8 @@ class BlockAligner:
         initial, coarse, where = self._starting_at(fixed.grid)
         if where.size == 0:
             return read | {"state": "outside", "reason": "the start maps this block outside the moving volume"}
+        if self.stage.moving.masks_out(where):
+            return read | {"state": "masked", "reason": "the moving mask leaves nothing where this block lies"}
         moving = self.stage.moving.read(where)
         read["moving_read"] = moving.array.size
         if reason := nothing_in(moving):

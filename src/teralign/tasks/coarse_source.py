@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,13 +55,20 @@ class CoarseSource:
         """
         array = np.empty(region.shape, np.float32)
         mask = np.ones(region.shape, bool)
-        for part in region.split([max(1, _READ // f) for f in self.factors]):
+        for part in self._pieces(region):
             piece = self.level.read_finite(self._voxels(part)).coarsen(self.factors)
             inside = part.relative_to(region).slices
             array[inside] = piece.array
             if piece.mask is not None:
                 mask[inside] = piece.mask
         return Image(array, self.grid.crop(region), None if mask.all() else mask)
+
+    def masks_out(self, region: Region) -> bool:
+        """Whether the mask leaves nothing of `region`."""
+        return all(self.level.masks_out(self._voxels(part)) for part in self._pieces(region))
+
+    def _pieces(self, region: Region) -> Iterator[Region]:
+        return region.split([max(1, _READ // f) for f in self.factors])
 
     def _voxels(self, region: Region) -> Region:
         """The voxels of the level whose means these are."""

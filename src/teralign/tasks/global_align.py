@@ -39,6 +39,8 @@ def global_align(
     ome_zarr: str | None = None,
     fixed_mask: str | None = None,
     moving_mask: str | None = None,
+    fixed_mask_labels: Sequence[int] | None = None,
+    moving_mask_labels: Sequence[int] | None = None,
     fixed_spacing: FloatTriple | None = None,
     moving_spacing: FloatTriple | None = None,
     fixed_channel: int = 0,
@@ -67,6 +69,7 @@ def global_align(
         channel=fixed_channel,
         timepoint=fixed_timepoint,
         mask=fixed_mask,
+        mask_labels=fixed_mask_labels,
     )
     source_moving = open_source(
         "moving",
@@ -75,6 +78,7 @@ def global_align(
         channel=moving_channel,
         timepoint=moving_timepoint,
         mask=moving_mask,
+        mask_labels=moving_mask_labels,
     )
     report_file = output.with_suffix(".json")
     for path in (output, report_file):

@@ -37,6 +37,8 @@ def local_align(
     max_failed: float = 0.5,
     fixed_mask: str | None = None,
     moving_mask: str | None = None,
+    fixed_mask_labels: Sequence[int] | None = None,
+    moving_mask_labels: Sequence[int] | None = None,
     fixed_spacing: FloatTriple | None = None,
     moving_spacing: FloatTriple | None = None,
     fixed_channel: int = 0,
@@ -73,6 +75,7 @@ def local_align(
         channel=fixed_channel,
         timepoint=fixed_timepoint,
         mask=fixed_mask,
+        mask_labels=fixed_mask_labels,
     )
     source_moving = open_source(
         "moving",
@@ -81,6 +84,7 @@ def local_align(
         channel=moving_channel,
         timepoint=moving_timepoint,
         mask=moving_mask,
+        mask_labels=moving_mask_labels,
     )
     start = load_stack(initial_transforms)
     if output.suffix != ".zarr":

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from teralign.addresses import absolute_uri
 from teralign.errors import DataError, InputError
 from teralign.grids import FloatTriple, Grid, Region
 from teralign.registration import Image
 from teralign.tasks.inputs import check_channel, check_timepoint
-from teralign.transforms import Stack, needed_region, warp
+from teralign.tasks.masks import Mask, masks_out, open_mask, read_mask
 from teralign.volumes import Volume, open_volume
 
 
@@ -24,8 +24,7 @@ class Source:
     volume: Volume
     channel: int
     timepoint: int = 0
-    mask: Volume | None = None
-    mask_grid: Grid | None = None
+    mask: Mask | None = None
 
     @property
     def grid(self) -> Grid:
@@ -39,9 +38,13 @@ class Source:
 
     def digest(self) -> list[object]:
         """What tells this source from another: volume, channel, timepoint and mask, and where their voxels lie."""
-        grids = [[g.shape, g.spacing, g.origin] for g in (self.grid, self.mask_grid) if g is not None]
+        grid = [self.grid.shape, self.grid.spacing, self.grid.origin]
         mask = self.mask.digest() if self.mask else None
-        return [self.volume.digest(), self.channel, self.timepoint, mask, grids]
+        return [self.volume.digest(), self.channel, self.timepoint, mask, grid]
+
+    def masks_out(self, region: Region) -> bool:
+        """Whether the mask leaves nothing of `region`; voxels of the volume are not read."""
+        return self.mask is not None and masks_out(self.mask, self.grid, region)
 
     def read(self, region: Region | None = None) -> Image:
         """The image of `region` (default: all), with its mask.
@@ -64,27 +67,8 @@ class Source:
 
     def _read(self, region: Region) -> Image:
         array = self.volume.read(region, channel=self.channel, timepoint=self.timepoint)
-        return Image(array, self.grid.crop(region), self._read_mask(region))
-
-    def _read_mask(self, region: Region) -> NDArray[np.bool_] | None:
-        if self.mask is None or self.mask_grid is None:
-            return None
-        where = needed_region(Stack(), self.grid, region, self.mask_grid, "nearest")
-        if where.size == 0:
-            return np.zeros(region.shape, dtype=bool)
-        values = (self.mask.read(where) > 0).astype(np.uint8)
-        return (
-            warp(
-                values,
-                self.mask_grid,
-                grid=self.grid,
-                region=region,
-                transform=Stack(),
-                moving_region=where,
-                interpolation="nearest",
-            )
-            > 0
-        )
+        mask = None if self.mask is None else read_mask(self.mask, self.grid, region)
+        return Image(array, self.grid.crop(region), mask)
 
 
 def open_source(
@@ -95,19 +79,25 @@ def open_source(
     channel: int = 0,
     timepoint: int = 0,
     mask: str | None = None,
+    mask_labels: Sequence[int] | None = None,
 ) -> Source:
-    """Open the `role` ("fixed" or "moving") volume of a command and its mask, without reading voxels.
+    """Open the `role` ("fixed" or "moving") volume of a command and its mask, without reading the volume's voxels.
 
     A path is made absolute, since workers may live in other directories.
 
-    `spacing` (z, y, x) in µm overrides the file's. Raises InputError for whatever cannot be opened or is not there.
+    `spacing` (z, y, x) in µm overrides the file's. `mask` is a volume, of which `mask_labels` count (default: what is
+    above 0), or "auto", which reads a coarse scale of the volume. Raises InputError for whatever cannot be opened or
+    is not there.
     """
     volume = open_volume(absolute_uri(uri), spacing=spacing, option=f"--{role}-spacing")
     check_channel(role, volume, channel)
     check_timepoint(role, volume, timepoint)
     if mask is None:
+        if mask_labels is not None:
+            raise InputError(f"--{role}-mask-labels needs --{role}-mask, the volume that has these labels.")
         return Source(role, volume, channel, timepoint)
-    return Source(role, volume, channel, timepoint, *_open_mask(role, mask, volume.grid))
+    found = open_mask(role, mask, mask_labels, volume, channel=channel, timepoint=timepoint)
+    return Source(role, volume, channel, timepoint, found)
 
 
 def nothing_in(image: Image) -> str:
@@ -117,19 +107,3 @@ def nothing_in(image: Image) -> str:
     if image.array.min() == image.array.max():
         return f"is {image.array.flat[0]} everywhere"
     return ""
-
-
-def _open_mask(role: str, uri: str, grid: Grid) -> tuple[Volume, Grid]:
-    """Open a mask and say where its voxels lie.
-
-    By its own metadata when they have a spacing, else stretched over the field of view of the image of this grid.
-    """
-    try:
-        mask = open_volume(absolute_uri(uri))
-    except InputError:
-        mask = open_volume(absolute_uri(uri), spacing=grid.spacing, option=f"--{role}-mask")
-        scale = [m / n for m, n in zip(grid.shape, mask.grid.shape, strict=True)]
-        first = grid.to_physical([s / 2 - 0.5 for s in scale])
-        z, y, x = (d * s for d, s in zip(grid.spacing, scale, strict=True))
-        return mask, Grid(mask.grid.shape, (z, y, x), (first[0], first[1], first[2]))
-    return mask, mask.grid

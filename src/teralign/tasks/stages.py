@@ -48,6 +48,10 @@ class Readable(Protocol):
         """The image of `region`, with its mask."""
         ...
 
+    def masks_out(self, region: Region) -> bool:
+        """Whether the mask leaves nothing of `region`."""
+        ...
+
     @property
     def voxel_bytes(self) -> int:
         """What is read from the disk for one voxel, before compression."""

@@ -1,0 +1,147 @@
+"""Where there is tissue in an image, told from the empty part of the field of view, with nothing said about either.
+
+Two features, both over boxes of `_BOX`³ voxels: the mean, and the logarithm of the standard deviation, the texture.
+The empty part is a peak of its own in the histogram of one of them: at the lowest texture, where there is only noise
+(a slow gradient of its light adds little), and at a brightness, where that is the same everywhere. So tissue is what
+lies beyond the valley after the first peak, in either feature. Of the two sides of the brightness the empty one has
+less texture: it may be the brighter. Boxes of one value (padding, what does not count) are empty in any case.
+
+A histogram without a valley is that of an image which tissue fills; then all of it counts. A threshold that is always
+there (Otsu, triangle) would cut such an image in two. In doubt too much counts, which costs time; too little would
+cost accuracy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from teralign.grids import Floats
+from teralign.registration.image import Image, Mask
+
+_BOX = 5  # voxels
+_CLIPPED = (0.1, 99.9)  # percentiles: specks say nothing about the rest
+_BINS = 128
+_BLUR = 2.0  # bins
+_VALLEY = 0.5  # of the lower of the two peaks beside it: tissue that fills the view has 0.7 and more
+_EMPTIEST, _FULLEST = 0.005, 0.95  # of the volume that tissue takes, where there is a background to speak of
+_CONTRAST = math.log(2)  # how much more texture tissue has than the background
+_NO_TEXTURE = 1e-3  # of the range of values: what a background without noise counts as
+_ONE_VALUE = 1e-6  # of the range of values: less is rounding
+_GAP = 4  # voxels: gaps of twice that are tissue
+_SPECK = 0.02  # of the largest component: smaller ones are dirt
+
+
+def find_foreground(image: Image, *, margin: float) -> Mask:
+    """Which voxels (z, y, x) show tissue, or lie within about `margin` µm of it; all, when that cannot be told.
+
+    Meant for an image of some 200 voxels a side. Holes are filled, in each plane as well, and specks left out. What
+    the image's own mask leaves out says nothing. The same image gives the same mask.
+    """
+    array = _filled(image)
+    low, high = np.percentile(array, _CLIPPED)
+    found: Mask = np.zeros(array.shape, dtype=bool)
+    if high > low:
+        mean, deviation = _moments(np.clip(array, low, high))
+        texture = np.log(deviation / (high - low) + _NO_TEXTURE)
+        found = _by_texture(texture, deviation > _ONE_VALUE * (high - low)) | _by_brightness(mean, texture)
+    if not found.any():
+        return np.ones(array.shape, dtype=bool)
+    solid = _without_specks(_fill(_close(found)))
+    return _grow(solid, [max(1, math.ceil(margin / d)) for d in image.grid.spacing])
+
+
+def _filled(image: Image) -> Floats:
+    """The voxels as float64, those that do not count at the median of the others."""
+    array: Floats = image.array.astype(np.float64)
+    if image.mask is not None and image.mask.any():
+        array[~image.mask] = np.median(array[image.mask])
+    return array
+
+
+def _moments(array: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation in the box around each voxel."""
+    middle = array.mean()
+    centred = array - middle  # squares of large values would lose the digits of small deviations
+    mean = ndimage.uniform_filter(centred, _BOX, mode="nearest")
+    square = ndimage.uniform_filter(centred * centred, _BOX, mode="nearest")
+    return mean + middle, np.sqrt(np.maximum(square - mean * mean, 0))
+
+
+def _by_texture(texture: Floats, varies: Mask) -> Mask:
+    """What has more texture than the background, or any where much has none.
+
+    A box that only touches tissue has its texture too, so that is taken back.
+    """
+    rough: Mask = varies & (texture > _valley(texture[varies]))
+    rest = varies & ~rough
+    if not rough.any() or texture[rough].mean() - texture[rest].mean() < _CONTRAST:
+        rough = varies if varies.mean() < _FULLEST else np.zeros_like(varies)
+    return _shrink(_fill(_close(rough)), [_BOX // 2] * 3)
+
+
+def _by_brightness(mean: Floats, texture: Floats) -> Mask:
+    """What is not as bright as the background."""
+    bright: Mask = mean > _valley(mean)
+    if not bright.any():
+        return bright
+    return ~bright if np.median(texture[bright]) < np.median(texture[~bright]) else bright
+
+
+def _valley(values: Floats) -> float:
+    """The value at the bottom of the first valley of the histogram; infinite where there is none."""
+    low, high = np.percentile(values, (0.05, 99.95)) if values.size else (0, 0)
+    if not high > low:
+        return math.inf
+    counts, edges = np.histogram(values, bins=_BINS, range=(low, high))
+    counts = ndimage.gaussian_filter1d(counts.astype(np.float64), _BLUR, mode="constant")
+    peak_before, peak_after = np.maximum.accumulate(counts), np.maximum.accumulate(counts[::-1])[::-1]
+    above = 1 - np.cumsum(counts) / counts.sum()
+    depth = counts / np.minimum(peak_before, peak_after)
+    deep = np.flatnonzero((depth < _VALLEY) & (above > _EMPTIEST) & (above < _FULLEST))
+    if deep.size == 0:
+        return math.inf
+    first = np.split(deep, np.flatnonzero(np.diff(deep) > 1) + 1)[0]
+    bottom = first[np.argmin(depth[first])]
+    return float((edges[bottom] + edges[bottom + 1]) / 2)
+
+
+def _close(found: Mask) -> Mask:
+    return _shrink(_grow(found, [_GAP] * 3), [_GAP] * 3)
+
+
+def _fill(found: Mask) -> Mask:
+    """Without holes, in the whole and in each plane: tissue that a face of the volume cuts has them there."""
+    filled: Mask = ndimage.binary_fill_holes(found)
+    for axis in range(3):
+        plane = np.zeros((3, 3, 3), dtype=bool)
+        plane[tuple(slice(1, 2) if a == axis else slice(None) for a in range(3))] = True
+        filled |= ndimage.binary_fill_holes(filled, plane & ndimage.generate_binary_structure(3, 1))
+    return filled
+
+
+def _without_specks(found: Mask) -> Mask:
+    labels, _ = ndimage.label(found)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    kept: Mask = (sizes > 0) & (sizes >= _SPECK * sizes.max())
+    solid: Mask = kept[labels]
+    return solid
+
+
+def _grow(found: Mask, reach: list[int]) -> Mask:
+    """What lies within `reach` (z, y, x) voxels along each axis of something found."""
+    return _extreme(ndimage.maximum_filter, found, reach)
+
+
+def _shrink(found: Mask, reach: list[int]) -> Mask:
+    """What has nothing that was not found within `reach` (z, y, x) voxels along each axis."""
+    return _extreme(ndimage.minimum_filter, found, reach)
+
+
+def _extreme(of: Any, found: Mask, reach: list[int]) -> Mask:  # noqa: ANN401 - a filter of scipy, which has no types
+    changed: Mask = of(found.view(np.uint8), size=[2 * r + 1 for r in reach], mode="nearest").astype(bool)
+    return changed

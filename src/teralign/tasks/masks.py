@@ -1,0 +1,195 @@
+"""Masks: which voxels count, by a volume of any sampling, by labels in one, or found in the image itself.
+
+A mask has a grid of its own; the nearest of its voxels says whether a voxel of the image counts, and what lies beyond
+its faces does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.addresses import absolute_uri
+from teralign.errors import InputError
+from teralign.grids import Grid, Region, as_float_triple, as_triple
+from teralign.registration import Image, find_foreground
+from teralign.transforms import Stack, needed_region, warp
+from teralign.volumes import Volume, coarser_levels, open_volume
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+MARGIN = 20.0  # µm around what is found: more than what is off at the start, mostly
+_FOUND_IN = 4_000_000  # voxels
+_BEYOND = 2  # voxels: means leave out what is no whole voxel at the far faces
+_SCANNED = 256  # voxels along a side of what is looked through at once
+
+Bools = NDArray[np.bool_]
+
+
+class Mask(Protocol):
+    """Which points of space count. Picklable."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where the mask's own voxels lie."""
+        ...
+
+    def read(self, region: Region) -> Bools:
+        """Which of its own voxels (z, y, x) in `region` count."""
+        ...
+
+    def digest(self) -> list[object]:
+        """What tells it from other masks."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredMask:
+    """A volume whose voxels count where they are above 0, or one of `labels`."""
+
+    volume: Volume
+    grid: Grid
+    labels: tuple[int, ...] | None = None
+
+    def read(self, region: Region) -> Bools:
+        """Which voxels in `region` count."""
+        return _counting(self.volume.read(region), self.labels)
+
+    def digest(self) -> list[object]:
+        """The volume, where it lies, and its labels."""
+        return [self.volume.digest(), _lies(self.grid), self.labels]
+
+
+@dataclass(frozen=True, eq=False)
+class FoundMask:
+    """A mask in memory; `bits` has eight voxels a byte along x."""
+
+    grid: Grid
+    bits: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, found: Bools, grid: Grid) -> FoundMask:
+        """The mask of these voxels (z, y, x)."""
+        return cls(grid, np.packbits(found, axis=-1))
+
+    def read(self, region: Region) -> Bools:
+        """Which voxels in `region` count."""
+        z, y, x = region.slices
+        found: Bools = np.unpackbits(self.bits[z, y], axis=-1, count=self.grid.shape[2])[..., x].astype(bool)
+        return found
+
+    def digest(self) -> list[object]:
+        """What was found, and where it lies."""
+        return [hashlib.blake2b(self.bits.tobytes(), digest_size=16).hexdigest(), _lies(self.grid)]
+
+
+def read_mask(mask: Mask, grid: Grid, region: Region) -> Bools:
+    """Which voxels of `region` of an image's grid count."""
+    where = needed_region(Stack(), grid, region, mask.grid, "nearest")
+    if where.size == 0:
+        return np.zeros(region.shape, dtype=bool)
+    counts: Bools = warp(
+        mask.read(where).view(np.uint8),
+        mask.grid,
+        grid=grid,
+        region=region,
+        transform=Stack(),
+        moving_region=where,
+        interpolation="nearest",
+    ).astype(bool)
+    return counts
+
+
+def masks_out(mask: Mask, grid: Grid, region: Region) -> bool:
+    """Whether no voxel of `region` of an image's grid counts."""
+    return not read_mask(mask, grid, region).any()
+
+
+def open_mask(
+    role: str, uri: str, labels: Sequence[int] | None, volume: Volume, *, channel: int, timepoint: int
+) -> Mask:
+    """The mask of a volume, which a command's --ROLE-mask and --ROLE-mask-labels ask for.
+
+    "auto" finds it in the volume's own channel. A mask that does not say how large its voxels are lies over the field
+    of view of the volume. Raises InputError when it cannot be opened, or nothing in it counts.
+    """
+    option = f"--{role}-mask"
+    if uri == AUTO:
+        if labels is not None:
+            raise InputError(f"{option} auto has no labels; leave out {option}-labels, or name a volume of labels.")
+        return _find_mask(option, volume, channel, timepoint)
+    stored, grid = _open(option, uri, volume.grid)
+    mask = StoredMask(stored, grid, None if labels is None else tuple(sorted(set(labels))))
+    if not _counts_somewhere(mask):
+        wanted = "is above 0" if labels is None else f"is labelled {' or '.join(map(str, labels))}"
+        raise InputError(
+            f"{option} {uri}: no voxel of it {wanted}, so that all of {volume.uri} is masked out; check the mask."
+        )
+    return mask
+
+
+def _find_mask(option: str, volume: Volume, channel: int, timepoint: int) -> FoundMask:
+    from teralign.report import read_overview  # with what draws pictures: workers need neither
+
+    overview = read_overview(volume, channel=channel, timepoint=timepoint, voxels=_FOUND_IN)
+    if any(n * 0.9 > m for n, m in zip(volume.grid.extent, overview.grid.extent, strict=True)):
+        raise InputError(
+            f"{option} auto: {volume.uri} is too large to look for tissue in it, and has no coarser scale; "
+            "make some with build-pyramid, or name a mask."
+        )
+    found = find_foreground(Image(overview.array, overview.grid).finite(), margin=MARGIN)
+    log.info("%s auto: %.1f %% of %s show tissue", option, 100 * found.mean(), volume.uri)
+    found = np.pad(found, (0, _BEYOND), mode="edge")
+    return FoundMask.of(found, Grid(found.shape, overview.grid.spacing, overview.grid.origin))
+
+
+def _open(option: str, uri: str, grid: Grid) -> tuple[Volume, Grid]:
+    """Open a mask and say where its voxels lie.
+
+    By its own metadata when they have a spacing, else stretched over the field of view of the image of this grid.
+    """
+    try:
+        mask = open_volume(absolute_uri(uri))
+    except InputError:
+        mask = open_volume(absolute_uri(uri), spacing=grid.spacing, option=option)
+        scale = [m / n for m, n in zip(grid.shape, mask.grid.shape, strict=True)]
+        first = as_float_triple(grid.to_physical([s / 2 - 0.5 for s in scale]))
+        spacing = as_float_triple(d * s for d, s in zip(grid.spacing, scale, strict=True))
+        return mask, Grid(mask.grid.shape, spacing, first)
+    return mask, mask.grid
+
+
+def _counting(values: NDArray[Any], labels: tuple[int, ...] | None) -> Bools:
+    if labels is None:
+        above: Bools = values > 0
+        return above
+    if values.dtype.kind in "iu":  # in their own type: 2⁶³ and 2⁶³ + 1 are one float
+        limits = np.iinfo(values.dtype)
+        wanted = np.array([v for v in labels if limits.min <= v <= limits.max], dtype=values.dtype)
+    else:
+        wanted = np.array(labels, dtype=np.float64)
+    among: Bools = np.isin(values, wanted)
+    return among
+
+
+def _counts_somewhere(mask: StoredMask) -> bool:
+    """Whether any voxel counts; the coarsest scale, if there is one, mostly knows at once."""
+    levels = coarser_levels(mask.volume)
+    coarsest = [levels[max(levels, key=math.prod)]] if levels else []
+    for volume in (*coarsest, mask.volume):
+        step = as_triple(-(-_SCANNED // c) * c for c in volume.chunk_shape)
+        if any(_counting(volume.read(part), mask.labels).any() for part in volume.grid.region.split(step)):
+            return True
+    return False
+
+
+def _lies(grid: Grid) -> list[object]:
+    return [grid.shape, grid.spacing, grid.origin]
