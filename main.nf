@@ -75,7 +75,7 @@ def clusterOf(parameters) {
 
 def summary(pairs, parameters) {
     def lines = pairs.take(10).collect { pair ->
-        "${pair.id}: ${pair.moving.address ?: pair.moving.path} onto ${pair.fixed.address ?: pair.fixed.path}; global ${pair.fixed.global}, local ${pair.fixed.local}, warped ${pair.fixed.apply}"
+        "${pair.id}: ${pair.moving.address ?: pair.moving.path} onto ${pair.fixed.address ?: pair.fixed.path}; global ${pair.fixed.global}, local ${pair.fixed.local}, warped ${pair.moving.apply} on ${pair.fixed.apply}"
     }
     def more = pairs.size() > 10 ? ["and ${pairs.size() - 10} more"] : []
     def each = "${parameters.bigstream_worker_cpus} cpus and ${parameters.bigstream_worker_mem_gb} GB each"

@@ -1,6 +1,7 @@
 // What to align: pairs from --fixed and --moving or from a samplesheet, looked up on disk before anything runs.
 
-// The pairs of the run, as maps: id, fixed, moving, fixed_mask, moving_mask (volumes), options, images to warp.
+// The pairs of the run, as maps: id, fixed, moving, fixed_mask, moving_mask (volumes), options, images to warp, tables of
+// points to take along.
 def readPairs(parameters) {
     if (parameters.input && (parameters.fixed || parameters.moving)) {
         error("Give either --input or --fixed and --moving, not both.")
@@ -23,8 +24,11 @@ def readPairs(parameters) {
 
 def readSheet(parameters) {
     def sheet = file(parameters.input)
-    def known = ['id', 'fixed', 'moving', 'fixed_mask', 'moving_mask', 'fixed_channel', 'moving_channel', 'apply_to']
-    def rows = sheet.getText('UTF-8').isBlank() ? [] : sheet.splitCsv(header: true, strip: true, charset: 'UTF-8').collect { row ->
+    def known = [
+        'id', 'fixed', 'moving', 'fixed_mask', 'moving_mask', 'fixed_mask_labels', 'moving_mask_labels',
+        'fixed_channel', 'moving_channel', 'apply_to', 'apply_scale', 'apply_grid_scale',
+    ]
+    def rows = sheet.getText('UTF-8').isBlank() ? [] : sheet.splitCsv(header: true, strip: true, quote: '"', charset: 'UTF-8').collect { row ->
         row.collectEntries { column, value -> [column.replace('\uFEFF', ''), value] } // a spreadsheet's byte order mark
     }
     if (!rows) {
@@ -52,21 +56,24 @@ def readSheet(parameters) {
 }
 
 // One pair out of a row; `folder` is what relative paths start from, `where` names a column in messages. What the row
-// does not say of masks and channels, the parameters do.
+// does not say of masks, channels and scales to warp, the parameters do.
 def makePair(row, folder, parameters, where) {
     def scales = [
-        global: [name: 'aff_scale', value: parameters.aff_scale],
-        local: [name: 'def_scale', value: parameters.def_scale],
-        apply: [name: parameters.apply_scale ? 'apply_scale' : 'def_scale', value: parameters.apply_scale ?: parameters.def_scale],
+        global: firstScale(['aff_scale'], row, parameters),
+        local: firstScale(['def_scale'], row, parameters),
+        apply: firstScale(['apply_scale', 'def_scale'], row, parameters),
     ]
+    def onto = scales + [apply: firstScale(['apply_grid_scale', 'apply_scale', 'def_scale'], row, parameters)]
+    def anywhere = scales.collectEntries { use, scale -> [use, scale + [optional: true]] }
     def pair = [:]
-    ['fixed', 'moving', 'fixed_mask', 'moving_mask'].each { column ->
-        def wanted = column.endsWith('_mask') ? scales.collectEntries { use, scale -> [use, scale + [optional: true]] } : scales
-        pair[column] = row[column] ? findVolume(row[column], folder, wanted, where.call(column))
-            : parameters[column] ? findVolume(parameters[column], file('.'), wanted, "--${column}")
-            : null
+    [fixed: onto, moving: scales, fixed_mask: anywhere, moving_mask: anywhere].each { column, wanted ->
+        def own = row[column]
+        def name = own ?: parameters[column]
+        pair[column] = !name || (name == 'auto' && wanted == anywhere) ? null
+            : findVolume(name, own ? folder : file('.'), wanted, own ? where.call(column) : "--${column}")
     }
-    pair.id = row.id ?: "${stem(pair.moving)}-to-${stem(pair.fixed)}"
+    pair.mask_options = ['fixed', 'moving'].collectMany { side -> maskOptions(side, row, parameters, where) }
+    pair.id = row.id ?: "${stem(pair.moving.name)}-to-${stem(pair.fixed.name)}"
     if (!(pair.id ==~ /[A-Za-z0-9][A-Za-z0-9._-]*/)) {
         error("${where.call('id')}: '${pair.id}' cannot name a folder; use letters, digits, dots, dashes and underscores.")
     }
@@ -77,26 +84,89 @@ def makePair(row, folder, parameters, where) {
     pair.spacings = ['fixed', 'moving'].collectEntries { side ->
         [side, readSpacings(parameters["${side}_spacing".toString()])]
     }
-    def others = (row.apply_to ?: '').tokenize(';').collect { uri -> uri.trim() }.findAll { uri -> uri }
-    pair.images = [[name: 'warped', volume: pair.moving, interpolation: null]] + others.withIndex().collect { entry, index ->
-        def (uri, interpolation) = splitInterpolation(entry, where.call('apply_to'))
-        def volume = findVolume(uri, folder, scales, where.call('apply_to'))
-        [name: "warped_${index + 1}_${stem(volume)}".toString(), volume: volume, interpolation: interpolation]
-    }
+    def entries = (row.apply_to ?: '').tokenize(';').collect { entry -> entry.trim() }.findAll { entry -> entry }
+    def applied = anywhere + [apply: scales.apply] // what goes along needs no scale to align
+    def others = entries.withIndex().collect { entry, index -> makeOther(entry, index + 1, folder, applied, where.call('apply_to')) }
+    pair.images = [[name: 'warped', volume: pair.moving]] + others.findAll { other -> other.volume }
+    pair.points = others.findAll { other -> other.table }
     pair
 }
 
-// 'labels.tif:nearest' into the path and how to warp it, which is null where nothing is said.
-def splitInterpolation(entry, where) {
-    def split = entry =~ /^(.+):([A-Za-z]+)$/
-    if (!split) {
-        return [entry, null]
+// The first of these scales that the row names, or else the parameters.
+def firstScale(names, row, parameters) {
+    def chosen = names.find { name -> row[name] || parameters[name] }
+    [name: chosen, value: row[chosen] ?: parameters[chosen]]
+}
+
+// The options of an alignment for a mask that is found by itself, or that has labels. Labels go with the mask: those of
+// the parameters hold where the row has no mask of its own.
+def maskOptions(side, row, parameters, where) {
+    def column = "${side}_mask".toString()
+    def mask = row[column] ?: parameters[column]
+    def labels = row["${column}_labels".toString()] ?: (row[column] ? null : parameters["${column}_labels".toString()])
+    if (!labels) {
+        return mask == 'auto' ? ["--${side}-mask auto"] : []
     }
-    def known = ['linear', 'nearest', 'cubic']
-    if (!(split[0][2] in known)) {
-        error("${where}: ${entry} ends in '${split[0][2]}', which is none of ${known.join(', ')}.")
+    if (!mask || mask == 'auto') {
+        def reason = mask ? 'a mask that is found by itself has no labels' : "there is no ${column} that has them"
+        error("${where.call(column + '_labels')}: ${reason}.")
     }
-    [split[0][1], split[0][2]]
+    def text = labels.toString().replaceAll(/\s/, '').replace(';', ',')
+    if (!(text ==~ /-?\d+(,-?\d+)*/)) {
+        error("${where.call(column + '_labels')} must be whole numbers with commas between them, not '${labels}'.")
+    }
+    ["--${side}-mask-labels ${text}"]
+}
+
+// What else a row takes along: a volume to warp, or a table of points, with what its entry says of it.
+def makeOther(entry, number, folder, scales, where) {
+    def (uri, said) = splitEntry(entry, where)
+    if (uri ==~ /(?i).+\.csv/) {
+        if (said) {
+            error("${where}: ${entry} is a table of points, which has no ${said.keySet().join(' and no ')}.")
+        }
+        def table = findTable(uri, folder, where)
+        return [name: "warped_${number}_${stem(table.name)}".toString(), table: table]
+    }
+    def volume = findVolume(uri, folder, scales, where)
+    [name: "warped_${number}_${stem(volume.name)}".toString(), volume: volume] + said
+}
+
+// 'labels.tif:nearest:spacing=1,1,2' into the path and what is said of it: interpolation, channels, spacing.
+def splitEntry(entry, where) {
+    def (uri, endings) = (entry =~ /^(.+?)((?::[A-Za-z]+(?:=[^:=]*)?)*)$/)[0].drop(1)
+    def said = endings.tokenize(':').collectEntries { ending ->
+        def (name, value) = ending.contains('=') ? ending.split('=', 2).collect { part -> part.trim() } : ['interpolation', ending]
+        def shapes = [
+            interpolation: /linear|nearest|cubic/,
+            channels: /\d+(,\d+)*/,
+            spacing: /\d*\.?\d+(,\d*\.?\d+){2}/,
+        ]
+        if (!(value ==~ (shapes[name] ?: ''))) {
+            error("${where}: ${entry} ends in '${ending}', which is none of linear, nearest, cubic, channels=0,2 or spacing=X,Y,Z.")
+        }
+        [name, value]
+    }
+    [uri, said]
+}
+
+// A table of points; its first one is looked at, so that a table of something else does not end the run hours later.
+def findTable(uri, folder, where) {
+    checkName(uri, where)
+    if (isAddress(uri)) {
+        error("${where}: ${uri} cannot be read: tables of points are read from disks only.")
+    }
+    def table = resolve(uri, folder)
+    if (!table.isFile()) {
+        error("${where}: ${table} does not exist.")
+    }
+    def lines = table.withReader('UTF-8') { reader -> [reader.readLine(), reader.readLine()] }
+    def rows = lines.collect { line -> (line ?: '').replaceAll(/["\s\uFEFF]/, '').split(',', -1).toList() }
+    def first = isNumber(rows[0][0]) ? 0 : 1
+    if (lines[first] && !(rows[first].size() >= 3 && rows[first].take(3).every { cell -> isNumber(cell) })) {
+        error("${where}: line ${first + 1} of ${table} is no point: it must begin with x,y,z in µm, not '${lines[first]}'.")
+    }
+    table
 }
 
 def checkChannel(value, where) {
@@ -116,13 +186,11 @@ def readSpacings(text) {
 
 // Where a volume is: the file or container to stage, and what to read of it at each scale.
 def findVolume(uri, folder, scales, where) {
-    if (uri =~ /["'$`\\\n*?{}\[\]]/) {
-        error("${where}: ${uri} has quotes, brackets or other characters in its name that a shell would take apart; rename it or link to it.")
-    }
-    if (uri ==~ /[A-Za-z][A-Za-z0-9+.-]+:\/\/.*/) {
+    checkName(uri, where)
+    if (isAddress(uri)) {
         return findAddress(uri, scales, where)
     }
-    def full = (uri.startsWith('/') ? file(uri) : folder.resolve(uri)).normalize().toString()
+    def full = resolve(uri, folder).toString()
     def (container, group) = splitContainer(full)
     if (!container.exists()) {
         error("${where}: ${container} does not exist.")
@@ -147,6 +215,24 @@ def findAddress(uri, scales, where) {
     [path: [], address: address, name: container.tokenize('/')[-1]] + scales.collectEntries { use, scale ->
         [use, whole || scale.optional ? address : "${address}/${scale.value}".toString()]
     }
+}
+
+def isAddress(uri) {
+    uri ==~ /[A-Za-z][A-Za-z0-9+.-]+:\/\/.*/
+}
+
+def isNumber(text) {
+    text ==~ /[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/
+}
+
+def checkName(uri, where) {
+    if (uri =~ /["'$`\\\n*?{}\[\]]/) {
+        error("${where}: ${uri} has quotes, brackets or other characters in its name that a shell would take apart; rename it or link to it.")
+    }
+}
+
+def resolve(uri, folder) {
+    (uri.startsWith('/') ? file(uri) : folder.resolve(uri)).normalize()
 }
 
 // The file or folder that holds a volume, and what was named in it.
@@ -204,9 +290,9 @@ def isSlices(folder) {
     entries && entries.every { entry -> entry.isFile() && entry.name ==~ /(?i).+\.(tiff?|png)/ }
 }
 
-// The name of a volume without its endings: c1 of round2.n5/c1, image of image.ome.tif, brain of brain.nii.gz.
-def stem(volume) {
-    volume.name.replaceFirst(/(?i)(\.ome)?\.(n5|zarr|precomputed|tiff?|nrrd|nhdr|nii(\.gz)?|h5|hdf5|ims)$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')
+// A name without its endings: c1 of round2.n5/c1, image of image.ome.tif, brain of brain.nii.gz.
+def stem(name) {
+    name.replaceFirst(/(?i)(\.ome)?\.(n5|zarr|precomputed|tiff?|nrrd|nhdr|nii(\.gz)?|h5|hdf5|ims|csv)$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')
 }
 
 // What -resume compares instead of the name of a folder: the metadata from the container down to the dataset, and the

@@ -1,8 +1,9 @@
-// Aligns pairs: global alignment, local alignment, warping, and a report of each.
+// Aligns pairs: global alignment, local alignment, warping of volumes and points, and a report of each.
 
 include { GLOBAL_ALIGN } from '../modules/global_align.nf'
 include { LOCAL_ALIGN } from '../modules/local_align.nf'
 include { APPLY_TRANSFORM } from '../modules/apply_transform.nf'
+include { TRANSFORM_POINTS } from '../modules/transform_points.nf'
 include { REPORT } from '../modules/report.nf'
 include { DASK_CLUSTER ; prepareDirectory } from './dask_cluster.nf'
 include { fingerprint } from './pairs.nf'
@@ -47,6 +48,13 @@ workflow REGISTER {
         anchor,
     )
 
+    tables = all.flatMap { pair ->
+        pair.points.collect { points -> [pair.id, [id: pair.id, name: points.name], points.table] }
+    }
+    TRANSFORM_POINTS(
+        tables.combine(transforms, by: 0).map { _id, meta, points, affine, field, _blocks -> [meta, points, affine, field] }
+    )
+
     REPORT(
         all.map { pair -> [pair.id, reportMeta(pair), pair.fixed.path, pair.moving.path] }
             .join(transforms)
@@ -69,11 +77,13 @@ workflow REGISTER {
     }
 
     warped = APPLY_TRANSFORM.out.warped
+    points = TRANSFORM_POINTS.out.points
     reports = REPORT.out.report
 
     emit:
     transforms
     warped
+    points
     reports
 }
 
@@ -88,7 +98,7 @@ def alignInputs(pair, use) {
         id: pair.id,
         fixed: uriIn('fixed', pair.fixed, use),
         moving: uriIn('moving', pair.moving, use),
-        options: (channels + spacingOptions(pair, use) + masks).join(' '),
+        options: (channels + spacingOptions(pair, use) + masks + pair.mask_options).join(' '),
         fingerprint: volumes.values().collect { volume -> fingerprint(volume, use) }.join(' '),
     ]
     [meta] + volumes.values().collect { volume -> volume ? volume.path : [] }
@@ -96,19 +106,25 @@ def alignInputs(pair, use) {
 
 // `warped_dir` is the address of the folder to write to, if not to the work directory.
 def applyMeta(pair, image, warped_dir) {
+    def options = [
+        'fixed-spacing': spacingOf(pair, 'fixed', pair.fixed.apply),
+        'moving-spacing': image.spacing ?: spacingOf(pair, 'moving', image.volume.apply),
+        'moving-channel': image.channels,
+        interpolation: image.interpolation,
+    ]
     [
         id: pair.id,
         name: image.name,
         fixed: uriIn('fixed', pair.fixed, 'apply'),
         moving: uriIn('moving', image.volume, 'apply'),
         address: warped_dir ? "${warped_dir.replaceFirst(/\/+$/, '')}/${pair.id}/${image.name}.zarr".toString() : '',
-        options: (spacingOptions(pair, 'apply') + (image.interpolation ? ["--interpolation ${image.interpolation}"] : [])).join(' '),
+        options: options.findAll { _name, value -> value }.collect { name, value -> "--${name} ${value}" }.join(' '),
         fingerprint: "${fingerprint(pair.fixed, 'apply')} ${fingerprint(image.volume, 'apply')}".toString(),
     ]
 }
 
 def reportMeta(pair) {
-    [id: pair.id] + alignInputs([fixed_mask: null, moving_mask: null] + pair.subMap(['id', 'fixed', 'moving', 'channels', 'spacings']), 'global')[0]
+    [id: pair.id] + alignInputs([fixed_mask: null, moving_mask: null, mask_options: []] + pair.subMap(['id', 'fixed', 'moving', 'channels', 'spacings']), 'global')[0]
 }
 
 // What a task calls a volume: where it is staged, in a folder of its work directory, or its address.
@@ -116,13 +132,16 @@ def uriIn(folder, volume, use) {
     volume.address ? volume[use] : "\$PWD/${folder}/${volume[use]}".toString()
 }
 
-// The spacing given for the dataset that is used, or for all.
 def spacingOptions(pair, use) {
     ['fixed', 'moving'].collectMany { side ->
-        def spacings = pair.spacings[side]
-        def spacing = spacings[pair[side][use].tokenize('/')[-1]] ?: spacings['']
+        def spacing = spacingOf(pair, side, pair[side][use])
         spacing ? ["--${side}-spacing ${spacing}"] : []
     }
+}
+
+// The spacing given for a dataset, or for all.
+def spacingOf(pair, side, dataset) {
+    pair.spacings[side][dataset.tokenize('/')[-1]] ?: pair.spacings[side]['']
 }
 
 // A file that drivers and workers all take as input: with it a container engine mounts the whole work directory, and

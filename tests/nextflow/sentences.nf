@@ -2,6 +2,7 @@
 
 include { checkParameters ; helpText } from '../../subworkflows/parameters.nf'
 include { fingerprint ; readPairs } from '../../subworkflows/pairs.nf'
+include { applyMeta } from '../../subworkflows/register.nf'
 
 workflow {
     def cases = new groovy.json.JsonSlurper().parse(file(params.cases))
@@ -24,5 +25,9 @@ def describe(pair) {
     def volumes = ['fixed', 'moving', 'fixed_mask', 'moving_mask'].collectEntries { name ->
         [name, pair[name] ? pair[name] + [path: pair[name].path.toString(), fingerprint: fingerprint(pair[name], 'local')] : null]
     }
-    pair.subMap(['id', 'channels', 'spacings']) + volumes + [images: pair.images.collect { image -> [image.name, image.volume.apply, image.interpolation] }]
+    pair.subMap(['id', 'channels', 'spacings', 'mask_options']) + volumes + [
+        images: pair.images.collect { image -> [image.name, image.volume.apply, image.interpolation] },
+        options: pair.images.collect { image -> applyMeta(pair, image).options },
+        points: pair.points.collect { points -> [points.name, points.table.name] },
+    ]
 }

@@ -15,23 +15,26 @@ from .runs import ROOT, Run, environment, nextflow
 pytestmark = pytest.mark.nextflow
 
 SHEET = """id,fixed,moving,fixed_mask,moving_channel,apply_to
-first,fix.n5,mov.n5,image.zarr/s2,1,mov.n5/c1; image.ome.tif:nearest
+first,fix.n5,mov.n5,image.zarr/s2,1,mov.n5/c1; image.ome.tif:nearest; spots.csv
 second,fix.n5/c1,mov.n5/c1,,,
 """
+PROCESSES = ("GLOBAL_ALIGN", "LOCAL_ALIGN", "APPLY_TRANSFORM", "TRANSFORM_POINTS", "REPORT")
 
 
 @pytest.mark.parametrize("parser", ["v1", "v2"])
 def test_results_of_each_pair_lie_in_its_folder(volumes: Path, parser: str) -> None:
     (volumes / "sheet.csv").write_text(SHEET)
+    (volumes / "spots.csv").write_text("1,2,3\n")
     options = ["--input", "sheet.csv", "-stub-run", "-profile", "demo", "--use_bigstream"]
     reports = ["-with-report", "-with-timeline", "-with-dag"]
     run = nextflow(volumes, *options, "--bigstream_cluster", "nextflow", *reports, parser=parser)
 
     assert run.returncode == 0, run.output
-    assert {name: run.tasks(name) for name in ("GLOBAL_ALIGN", "LOCAL_ALIGN", "APPLY_TRANSFORM", "REPORT")} == {
+    assert {name: run.tasks(name) for name in PROCESSES} == {
         "GLOBAL_ALIGN": 2,
         "LOCAL_ALIGN": 2,
         "APPLY_TRANSFORM": 4,
+        "TRANSFORM_POINTS": 1,
         "REPORT": 2,
     }
     shared = {
@@ -48,6 +51,7 @@ def test_results_of_each_pair_lie_in_its_folder(volumes: Path, parser: str) -> N
     assert {path.name for path in (results / "first").iterdir()} == shared | {
         "warped_1_mov.zarr",
         "warped_2_image.zarr",
+        "warped_3_spots.csv",
     }
     versions = (results / "pipeline_info" / "versions.txt").read_text()
     assert "LOCAL_ALIGN: teralign 0." in versions

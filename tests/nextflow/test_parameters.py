@@ -50,6 +50,15 @@ WRONG_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "quotes": ({"fixed": "fix'.n5", "moving": "mov.n5"}, r"--fixed: fix'\.n5 has quotes"),
     "other image": (PAIR | {"apply_to": "mov.n5; no.tif"}, r"--apply_to: .*/no\.tif does not exist"),
     "interpolation": (PAIR | {"apply_to": "image.ome.tif:near"}, r"--apply_to: .* ends in 'near', which is none"),
+    "channels": (PAIR | {"apply_to": "mov.n5:channels=a"}, r"'channels=a', which is none of linear, .* channels=0,2"),
+    "spacing of a volume": (PAIR | {"apply_to": "mov.n5:spacing=1"}, r"--apply_to: .* in 'spacing=1', which"),
+    "no points": (PAIR | {"apply_to": "names.csv"}, r"line 2 of .*names\.csv is no point: .* not 'a,b,c'"),
+    "points that end": (PAIR | {"apply_to": "spots.csv:nearest"}, r"nearest is a table .* no interpolation"),
+    "missing points": (PAIR | {"apply_to": "no.csv"}, r"--apply_to: .*/no\.csv does not exist"),
+    "grid scale": (PAIR | {"apply_grid_scale": "s9"}, r"--fixed: .*fix\.n5 has no scale s9 \(--apply_grid_scale\)"),
+    "labels": (PAIR | {"fixed_mask": "image.zarr", "fixed_mask_labels": "1,x"}, r"--fixed_mask_labels cannot be"),
+    "labels of nothing": (PAIR | {"moving_mask_labels": 3}, r"--moving_mask_labels: there is no moving_mask"),
+    "labels of auto": (PAIR | {"fixed_mask": "auto", "fixed_mask_labels": "1"}, r"found by itself has no labels"),
     "id with a sheet": ({"input": "sheet.csv", "id": "x"}, r"--id is for one pair: .* column id"),
     "more with a sheet": ({"input": "sheet.csv", "apply_to": "mov.n5"}, r"--apply_to is for one pair: .* apply_to"),
     "mask with a sheet": ({"input": "sheet.csv", "moving_mask": "no.tif"}, r"--moving_mask: .*/no\.tif does not"),
@@ -65,6 +74,7 @@ WRONG_SHEETS = {
     "twice": ("id,fixed,moving\na,fix.n5,mov.n5\na,fix.n5,mov.n5\n", r"has 2 rows with the id a: each pair"),
     "row name": ("id,fixed,moving\na b,fix.n5,mov.n5\n", r"row 1, id: 'a b' cannot name a folder"),
     "volume": ("id,fixed,moving\na,fix.n5,no.n5\n", r"sheet\.csv, row 1, moving: .*/no\.n5 does not exist"),
+    "row labels": ("id,fixed,moving,fixed_mask,fixed_mask_labels\na,fix.n5,mov.n5,fix.n5,b\n", r"row 1, fixed_mask"),
     "channel": ("id,fixed,moving,moving_channel\na,fix.n5,mov.n5,x\n", r"row 1, moving_channel must be a whole"),
 }  # fmt: skip
 
@@ -90,6 +100,17 @@ RIGHT: list[dict[str, Any]] = [
     },
     {"input": "sheet.csv"},
     {"input": "sheet.csv", "fixed_mask": "image.zarr", "fixed_channel": 2, "moving_channel": 3},
+    PAIR
+    | {
+        "fixed_mask": "auto",
+        "moving_mask": "image.zarr",
+        "moving_mask_labels": "1; 7",
+        "moving_spacing": "s2=1,1,.5",
+        "apply_scale": "s2",
+        "apply_grid_scale": "s3",
+        "apply_to": "mov.n5/s3:channels=0,2:spacing=2,2,1; spots.csv; image.ome.tif:nearest; mov.n5/c1",
+    },
+    {"input": "rounds.csv", "fixed_mask": "image.zarr", "fixed_mask_labels": 5},
 ]
 
 
@@ -105,6 +126,13 @@ def answers(volumes: Path) -> list[dict[str, Any]]:
         )
         sheets.append({"input": str(path)})
     (volumes / "sheet.csv").write_text("\ufeffid, fixed,moving,moving_channel\na,fix.n5,mov.n5,1\nb,mov.n5,fix.n5,\n")
+    (volumes / "names.csv").write_text("name,first,last\na,b,c\n")
+    (volumes / "spots.csv").write_text('x,y,z\n1,"-2.5",3e1,a spot\n')
+    (volumes / "rounds.csv").write_text(
+        "id,fixed,moving,fixed_mask,apply_to,apply_scale,apply_grid_scale\n"
+        "a,fix.n5,mov.n5,auto,spots.csv,s3,s2\n"
+        "b,fix.n5,mov.n5,,,,\n"
+    )
     cases = [case for case, _ in WRONG_PARAMETERS.values()] + sheets + RIGHT
     (volumes / "cases.json").write_text(json.dumps(cases))
     script = ROOT / "tests" / "nextflow" / "sentences.nf"
@@ -123,7 +151,7 @@ def test_each_mistake_gets_its_sentence_and_what_is_right_none(answers: list[dic
 
     right = answers[len(expected) :]
     assert [answer["error"] for answer in right] == [None] * len(RIGHT)
-    plain, grouped, rich, files, whole, atlas, _, remote, sheet, sheet_with_more = right
+    plain, grouped, rich, files, whole, atlas, _, remote, sheet, sheet_with_more, along, rounds = right
     pair = plain["pairs"][0]
     assert pair["id"] == "mov-to-fix"
     assert pair["fixed"]["path"] == str(volumes / "fix.n5")
@@ -169,6 +197,30 @@ def test_each_mistake_gets_its_sentence_and_what_is_right_none(answers: list[dic
         {"fixed": 2, "moving": 3},
     ]
     assert [pair["fixed_mask"]["local"] for pair in sheet_with_more["pairs"]] == ["image.zarr/s2"] * 2
+
+    pair = along["pairs"][0]
+    assert (pair["fixed"]["apply"], pair["moving"]["apply"]) == ("fix.n5/s3", "mov.n5/s2")
+    assert pair["fixed_mask"] is None
+    assert pair["mask_options"] == ["--fixed-mask auto", "--moving-mask-labels 1,7"]
+    assert pair["images"] == [
+        ["warped", "mov.n5/s2", None],
+        ["warped_1_mov", "mov.n5/s3", None],
+        ["warped_3_image", "image.ome.tif", "nearest"],
+        ["warped_4_mov", "mov.n5/c1/s2", None],
+    ]
+    assert pair["points"] == [["warped_2_spots", "spots.csv"]]
+    assert pair["options"] == [
+        "--moving-spacing 1,1,.5",
+        "--moving-spacing 2,2,1 --moving-channel 0,2",
+        "--interpolation nearest",
+        "--moving-spacing 1,1,.5",
+    ]
+    first, second = rounds["pairs"]
+    assert (first["fixed"]["apply"], first["moving"]["apply"]) == ("fix.n5/s2", "mov.n5/s3")
+    assert first["mask_options"] == ["--fixed-mask auto"], "labels belong to the mask of the parameters"
+    assert (second["fixed"]["apply"], second["moving"]["apply"]) == ("fix.n5/s2", "mov.n5/s2")
+    assert second["mask_options"] == ["--fixed-mask-labels 5"]
+    assert second["fixed_mask"]["local"] == "image.zarr/s2"
 
 
 def test_a_wrong_parameter_ends_the_run_before_any_task(volumes: Path) -> None:

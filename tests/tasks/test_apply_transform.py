@@ -110,7 +110,7 @@ def test_coarser_levels_are_made_of_the_finest_one(case, tmp_path, interpolation
 
 def test_one_channel_as_n5(case, tmp_path):
     folder, channels, stack = case
-    _apply(folder, tmp_path / "out.n5", moving_channel=1, workers=1)
+    _apply(folder, tmp_path / "out.n5", moving_channels=[1], workers=1)
     out = open_volume(tmp_path / "out.n5")
     expected = warp(channels[1], MOVING, grid=FIXED, region=FIXED.region, transform=stack)
     assert out.channels == 1
@@ -124,7 +124,7 @@ def test_every_path_may_go_up_and_through_links(case, tmp_path):
     inside.mkdir(exist_ok=True)
     (tmp_path / "link").symlink_to(inside)
     up = tmp_path / "link" / ".."
-    _apply(up, up / "up.zarr", moving_channel=1, workers=1)
+    _apply(up, up / "up.zarr", moving_channels=[1], workers=1)
     expected = warp(channels[1], MOVING, grid=FIXED, region=FIXED.region, transform=stack)
     np.testing.assert_array_equal(open_volume(folder / "up.zarr").read(), expected)
 
@@ -155,12 +155,12 @@ def _content(folder):
 
 def test_an_output_that_exists_is_replaced_only_when_told_to(case, tmp_path):
     folder, _, _ = case
-    _apply(folder, tmp_path / "a.zarr", moving_channel=0, workers=1)
+    _apply(folder, tmp_path / "a.zarr", moving_channels=[0], workers=1)
     before = _content(tmp_path / "a.zarr")
     with pytest.raises(InputError, match="exists already"):
-        _apply(folder, tmp_path / "a.zarr", moving_channel=1, workers=1)
+        _apply(folder, tmp_path / "a.zarr", moving_channels=[1], workers=1)
     assert _content(tmp_path / "a.zarr") == before
-    _apply(folder, tmp_path / "a.zarr", moving_channel=1, workers=1, overwrite=True)
+    _apply(folder, tmp_path / "a.zarr", moving_channels=[1], workers=1, overwrite=True)
     assert _content(tmp_path / "a.zarr") != before
 
 
@@ -199,9 +199,10 @@ def test_far_away_nothing_is_read_and_all_is_zero(case, tmp_path):
 def test_a_channel_that_is_not_there_is_named(case, tmp_path):
     folder, _, _ = case
     with pytest.raises(InputError, match="no channel 2"):
-        _apply(folder, tmp_path / "x.zarr", moving_channel=2)
+        _apply(folder, tmp_path / "x.zarr", moving_channels=[2])
 
 
 def test_the_result_is_json(case, tmp_path):
     folder, _, _ = case
-    assert json.loads(json.dumps(_apply(folder, tmp_path / "j.zarr", moving_channel=0, workers=1)))["channels"] == 1
+    result = _apply(folder, tmp_path / "j.zarr", moving_channels=[1, 0], workers=1)
+    assert json.loads(json.dumps(result))["channels"] == 2

@@ -35,6 +35,12 @@ def test_points_are_xyz_and_their_rows_stay(tmp_path, transforms):
     assert lines[2].endswith(",Gad1,1")
 
 
+def test_a_spreadsheets_mark_makes_no_header_of_the_first_point(tmp_path, transforms):
+    (tmp_path / "in.csv").write_text("10,20,30\n1,2,3\n", encoding="utf-8-sig")
+    result = transform_points(tmp_path / "in.csv", transforms=transforms[:1], output=tmp_path / "out.csv")
+    assert result["points"] == 2
+
+
 def test_there_and_back(tmp_path, transforms):
     points = np.random.default_rng(0).uniform(10, 70, (500, 3))
     np.savetxt(tmp_path / "in.csv", points, delimiter=",")

@@ -29,7 +29,7 @@ from teralign.cli import options
     help="Labels want nearest.",
 )
 @options.spacing_options
-@click.option("--moving-channel", type=click.IntRange(min=0), help="Only this channel.  [default: all]")
+@click.option("--moving-channel", "moving_channels", type=options.CHANNELS, help="Only these.  [default: all]")
 @click.option("--moving-timepoint", type=click.IntRange(min=0), help="Only this timepoint.  [default: all]")
 @options.ome_zarr_option
 @options.cluster_options

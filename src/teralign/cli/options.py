@@ -110,6 +110,7 @@ MICROMETRES = AxesType(float)
 RANGES = RangesType()
 NAMES = NamesType()
 LABELS = NumbersType("labels")
+CHANNELS = NumbersType("channels", least=0)
 PATH = DiskPath(path_type=Path)
 
 

@@ -38,7 +38,7 @@ def apply_transform(
     interpolation: str = "linear",
     fixed_spacing: FloatTriple | None = None,
     moving_spacing: FloatTriple | None = None,
-    moving_channel: int | None = None,
+    moving_channels: Sequence[int] | None = None,
     moving_timepoint: int | None = None,
     ome_zarr: str | None = None,
     scheduler: str | None = None,
@@ -50,7 +50,7 @@ def apply_transform(
     dry_run: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Resample the moving volume on the grid of the fixed one: every channel and timepoint, or one of them.
+    """Resample the moving volume on the grid of the fixed one: every channel and timepoint, unless told which.
 
     `transforms` are files, outermost first. The output's format is that of its ending, for a .zarr of version
     `ome_zarr` (None: 0.5); each of its write units is made by one task from only the input it needs. It lies in
@@ -60,7 +60,7 @@ def apply_transform(
     """
     reference = open_volume(absolute_uri(fixed), spacing=fixed_spacing, option="--fixed-spacing")
     source = open_volume(absolute_uri(moving), spacing=moving_spacing, option="--moving-spacing")
-    channels = range(source.channels) if moving_channel is None else (moving_channel,)
+    channels = range(source.channels) if moving_channels is None else tuple(moving_channels)
     timepoints = range(source.timepoints) if moving_timepoint is None else (moving_timepoint,)
     check_channel("moving", source, max(channels))
     check_timepoint("moving", source, max(timepoints))

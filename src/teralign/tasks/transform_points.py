@@ -60,7 +60,7 @@ def transform_points(
 def _read_rows(path: Path) -> tuple[list[list[str]], list[list[str]]]:
     """The header (no or one row) and the other rows of a CSV file; empty lines are left out."""
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
     except OSError as error:
         raise InputError(f"the points {path} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,29 @@
+// Takes a table of points of the moving round to where they lie in the fixed one.
+process TRANSFORM_POINTS {
+    tag "${meta.id}: ${meta.name}"
+
+    input:
+    tuple val(meta), path(points, stageAs: 'points/*'), path(affine), path(field)
+
+    output:
+    tuple val(meta.id), path("${meta.id}/${meta.name}.csv"), emit: points
+    tuple val(task.process), val('teralign'), eval("teralign --version | sed 's/.* //'"), topic: versions
+
+    script:
+    """
+    mkdir -p ${meta.id}
+    transform-points \\
+        --points "${points}" \\
+        --inverse \\
+        --transform ${affine} \\
+        --transform ${field} \\
+        --threads ${task.cpus} \\
+        --output ${meta.id}/${meta.name}.csv
+    """
+
+    stub:
+    """
+    mkdir -p ${meta.id}
+    touch ${meta.id}/${meta.name}.csv
+    """
+}
