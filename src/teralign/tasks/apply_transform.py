@@ -143,6 +143,8 @@ class Warper:
     def _warp(self, core: Region, transform: Stack, needed: Region, timepoint: int) -> NDArray[Any] | None:
         """The channels (c, z, y, x) of a unit; None when all that it sees is 0."""
         time = self.timepoints[timepoint]
+        if all(self.source.is_blank(needed, channel=c, timepoint=time) for c in self.channels):
+            return None
         arrays = [self.source.read(needed, channel=c, timepoint=time) for c in self.channels]
         if not any(a.any() for a in arrays):
             return None

@@ -145,10 +145,12 @@ class Copier:
         """The bytes of a channel as it is read, and as it is written."""
         return part.needed.size * (self.source.dtype.itemsize + self.dtype.itemsize)
 
-    def _read(self, needed: Region, timepoint: int) -> Iterator[NDArray[Any]]:
-        """The channels one by one, so that no more than one is in memory."""
-        for channel in self.channels:
-            yield cast(self.source.read(needed, channel=channel, timepoint=self.timepoints[timepoint]), self.dtype)
+    def _read(self, needed: Region, timepoint: int) -> Iterator[NDArray[Any]] | None:
+        """The channels one by one, so that no more than one is in memory; None when nothing of them is stored."""
+        time = self.timepoints[timepoint]
+        if all(self.source.is_blank(needed, channel=c, timepoint=time) for c in self.channels):
+            return None
+        return (cast(self.source.read(needed, channel=c, timepoint=time), self.dtype) for c in self.channels)
 
 
 def _looks(source: Volume, channels: Sequence[int], dtype: np.dtype[Any]) -> list[Look]:

@@ -59,6 +59,19 @@ class StoredArray:
         inside = 0 if len(self.paths) > 1 else channel
         return read_view(self._array(path), self.axes, region, inside, timepoint, path / self.scale)
 
+    def is_blank(self, region: Region, channel: int, timepoint: int) -> bool:
+        """Whether no chunk of a region is stored, which then reads as 0; False where that cannot be seen quickly."""
+        path = self._path(channel)
+        if not isinstance(path, Path):
+            return False  # a look takes as long as a read
+        view = spatial_view(self._array(path), self.axes, 0 if len(self.paths) > 1 else channel, timepoint)
+        if view.fill_value is not None and np.any(view.fill_value):
+            return False
+        try:
+            return bool(view[region.slices].storage_statistics(query_not_stored=True).result().not_stored)
+        except REFUSED:
+            return False  # whatever it is, reading says it
+
     def write(self, region: Region, array: NDArray[Any], channel: int, timepoint: int) -> None:
         """Write (z, y, x) voxels, on disk when it returns. Raises DataError when they cannot be written."""
         path = self._path(channel)
