@@ -149,8 +149,7 @@ def test_the_stage_of_a_microscope_is_no_origin(tmp_path):
         ("a.nrrd", {"dtype": "float16"}, r"NRRD cannot hold float16 values; write to a .zarr"),
         ("a.nrrd", {"channels": 2}, r"NRRD has no place for 2 channels; take one of them, or write to a .zarr"),
         ("a.nrrd", {"timepoints": 3}, r"NRRD has no place for 3 timepoints"),
-        ("a.tif", {"levels": 3}, r"a.tif is one file, which has neither chunks nor scales; leave out --chunk-size"),
-        ("a.tif", {"chunk_shape": (8, 8, 8)}, r"a.tif is one file, which has neither chunks nor scales"),
+        ("a.tif", {"levels": 3}, r"a.tif is one file, which has no coarser scales; leave out --levels"),
         ("a.tif", {"ome_zarr": "0.4"}, r"--ome-zarr 0.4 is for outputs that end in .zarr"),
     ],
 )

@@ -235,10 +235,8 @@ def plan_volume(
     if ome_zarr is not None and form != "zarr":
         raise InputError(f"--ome-zarr {ome_zarr} is for outputs that end in .zarr, which {uri} does not.")
     version = ome_zarr or _OME_ZARR
-    if form in ONE_FILE and (chunk_shape is not None or levels not in (None, 1)):
-        raise InputError(
-            f"{uri} is one file, which has neither chunks nor scales; leave out --chunk-size and --levels."
-        )
+    if form in ONE_FILE and levels not in (None, 1):
+        raise InputError(f"{uri} is one file, which has no coarser scales; leave out --levels.")
     chunk, unit = _storage(grid, chunk_shape, sharded=form == "zarr" and ome_zarr_format.holds_shards(version))
     grids, factors = pyramid.plan_levels(grid, 1 if form in ONE_FILE else levels)
     layout = Layout(
