@@ -27,7 +27,7 @@ def describe(pair) {
     }
     pair.subMap(['id', 'channels', 'spacings', 'mask_options']) + volumes + [
         images: pair.images.collect { image -> [image.name, image.volume.apply, image.interpolation] },
-        options: pair.images.collect { image -> applyMeta(pair, image).options },
+        options: pair.images.collect { image -> applyMeta(pair, image, null).options },
         points: pair.points.collect { points -> [points.name, points.table.name] },
     ]
 }
