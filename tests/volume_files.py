@@ -213,14 +213,17 @@ def write_precomputed(
     return folder / key
 
 
-def gzip_chunks(scale: Path, *, nested: bool = False) -> None:
+COMPRESSIONS = {".gz": gzip.compress, ".br": imagecodecs.brotli_encode, ".zstd": imagecodecs.zstd_encode}
+
+
+def compress_chunks(scale: Path, *, nested: bool = False, ending: str = ".gz") -> None:
     """Store chunks as cloud-volume does on a disk, or nested as neuroglancer-scripts does."""
     for path in list(scale.iterdir()):
         target = scale / path.name.replace("_", "/") if nested else path
         target.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes()
         path.unlink()
-        Path(f"{target}.gz").write_bytes(gzip.compress(content))
+        Path(f"{target}{ending}").write_bytes(COMPRESSIONS[ending](content))
 
 
 def n5_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
@@ -323,13 +326,13 @@ def precomputed_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
 
 def gzipped_precomputed_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
     scale = write_precomputed(folder / "image", array, offset=(4, -2, 7))
-    gzip_chunks(scale)
+    compress_chunks(scale)
     return scale, Grid(array.shape, SPACING, (14, -1, 1))
 
 
 def nested_precomputed_file(folder: Path, array: np.ndarray) -> tuple[Path, Grid]:
     scale = write_precomputed(folder / "image", array)
-    gzip_chunks(scale, nested=True)
+    compress_chunks(scale, nested=True)
     return scale, Grid(array.shape, SPACING)
 
 

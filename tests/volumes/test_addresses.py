@@ -15,7 +15,7 @@ from teralign.volumes import coarser_levels, create_volume, open_volume, split_u
 from volume_files import (
     EVERY_FORMAT,
     SPACING,
-    gzip_chunks,
+    compress_chunks,
     noise,
     write_attributes,
     write_n5,
@@ -120,12 +120,12 @@ def test_where_nothing_tells_of_nested_chunks_it_is_an_error(publish, tmp_path):
         open_volume(publish(path), spacing=SPACING)
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_gzipped_chunk_files_copied_from_a_disk(nested, publish, tmp_path):
+@pytest.mark.parametrize(("nested", "ending"), [(False, ".gz"), (True, ".gz"), (False, ".br"), (False, ".zstd")])
+def test_compressed_chunk_files_copied_from_a_disk(nested, ending, publish, tmp_path):
     array = noise((20, 30, 40), "uint8")
     array[:8, :8, :8] = 0
     scale = write_precomputed(tmp_path / "atlas", array, offset=(8, 16, 24))
-    gzip_chunks(scale, nested=nested)
+    compress_chunks(scale, nested=nested, ending=ending)
     volume = open_volume(publish(tmp_path / "atlas"))
     np.testing.assert_array_equal(volume.read(), array)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume)).read(PIECE), array[PIECE.slices])

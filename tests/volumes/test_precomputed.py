@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from teralign.errors import InputError
+from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
 from teralign.volumes import coarser_levels, open_volume, split_uri
-from volume_files import SPACING, gzip_chunks, noise, write_precomputed
+from volume_files import SPACING, compress_chunks, noise, write_precomputed
 
 SHAPE = (12, 20, 34)
 
@@ -47,7 +47,7 @@ def test_encodings_and_channels(gzipped, encoding, tmp_path):
     array = noise((3, *SHAPE), "uint64")
     scale = write_precomputed(tmp_path / "image", array, encoding=encoding)
     if gzipped:
-        gzip_chunks(scale)
+        compress_chunks(scale)
     volume = open_volume(scale)
     assert (volume.channels, volume.timepoints, volume.grid) == (3, 1, Grid(SHAPE, SPACING))
     region = Region((3, 5, 7), (9, 6, 30))
@@ -59,7 +59,7 @@ def test_chunks_of_both_kinds_may_lie_side_by_side(tmp_path):
     scale = write_precomputed(tmp_path / "image", array)
     plain = sorted(scale.iterdir())[::2]
     kept = {path: path.read_bytes() for path in plain}
-    gzip_chunks(scale)
+    compress_chunks(scale)
     for path, content in kept.items():
         path.with_name(f"{path.name}.gz").unlink()
         path.write_bytes(content)
@@ -68,13 +68,27 @@ def test_chunks_of_both_kinds_may_lie_side_by_side(tmp_path):
 
 @pytest.mark.parametrize("ending", [".br", ".zstd"])
 @pytest.mark.parametrize("nested", [False, True])
+def test_brotli_and_zstd_are_read_and_their_damage_found(nested, ending, tmp_path):
+    array = noise(SHAPE, "uint16")
+    scale = write_precomputed(tmp_path / "image", array)
+    compress_chunks(scale, nested=nested, ending=ending)
+    volume = open_volume(scale)
+    np.testing.assert_array_equal(volume.read(), array)
+    damaged = min(scale.rglob(f"*{ending}"))
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    with pytest.raises(DataError, match=rf"^{damaged} cannot be read: "):
+        volume.read()
+
+
+@pytest.mark.parametrize("ending", [".xz", ".bz2"])
+@pytest.mark.parametrize("nested", [False, True])
 def test_other_compressions_are_refused_and_not_taken_for_zeros(nested, ending, tmp_path):
     scale = write_precomputed(tmp_path / "image", noise(SHAPE, "uint8"))
-    gzip_chunks(scale, nested=nested)
+    compress_chunks(scale, nested=nested)
     for path in list(scale.rglob("*.gz")):
         path.rename(path.with_suffix(ending))
     with pytest.raises(
-        InputError, match=rf"fine has chunks that end in \{ending}; only those without an ending or .gz"
+        InputError, match=rf"fine has chunks that end in \{ending}; only those without an ending, .gz, .br and"
     ):
         open_volume(scale)
 
@@ -104,7 +118,7 @@ def test_broken_metadata_are_named(tmp_path):
 def test_an_offset_need_not_be_said(tmp_path):
     array = noise(SHAPE, "uint8")
     scale = write_precomputed(tmp_path / "image", array)
-    gzip_chunks(scale)
+    compress_chunks(scale)
     edit_info(scale.parent, lambda info: info["scales"][0].pop("voxel_offset"))
     assert open_volume(scale).grid == Grid(SHAPE, SPACING)
     np.testing.assert_array_equal(open_volume(scale).read(), array)

@@ -5,9 +5,9 @@ centre, counted from the centre of voxel 0 of the finest scale, as in the other 
 https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed
 
 tensorstore reads the chunks, in shards or in a file each. Of the latter it knows only the names that servers show. On
-a disk cloud-volume appends .gz to them, and neuroglancer-scripts lays them into folders, some of which are copied to
-servers as they are: tensorstore would take these for chunks that are not there, which are zeros. So such chunks are
-handed to it through memory.
+a disk cloud-volume appends .gz, .br or .zstd to them, and neuroglancer-scripts lays them into folders, some of which
+are copied to servers as they are: tensorstore would take these for chunks that are not there, which are zeros. So
+such chunks are handed to it through memory.
 
 Written are raw chunks, a file each, where servers and tensorstore look for them. A scale begins at a whole voxel of
 its own (`voxel_offset`), so that an origin between voxels is moved to the nearest one.
@@ -54,6 +54,7 @@ _NANOMETRES = 1000.0
 _SIDE = r"-?\d+--?\d+"
 _CHUNK = re.compile(rf"{_SIDE}_{_SIDE}_{_SIDE}(\.\w+)?")
 _NESTED = "/"
+_STORED = ("", ".gz", ".br", ".zstd")  # how the names of chunks end, by what their content went through
 _DTYPES = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32"}
 _VISIBLE = 1e-3  # voxels by which an origin may be moved in silence
 
@@ -137,10 +138,11 @@ def _has_usual_names(container: Path, scale: Mapping[str, Any]) -> bool:
     if not folder.is_dir():
         raise InputError(f"{container / _INFO} declares the scale {scale['key']}, but there is no folder of it.")
     endings = set(_endings(folder))
-    unknown = sorted(endings - {"", ".gz", _NESTED})
+    unknown = sorted(endings - {*_STORED, _NESTED})
     if unknown:
         raise InputError(
-            f"{folder} has chunks that end in {unknown[0]}; only those without an ending or .gz are read."
+            f"{folder} has chunks that end in {unknown[0]}; only those without an ending, .gz, .br and .zstd are "
+            "read."
         )
     return endings <= {""}
 
@@ -162,7 +164,7 @@ def _endings(folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class ChunkFiles:
-    """A scale with a file for each chunk, gzipped or not, in one folder or nested ones.
+    """A scale with a file for each chunk, compressed or not, in one folder or nested ones.
 
     `info` is that of this scale alone; `offset`, `size` and `chunk` are in voxels, (z, y, x).
     """
@@ -191,8 +193,7 @@ class ChunkFiles:
         """
         for voxel in ((0, 0, 0), as_triple(n // 2 for n in self.size), as_triple(n - 1 for n in self.size)):
             sides = next(self._chunks(Region(voxel, as_triple(v + 1 for v in voxel))))
-            found = [place.exists() for place in self._places(sides)]
-            if any(found) and not found[0]:
+            if next((number for number, (place, _) in enumerate(self._places(sides)) if place.exists()), 0):
                 return False
         return True
 
@@ -206,22 +207,35 @@ class ChunkFiles:
             sides.append([f"{offset + begin}-{offset + min(begin + chunk, size)}" for begin in begins])
         yield from itertools.product(*reversed(sides))
 
-    def _places(self, sides: tuple[str, ...]) -> Iterator[Place]:
-        """Where a chunk may be, as tensorstore expects it first."""
-        for joint, ending in itertools.product("_/", ("", ".gz")):
-            yield self.container / self.key / f"{joint.join(sides)}{ending}"
+    def _places(self, sides: tuple[str, ...]) -> Iterator[tuple[Place, str]]:
+        """Where a chunk may be and how its name then ends, as tensorstore expects it first."""
+        for joint, ending in itertools.product("_/", _STORED):
+            yield self.container / self.key / f"{joint.join(sides)}{ending}", ending
 
     def _content(self, sides: tuple[str, ...]) -> bytes | None:
-        """The chunk as it was before it was gzipped, None where there is none."""
-        for path in self._places(sides):
+        """The chunk as it was before it was compressed, None where there is none."""
+        for path, ending in self._places(sides):
             try:
-                content = path.read_bytes()
-                return gzip.decompress(content) if path.name.endswith(".gz") else content
+                return _decompressed(path.read_bytes(), ending)
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            except (OSError, EOFError, zlib.error) as error:
+            except (OSError, EOFError, zlib.error, RuntimeError) as error:
                 raise DataError(f"{path} cannot be read: {error}.") from error
         return None
+
+
+def _decompressed(content: bytes, ending: str) -> bytes:
+    """What was stored under a name of this ending.
+
+    Raises OSError, EOFError, zlib.error or RuntimeError where it is damaged.
+    """
+    if ending == "":
+        return content
+    if ending == ".gz":
+        return gzip.decompress(content)
+    import imagecodecs  # takes a second
+
+    return bytes(imagecodecs.brotli_decode(content) if ending == ".br" else imagecodecs.zstd_decode(content))
 
 
 def check_layout(uri: str | Path, layout: Layout) -> None:
