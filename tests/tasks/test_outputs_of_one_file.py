@@ -36,7 +36,7 @@ def test_a_conversion_and_a_warp_end_in_one_file(name, source, tmp_path, schedul
     channels = [1] if name == "a.nrrd" else [0, 1]
     options = {"channel": 1} if name == "a.nrrd" else {}
     convert_volume(path, str(tmp_path / name), scheduler=scheduler, **options)
-    options = {"moving_channel": 1} if name == "a.nrrd" else {}
+    options = {"moving_channels": (1,)} if name == "a.nrrd" else {}
     transforms, output = [source / "affine.mat"], tmp_path / "warped" / name
     apply_transform(path, path, transforms=transforms, output=str(output), scheduler=scheduler, **options)
     for written in (tmp_path / name, output):
