@@ -131,22 +131,10 @@ def test_bytes_are_the_same_after_a_run_that_was_cut_off(name, options, source, 
         np.testing.assert_array_equal(found.read(channel=channel, timepoint=-1 % found.timepoints), array[1, channel])
 
 
-def test_unfinished_work_of_another_version_is_not_taken(source, tmp_path, scheduler, monkeypatch):
-    path, array = source
-    options = {"scheduler": scheduler, "channel": 0, "timepoint": 0}
-
-    def cut_off(*positional, **arguments):
-        run_blocks(*positional, **arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("teralign.tasks.fill_volume.run_blocks", cut_off)
-        convert_volume(str(path), str(tmp_path / "a.zarr"), **options)
-    assert convert_volume(str(path), str(tmp_path / "a.zarr"), ome_zarr="0.4", **options)["resumed"] == 0
-    np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), array[0, 0])
-
-
-def test_unfinished_work_of_another_output_is_not_taken(source, tmp_path, scheduler, monkeypatch):
+@pytest.mark.parametrize(("name", "changed"), [("a.zarr", {"ome_zarr": "0.4"}), ("b.zarr", {})])
+def test_unfinished_work_of_another_version_or_output_is_not_taken(
+    name, changed, source, tmp_path, scheduler, monkeypatch
+):
     path, array = source
     options = {"scheduler": scheduler, "work_dir": tmp_path / "work", "channel": 0, "timepoint": 0}
 
@@ -157,8 +145,8 @@ def test_unfinished_work_of_another_output_is_not_taken(source, tmp_path, schedu
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("teralign.tasks.fill_volume.run_blocks", cut_off)
         convert_volume(str(path), str(tmp_path / "a.zarr"), **options)
-    assert convert_volume(str(path), str(tmp_path / "b.zarr"), **options)["resumed"] == 0
-    np.testing.assert_array_equal(open_volume(tmp_path / "b.zarr").read(), array[0, 0])
+    assert convert_volume(str(path), str(tmp_path / name), **changed, **options)["resumed"] == 0
+    np.testing.assert_array_equal(open_volume(tmp_path / name).read(), array[0, 0])
 
 
 def test_chunks_that_are_missing_are_zeros(tmp_path, scheduler):

@@ -6,7 +6,7 @@ Its memory and threads are bounded for the whole process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -209,6 +209,10 @@ def _create(spec: Mapping[str, Any], path: Place, *, resume: bool) -> None:
 
 def spatial_chunks(array: Any, axes: str) -> Triple:  # noqa: ANN401 (tensorstore has no types)
     """The (z, y, x) shape of what is read at once of an opened array."""
-    chunks = array.chunk_layout.read_chunk.shape or array.shape
-    z, y, x = (int(chunks[axes.index(a)]) for a in _SPACE)
+    return spatial(array.chunk_layout.read_chunk.shape or array.shape, axes)
+
+
+def spatial(shape: Sequence[int], axes: str) -> Triple:
+    """The sizes along z, y, x of a shape in the order of an array's own axes."""
+    z, y, x = (int(shape[axes.index(axis)]) for axis in _SPACE)
     return z, y, x

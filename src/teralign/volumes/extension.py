@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from teralign.errors import InputError
-from teralign.grids import Triple, as_triple, reverse_axes
-from teralign.volumes.arrays import StoredArray, create_array, open_array
+from teralign.grids import Triple, reverse_axes
+from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial
 from teralign.volumes.chunk_files import ChunkFiles
 from teralign.volumes.files import folders_around, read_json, write_json
 from teralign.volumes.ome_zarr import Multiscale, multiscale
@@ -80,9 +80,7 @@ class Extension:
     def shapes(self) -> tuple[Triple, Triple]:
         """The shapes (z, y, x) of a write unit and of a chunk, those of the finest level."""
         files = ChunkFiles.of(self.stored.driver, self.stored.paths[0])
-        places = [self.stored.axes.index(axis) for axis in "zyx"]
-        unit, chunk = (as_triple(shape[i] for i in places) for shape in (files.file_shape, files.chunk_shape))
-        return unit, chunk
+        return spatial(files.file_shape, self.stored.axes), spatial(files.chunk_shape, self.stored.axes)
 
     @property
     def existing(self) -> list[Path]:

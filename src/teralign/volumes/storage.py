@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from teralign.grids import Triple, as_triple
+from teralign.grids import Triple
+from teralign.volumes.arrays import spatial
 from teralign.volumes.chunk_files import ChunkFiles
 from teralign.volumes.manifest import FILE, Manifest
 from teralign.volumes.uri import split_uri
@@ -40,10 +41,7 @@ def storage(volume: Volume) -> Storage:
     if stored is None:
         return Storage(volume.chunk_shape, None, (), False, *_total(_sizes_of_any(volume)))
     arrays = [ChunkFiles.of(stored.driver, path, stored.scale) for path in stored.paths]
-    chunk, unit = (
-        as_triple(shape[stored.axes.index(axis)] for axis in "zyx")
-        for shape in (arrays[0].chunk_shape, arrays[0].file_shape)
-    )
+    chunk, unit = (spatial(shape, stored.axes) for shape in (arrays[0].chunk_shape, arrays[0].file_shape))
     if stored.folders:
         manifest = all((path / FILE).exists() for path in stored.folders)
         counted = _total(_sizes(stored.folders))

@@ -19,7 +19,7 @@ from teralign.grids import Grid, Region, Triple, as_triple
 from teralign.uploads import plan_upload, probe_upload
 from teralign.volumes import n5, precomputed, pyramid
 from teralign.volumes import ome_zarr as ome_zarr_format
-from teralign.volumes.arrays import StoredArray
+from teralign.volumes.arrays import StoredArray, spatial
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
 from teralign.volumes.description import Layout, Look
 from teralign.volumes.manifest import Manifest, StoredFile
@@ -130,8 +130,7 @@ class VolumeWriter:
 
     def file_shape(self, level: int) -> Triple:
         """Voxels (z, y, x) that one file of a level holds: a chunk or a shard, as the array on the disk has them."""
-        shape = self._files[level][0].file_shape
-        return as_triple(shape[self._arrays[level].axes.index(axis)] for axis in "zyx")
+        return spatial(self._files[level][0].file_shape, self._arrays[level].axes)
 
     def above(self, region: Region) -> Region:
         """The voxels of the next level that lie wholly in a region of the finest; none without a next level."""
