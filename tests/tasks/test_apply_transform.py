@@ -141,7 +141,7 @@ def test_a_run_goes_on_from_what_is_done(case, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("teralign.tasks.fill_volume.run_blocks", cut_off)
+        patch.setattr("teralign.filling.fill.run_blocks", cut_off)
         _apply(folder, output, workers=1)
     assert not output.exists()
     result = _apply(folder, output, workers=1)

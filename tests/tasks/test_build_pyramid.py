@@ -142,7 +142,7 @@ def test_a_run_that_was_cut_off_leaves_the_image_as_it_was_and_goes_on(tmp_path,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("teralign.tasks.fill_volume.run_blocks", cut_off)
+        patch.setattr("teralign.filling.fill.run_blocks", cut_off)
         build_pyramid(str(path), levels=3, scheduler=scheduler)
     assert content(path) == before
     assert build_pyramid(str(path), levels=3, scheduler=scheduler)["resumed"] == 2

@@ -119,7 +119,7 @@ def test_bytes_are_the_same_after_a_run_that_was_cut_off(name, options, source, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("teralign.tasks.fill_volume.run_blocks", cut_off)
+        patch.setattr("teralign.filling.fill.run_blocks", cut_off)
         convert_volume(str(path), str(output), scheduler=scheduler, **options)
     assert not output.exists()
     assert convert_volume(str(path), str(output), scheduler=scheduler, **options)["resumed"] == 2
@@ -143,7 +143,7 @@ def test_unfinished_work_of_another_version_or_output_is_not_taken(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("teralign.tasks.fill_volume.run_blocks", cut_off)
+        patch.setattr("teralign.filling.fill.run_blocks", cut_off)
         convert_volume(str(path), str(tmp_path / "a.zarr"), **options)
     assert convert_volume(str(path), str(tmp_path / name), **changed, **options)["resumed"] == 0
     np.testing.assert_array_equal(open_volume(tmp_path / name).read(), array[0, 0])

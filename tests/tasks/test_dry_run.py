@@ -96,7 +96,7 @@ def test_an_alignment_is_foretold(pair, tmp_path, scheduler):
 
 def test_many_blocks_are_estimated_from_some(source, monkeypatch):
     exact = convert(source, dry_run=True)
-    monkeypatch.setattr("teralign.tasks.dry_run.SAMPLED", 7)
+    monkeypatch.setattr("teralign.filling.plan.SAMPLED", 7)
     estimated = convert(source, dry_run=True)
     assert estimated.pop("worker_memory_bytes") == pytest.approx(exact.pop("worker_memory_bytes"), rel=0.01)
     assert estimated == exact

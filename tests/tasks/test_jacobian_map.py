@@ -62,7 +62,7 @@ def test_a_run_that_was_cut_off_goes_on(files, monkeypatch):
 
     arguments = ([files / "a.mat", files / "u.zarr"], str(files / "j.zarr"))
     with monkeypatch.context() as patch:
-        patch.setattr("teralign.tasks.fill_volume.make_levels", full)
+        patch.setattr("teralign.filling.fill.make_levels", full)
         with pytest.raises(DataError, match="full"):
             jacobian_map(*arguments)
     assert not (files / "j.zarr").exists()

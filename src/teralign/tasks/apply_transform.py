@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 import teralign
 from teralign.addresses import absolute_uri
 from teralign.cluster import connect, find_crew, worker_threads
+from teralign.filling import Part, fill_or_plan
 from teralign.grids import FloatTriple, Grid, Region
-from teralign.tasks.dry_run import fill_or_plan
-from teralign.tasks.fill_volume import Part
 from teralign.tasks.inputs import check_channel, check_timepoint, load_stack
 from teralign.transforms import FIELD_CACHE_BYTES, Stack, needed_region, warp_channels
 from teralign.volumes import Volume, open_volume, plan_volume

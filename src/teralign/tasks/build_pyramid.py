@@ -12,9 +12,8 @@ from teralign.addresses import absolute_uri
 from teralign.blockwise import Workspace
 from teralign.cluster import Crew, connect, find_crew
 from teralign.errors import InputError
+from teralign.filling import START_SECONDS, WORKER_BYTES, WRITING, make_levels, stored_files, told
 from teralign.grids import FloatTriple
-from teralign.tasks.dry_run import START_SECONDS, WORKER_BYTES, WRITING, told
-from teralign.tasks.fill_volume import make_levels, stored_files
 from teralign.tasks.units import WriteUnits
 from teralign.volumes import Extension, Volume, open_volume
 from teralign.volumes.pyramid import plan_levels

@@ -16,9 +16,8 @@ import teralign
 from teralign.addresses import absolute_uri
 from teralign.cluster import connect, find_crew
 from teralign.errors import InputError
+from teralign.filling import Part, fill_or_plan
 from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
-from teralign.tasks.dry_run import fill_or_plan
-from teralign.tasks.fill_volume import Part
 from teralign.tasks.inputs import check_channel, check_timepoint
 from teralign.transforms import cast
 from teralign.volumes import Look, Volume, open_volume, plan_volume, split_uri

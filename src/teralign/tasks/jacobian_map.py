@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 import teralign
 from teralign.cluster import Crew, worker_threads
 from teralign.errors import InputError
+from teralign.filling import SAMPLED, Part, fill_volume, plan_fill
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.report import VolumeChange
-from teralign.tasks.dry_run import SAMPLED, plan_fill
-from teralign.tasks.fill_volume import Part, fill_volume
 from teralign.tasks.inputs import check_new_file, load_stack, refuse_existing
 from teralign.tasks.new_transform import described, write_report
 from teralign.tasks.node_grids import chosen_grid, fixed_grid

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike
 from teralign.cluster import Crew
 from teralign.errors import InputError
 from teralign.files import write_atomically
+from teralign.filling import WORKER_BYTES, told
 from teralign.grids import Grid, Region, Triple, reverse_axes
 from teralign.progress import Progress
-from teralign.tasks.dry_run import WORKER_BYTES, told
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.units import WriteUnits
 from teralign.transforms import (

@@ -15,10 +15,10 @@ from itertools import pairwise
 from typing import Any
 
 from teralign.cluster import Crew
+from teralign.filling import START_SECONDS, WORKER_BYTES, told
 from teralign.grids import Region
 from teralign.registration import StepConfig
 from teralign.tasks.align_block import moving_region, search_box
-from teralign.tasks.dry_run import START_SECONDS, WORKER_BYTES, told
 from teralign.tasks.stages import Layout, Stage, is_greedy
 from teralign.tasks.units import WriteUnits
 from teralign.transforms import CHUNK_SHAPE, Stack

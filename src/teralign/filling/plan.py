@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from teralign.cluster import Crew
+from teralign.filling.fill import Part, VoxelSource, fill_volume
 from teralign.progress import readable_time
-from teralign.tasks.fill_volume import Part, VoxelSource, fill_volume
 from teralign.tasks.units import WriteUnits
 from teralign.volumes import Layout, family_shape, is_one_file, pieces, plan_output
 
