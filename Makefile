@@ -1,48 +1,68 @@
-# make env, demo, test, bench, lint, torture, clean: each works in a fresh checkout.
+# The door to a checkout: each target works in a fresh clone.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env demo test bench lint torture clean
+.PHONY: help env dev demo lint fast test floors torture bench clean
 
 help:
-	@echo "make env      the environment, in $(VENV)"
+	@echo "make env      an environment to run Teralign in, in $(VENV); activate it with: source $(VENV)/bin/activate"
 	@echo "make demo     two made-up imaging rounds through the whole workflow, with a score"
+	@echo "make dev      the environment with what tests, lint and types need"
+	@echo "make lint     lint and types"
+	@echo "make fast     lint, types, and the tests that take seconds and no Nextflow"
 	@echo "make test     lint, types and all tests"
-	@echo "make lint     lint and types only"
+	@echo "make floors   the fast tests with the lowest version of each dependency"
 	@echo "make torture  runs that are killed a hundred times, and must end with the same bytes"
-	@echo "make bench    accuracy and cost of Teralign and its peers; ARGS=--help tells what can be chosen"
+	@echo "make bench    accuracy and cost of Teralign and its peers; ARGS=--help lists the choices"
 	@echo "make clean    remove what demo and tests leave behind"
 
-env: $(VENV)/.complete
+env: $(VENV)/.env
+dev: $(VENV)/.dev
 
-# Complete when the marker is there: the Python is checked first, so that pip need not explain itself.
-$(VENV)/.complete: pyproject.toml constraints.txt
+# An environment is complete when its marker exists. The Python is checked first, so that its age is said in one line.
+$(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "make env: $(PYTHON) is missing or older than Python 3.11; name another: make env PYTHON=python3.12" >&2; exit 1; }
-	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	  echo "make: $(PYTHON) is missing or older than Python 3.11; name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@touch $@
+
+$(VENV)/.env: pyproject.toml constraints.txt | $(VENV)/.python
+	@echo "Installing Teralign and its libraries in $(VENV): one to three minutes, about 1 GB"
+	@$(PIP) install --disable-pip-version-check --constraint constraints.txt --editable '.[hdf5]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.python
+	@echo "Installing Teralign, its libraries and the test tools in $(VENV): one to three minutes, about 1.2 GB"
+	@$(PIP) install --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@ $(VENV)/.env
 
 demo: env
 	@bin/demo
 
-test: env lint
-	bin/nextflow -version >/dev/null
-	$(BIN)/pytest
-
-lint: env
+lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-torture: env
+fast: lint
+	$(BIN)/pytest -m 'not nextflow and not slow'
+
+test: lint
+	bin/nextflow -version >/dev/null
+	$(BIN)/pytest
+
+floors: dev
+	$(BIN)/python tests/floors.py -m 'not nextflow and not slow'
+
+torture: dev
 	$(BIN)/python tests/torture.py --kills 100
 
-bench: env
+bench: dev
 	@test -d "$$TERALIGN_TEST_DATA" || { echo "make bench: set TERALIGN_TEST_DATA to the folder of the data." >&2; exit 1; }
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf demo results work .nextflow .nextflow.log* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo results work .floors .nextflow .nextflow.log* .pytest_cache .mypy_cache .ruff_cache .hypothesis

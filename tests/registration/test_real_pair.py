@@ -1,28 +1,22 @@
-"""The pair of an EASI-FISH section in two rounds, where TERALIGN_TEST_DATA says it is."""
-
-import os
-from pathlib import Path
+"""Two rounds of an EASI-FISH section: in-memory alignment as good as the best known."""
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from real_data import REAL_DATA, needs_real_data
 from teralign.registration import Image, align
 from teralign.registration.config import AffineConfig, RansacConfig
 from teralign.registration.metrics import ncc
 from teralign.transforms import Stack, warp
 from teralign.volumes import open_volume
 
-FOLDER = os.environ.get("TERALIGN_TEST_DATA")
-pytestmark = [
-    pytest.mark.skipif(FOLDER is None, reason="TERALIGN_TEST_DATA is not set"),
-    pytest.mark.slow,
-]
+pytestmark = [needs_real_data, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def images():
-    volumes = [open_volume(Path(FOLDER) / "easifish" / f"{name}.n5" / "lowres") for name in ("fix", "mov")]
+    volumes = [open_volume(REAL_DATA / "easifish" / f"{name}.n5" / "lowres") for name in ("fix", "mov")]
     return [Image(volume.read(), volume.grid) for volume in volumes]
 
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from real_data import REAL_DATA, needs_real_data
 from teralign.report.similarity import similarity
 from teralign.tasks.global_align import global_align
 from teralign.tasks.local_align import local_align
 from teralign.transforms import Stack, load_transform, warp
 from teralign.volumes import open_volume
 
-DATA = os.environ.get("TERALIGN_TEST_DATA")
-pytestmark = [
-    pytest.mark.skipif(DATA is None, reason="TERALIGN_TEST_DATA is not set"),
-    pytest.mark.slow,
-]
+pytestmark = [needs_real_data, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """The volumes, the affine and the field, and what local-align said."""
     folder = tmp_path_factory.mktemp("easifish")
-    uris = [str(Path(DATA) / "easifish" / f"{name}.n5" / "lowres") for name in ("fix", "mov")]
+    uris = [str(REAL_DATA / "easifish" / f"{name}.n5" / "lowres") for name in ("fix", "mov")]
     global_align(*uris, output=folder / "affine.mat", steps=["ransac", "affine"])
     result = local_align(
         *uris,

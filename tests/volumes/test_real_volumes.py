@@ -1,21 +1,18 @@
-"""The real pair of imaging rounds, when TERALIGN_TEST_DATA says where it is."""
-
-import os
-from pathlib import Path
+"""The real pair of imaging rounds: spacing, levels and content."""
 
 import numpy as np
 import pytest
 
+from real_data import REAL_DATA, needs_real_data
 from teralign.grids import Region
 from teralign.volumes import open_volume
 
-DATA = os.environ.get("TERALIGN_TEST_DATA")
-pytestmark = pytest.mark.skipif(DATA is None, reason="TERALIGN_TEST_DATA does not name the folder of the real data")
+pytestmark = needs_real_data
 
 
 @pytest.mark.parametrize(("name", "depth"), [("fix", 149), ("mov", 144)])
 def test_both_scales_of_a_round_show_the_same_tissue_in_the_same_place(name, depth):
-    container = Path(DATA or "") / "easifish" / f"{name}.n5"
+    container = REAL_DATA / "easifish" / f"{name}.n5"
     low, high = open_volume(container / "lowres"), open_volume(container / "highres")
     assert (low.grid.shape, high.grid.shape) == ((depth, 241, 456), (2 * depth, 483, 384))
     assert low.dtype == high.dtype == np.dtype("uint16")
@@ -30,7 +27,7 @@ def test_both_scales_of_a_round_show_the_same_tissue_in_the_same_place(name, dep
 
 
 def test_a_level_is_the_mean_over_what_lies_under_it():
-    container = Path(DATA or "") / "easifish" / "fix.n5"
+    container = REAL_DATA / "easifish" / "fix.n5"
     low, high = open_volume(container / "lowres"), open_volume(container / "highres")
     region = Region((40, 60, 60), (72, 124, 124))
     block = low.read(region).astype(float)
@@ -43,7 +40,7 @@ def test_a_level_is_the_mean_over_what_lies_under_it():
 
 
 def test_atlas_volumes_keep_their_spacing():
-    volume = open_volume(Path(DATA or "") / "allen" / "annotation_100.nrrd")
+    volume = open_volume(REAL_DATA / "allen" / "annotation_100.nrrd")
     assert volume.grid.spacing == (100, 100, 100)
     assert volume.grid.shape == (114, 80, 132)
     assert volume.read().max() > 2**16
