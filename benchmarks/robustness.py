@@ -32,8 +32,9 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from benchmarks.tables import Row, markdown
+from teralign.configuration import load_config
 from teralign.grids import Floats
-from teralign.registration import Image, align, load_config
+from teralign.registration import Image, align
 from teralign.registration.blobs import find_blobs
 from teralign.transforms import Affine, Stack, warp
 from teralign.volumes import open_volume

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from common import Job, main, voxel_centres
 
-from teralign.registration import Image, align, load_config
+from teralign.configuration import load_config
+from teralign.registration import Image, align
 from teralign.transforms import Affine, DisplacementField, Stack, load_transform, save_field
 from teralign.volumes import open_volume
 

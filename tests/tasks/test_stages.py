@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
+from teralign.configuration import load_config
 from teralign.grids import Grid, Region
-from teralign.registration import DeformConfig, load_config
+from teralign.registration import DeformConfig
 from teralign.registration.image import group_means
 from teralign.tasks.align_block import REFINING_MARGIN
 from teralign.tasks.coarse_source import CoarseSource

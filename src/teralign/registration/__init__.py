@@ -1,7 +1,7 @@
 """Registration: two images in, one transform and its metrics out. No files, no Dask."""
 
 from teralign.registration.align import Alignment, StepReport, align
-from teralign.registration.config import Config, DeformConfig, StepConfig, load_config
+from teralign.registration.config import DeformConfig, StepConfig
 from teralign.registration.foreground import find_foreground
 from teralign.registration.image import Image, factors_to
 from teralign.registration.linear import measure_of
@@ -9,7 +9,6 @@ from teralign.registration.metrics import Measure, Windows
 
 __all__ = [
     "Alignment",
-    "Config",
     "DeformConfig",
     "Image",
     "Measure",
@@ -19,6 +18,5 @@ __all__ = [
     "align",
     "factors_to",
     "find_foreground",
-    "load_config",
     "measure_of",
 ]

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from teralign.blockwise import Workspace
 from teralign.cluster import Crew, worker_threads
+from teralign.configuration import load_config
 from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.filling import building, told
 from teralign.grids import FloatTriple, Grid
-from teralign.registration import Image, StepConfig, align, load_config
+from teralign.registration import Image, StepConfig, align
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.plan_alignment import alignment_bytes, step_seconds
 from teralign.tasks.reports import step_reports

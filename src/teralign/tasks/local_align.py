@@ -10,11 +10,11 @@ from typing import Any
 import teralign
 from teralign.blockwise import Workspace
 from teralign.cluster import connect, find_crew
+from teralign.configuration import load_config
 from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.filling import CHECKED, SAMPLED
 from teralign.grids import FloatTriple, Triple
-from teralign.registration import load_config
 from teralign.tasks.inputs import check_new_file, load_stack, refuse_existing
 from teralign.tasks.plan_alignment import plan_alignment
 from teralign.tasks.run_stage import StageRunner

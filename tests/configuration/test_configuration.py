@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from teralign.configuration import load_config
 from teralign.errors import InputError
-from teralign.registration import load_config
 from teralign.registration.config import STEP_MODELS, AffineConfig, DeformConfig, RansacConfig
 
-SENTENCES = yaml.safe_load((Path(__file__).parent / "config_sentences.yml").read_text(encoding="utf-8"))
+SENTENCES = yaml.safe_load((Path(__file__).parent / "sentences.yml").read_text(encoding="utf-8"))
 SHIPPED = Path(__file__).parents[2] / "configs" / "bigstream_config.yml"
 
 # The keys of a published bigstream configuration, with values of our own.
@@ -171,6 +171,22 @@ def test_what_does_not_fit_together_is_one_sentence(load, tmp_path, text, senten
 def test_an_unknown_step_is_named_with_the_nearest():
     with pytest.raises(InputError, match=r"--steps: there is no step 'deforme'; did you mean 'deform'\?"):
         load_config().steps("local_align", ["affine", "deforme"])
+
+
+def test_a_mapping_means_what_a_file_does(load):
+    content = yaml.safe_load(BIGSTREAM)
+    mapping, file = load_config(content), load(BIGSTREAM)
+    for section in ("global_align", "local_align"):
+        assert mapping.steps(section) == file.steps(section)
+    assert mapping.block_size == file.block_size
+    with pytest.raises(InputError, match=r"^the configuration: ransac has no key 'nspot'; did you mean 'nspots'\?"):
+        load_config({"ransac": {"nspot": 3}})
+
+
+def test_a_path_may_be_text(tmp_path):
+    path = tmp_path / "config.yml"
+    path.write_text("ransac: {nspots: 7}")
+    assert load_config(str(path)).steps("global_align")[0].nspots == 7
 
 
 def test_a_missing_file_is_one_sentence(tmp_path):

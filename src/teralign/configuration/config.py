@@ -1,0 +1,88 @@
+"""A checked configuration, which merges the values of a step: list entry over section over top level over default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from teralign.configuration.arguments import check_arguments, note_idle
+from teralign.configuration.sections import DEFAULT_STEPS, SectionName
+from teralign.configuration.sentences import nearest
+from teralign.errors import InputError
+from teralign.grids import Triple
+from teralign.registration.config import STEP_MODELS, MetricConfig, StepConfig
+
+Values: TypeAlias = Mapping[str, Any]
+"""The keys and values of a section, as YAML gives them."""
+
+
+@dataclass(frozen=True)
+class StepList:
+    """The steps of a section, each with the values of its list entry, and the section's values by step."""
+
+    steps: tuple[tuple[str, Values], ...]
+    overrides: Mapping[str, Values]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked configuration; make one with `load_config`.
+
+    `block_size` is (z, y, x) voxels, `block_overlap` a share of it.
+    """
+
+    source: str = "the built-in defaults"
+    defaults: Mapping[str, Values] = field(default_factory=dict)
+    sections: Mapping[str, StepList] = field(default_factory=dict)
+    block_size: Triple = (128, 128, 128)
+    block_overlap: float = 0.1
+
+    def steps(self, section: SectionName, names: Sequence[str] | None = None) -> list[StepConfig]:
+        """Return the steps of a section with their parameters, in order.
+
+        `names` (from --steps) replaces the section's own list; then every step takes the section's values.
+        Raises InputError for an unknown step, and for an empty list.
+        """
+        chosen = self.sections.get(section)
+        listed: list[tuple[str, Values]]
+        if names:
+            listed = [(name.strip(), {}) for name in names]
+        elif chosen is not None:
+            listed = list(chosen.steps)
+        else:
+            listed = [(name, {}) for name in DEFAULT_STEPS[section]]
+        if not listed:
+            raise InputError(
+                f"{section}.steps of {self.source} is empty, which skips nothing here; "
+                "name at least one step, or give --steps."
+            )
+        overrides = chosen.overrides if chosen is not None else {}
+        where = "--steps" if names else f"{self.source}: {section}.steps"
+        return [self._step(name, [overrides.get(name, {}), own], where) for name, own in listed]
+
+    def _step(self, name: str, layers: Sequence[Values], where: str) -> StepConfig:
+        check_step_name(name, where)
+        values: Values = self.defaults.get(name, {})
+        for layer in layers:
+            values = _merge(values, layer)
+        step = STEP_MODELS[name].model_validate(values)
+        if isinstance(step, MetricConfig):
+            check_arguments(step, self.source)
+            note_idle(step, self.source)
+        return step
+
+
+def check_step_name(name: str, where: str) -> None:
+    """Raise InputError, with the nearest name, if no step has this name; `where` is the list that holds it."""
+    if name not in STEP_MODELS:
+        raise InputError(f"{where}: there is no step {name!r}{nearest(name, STEP_MODELS)}")
+
+
+def _merge(base: Values, over: Values) -> Values:
+    """Return `base` with the values of `over`; mappings in both are merged in turn."""
+    both = dict(base)
+    for key, value in over.items():
+        old = both.get(key)
+        both[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return both
