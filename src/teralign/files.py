@@ -1,46 +1,132 @@
-"""Files that are there whole or not at all."""
+"""Files and folders written whole or not at all.
+
+Each is made under a temporary name beside its own, flushed to disk and renamed, so that any reader finds the old one
+or the new one, even after a power cut.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import shutil
 import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from teralign.errors import InputError
+
+log = logging.getLogger(__name__)
+
 UNFINISHED = ".tmp"
-"""How the names of files in the making end."""
+"""The ending of temporary names."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that anyone finds it whole, old or new, even after a power cut."""
+    """Write a file of this content, whole or not at all."""
     with writing(path) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that becomes `path` when the block ends well, and leaves no trace when it does not."""
-    temporary = temporary_name(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    """Open a binary file that becomes `path` when the block succeeds and is removed when it fails."""
+    with _temporary(path) as temporary:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_by_name(path: Path) -> Iterator[Path]:
+    """Give a temporary path with the name of `path`, for libraries that choose the format by the name.
+
+    The file written there becomes `path` when the block succeeds and is removed when it fails.
+    """
+    with _temporary(path) as folder:
+        folder.mkdir()
+        yield folder / path.name
+        (folder / path.name).replace(path)
+
+
+@contextlib.contextmanager
+def writing_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary name for a folder, which becomes `path` when the block succeeds and is removed when it fails.
+
+    Raises InputError when `path` exists and `overwrite` is off; with it, the old one is removed at the very end.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; choose another name, or add --overwrite.")
+    with _temporary(path) as temporary:
+        yield temporary
+        put_in_place(temporary, path)
+
+
+def put_in_place(built: Path, path: Path) -> None:
+    """Rename a finished file or folder to `path`; what was there is removed once the new one is in place."""
+    old = temporary_name(path)
+    if path.exists():
+        path.rename(old)
+    built.rename(path)
+    _flush_folder(path.parent)
+    remove(old)
+
+
+def on_file_system_of(path: Path, built: Path) -> Path:
+    """Return `built`, or a copy of it beside `path` where that is another file system, which no rename reaches."""
+    if built.stat().st_dev == path.parent.stat().st_dev:
+        return built
+    log.info("Copying the output to the file system of %s", path)
+    copy = temporary_name(path)
+    try:
+        if built.is_dir():
+            shutil.copytree(built, copy)
+        else:
+            shutil.copy2(built, copy)
+    except OSError:
+        remove(copy)
         raise
+    return copy
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path` that no other process on any host uses."""
+    """Return a name beside `path` that no other process on any host uses."""
     return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{UNFINISHED}")
 
 
 def file_store(folder: Path) -> dict[str, str]:
-    """The key-value store of tensorstore that is this folder; the path is resolved because it refuses `..`."""
+    """Return the folder as a key-value store of tensorstore, which refuses paths with `..`."""
     return {"driver": "file", "path": f"{folder.resolve()}{os.sep}"}
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, whose folders are made, and remove what is left there afterwards."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path)
+    try:
+        yield temporary
+    finally:
+        remove(temporary)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush renames in a folder to disk; some network file systems cannot, and do so anyway."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -17,7 +17,6 @@ import json
 import logging
 import math
 import os
-import shutil
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from typing import Any
 from teralign.addresses import Address
 from teralign.blockwise.lock import Lock
 from teralign.errors import DataError, InputError
-from teralign.files import UNFINISHED, temporary_name, write_atomically
+from teralign.files import UNFINISHED, on_file_system_of, put_in_place, remove, write_atomically
 from teralign.uploads import upload
 
 log = logging.getLogger(__name__)
@@ -142,14 +141,9 @@ class Workspace:
         if output.exists() and not overwrite:
             raise InputError(f"{output} exists already; give --overwrite to replace it.")
         output.parent.mkdir(parents=True, exist_ok=True)
-        source = _onto_filesystem_of(built, output)
-        _remove(self.path / _KEY)
-        old = temporary_name(output)
-        if output.exists():
-            output.rename(old)
-        source.rename(output)
-        _flush_directory(output.parent)
-        _remove(old)
+        source = on_file_system_of(output, built)
+        remove(self.path / _KEY)
+        put_in_place(source, output)
 
     def remove(self) -> None:
         """Remove the workspace and all that is left in it."""
@@ -198,7 +192,7 @@ class Workspace:
     def _discard(self) -> None:
         """Remove all but the lock; the key first, so that remains are never taken for results."""
         for name in (_KEY, *_PARTS):
-            _remove(self.path / name)
+            remove(self.path / name)
 
     def _sweep(self) -> None:
         """Remove what killed writers left half written."""
@@ -233,36 +227,6 @@ class _Recorded(Container[str]):
 def _plane(name: str) -> str:
     """The folder of a block: the plane of blocks that it is in."""
     return name.split("_", 1)[0]
-
-
-def _onto_filesystem_of(built: Path, output: Path) -> Path:
-    """`built`, or a copy of it beside `output` where that is another file system, where no rename reaches."""
-    if built.stat().st_dev == output.parent.stat().st_dev:
-        return built
-    log.info("Copying the output to the file system of %s", output)
-    copy = temporary_name(output)
-    if built.is_dir():
-        shutil.copytree(built, copy)
-    else:
-        shutil.copy2(built, copy)
-    return copy
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _flush_directory(path: Path) -> None:
-    """Make renames in a directory last; some network file systems cannot, and do it anyway."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _to_json(value: object) -> str:

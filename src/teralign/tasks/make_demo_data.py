@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from teralign import __version__
 from teralign.cluster import worker_threads
 from teralign.demo import Phantom, View, make_phantom
 from teralign.errors import InputError
+from teralign.files import writing_folder
 from teralign.grids import Floats, Grid, Triple, reverse_axes
 from teralign.progress import Progress
 from teralign.transforms import Affine, DisplacementField, save_field
@@ -48,18 +48,14 @@ def make_demo_data(
     if min(shape) < SMALLEST:
         raise InputError(f"--shape {_listed(shape)} is too small: give at least {SMALLEST} voxels along each axis.")
     _check_output(output, overwrite=overwrite)
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     phantom = make_phantom(shape, seed)
-    for view in (phantom.fixed, phantom.moving):
-        _write_round(partial / f"{view.round.name}.n5", view, threads or worker_threads())
-    _write_truth(partial, phantom)
     facts = _describe(phantom, seed)
-    (partial / "demo.json").write_text(json.dumps(facts, indent=1) + "\n")
-    if output.exists():
-        shutil.rmtree(output)
-    partial.rename(output)
+    with writing_folder(output, overwrite=overwrite) as folder:
+        folder.mkdir()
+        for view in (phantom.fixed, phantom.moving):
+            _write_round(folder / f"{view.round.name}.n5", view, threads or worker_threads())
+        _write_truth(folder, phantom)
+        (folder / "demo.json").write_text(json.dumps(facts, indent=1) + "\n")
     return {"output": str(output), **facts["landmarks"]}
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
-from teralign.files import write_atomically
+from teralign.files import write_atomically, writing
 from teralign.grids import FloatTriple, Grid, Triple
 from teralign.report import (
     Column,
@@ -69,8 +69,9 @@ def report(
     seen = {name: _seen(shown_fixed, shown_moving, part, threads) for name, part in _states(stack).items()}
     alike = {name: similarity(shown_fixed.array, *images) for name, images in seen.items()}
     columns = [Column(name, _note(alike[name]), aligned) for name, (aligned, _) in seen.items()]
-    output_dir.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(_sheet(shown_fixed, shown_moving, columns, at=_middle(seen))).save(pictures)
+    sheet = Image.fromarray(_sheet(shown_fixed, shown_moving, columns, at=_middle(seen)))
+    with writing(pictures) as file:
+        sheet.save(file, format="PNG")
     facts = {
         "fixed": _geometry(sources[0], shown_fixed.grid),
         "moving": _geometry(sources[1], shown_moving.grid),

@@ -7,7 +7,6 @@ lines of four numbers.
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from teralign.errors import InputError
+from teralign.files import writing
 from teralign.grids import Floats
 
 MAX_CONDITION = 1e9  # of the 3×3 part; beyond it a map is flat and has no useful inverse
@@ -69,10 +69,8 @@ class Affine:
 
     def save(self, path: str | Path) -> None:
         """Write the matrix so that reading gives the same bits; the file is there whole or not at all."""
-        path = Path(path)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        np.savetxt(unfinished, self.matrix, fmt="%.17g")
-        unfinished.replace(path)
+        with writing(Path(path)) as file:
+            np.savetxt(file, self.matrix, fmt="%.17g")
 
     def map_points(self, points: ArrayLike, *, threads: int = 1) -> Floats:
         """Where the points (n, 3) go; `threads` is there for the likeness with other transforms."""

@@ -19,9 +19,9 @@ import tensorstore
 from numpy.typing import ArrayLike
 
 from teralign.errors import DataError, InputError
-from teralign.files import file_store
+from teralign.files import file_store, writing_folder
 from teralign.grids import FloatTriple, Grid, Region, Triple, as_float_triple, as_triple, reverse_axes
-from teralign.transforms.stored import CHUNK_SHAPE, StoredField, building_folder
+from teralign.transforms.stored import CHUNK_SHAPE, StoredField
 from teralign.volumes.units import micrometres
 
 _N5_DATASET = "s0"
@@ -83,7 +83,7 @@ def building_field(
     n5 = container.suffix == ".n5"
     chunk = as_triple(min(c, n) for c, n in zip(CHUNK_SHAPE, grid.shape, strict=True))
     inside = dataset or (_N5_DATASET if n5 else "")
-    with building_folder(container, overwrite=overwrite) as unfinished:
+    with writing_folder(container, overwrite=overwrite) as unfinished:
         array = unfinished / inside
         try:
             store = tensorstore.open(_creation(array, grid, chunk, n5=n5), create=True).result()

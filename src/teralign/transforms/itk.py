@@ -13,7 +13,6 @@ Outside its grid a field of ITK moves nothing, where ours continues with its nea
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from teralign.errors import DataError, InputError
+from teralign.files import writing_by_name
 from teralign.grids import Floats, Grid, as_float_triple, as_triple, reverse_axes
 from teralign.transforms.affine import Affine
 from teralign.transforms.chain import to_index, to_physical
@@ -306,11 +306,9 @@ def _without_rounding(affine: Affine) -> Affine:
 
 
 def _write(path: Path, write: Callable[[str], object]) -> None:
-    """Let ITK write a file, which must end as `path` does, in a folder beside it, and put it into place."""
+    """Let ITK write a file whole or not at all. Raises DataError when it cannot."""
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            unfinished = Path(folder) / path.name
+        with writing_by_name(path) as unfinished:
             write(str(unfinished))
-            unfinished.replace(path)
     except (RuntimeError, OSError) as error:
         raise DataError(f"{path} cannot be written: {str(error).strip().splitlines()[-1]}") from error

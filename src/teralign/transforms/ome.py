@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from teralign.errors import InputError
+from teralign.files import write_atomically
 from teralign.grids import Floats, Grid
 
 FILE = "zarr.json"
@@ -77,12 +78,8 @@ def _space_axes() -> list[Json]:
 
 
 def _write_group(folder: Path, attributes: Json) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".{FILE}.unfinished"
-    unfinished.write_text(
-        json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=2) + "\n"
-    )
-    unfinished.replace(folder / FILE)
+    content = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read(path: Path) -> Layout:

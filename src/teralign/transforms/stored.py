@@ -16,8 +16,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +26,7 @@ import tensorstore
 from numpy.typing import ArrayLike, NDArray
 
 from teralign.errors import DataError, InputError
-from teralign.files import file_store
+from teralign.files import file_store, writing_folder
 from teralign.grids import Floats, Grid, Region, Triple
 from teralign.transforms import ome
 from teralign.transforms.field import DisplacementField
@@ -223,30 +221,10 @@ def building_field(
 
     Raises InputError when `path` exists and is not to be overwritten, DataError when the disk does not take it.
     """
-    with building_folder(path, overwrite=overwrite) as unfinished:
+    with writing_folder(Path(path), overwrite=overwrite) as unfinished:
         writer = create_field(unfinished, grid, chunk_shape)
         yield writer
         writer.finish()
-
-
-@contextlib.contextmanager
-def building_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A name for a folder to be made in the block: it becomes `path` when that ends well, and goes when it does not.
-
-    Raises InputError when `path` exists and is not to be overwritten.
-    """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; choose another name, or add --overwrite.")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        yield unfinished
-        if path.is_dir():
-            shutil.rmtree(path)
-        unfinished.replace(path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def save_field(
