@@ -10,7 +10,7 @@ from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform
 from teralign.tasks.convert_volume import convert_volume
 from teralign.transforms import Affine
-from teralign.volumes import Look, open_volume
+from teralign.volumes import DisplaySettings, open_volume
 from volume_files import noise, space_axes, write_ome_zarr
 
 GRID = Grid((6, 10, 12), (2.0, 0.5, 0.25))
@@ -48,14 +48,16 @@ def ome_tiff(folder, _):
 SOURCES = {"0.4": ome_zarr, "0.5": ome_zarr, "0.6": ome_zarr, "ome-tiff": ome_tiff}
 
 
-def looks(form, *, windows=True):
+def display(form, *, windows=True):
     shown = WINDOWS if windows and form != "ome-tiff" else (None, None)
-    return tuple(Look(colour, window) for colour, window in zip(("0000FF", "00FF7F"), shown, strict=True))
+    return tuple(DisplaySettings(colour, window) for colour, window in zip(("0000FF", "00FF7F"), shown, strict=True))
 
 
-def whole_range(looks):
+def whole_range(display):
     """What an OME-Zarr that we write says where nobody said a window."""
-    return tuple(Look(look.colour, look.window or (0.0, 65535.0, 0.0, 65535.0)) for look in looks)
+    return tuple(
+        DisplaySettings(settings.colour, settings.window or (0.0, 65535.0, 0.0, 65535.0)) for settings in display
+    )
 
 
 @pytest.mark.parametrize("form", SOURCES)
@@ -63,7 +65,7 @@ def test_they_are_read(form, tmp_path):
     found = open_volume(SOURCES[form](tmp_path, form))
     np.testing.assert_allclose(found.grid.spacing, GRID.spacing, rtol=1e-15)
     assert (found.channel_names, found.time_step) == (NAMES, 2.5)
-    assert found.looks == looks(form)
+    assert found.display == display(form)
 
 
 @pytest.mark.parametrize("form", SOURCES)
@@ -77,7 +79,7 @@ def test_they_go_through_a_conversion_and_a_warp(form, tmp_path, scheduler):
     for written in (moving, output):
         found = open_volume(written)
         assert (found.channel_names, found.time_step) == (NAMES, 2.5)
-        assert found.looks == whole_range(looks(form))
+        assert found.display == whole_range(display(form))
         np.testing.assert_array_equal(found.read(channel=1, timepoint=2), ARRAY[2, 1])
 
 
@@ -86,7 +88,7 @@ def test_a_channel_keeps_its_own_and_other_values_get_another_window(tmp_path, s
     options = {"channel": 1, "timepoint": 0, "scheduler": scheduler}
     convert_volume(str(path), str(tmp_path / "b.zarr"), dtype="uint8", **options)
     found = open_volume(tmp_path / "b.zarr")
-    assert (found.channel_names, found.looks) == (NAMES[1:], (Look("00FF7F", (0.0, 255.0, 0.0, 255.0)),))
+    assert (found.channel_names, found.display) == (NAMES[1:], (DisplaySettings("00FF7F", (0.0, 255.0, 0.0, 255.0)),))
 
 
 @pytest.mark.parametrize(
@@ -107,4 +109,4 @@ def test_what_omero_says_wrongly_is_left_out(tmp_path):
     path = write_ome_zarr(
         tmp_path / "a.zarr", {"s0": ARRAY}, space_axes("tczyx"), {"s0": steps}, omero={"channels": channels}
     )
-    assert open_volume(path).looks == (Look(), Look())
+    assert open_volume(path).display == (DisplaySettings(), DisplaySettings())

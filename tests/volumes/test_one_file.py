@@ -9,11 +9,11 @@ import tifffile
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid
-from teralign.volumes import Look, create_planned, open_volume, plan_volume, write_file
+from teralign.volumes import DisplaySettings, create_planned, open_volume, plan_volume, write_file
 from volume_files import noise
 
 GRID = Grid((9, 22, 35), (0.42, 0.23, 0.23), (1.5, -3.0, 0.0))
-LOOKS = (Look("0000FF"), Look("FF8000"), Look())
+DISPLAY = (DisplaySettings("0000FF"), DisplaySettings("FF8000"), DisplaySettings())
 NAMES = ("DAPI", "α-tubulin", "2")
 TIFF_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 NRRD_TYPES = (*TIFF_TYPES, "uint64", "int64")
@@ -67,9 +67,9 @@ def test_tiffs_hold_every_type_to_the_bit(name, dtype, tmp_path):
 
 def test_an_ome_tiff_has_times_channels_and_what_is_said_of_them(tmp_path):
     array = noise((2, 3, *GRID.shape), "uint16")
-    path = write(tmp_path / "a.ome.tif", array, channel_names=NAMES, looks=LOOKS, time_step=2.5)
+    path = write(tmp_path / "a.ome.tif", array, channel_names=NAMES, display=DISPLAY, time_step=2.5)
     found = check(path, array)
-    assert (found.channel_names, found.looks, found.time_step) == (NAMES, LOOKS, 2.5)
+    assert (found.channel_names, found.display, found.time_step) == (NAMES, DISPLAY, 2.5)
     with tifffile.TiffFile(path) as tiff:
         assert tiff.series[0].axes == "TCZYX"
         assert len(tiff.pages) == 2 * 3 * 9

@@ -15,12 +15,12 @@ import tensorstore as ts
 import zarr
 
 from teralign.grids import Grid
-from teralign.volumes import Look, VolumeWriter, create_volume
+from teralign.volumes import DisplaySettings, VolumeWriter, create_volume
 from volume_files import noise
 
 GRID = Grid((20, 70, 45), (2.0, 0.5, 0.5), (2.0, -2.0, 4.0))
-LOOKS = (Look("FF8000", (0.0, 4095.0, 20.0, 900.5)), Look())
-IMAGE = {"dtype": "uint16", "channels": 2, "channel_names": ("DAPI", "GFP"), "looks": LOOKS}
+DISPLAY = (DisplaySettings("FF8000", (0.0, 4095.0, 20.0, 900.5)), DisplaySettings())
+IMAGE = {"dtype": "uint16", "channels": 2, "channel_names": ("DAPI", "GFP"), "display": DISPLAY}
 LABELS = {"dtype": "uint64", "label": True}
 KINDS = {"image": IMAGE, "series": {**IMAGE, "timepoints": 3, "time_step": 2.5}, "labels": LABELS}
 

@@ -21,7 +21,7 @@ from teralign.blockwise import RunSummary, Workspace, run_blocks
 from teralign.grids import Region, Triple
 from teralign.tasks.units import WriteUnit, WriteUnits
 from teralign.volumes import (
-    Layout,
+    PyramidLayout,
     StoredFile,
     VolumeWriter,
     check_output,
@@ -64,7 +64,7 @@ def fill_volume(
     *,
     stage: str,
     key: Mapping[str, object],
-    layout: Layout,
+    layout: PyramidLayout,
     connect: Callable[[], AbstractContextManager[Client | None]],
     work_dir: Path | None,
     overwrite: bool,
@@ -86,7 +86,7 @@ def fill_volume(
 
 @contextmanager
 def building(
-    target: Path | Address, dataset: str, layout: Layout, workspace: Workspace, *, overwrite: bool
+    target: Path | Address, dataset: str, layout: PyramidLayout, workspace: Workspace, *, overwrite: bool
 ) -> Iterator[VolumeWriter]:
     """What writes a volume, which is moved from the workspace to `target` when the block ends well.
 

@@ -19,7 +19,7 @@ from teralign.cluster import Crew
 from teralign.filling.fill import Part, VoxelSource, fill_volume
 from teralign.progress import readable_time
 from teralign.tasks.units import WriteUnits
-from teralign.volumes import Layout, family_shape, is_one_file, pieces, plan_output
+from teralign.volumes import PyramidLayout, family_shape, is_one_file, pieces, plan_output
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -61,7 +61,7 @@ def fill_or_plan(
     *,
     stage: str,
     key: Mapping[str, object],
-    layout: Layout,
+    layout: PyramidLayout,
     connect: Callable[[], AbstractContextManager[Client | None]],
     crew: Crew,
     work_dir: Path | None,
@@ -92,7 +92,7 @@ def fill_or_plan(
 
 
 def plan_fill(
-    uri: str, source: PlannedSource, layout: Layout, *, stage: str, crew: Crew, overwrite: bool, samples: int
+    uri: str, source: PlannedSource, layout: PyramidLayout, *, stage: str, crew: Crew, overwrite: bool, samples: int
 ) -> dict[str, Any]:
     """What `fill_volume` would do with the same arguments on the workers of `crew`; nothing is written.
 

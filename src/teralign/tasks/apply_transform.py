@@ -81,7 +81,7 @@ def apply_transform(
         channels=len(channels),
         timepoints=len(timepoints),
         channel_names=[source.channel_names[c] for c in channels],
-        looks=[source.looks[c] for c in channels],
+        display=[source.display[c] for c in channels],
         time_step=source.time_step,
         label=interpolation == "nearest",
         ome_zarr=ome_zarr,

@@ -20,7 +20,7 @@ from teralign.filling import Part, fill_or_plan
 from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
 from teralign.tasks.inputs import check_channel, check_timepoint
 from teralign.transforms import cast
-from teralign.volumes import Look, Volume, open_volume, plan_volume, split_uri
+from teralign.volumes import DisplaySettings, Volume, open_volume, plan_volume, split_uri
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def convert_volume(
         channels=len(channels),
         timepoints=len(timepoints),
         channel_names=[source.channel_names[c] for c in channels],
-        looks=_looks(source, channels, wanted),
+        display=_display_settings(source, channels, wanted),
         time_step=source.time_step,
         chunk_shape=chunk_size,
         levels=levels,
@@ -152,10 +152,10 @@ class Copier:
         return (cast(self.source.read(needed, channel=c, timepoint=time), self.dtype) for c in self.channels)
 
 
-def _looks(source: Volume, channels: Sequence[int], dtype: np.dtype[Any]) -> list[Look]:
+def _display_settings(source: Volume, channels: Sequence[int], dtype: np.dtype[Any]) -> list[DisplaySettings]:
     """How the channels are shown; a window of values of another type says nothing of these."""
-    looks = [source.looks[c] for c in channels]
-    return looks if dtype == source.dtype else [replace(look, window=None) for look in looks]
+    display = [source.display[c] for c in channels]
+    return display if dtype == source.dtype else [replace(settings, window=None) for settings in display]
 
 
 def _cropped(volume: Volume, crop: tuple[Range, Range, Range] | None) -> Region:

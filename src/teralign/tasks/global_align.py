@@ -23,7 +23,7 @@ from teralign.tasks.plan_alignment import alignment_bytes, step_seconds
 from teralign.tasks.reports import step_reports
 from teralign.tasks.sources import Source, nothing_in, open_source
 from teralign.transforms import FIELD_STRIDE, Stack, as_field, save_field, warp
-from teralign.volumes import Layout, check_output, plan_output, plan_volume, split_uri
+from teralign.volumes import PyramidLayout, check_output, plan_output, plan_volume, split_uri
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ def _save(transform: Stack, output: Path, grid: Grid, *, overwrite: bool) -> Non
     affine.save(output)
 
 
-def _write_aligned(uri: str, array: NDArray[Any], layout: Layout, *, overwrite: bool) -> None:
+def _write_aligned(uri: str, array: NDArray[Any], layout: PyramidLayout, *, overwrite: bool) -> None:
     target = check_output(uri, overwrite=overwrite)
     _, dataset = split_uri(uri)
     with Workspace.of(target, None) as workspace:

@@ -1,7 +1,7 @@
 """Volumes on disk: open, create, read and write regions by URI, whatever the format; pyramids."""
 
 from teralign.volumes.audit import Finding, audit_volume
-from teralign.volumes.description import Layout, Look
+from teralign.volumes.description import DisplaySettings, PyramidLayout
 from teralign.volumes.extension import Extension
 from teralign.volumes.levels import coarser_levels
 from teralign.volumes.manifest import StoredFile
@@ -20,10 +20,10 @@ from teralign.volumes.writer import (
 )
 
 __all__ = [
+    "DisplaySettings",
     "Extension",
     "Finding",
-    "Layout",
-    "Look",
+    "PyramidLayout",
     "Storage",
     "StoredFile",
     "Volume",

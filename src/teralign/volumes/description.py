@@ -23,7 +23,7 @@ class Pixels(Protocol):
 
 
 @dataclass(frozen=True)
-class Look:
+class DisplaySettings:
     """How viewers show a channel at first, None for what nobody says.
 
     `colour` is RRGGBB; `window` has the lowest and the highest value that there may be, and the first and the last
@@ -39,9 +39,9 @@ class Description:
     """A dataset as its metadata tell of it; axis order (z, y, x).
 
     `spacing` is in µm, None where the metadata do not say it: then `origin` counts in voxels, else it is in µm.
-    `channel_names` and `looks` are empty or have one for each channel; `time_step` is the seconds between timepoints;
-    `files` are those whose change means another volume; `scales` are the datasets of the container that may hold the
-    same image at other scales.
+    `channel_names` and `display` are empty or have an entry for each channel; `time_step` is the seconds between
+    timepoints; `files` are those whose change means another volume; `scales` are the datasets of the container that
+    may hold the same image at other scales.
     """
 
     pixels: Pixels
@@ -53,7 +53,7 @@ class Description:
     channels: int = 1
     timepoints: int = 1
     channel_names: tuple[str, ...] = ()
-    looks: tuple[Look, ...] = ()
+    display: tuple[DisplaySettings, ...] = ()
     time_step: float | None = None
     files: tuple[Place, ...] = ()
     scales: tuple[str, ...] = ()
@@ -71,12 +71,11 @@ class Adapter(Protocol):
 
 
 @dataclass(frozen=True)
-class Layout:
+class PyramidLayout:
     """A pyramid to be created: its grids from fine to coarse and how they are stored; axis order (z, y, x).
 
-    `factors` are those of each level to level 0; `write_shape` is what has one writer: a shard, or a chunk. Names and
-    looks of the channels, and the seconds between timepoints, are as in a `Description`; `ome_zarr` is the version of
-    a .zarr.
+    `factors` are those of each level to level 0; `write_shape` is what has one writer: a shard, or a chunk.
+    `channel_names`, `display` and `time_step` are as in a `Description`; `ome_zarr` is the version of a .zarr.
     """
 
     levels: tuple[Grid, ...]
@@ -85,7 +84,7 @@ class Layout:
     channels: int
     timepoints: int
     channel_names: tuple[str, ...]
-    looks: tuple[Look, ...]
+    display: tuple[DisplaySettings, ...]
     time_step: float | None
     chunk_shape: Triple
     write_shape: Triple

@@ -20,7 +20,7 @@ from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Triple, reverse_axes
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial_chunks
-from teralign.volumes.description import Description, Layout, axes_by_position
+from teralign.volumes.description import Description, PyramidLayout, axes_by_position
 from teralign.volumes.files import folders_around, read_json, subfolders, write_json
 from teralign.volumes.units import micrometres
 from teralign.volumes.uri import no_dataset
@@ -193,7 +193,7 @@ def _zyx(xyz: Sequence[float]) -> FloatTriple:
     return z, y, x
 
 
-def check_layout(uri: str | Path, layout: Layout) -> None:
+def check_layout(uri: str | Path, layout: PyramidLayout) -> None:
     """Raise InputError for what N5 cannot hold."""
     if layout.dtype.name not in _DTYPES:
         raise InputError(f"N5 cannot hold {layout.dtype.name} values; write to a .zarr.")
@@ -201,7 +201,7 @@ def check_layout(uri: str | Path, layout: Layout) -> None:
         raise InputError(f"N5 has no place for {layout.timepoints} timepoints; write to a .zarr.")
 
 
-def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tuple[StoredArray, ...]:
+def create(container: Path, dataset: str, layout: PyramidLayout, *, resume: bool) -> tuple[StoredArray, ...]:
     """Create the pyramid s0, s1, … in the group `dataset`, once a channel (c0/s0, …) when there are several.
 
     Gives the array of each level. Raises InputError when other arrays are there, DataError when the disk refuses.
@@ -226,7 +226,7 @@ def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tu
     return tuple(stored)
 
 
-def _array_metadata(layout: Layout, grid: Grid, finest: Grid, factors: Triple) -> dict[str, Any]:
+def _array_metadata(layout: PyramidLayout, grid: Grid, finest: Grid, factors: Triple) -> dict[str, Any]:
     """The attributes of one dataset; COSEM's transform is there for the origin, which the others cannot tell."""
     return {
         "dimensions": reverse_axes(grid.shape),

@@ -11,14 +11,14 @@ from typing import IO
 
 from teralign.errors import InputError
 from teralign.grids import reverse_axes
-from teralign.volumes.description import Layout
+from teralign.volumes.description import PyramidLayout
 from teralign.volumes.one_file import FlatVoxels
 
 _TYPES = {f"{kind}{bits}": f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)}
 _TYPES |= {"float32": "float", "float64": "double"}
 
 
-def check_layout(uri: str | Path, layout: Layout) -> None:
+def check_layout(uri: str | Path, layout: PyramidLayout) -> None:
     """Raise InputError for what a file cannot hold."""
     if layout.dtype.name not in _TYPES:
         raise InputError(f"NRRD cannot hold {layout.dtype.name} values; write to a .zarr.")
@@ -27,7 +27,7 @@ def check_layout(uri: str | Path, layout: Layout) -> None:
             raise InputError(f"NRRD has no place for {count} {what}; take one of them, or write to a .zarr.")
 
 
-def begin(file: IO[bytes], layout: Layout, name: str) -> FlatVoxels:
+def begin(file: IO[bytes], layout: PyramidLayout, name: str) -> FlatVoxels:
     """Write the header."""
     grid = layout.levels[0]
     spacing = reverse_axes(grid.spacing)

@@ -22,7 +22,7 @@ from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import Floats, FloatTriple, Triple, as_float_triple
 from teralign.volumes.arrays import StoredArray, create_array
-from teralign.volumes.description import Layout, Look, axes_by_position
+from teralign.volumes.description import DisplaySettings, PyramidLayout, axes_by_position
 from teralign.volumes.files import write_json
 from teralign.volumes.units import micrometres, seconds
 
@@ -41,7 +41,7 @@ class Multiscale:
     group: Place
     content: Mapping[str, Any]
     channel_names: tuple[str, ...]
-    looks: tuple[Look, ...]
+    display: tuple[DisplaySettings, ...]
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -159,15 +159,15 @@ def multiscale(group: Place, attributes: Mapping[str, Any]) -> Multiscale | None
         raise InputError(f"{group} declares an image without levels; repair its metadata.")
     channels = (ome.get("omero") or {}).get("channels") or ()
     names = tuple(str(c.get("label", i)) for i, c in enumerate(channels))
-    return Multiscale(group, content, names, tuple(_look(c) for c in channels))
+    return Multiscale(group, content, names, tuple(_display_settings(c) for c in channels))
 
 
-def _look(channel: Mapping[str, Any]) -> Look:
+def _display_settings(channel: Mapping[str, Any]) -> DisplaySettings:
     """How omero says that a channel is shown, without what it says wrongly."""
     colour, window = str(channel.get("color", "")), channel.get("window")
     edges = [window.get(edge) for edge in _WINDOW] if isinstance(window, Mapping) else []
     numbers = [float(edge) for edge in edges if isinstance(edge, int | float)]
-    return Look(
+    return DisplaySettings(
         colour.upper() if re.fullmatch(r"[0-9A-Fa-f]{6}", colour) else None,
         (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == len(_WINDOW) else None,
     )
@@ -190,7 +190,7 @@ def _axis(declared: str | Mapping[str, Any]) -> tuple[str, str]:
     return name, str(content.get("type") or guess)
 
 
-def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tuple[StoredArray, ...]:
+def create(container: Path, dataset: str, layout: PyramidLayout, *, resume: bool) -> tuple[StoredArray, ...]:
     """Create the pyramid s0, s1, … in the group `dataset` ("" for the root): 0.5 in Zarr v3, or 0.4 in v2.
 
     Gives the array of each level. Every chunk carries a checksum. Raises InputError when other arrays are there,
@@ -229,7 +229,7 @@ def _write_zarr2_group(folder: Path, image: Mapping[str, Any]) -> None:
     write_json(folder / ".zattrs", parts)
 
 
-def _zarr2_metadata(layout: Layout, shape: Triple) -> dict[str, Any]:
+def _zarr2_metadata(layout: PyramidLayout, shape: Triple) -> dict[str, Any]:
     """The metadata of an array: gzip, since no faster codec of Zarr v2 that tensorstore writes has a checksum."""
     return {
         "shape": [layout.timepoints, layout.channels, *shape],
@@ -243,7 +243,7 @@ def _zarr2_metadata(layout: Layout, shape: Triple) -> dict[str, Any]:
     }
 
 
-def _zarr3_metadata(layout: Layout, shape: Triple) -> dict[str, Any]:
+def _zarr3_metadata(layout: PyramidLayout, shape: Triple) -> dict[str, Any]:
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     blosc = {"name": "blosc", "configuration": {"cname": "zstd", "clevel": 3, "shuffle": "shuffle"}}
     codecs: list[dict[str, Any]] = [little, blosc, {"name": "crc32c"}]
@@ -263,7 +263,7 @@ def _zarr3_metadata(layout: Layout, shape: Triple) -> dict[str, Any]:
     }
 
 
-def _image_metadata(layout: Layout, name: str) -> dict[str, Any]:
+def _image_metadata(layout: PyramidLayout, name: str) -> dict[str, Any]:
     time = {"name": "t", "type": "time"} | ({"unit": "second"} if layout.time_step is not None else {})
     step = 1.0 if layout.time_step is None else layout.time_step
     axes = [time, {"name": "c", "type": "channel"}]
@@ -287,16 +287,16 @@ def _image_metadata(layout: Layout, name: str) -> dict[str, Any]:
     return metadata
 
 
-def _rendering(layout: Layout) -> list[dict[str, Any]]:
+def _rendering(layout: PyramidLayout) -> list[dict[str, Any]]:
     """How viewers show the channels at first: else each in a colour of its own, over the whole range of the type."""
     low, high = (0.0, 1.0) if layout.dtype.kind in "bf" else (np.iinfo(layout.dtype).min, np.iinfo(layout.dtype).max)
     whole = (float(low), float(high), float(low), float(high))
     return [
         {
             "label": name,
-            "color": look.colour or _COLOURS[i % len(_COLOURS)],
+            "color": settings.colour or _COLOURS[i % len(_COLOURS)],
             "active": True,
-            "window": dict(zip(_WINDOW, look.window or whole, strict=True)),
+            "window": dict(zip(_WINDOW, settings.window or whole, strict=True)),
         }
-        for i, (name, look) in enumerate(zip(layout.channel_names, layout.looks, strict=True))
+        for i, (name, settings) in enumerate(zip(layout.channel_names, layout.display, strict=True))
     ]

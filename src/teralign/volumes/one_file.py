@@ -22,7 +22,7 @@ from teralign.errors import DataError
 from teralign.files import writing
 from teralign.grids import Region, Triple
 from teralign.progress import Progress
-from teralign.volumes.description import Layout
+from teralign.volumes.description import PyramidLayout
 from teralign.volumes.uri import form_by_name
 from teralign.volumes.writer import ONE_FILE, VolumeWriter
 
@@ -50,7 +50,7 @@ class FlatVoxels:
 class FileFormat(Protocol):
     """A format of one file: a module of this package."""
 
-    def begin(self, file: IO[bytes], layout: Layout, name: str) -> FlatVoxels:
+    def begin(self, file: IO[bytes], layout: PyramidLayout, name: str) -> FlatVoxels:
         """Write all of a file but its voxels, which may come in any order; `name` is the file's own."""
         ...
 
@@ -60,12 +60,12 @@ def is_one_file(container: Path | Address) -> bool:
     return form_by_name(container.name) in ONE_FILE
 
 
-def pieces(layout: Layout) -> Iterator[Region]:
+def pieces(layout: PyramidLayout) -> Iterator[Region]:
     """The pieces in which the voxels of a channel at a timepoint go into a file, in order."""
     return layout.levels[0].region.split(_piece_shape(layout))
 
 
-def write_file(path: Path, writer: VolumeWriter, layout: Layout) -> None:
+def write_file(path: Path, writer: VolumeWriter, layout: PyramidLayout) -> None:
     """Write a volume into a file, which appears when it is whole. Raises DataError when the disk refuses."""
     images = [(t, c) for t in range(layout.timepoints) for c in range(layout.channels)]
     progress = Progress(len(images) * sum(1 for _ in pieces(layout)), f"writing {path.name}", log)
@@ -94,7 +94,7 @@ def _write_piece(
             file.write(memoryview(rows).cast("B"))
 
 
-def _piece_shape(layout: Layout) -> Triple:
+def _piece_shape(layout: PyramidLayout) -> Triple:
     """A row of chunks, or as much of it as may be in memory."""
     z, y, x = layout.write_shape
     chunks = max(1, _PIECE_BYTES // (math.prod(layout.write_shape) * layout.dtype.itemsize))

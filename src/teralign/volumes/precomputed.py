@@ -41,7 +41,7 @@ from teralign.volumes.arrays import (
     read_view,
     spatial_chunks,
 )
-from teralign.volumes.description import Description, Layout, Pixels
+from teralign.volumes.description import Description, Pixels, PyramidLayout
 from teralign.volumes.files import read_json
 from teralign.volumes.uri import nearest_name
 
@@ -238,7 +238,7 @@ def _decompressed(content: bytes, ending: str) -> bytes:
     return bytes(imagecodecs.brotli_decode(content) if ending == ".br" else imagecodecs.zstd_decode(content))
 
 
-def check_layout(uri: str | Path, layout: Layout) -> None:
+def check_layout(uri: str | Path, layout: PyramidLayout) -> None:
     """Raise InputError for what the format cannot hold; say so in the log where the image has to be moved."""
     if layout.dtype.name not in _DTYPES:
         raise InputError(f"Neuroglancer precomputed cannot hold {layout.dtype.name} values; write to a .zarr.")
@@ -255,7 +255,7 @@ def check_layout(uri: str | Path, layout: Layout) -> None:
         )
 
 
-def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tuple[StoredArray, ...]:
+def create(container: Path, dataset: str, layout: PyramidLayout, *, resume: bool) -> tuple[StoredArray, ...]:
     """Create the scales s0, s1, … of a volume; unsigned labels are a segmentation. There is no `dataset` in one.
 
     Gives the array of each scale. Raises InputError when other arrays are there, DataError when the disk refuses.
@@ -279,7 +279,7 @@ def create(container: Path, dataset: str, layout: Layout, *, resume: bool) -> tu
     return tuple(stored)
 
 
-def _voxel_offset(layout: Layout, level: int) -> Floats:
+def _voxel_offset(layout: PyramidLayout, level: int) -> Floats:
     """Where the first voxel of a level begins (z, y, x), in voxels of its own, from that of the finest one at 0."""
     finest, own = layout.levels[0], layout.levels[level]
     spacing = np.array(own.spacing)

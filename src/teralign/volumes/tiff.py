@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from teralign.errors import DataError, InputError
 from teralign.grids import FloatTriple, Region
-from teralign.volumes.description import Description, Look
+from teralign.volumes.description import Description, DisplaySettings
 from teralign.volumes.files import opening
 from teralign.volumes.tiff_file import CREATOR
 from teralign.volumes.units import micrometres, seconds
@@ -120,7 +120,7 @@ def _describe(path: Path, tiff: tifffile.TiffFile) -> Description:
         channels=channels,
         timepoints=size.get("t", 1),
         channel_names=told.names if len(told.names) == channels else (),
-        looks=told.looks if len(told.looks) == channels else (),
+        display=told.display if len(told.display) == channels else (),
         time_step=told.time_step,
         files=(path,),
     )
@@ -144,12 +144,12 @@ def _axes(path: Path, axes: str) -> str:
 
 @dataclass(frozen=True)
 class Stated:
-    """What the metadata of a TIFF say: spacing (z, y, x) in µm, names and looks of channels, the time step."""
+    """What the metadata of a TIFF say: spacing (z, y, x) in µm, names and display of channels, the time step."""
 
     spacing: FloatTriple | None = None
     origin: FloatTriple = (0.0, 0.0, 0.0)
     names: tuple[str, ...] = ()
-    looks: tuple[Look, ...] = ()
+    display: tuple[DisplaySettings, ...] = ()
     time_step: float | None = None
 
 
@@ -172,7 +172,7 @@ def _ome(tiff: tifffile.TiffFile) -> Stated:
         spacing=spacing,
         origin=_ome_origin(pixels.find("{*}Plane")) if ours else (0.0, 0.0, 0.0),
         names=tuple(c.get("Name", str(i)) for i, c in enumerate(channels)),
-        looks=tuple(Look(_ome_colour(c.get("Color"))) for c in channels),
+        display=tuple(DisplaySettings(_ome_colour(c.get("Color"))) for c in channels),
         time_step=_time_step(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")),
     )
 

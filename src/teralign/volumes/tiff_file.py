@@ -20,7 +20,7 @@ import tifffile
 import teralign
 from teralign.errors import InputError
 from teralign.grids import reverse_axes
-from teralign.volumes.description import Layout
+from teralign.volumes.description import PyramidLayout
 from teralign.volumes.one_file import FlatVoxels
 
 CREATOR = "Teralign"
@@ -34,13 +34,13 @@ _CLASSIC_BYTES = 2**32 - 2**25  # what leaves room for the pages' headers
 _LARGEST = 2**32 - 1
 
 
-def check_layout(uri: str | Path, layout: Layout) -> None:
+def check_layout(uri: str | Path, layout: PyramidLayout) -> None:
     """Raise InputError for what a file cannot hold."""
     if layout.dtype.name not in _OME_TYPES:
         raise InputError(f"TIFF cannot hold {layout.dtype.name} values that others read; write to a .zarr.")
 
 
-def begin(file: IO[bytes], layout: Layout, name: str) -> FlatVoxels:
+def begin(file: IO[bytes], layout: PyramidLayout, name: str) -> FlatVoxels:
     """Write the headers of all pages."""
     z, y, x = layout.levels[0].shape
     images = layout.timepoints * layout.channels
@@ -56,14 +56,14 @@ def begin(file: IO[bytes], layout: Layout, name: str) -> FlatVoxels:
     return FlatVoxels(offset, "tczyx", sizes)
 
 
-def _write_pages(tiff: tifffile.TiffWriter, layout: Layout, sizes: tuple[int, ...], **metadata: Any) -> int:  # noqa: ANN401 (tifffile's)
+def _write_pages(tiff: tifffile.TiffWriter, layout: PyramidLayout, sizes: tuple[int, ...], **metadata: Any) -> int:  # noqa: ANN401 (tifffile's)
     """Write the headers of the pages; gives where their voxels begin."""
     options = {"photometric": "minisblack", "software": False, "returnoffset": True, **metadata}
     place: Any = tiff.write(None, shape=sizes, dtype=layout.dtype, **options)
     return int(place[0])
 
 
-def _imagej(layout: Layout) -> dict[str, Any]:
+def _imagej(layout: PyramidLayout) -> dict[str, Any]:
     """What ImageJ is told: the size of voxels in µm, their origin, and the time between timepoints."""
     grid = layout.levels[0]
     said: dict[str, Any] = {"axes": "TZCYX", "unit": "um", "spacing": grid.spacing[0]}
@@ -82,7 +82,7 @@ def _per_unit(spacing: float) -> tuple[int, int]:
     return near.denominator, near.numerator
 
 
-def _ome_xml(layout: Layout, name: str) -> bytes:
+def _ome_xml(layout: PyramidLayout, name: str) -> bytes:
     grid = layout.levels[0]
     root = ElementTree.Element("OME", xmlns=_NAMESPACE, Creator=f"{CREATOR} {teralign.__version__}")
     image = ElementTree.SubElement(root, "Image", ID="Image:0", Name=name)
@@ -106,11 +106,11 @@ def _ome_xml(layout: Layout, name: str) -> bytes:
     return content
 
 
-def _add_channels(pixels: ElementTree.Element, layout: Layout) -> None:
+def _add_channels(pixels: ElementTree.Element, layout: PyramidLayout) -> None:
     names = layout.channel_names or tuple(str(c) for c in range(layout.channels))
-    for c, (name, look) in enumerate(zip(names, layout.looks, strict=True)):
+    for c, (name, settings) in enumerate(zip(names, layout.display, strict=True)):
         said = {"ID": f"Channel:0:{c}", "SamplesPerPixel": "1", "Name": name}
-        if look.colour is not None:
-            opaque = bytes.fromhex(f"{look.colour}FF")
+        if settings.colour is not None:
+            opaque = bytes.fromhex(f"{settings.colour}FF")
             said["Color"] = str(int.from_bytes(opaque, "big", signed=True))
         ElementTree.SubElement(pixels, "Channel", said)

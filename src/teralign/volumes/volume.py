@@ -17,7 +17,7 @@ from teralign.addresses import Place, as_place
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.volumes.arrays import StoredArray
-from teralign.volumes.description import Adapter, Description, Look
+from teralign.volumes.description import Adapter, Description, DisplaySettings
 from teralign.volumes.files import file_state, opening
 from teralign.volumes.uri import locate
 
@@ -26,7 +26,7 @@ from teralign.volumes.uri import locate
 class Volume:
     """A 3-D image on disk or at an address, by channels and timepoints; axis order (z, y, x).
 
-    `channel_names` and `looks` have one for each channel; `time_step` is the seconds between timepoints, None where
+    `channel_names` and `display` have one for each channel; `time_step` is the seconds between timepoints, None where
     nobody says it.
 
     Picklable: a worker opens the files at its first read. Reads from several threads are safe.
@@ -38,7 +38,7 @@ class Volume:
     channels: int
     timepoints: int
     channel_names: tuple[str, ...]
-    looks: tuple[Look, ...]
+    display: tuple[DisplaySettings, ...]
     time_step: float | None
     chunk_shape: Triple
     _source: Description
@@ -108,7 +108,7 @@ def open_volume(uri: str | Path, *, spacing: Sequence[float] | None = None, opti
         channels=source.channels,
         timepoints=source.timepoints,
         channel_names=names,
-        looks=source.looks or (Look(),) * source.channels,
+        display=source.display or (DisplaySettings(),) * source.channels,
         time_step=source.time_step,
         chunk_shape=source.chunk_shape,
         _source=source,

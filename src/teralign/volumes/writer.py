@@ -21,7 +21,7 @@ from teralign.volumes import n5, precomputed, pyramid
 from teralign.volumes import ome_zarr as ome_zarr_format
 from teralign.volumes.arrays import StoredArray, spatial
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
-from teralign.volumes.description import Layout, Look
+from teralign.volumes.description import DisplaySettings, PyramidLayout
 from teralign.volumes.manifest import Manifest, StoredFile
 from teralign.volumes.uri import form_by_name, locate
 from teralign.volumes.volume import check_inside
@@ -183,7 +183,7 @@ def create_volume(
     channels: int = 1,
     timepoints: int = 1,
     channel_names: Sequence[str] = (),
-    looks: Sequence[Look] = (),
+    display: Sequence[DisplaySettings] = (),
     time_step: float | None = None,
     chunk_shape: Triple | None = None,
     levels: int | None = None,
@@ -199,7 +199,7 @@ def create_volume(
         channels=channels,
         timepoints=timepoints,
         channel_names=channel_names,
-        looks=looks,
+        display=display,
         time_step=time_step,
         chunk_shape=chunk_shape,
         levels=levels,
@@ -217,16 +217,16 @@ def plan_volume(
     channels: int = 1,
     timepoints: int = 1,
     channel_names: Sequence[str] = (),
-    looks: Sequence[Look] = (),
+    display: Sequence[DisplaySettings] = (),
     time_step: float | None = None,
     chunk_shape: Triple | None = None,
     levels: int | None = None,
     label: bool = False,
     ome_zarr: str | None = None,
-) -> Layout:
+) -> PyramidLayout:
     """The layout of a pyramid at `uri`; nothing is written.
 
-    `levels` None: as many as bring the longest side to 256 voxels. `label` voxels are never averaged. `looks` and
+    `levels` None: as many as bring the longest side to 256 voxels. `label` voxels are never averaged. `display` and
     `time_step` are as in `Volume`. `ome_zarr` is the version of a .zarr, "0.4" or "0.5" (None). Raises InputError
     when no format holds such voxels, or when a version is asked for of an output that is no .zarr.
     """
@@ -238,14 +238,14 @@ def plan_volume(
         raise InputError(f"{uri} is one file, which has no coarser scales; leave out --levels.")
     chunk, unit = _storage(grid, chunk_shape, sharded=form == "zarr" and ome_zarr_format.holds_shards(version))
     grids, factors = pyramid.plan_levels(grid, 1 if form in ONE_FILE else levels)
-    layout = Layout(
+    layout = PyramidLayout(
         levels=grids,
         factors=factors,
         dtype=np.dtype(dtype).newbyteorder("="),
         channels=channels,
         timepoints=timepoints,
         channel_names=tuple(channel_names),
-        looks=tuple(looks) or (Look(),) * channels,
+        display=tuple(display) or (DisplaySettings(),) * channels,
         time_step=time_step,
         chunk_shape=chunk,
         write_shape=unit,
@@ -259,7 +259,7 @@ def plan_volume(
     return layout
 
 
-def create_planned(uri: str | Path, layout: Layout, *, resume: bool = False) -> VolumeWriter:
+def create_planned(uri: str | Path, layout: PyramidLayout, *, resume: bool = False) -> VolumeWriter:
     """Create an empty pyramid of a format by the ending of its name, in the group that the URI names.
 
     With `resume` the same volume may be there already, and keeps its voxels. Raises InputError when another one is

@@ -62,7 +62,7 @@ def _describe_level(image: Multiscale, level: str, container: Place) -> Descript
         spacing=spacing,
         origin=origin,
         channel_names=image.channel_names if described else (),
-        looks=image.looks if described else (),
+        display=image.display if described else (),
         time_step=image.time_step(level, axes),
         scales=scales,
     )
