@@ -15,7 +15,7 @@ from teralign.grids import Floats, Grid, Region
 from teralign.transforms.points import inverse_map_points, map_box, map_points
 
 FIELD_STRIDE = 4
-"""Voxels from node to node of a field where nobody says; docs/decisions.md has the error of it."""
+"""Default voxels between the nodes of a field; its error: docs/decisions/2026-11-21-field-node-stride.md."""
 _ALL = Region((0, 0, 0), (0, 0, 0))
 
 
