@@ -47,6 +47,12 @@ def ome_zarr(folder, array, version):
     return write_ome_zarr(folder / "a.zarr", {"0": turned}, axes, {"0": own}, version=version, group_transforms=group)
 
 
+def ome_zarr_06(folder, array):
+    """Transformations in sequences, as 0.6 has them."""
+    steps = [{"type": "scale", "scale": SPACING}, {"type": "translation", "translation": [5, 6, 7]}]
+    return write_ome_zarr(folder / "a.zarr", {"0": array}, space_axes(), {"0": steps}, version="0.6")
+
+
 def janelia(folder, array):
     write_n5(folder / "a.n5" / "c0" / "s0", array, {"pixelResolution": SPACING[::-1]}, chunk=16)
     write_n5(folder / "a.n5" / "c1" / "s0", array, {"pixelResolution": SPACING[::-1]}, chunk=16)
@@ -62,6 +68,7 @@ def cosem(folder, array):
 
 IMAGES = {
     "ours": ours,
+    "ome-zarr-0.6": ome_zarr_06,
     "ome-zarr-0.5": lambda folder, array: ome_zarr(folder, array, "0.5"),
     "ome-zarr-0.4": lambda folder, array: ome_zarr(folder, array, "0.4"),
     "janelia": janelia,

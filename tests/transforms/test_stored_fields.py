@@ -220,7 +220,7 @@ def _axes(ome):
         (ARRAY[:-3], lambda ome: _axes(ome).reverse(), "z, y, x in this order"),
         (ARRAY[:-3], lambda ome: [a.update(unit="nanometer") for a in _axes(ome)[1:]], "not nanometer"),
         (ARRAY[:-3], lambda ome: ome["multiscales"][0]["datasets"][0].update(path="s1"), "no array"),
-        (ARRAY[:-3], lambda ome: ome["multiscales"][0].pop("datasets"), "make no sense"),
+        (ARRAY[:-3], lambda ome: ome["multiscales"][0].pop("datasets"), "without levels"),
         (ARRAY[:-3], lambda ome: _axes(ome).pop(), "z, y, x in this order"),
     ],
 )

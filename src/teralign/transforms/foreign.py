@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from pathlib import Path
 
+from teralign import ome
 from teralign.errors import InputError
-from teralign.transforms import bigstream, itk, ome
+from teralign.transforms import bigstream, itk
 
 _HEAD = 4096
 
@@ -26,7 +27,7 @@ def kind_of(path: Path) -> Kind:
     Raises InputError when nothing is there.
     """
     if path.is_dir():
-        bare = not (path / ome.FILE).exists() or bigstream.is_field(path)
+        bare = not (path / ome.GROUP_FILE).exists() or bigstream.is_field(path)
         return Kind.BIGSTREAM if bare else Kind.OURS
     if not path.exists():
         raise InputError(f"there is no transform {path}.")

@@ -25,15 +25,19 @@ import numpy as np
 import tensorstore
 from numpy.typing import ArrayLike, NDArray
 
+from teralign import ome
 from teralign.errors import DataError, InputError
 from teralign.files import file_store, writing_folder
 from teralign.grids import Floats, Grid, Region, Triple
-from teralign.transforms import ome
 from teralign.transforms.field import DisplacementField
 
 CHUNK_SHAPE: Triple = (64, 64, 64)
 _TILE = 96  # nodes along a side of what is read at once for scattered points
-_METADATA = {"zarr3": ome.FILE, "zarr": ".zarray", "n5": "attributes.json"}  # by tensorstore's name of the format
+_METADATA = {
+    "zarr3": ome.GROUP_FILE,
+    "zarr": ".zarray",
+    "n5": "attributes.json",
+}  # by tensorstore's name of the format
 FIELD_CACHE_BYTES = 96 << 20  # two rows of chunks of a field for a volume of 2000 voxels
 
 
@@ -63,7 +67,7 @@ class StoredField:
     def open(cls, path: str | Path) -> StoredField:
         """Open a field. Raises InputError when there is none, it is not whole, or of a kind that is not known."""
         path = Path(path)
-        layout = ome.read(path)
+        layout = ome.read_field_layout(path)
         return cls(path, layout.grid, layout.array, layout.vector_axis)
 
     def load(self, low: ArrayLike, high: ArrayLike) -> DisplacementField:
@@ -178,13 +182,15 @@ class FieldWriter:
 
     def finish(self) -> StoredField:
         """Say that all is written, and open it."""
-        ome.write_scene(self.path)
+        ome.write_field_scene(self.path)
         return StoredField.open(self.path)
 
     @functools.cached_property
     def _store(self) -> Any:  # noqa: ANN401 - tensorstore has no types
         with _store_errors(f"the field {self.path} cannot be written", self.grid.region):
-            return tensorstore.open(_spec(self.path / ome.ARRAY), open=True, write=True, context=_context()).result()
+            return tensorstore.open(
+                _spec(self.path / ome.FIELD_ARRAY), open=True, write=True, context=_context()
+            ).result()
 
     def __getstate__(self) -> dict[str, Any]:
         """What is sent to another process: not the open array."""
@@ -204,9 +210,9 @@ def create_field(
     if path.exists() and not resume:
         raise InputError(f"{path} exists already; choose another name, or remove it.")
     try:
-        ome.write_layout(path, grid)
+        ome.write_field_image(path, grid)
         tensorstore.open(
-            _creation(path / ome.ARRAY, grid, chunk_shape), create=True, open=True, context=_context()
+            _creation(path / ome.FIELD_ARRAY, grid, chunk_shape), create=True, open=True, context=_context()
         ).result()
     except (ValueError, OSError, RuntimeError) as error:
         raise InputError(f"the field {path} cannot be made there: {error}.") from error

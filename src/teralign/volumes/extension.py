@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from teralign import ome
 from teralign.errors import InputError
 from teralign.grids import Triple, reverse_axes
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial
 from teralign.volumes.chunk_files import ChunkFiles
 from teralign.volumes.files import folders_around, read_json, write_json
-from teralign.volumes.ome_zarr import Multiscale, multiscale
+from teralign.volumes.ome_zarr import OmeImage
 from teralign.volumes.pyramid import plan_levels
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume
@@ -40,7 +41,7 @@ class Extension:
     volume: Volume
     stored: StoredArray
     prefix: str
-    image: Multiscale | None
+    image: OmeImage | None
 
     @classmethod
     def of(cls, volume: Volume) -> Extension:
@@ -159,19 +160,15 @@ class Extension:
                 attributes = read_json(group / _N5_ATTRIBUTES)
                 write_json(group / _N5_ATTRIBUTES, attributes | {"scales": [reverse_axes(f) for f in factors]})
             return
-        finest = self.image.content["datasets"][0]
-        datasets = [finest]
-        for level, factor in enumerate(factors):
-            if level:
-                steps = _ome_placed(finest, dict(zip("zyx", factor, strict=True)), self.stored.axes)
-                datasets.append({"path": f"{self.prefix}{level}", "coordinateTransformations": steps})
-        _write_datasets(self.group, datasets)
+        by_axis = [dict(zip("zyx", factor, strict=True)) for factor in factors]
+        sizes = [[factor.get(axis, 1) for axis in self.stored.axes] for factor in by_axis]
+        _declare_levels(self.group, {f"{self.prefix}{level}": sizes[level] for level in range(1, len(sizes))})
         _drop_consolidated(self.group, self.container)
 
 
-def _image(group: Path) -> Multiscale | None:
+def _image(group: Path) -> OmeImage | None:
     node = read_node(group)
-    return None if node is None or node.kind == "array" else multiscale(group, node.attributes)
+    return None if node is None or node.kind == "array" else OmeImage.declared(group, node.attributes)
 
 
 def _n5_placed(attributes: Mapping[str, Any], factors: Triple) -> dict[str, Any]:
@@ -192,32 +189,14 @@ def _n5_placed(attributes: Mapping[str, Any], factors: Triple) -> dict[str, Any]
     return placed
 
 
-def _ome_placed(finest: Mapping[str, Any], factors: Mapping[str, int], axes: str) -> list[dict[str, Any]]:
-    """The transformations of a level: those of the finest one after a step over `factors` of its voxels."""
-    scale, shift = [1.0] * len(axes), [0.0] * len(axes)
-    for step in finest.get("coordinateTransformations", ()):
-        if step["type"] == "scale":
-            scale = [a * b for a, b in zip(scale, step["scale"], strict=True)]
-            shift = [a * b for a, b in zip(shift, step["scale"], strict=True)]
-        elif step["type"] == "translation":
-            shift = [a + b for a, b in zip(shift, step["translation"], strict=True)]
-    sizes = [factors.get(axis, 1) for axis in axes]
-    return [
-        {"type": "scale", "scale": [s * f for s, f in zip(scale, sizes, strict=True)]},
-        {
-            "type": "translation",
-            "translation": [t + s * (f - 1) / 2 for s, t, f in zip(scale, shift, sizes, strict=True)],
-        },
-    ]
-
-
-def _write_datasets(group: Path, datasets: Sequence[Mapping[str, Any]]) -> None:
-    """Replace the datasets of the image in the metadata of its group, Zarr v3 or v2."""
+def _declare_levels(group: Path, factors: Mapping[str, Sequence[float]]) -> None:
+    """Replace the levels of the image but the finest in the metadata of its group, Zarr v3 or v2."""
     path = group / "zarr.json" if (group / "zarr.json").exists() else group / ".zattrs"
     content = read_json(path)
-    attributes = content["attributes"] if path.name == "zarr.json" else content
-    attributes.get("ome", attributes)["multiscales"][0]["datasets"] = list(datasets)
-    write_json(path, content)
+    if path.name == "zarr.json":
+        write_json(path, content | {"attributes": ome.with_levels(content["attributes"], factors)})
+    else:
+        write_json(path, ome.with_levels(content, factors))
 
 
 def _drop_consolidated(group: Path, container: Path) -> None:

@@ -12,7 +12,7 @@ from teralign.errors import InputError
 from teralign.volumes.arrays import StoredArray, open_array, spatial_chunks
 from teralign.volumes.description import Description, axes_by_name, axes_by_position
 from teralign.volumes.files import folders_around
-from teralign.volumes.ome_zarr import Multiscale, multiscale
+from teralign.volumes.ome_zarr import OmeImage
 from teralign.volumes.uri import nearest_name, no_dataset
 from teralign.volumes.zarr_nodes import METADATA_FILES, Node, find_arrays, read_node
 
@@ -35,17 +35,17 @@ def describe(container: Place, dataset: str) -> Description:
     raise no_dataset(container, wanted, dataset, find_arrays)
 
 
-def _enclosing_image(container: Place, path: Place) -> Multiscale | None:
+def _enclosing_image(container: Place, path: Place) -> OmeImage | None:
     """The multiscale image at `path`, or of the nearest group around it in the container."""
     for folder in folders_around(path, container):
         node = read_node(folder)
-        image = multiscale(folder, node.attributes) if node is not None and node.kind == "group" else None
+        image = OmeImage.declared(folder, node.attributes) if node is not None and node.kind == "group" else None
         if image is not None:
             return image
     return None
 
 
-def _describe_level(image: Multiscale, level: str, container: Place) -> Description:
+def _describe_level(image: OmeImage, level: str, container: Place) -> Description:
     node = read_node(image.group / level)
     if node is None or node.kind != "array":
         raise InputError(f"{image.group} declares the scale {level}, but there is no array of it.")

@@ -1,0 +1,113 @@
+"""From the attributes of a Zarr group to the image that they declare, for OME-Zarr 0.1 to 0.6.
+
+Up to 0.5 the group's transformations follow those of each level, and the axes stand in the image:
+https://ngff.openmicroscopy.org/0.5/. In 0.6 the axes are those of the coordinate system that the levels lead to;
+transformations of the group lead from there to other systems, and are not part of the image's geometry:
+https://ngff.openmicroscopy.org/0.6/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from teralign.addresses import Place
+from teralign.errors import InputError
+from teralign.ome.model import Axis, Channel, Level, Multiscale, Step
+
+_VERSION = re.compile(r"0\.[1-5]|0\.6(\.?(dev|rc)\d+)?")
+_KIND_OF_NAME = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+WINDOW_KEYS = ("min", "max", "start", "end")
+Json = Mapping[str, Any]
+
+
+def read_multiscale(group: Place, attributes: Json) -> Multiscale | None:
+    """Return the (first) image that the attributes of a group declare, None if they declare none.
+
+    Raises InputError for a version that cannot be read, and for metadata that contradict themselves; `group` names
+    the place in its message.
+    """
+    ome = attributes.get("ome", attributes)
+    declared = ome.get("multiscales")
+    if not declared:
+        return None
+    content = declared[0]
+    version = str(ome.get("version", content.get("version", "0.4")))
+    if not _VERSION.fullmatch(version):
+        raise InputError(f"{group} is OME-Zarr {version}; versions up to 0.6 can be read.")
+    if not content.get("datasets"):
+        raise InputError(f"{group} declares an image without levels; repair its metadata.")
+    system = _coordinate_system(group, content)
+    axes = content.get("axes") if system is None else system["axes"]
+    channels = (ome.get("omero") or {}).get("channels") or ()
+    return Multiscale(
+        levels=tuple(_levels(content)),
+        axes=None if axes is None else tuple(_axis(axis) for axis in axes),
+        channels=tuple(_channel(i, channel) for i, channel in enumerate(channels)),
+        name=content.get("name"),
+        method=content.get("type"),
+        is_label="image-label" in ome,
+        space=None if system is None else str(system.get("name")),
+    )
+
+
+def _levels(content: Json) -> Iterator[Level]:
+    group_steps = () if content.get("coordinateSystems") else content.get("coordinateTransformations", ())
+    for dataset in content["datasets"]:
+        steps = (*dataset.get("coordinateTransformations", ()), *group_steps)
+        yield Level(str(dataset["path"]), read_steps(steps))
+
+
+def read_steps(transformations: Iterable[Json]) -> tuple[Step, ...]:
+    """Return coordinate transformations as steps, one after the other, those inside sequences included."""
+    return tuple(_step(content) for content in _flattened(transformations))
+
+
+def _coordinate_system(group: Place, content: Json) -> Json | None:
+    """Return the coordinate system that the levels of a 0.6 image lead to; None for older versions."""
+    systems: Sequence[Json] = content.get("coordinateSystems") or ()
+    if not systems:
+        return None
+    steps = content["datasets"][0].get("coordinateTransformations") or [{}]
+    output = steps[-1].get("output")
+    name = output.get("name") if isinstance(output, Mapping) else output
+    found = [system for system in systems if system.get("axes") and (name is None or system.get("name") == name)]
+    if len(found) != 1:
+        raise InputError(f"{group} has no coordinate system {name} that its levels lead to; repair its metadata.")
+    return found[0]
+
+
+def _flattened(steps: Iterable[Json]) -> Iterator[Json]:
+    for step in steps:
+        if step.get("type") == "sequence":
+            yield from _flattened(step.get("transformations", ()))
+        else:
+            yield step
+
+
+def _step(content: Json) -> Step:
+    kind = str(content.get("type"))
+    values = content.get(kind)
+    numbers = isinstance(values, list | tuple) and all(isinstance(value, int | float) for value in values)
+    return Step(kind, tuple(float(value) for value in values or ()) if numbers else None)
+
+
+def _axis(declared: str | Json) -> Axis:
+    """Return an axis; its kind follows from the name where it is not given, as before 0.4."""
+    content: Json = {"name": declared} if isinstance(declared, str) else declared
+    name = str(content.get("name", "")).lower()
+    unit = content.get("unit")
+    return Axis(name, str(content.get("type") or _KIND_OF_NAME.get(name, "")), None if unit is None else str(unit))
+
+
+def _channel(index: int, content: Json) -> Channel:
+    """Return a channel as omero describes it, without colours and windows that are malformed."""
+    colour, window = str(content.get("color", "")), content.get("window")
+    edges = [window.get(key) for key in WINDOW_KEYS] if isinstance(window, Mapping) else []
+    numbers = [float(edge) for edge in edges if isinstance(edge, int | float)]
+    return Channel(
+        str(content.get("label", index)),
+        colour.upper() if re.fullmatch(r"[0-9A-Fa-f]{6}", colour) else None,
+        (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == len(WINDOW_KEYS) else None,
+    )
