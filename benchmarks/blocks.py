@@ -17,8 +17,8 @@ from benchmarks import scores
 from benchmarks.commands import command
 from benchmarks.pairs import made_pair
 from benchmarks.tables import COST, ERRORS, Row
+from teralign.alignment.stages import Layout
 from teralign.configuration import load_config
-from teralign.tasks.stages import Layout
 from teralign.transforms import Affine, Stack, StoredField
 from teralign.volumes import open_volume
 

@@ -6,6 +6,8 @@ import pytest
 
 from servers import Bucket, s3_server, web_server
 
+pytest_plugins = ["demo_pair"]
+
 
 @pytest.fixture(scope="session")
 def s3_endpoint(tmp_path_factory):

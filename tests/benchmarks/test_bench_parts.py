@@ -11,8 +11,8 @@ from benchmarks.scaling import shapes
 from benchmarks.tables import markdown
 
 from benchmarks import scores
+from teralign.alignment.stages import Layout
 from teralign.grids import Grid
-from teralign.tasks.stages import Layout
 from teralign.transforms import Affine
 
 EXTENT = np.array([200.0, 220.0, 300.0])

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from teralign.blockwise import Workspace, lock
+from teralign import lock
+from teralign.blockwise import Workspace
 from teralign.errors import DataError, InputError
 from teralign.files import write_atomically, writing
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from teralign.addresses import Address
+from teralign.alignment import Side, open_source
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
 from teralign.tasks.apply_transform import apply_transform
@@ -14,7 +15,6 @@ from teralign.tasks.convert_volume import convert_volume
 from teralign.tasks.global_align import global_align
 from teralign.tasks.inspect_volume import inspect_volume
 from teralign.tasks.jacobian_map import jacobian_map
-from teralign.tasks.sources import open_source
 from teralign.transforms import Affine
 from teralign.uploads import MARK, upload
 from teralign.volumes import check_output, create_volume, open_volume
@@ -72,13 +72,13 @@ def test_volumes_by_address_are_warped_as_those_on_a_disk(case, bucket, website)
 
 def test_a_source_and_its_mask_may_be_addresses(case, bucket):
     address = bucket.upload(case / "moving.n5")
-    source = open_source("moving", f"{address}/c1/s0", mask=f"{address}/c0/s0")
-    local = open_source("moving", str(case / "moving.n5/c1/s0"), mask=str(case / "moving.n5/c0/s0"))
+    source = open_source("moving", Side(f"{address}/c1/s0", mask=f"{address}/c0/s0"))
+    local = open_source("moving", Side(str(case / "moving.n5/c1/s0"), mask=str(case / "moving.n5/c0/s0")))
     region = Region((3, 4, 5), (20, 30, 40))
     found, wanted = source.read(region), local.read(region)
     np.testing.assert_array_equal(found.array, wanted.array)
     np.testing.assert_array_equal(found.mask, wanted.mask)
-    assert source.digest() == open_source("moving", f"{address}/c1/s0", mask=f"{address}/c0/s0").digest()
+    assert source.digest() == open_source("moving", Side(f"{address}/c1/s0", mask=f"{address}/c0/s0")).digest()
     assert source.digest() != local.digest()
 
 

@@ -2,6 +2,18 @@
 
 from teralign.blockwise.plan import Block, BlockPlan, block_index, block_name, plan_blocks
 from teralign.blockwise.run import RunSummary, run_blocks
+from teralign.blockwise.units import WriteUnit, WriteUnits
 from teralign.blockwise.workspace import Workspace
 
-__all__ = ["Block", "BlockPlan", "RunSummary", "Workspace", "block_index", "block_name", "plan_blocks", "run_blocks"]
+__all__ = [
+    "Block",
+    "BlockPlan",
+    "RunSummary",
+    "Workspace",
+    "WriteUnit",
+    "WriteUnits",
+    "block_index",
+    "block_name",
+    "plan_blocks",
+    "run_blocks",
+]

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from teralign.addresses import Address
-from teralign.blockwise.lock import Lock
 from teralign.errors import DataError, InputError
 from teralign.files import UNFINISHED, on_file_system_of, put_in_place, remove, write_atomically
+from teralign.lock import Lock
 from teralign.uploads import upload
 
 log = logging.getLogger(__name__)

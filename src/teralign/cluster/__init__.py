@@ -1,16 +1,27 @@
 """Start, find, join and stop a Dask scheduler and its workers."""
 
+from teralign.cluster.capacity import Capacity
 from teralign.cluster.client import connect
-from teralign.cluster.crew import Crew, find_crew
-from teralign.cluster.machine import WorkerSize, available_cores, available_memory, fit_workers, worker_threads
+from teralign.cluster.compute import Compute
+from teralign.cluster.machine import (
+    ENDED_AT,
+    GB,
+    WorkerSize,
+    available_cores,
+    available_memory,
+    fit_workers,
+    worker_threads,
+)
 
 __all__ = [
-    "Crew",
+    "ENDED_AT",
+    "GB",
+    "Capacity",
+    "Compute",
     "WorkerSize",
     "available_cores",
     "available_memory",
     "connect",
-    "find_crew",
     "fit_workers",
     "worker_threads",
 ]

@@ -62,11 +62,9 @@ def client_of(scheduler: str) -> Iterator[Client]:
 
 
 def _answers_soon(address: str) -> bool:
-    from teralign.cluster.worker import answers
-
     async def ask() -> bool:
         end = time.monotonic() + _CONNECT_SECONDS
-        while not await answers(address):
+        while not await rendezvous.answers(address):
             if time.monotonic() > end:
                 return False
             await asyncio.sleep(_RETRY_SECONDS)

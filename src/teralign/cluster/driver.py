@@ -25,9 +25,9 @@ from distributed.utils import get_ip
 from teralign.cluster import leash, rendezvous, settings
 from teralign.cluster.closing import started
 from teralign.cluster.machine import WorkerSize, fit_workers
-from teralign.cluster.rendezvous import SchedulerInfo
+from teralign.cluster.rendezvous import SchedulerInfo, answers
 from teralign.cluster.signals import Signals
-from teralign.cluster.worker import OwnWorkers, answers, serving
+from teralign.cluster.worker import OwnWorkers, serving
 from teralign.errors import ClusterError, InputError
 
 log = logging.getLogger(__name__)

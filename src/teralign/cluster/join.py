@@ -10,9 +10,9 @@ from pathlib import Path
 
 from teralign.cluster import rendezvous, settings
 from teralign.cluster.machine import WorkerSize, fit_workers
-from teralign.cluster.rendezvous import SchedulerInfo
+from teralign.cluster.rendezvous import SchedulerInfo, answers
 from teralign.cluster.signals import Signals
-from teralign.cluster.worker import answers, serve
+from teralign.cluster.worker import serve
 from teralign.errors import ClusterError
 
 log = logging.getLogger(__name__)

@@ -13,6 +13,9 @@ import psutil
 THREADS_VARIABLE = "TERALIGN_THREADS"
 """Environment variable that tells a worker how many cores it has."""
 
+CPUS = "cpus"
+"""Dask resource by which a worker tells its scheduler how many cores it computes with."""
+
 GB = 10**9
 ENDED_AT = 0.95
 """The share of its memory at which a worker is ended."""

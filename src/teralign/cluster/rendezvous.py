@@ -6,6 +6,7 @@ DIR/terminate        the work is over: workers leave, and a scheduler that stand
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from teralign.files import write_atomically
 
 SCHEDULER_FILE = "scheduler.json"
 TERMINATE_FILE = "terminate"
+
+_ANSWER_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,18 @@ def reset(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     withdraw(directory)
     (directory / TERMINATE_FILE).unlink(missing_ok=True)
+
+
+async def answers(address: str, scheduler_id: str = "") -> bool:
+    """Return whether a scheduler answers at `address`.
+
+    With an id, the answer must come from that scheduler, not from a later one at the same port.
+    """
+    from distributed.core import rpc  # takes a while, and commands import this module before they need it
+
+    try:
+        async with rpc(address, timeout=_ANSWER_SECONDS) as scheduler:
+            identity = await asyncio.wait_for(scheduler.identity(), _ANSWER_SECONDS)
+    except (OSError, TimeoutError, ValueError):
+        return False
+    return scheduler_id in ("", identity.get("id"))

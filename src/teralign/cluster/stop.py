@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 from teralign.cluster import rendezvous, settings
-from teralign.cluster.rendezvous import SchedulerInfo
-from teralign.cluster.worker import answers
+from teralign.cluster.rendezvous import SchedulerInfo, answers
 from teralign.errors import ClusterError
 
 log = logging.getLogger(__name__)

@@ -12,30 +12,18 @@ from dataclasses import dataclass
 
 from distributed import Nanny
 from distributed.comm.core import connect
-from distributed.core import Status, rpc
+from distributed.core import Status
 
 from teralign.cluster import settings
 from teralign.cluster.closing import within
-from teralign.cluster.crew import CPUS
-from teralign.cluster.machine import WorkerSize
+from teralign.cluster.machine import CPUS, WorkerSize
 
 log = logging.getLogger(__name__)
 
-_ANSWER_SECONDS = 3.0
 _LEAVE_SECONDS = 3.0
 _END_SECONDS = 20.0
 _LOOK_SECONDS = 1.0
 _RESTART_SECONDS = 30.0
-
-
-async def answers(address: str, scheduler_id: str = "") -> bool:
-    """Whether a scheduler answers at `address`; with an id, that one, and not a later one that got the same port."""
-    try:
-        async with rpc(address, timeout=_ANSWER_SECONDS) as scheduler:
-            identity = await asyncio.wait_for(scheduler.identity(), _ANSWER_SECONDS)
-    except (OSError, TimeoutError, ValueError):
-        return False
-    return scheduler_id in ("", identity.get("id"))
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,9 @@
 """Volumes made unit by unit: planned, written by tasks on Dask or in this process, with a pyramid and a manifest."""
 
 from teralign.filling.fill import Part, VoxelSource, building, fill_volume, make_levels, stored_files
-from teralign.filling.plan import (
-    CHECKED,
-    SAMPLED,
-    START_SECONDS,
-    WORKER_BYTES,
-    WRITING,
-    PlannedSource,
-    fill_or_plan,
-    plan_fill,
-    told,
-)
+from teralign.filling.plan import WRITING, PlannedSource, fill_or_plan, plan_fill
 
 __all__ = [
-    "CHECKED",
-    "SAMPLED",
-    "START_SECONDS",
-    "WORKER_BYTES",
     "WRITING",
     "Part",
     "PlannedSource",
@@ -28,5 +14,4 @@ __all__ = [
     "make_levels",
     "plan_fill",
     "stored_files",
-    "told",
 ]

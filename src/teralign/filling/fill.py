@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teralign.addresses import Address
-from teralign.blockwise import RunSummary, Workspace, run_blocks
+from teralign.blockwise import RunSummary, Workspace, WriteUnit, WriteUnits, run_blocks
 from teralign.grids import Region, Triple
-from teralign.tasks.units import WriteUnit, WriteUnits
 from teralign.volumes import (
     PyramidLayout,
     StoredFile,

@@ -12,13 +12,14 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from teralign.cluster import Crew
+from teralign.blockwise import WriteUnits
+from teralign.cluster import Capacity
 from teralign.filling.fill import Part, VoxelSource, fill_volume
-from teralign.progress import readable_time
-from teralign.tasks.units import WriteUnits
+from teralign.plans import CHECKED, SAMPLED, START_SECONDS, WORKER_BYTES, Plan
 from teralign.volumes import PyramidLayout, family_shape, is_one_file, pieces, plan_output
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WORKER_BYTES = (200 + 64) << 20  # a worker with its libraries, and decoded chunks of images
-START_SECONDS = 4.0  # until workers work, and to end them: apply-transform of 256³ voxels on two
 WRITING = 6
-SAMPLED, CHECKED = 200, 16  # blocks that are looked at: to tell of all, and to see whether workers are large enough
 
 
 class PlannedSource(VoxelSource, Protocol):
@@ -63,20 +61,26 @@ def fill_or_plan(
     key: Mapping[str, object],
     layout: PyramidLayout,
     connect: Callable[[], AbstractContextManager[Client | None]],
-    crew: Crew,
+    capacity: Capacity,
     work_dir: Path | None,
     dry_run: bool,
     overwrite: bool,
 ) -> dict[str, Any]:
     """What `fill_volume` has written, or with `dry_run` what it would write.
 
-    Raises InputError when a block is too large for one of the `crew`.
+    Raises InputError when a block is too large for a worker of `capacity`.
     """
     plan = plan_fill(
-        uri, source, layout, stage=stage, crew=crew, overwrite=overwrite, samples=SAMPLED if dry_run else CHECKED
+        uri,
+        source,
+        layout,
+        stage=stage,
+        capacity=capacity,
+        overwrite=overwrite,
+        samples=SAMPLED if dry_run else CHECKED,
     )
     if dry_run:
-        return plan
+        return asdict(plan)
     summary = fill_volume(
         uri,
         source,
@@ -92,9 +96,16 @@ def fill_or_plan(
 
 
 def plan_fill(
-    uri: str, source: PlannedSource, layout: PyramidLayout, *, stage: str, crew: Crew, overwrite: bool, samples: int
-) -> dict[str, Any]:
-    """What `fill_volume` would do with the same arguments on the workers of `crew`; nothing is written.
+    uri: str,
+    source: PlannedSource,
+    layout: PyramidLayout,
+    *,
+    stage: str,
+    capacity: Capacity,
+    overwrite: bool,
+    samples: int,
+) -> Plan:
+    """What `fill_volume` would do with the same arguments on the workers of `capacity`; nothing is written.
 
     What is read of a volume of more blocks than `samples` is estimated from so many of them. Raises InputError when
     the output cannot be written, or a block is too large for a worker.
@@ -119,25 +130,12 @@ def plan_fill(
     made = sum(part.core.size for part in parts) * images
     unit = math.prod(layout.write_shape) * layout.dtype.itemsize
     held = max((source.held(part) for part in parts), default=0)
-    return told(
-        {
-            "dry_run": True,
-            "output": uri,
-            "blocks": {stage: len(families), **later},
-            "read_bytes": round(read / share) + sum(sizes[1:-1]) + copied,
-            "write_bytes": sum(sizes) + copied,
-            "worker_memory_bytes": WORKER_BYTES + held + (layout.channels + WRITING) * unit,
-        },
-        seconds=START_SECONDS + crew.seconds(made / share * source.voxel_seconds, len(families)),
-        crew=crew,
-        remedy=source.remedy,
-    )
-
-
-def told(plan: dict[str, Any], *, seconds: float, crew: Crew, remedy: str = "") -> dict[str, Any]:
-    """A plan with its time, which is logged. Raises InputError when its blocks are too large for one of the crew."""
-    needed = plan["worker_memory_bytes"]
-    crew.check(needed, remedy)
-    blocks = sum(plan["blocks"].values())
-    log.info("blocks: %d of up to %.2f GB, about %s on %s", blocks, needed / 1e9, readable_time(seconds), crew)
-    return plan | {"estimated_seconds": round(seconds)}
+    seconds = START_SECONDS + capacity.seconds(made / share * source.voxel_seconds, len(families))
+    return Plan(
+        output=uri,
+        blocks={stage: len(families), **later},
+        read_bytes=round(read / share) + sum(sizes[1:-1]) + copied,
+        write_bytes=sum(sizes) + copied,
+        worker_memory_bytes=WORKER_BYTES + held + (layout.channels + WRITING) * unit,
+        estimated_seconds=round(seconds),
+    ).checked(capacity, source.remedy)

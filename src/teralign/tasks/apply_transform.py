@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 import teralign
 from teralign.addresses import absolute_uri
-from teralign.cluster import connect, find_crew, worker_threads
+from teralign.cluster import Compute, worker_threads
 from teralign.filling import Part, fill_or_plan
 from teralign.grids import FloatTriple, Grid, Region
-from teralign.tasks.inputs import check_channel, check_timepoint, load_stack
+from teralign.tasks.inputs import load_stack
 from teralign.transforms import FIELD_CACHE_BYTES, Stack, needed_region, warp_channels
-from teralign.volumes import Volume, open_volume, plan_volume
+from teralign.volumes import Volume, check_channel, check_timepoint, open_volume, plan_volume
 
 log = logging.getLogger(__name__)
 
@@ -87,14 +87,15 @@ def apply_transform(
         ome_zarr=ome_zarr,
     )
     warper = Warper(source, channels, timepoints, stack, reference.grid, interpolation, threads)
+    compute = Compute(scheduler, workers, worker_cpus, worker_mem_gb)
     return fill_or_plan(
         output,
         warper,
         stage="warp",
         key=key,
         layout=layout,
-        connect=partial(connect, scheduler, workers, worker_cpus, worker_mem_gb),
-        crew=find_crew(scheduler, workers, worker_cpus, worker_mem_gb),
+        connect=compute.connect,
+        capacity=compute.capacity(),
         work_dir=work_dir,
         dry_run=dry_run,
         overwrite=overwrite,

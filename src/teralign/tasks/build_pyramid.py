@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import teralign
 from teralign.addresses import absolute_uri
-from teralign.blockwise import Workspace
-from teralign.cluster import Crew, connect, find_crew
+from teralign.blockwise import Workspace, WriteUnits
+from teralign.cluster import Capacity, Compute
 from teralign.errors import InputError
-from teralign.filling import START_SECONDS, WORKER_BYTES, WRITING, make_levels, stored_files, told
+from teralign.filling import WRITING, make_levels, stored_files
 from teralign.grids import FloatTriple
-from teralign.tasks.units import WriteUnits
+from teralign.plans import START_SECONDS, WORKER_BYTES, Plan
 from teralign.volumes import Extension, Volume, open_volume
 from teralign.volumes.pyramid import plan_levels
 
@@ -52,9 +53,10 @@ def build_pyramid(
     if extension.existing and not overwrite:
         names = ", ".join(sorted({path.name for path in extension.existing}))
         raise InputError(f"{volume} has the scales {names} already; add --overwrite to make them again.")
-    foretold = _plan(source, extension, levels, find_crew(scheduler, workers, worker_cpus, worker_mem_gb))
+    compute = Compute(scheduler, workers, worker_cpus, worker_mem_gb)
+    plan = _plan(source, extension, levels, compute.capacity())
     if dry_run:
-        return foretold
+        return asdict(plan)
     key = {
         "task": "build-pyramid",
         "version": teralign.__version__,
@@ -66,7 +68,7 @@ def build_pyramid(
     with Workspace(work_dir or container.with_name(container.name + ".partial")) as workspace:
         workspace.prepare(key)
         writer = extension.create(workspace.output, levels=levels, label=label)
-        with connect(scheduler, workers, worker_cpus, worker_mem_gb) as client:
+        with compute.connect() as client:
             made = make_levels(writer, range(1, len(writer.levels)), client, workspace)
         writer.finish(stored_files(workspace, [summary.stage for summary in made]), finest=1)
         extension.publish(workspace.output, writer, workspace.place)
@@ -80,8 +82,8 @@ def build_pyramid(
     }
 
 
-def _plan(source: Volume, extension: Extension, levels: int | None, crew: Crew) -> dict[str, Any]:
-    """What would be made of what; InputError when a block is too large for one of the crew."""
+def _plan(source: Volume, extension: Extension, levels: int | None, capacity: Capacity) -> Plan:
+    """Return the plan; InputError when a block is too large for a worker."""
     grids = plan_levels(source.grid, levels)[0]
     unit, chunk = extension.shapes
     blocks = {f"level-{n}": len(WriteUnits(grid.shape, unit)) for n, grid in enumerate(grids) if n}
@@ -89,15 +91,12 @@ def _plan(source: Volume, extension: Extension, levels: int | None, crew: Crew) 
     sizes = [math.prod(grid.shape) * images for grid in grids]
     made = sum(sizes[1:])
     slab = math.prod((chunk[0], *unit[1:]))  # made at once, of eight times as many voxels, and in floats
-    return told(
-        {
-            "dry_run": True,
-            "volume": source.uri,
-            "blocks": blocks,
-            "read_bytes": sum(sizes[:-1]) * item,
-            "write_bytes": made * item,
-            "worker_memory_bytes": WORKER_BYTES + (1 + WRITING) * math.prod(unit) * item + 8 * slab * (item + 1),
-        },
-        seconds=START_SECONDS + crew.seconds(made * _VOXEL_SECONDS, sum(blocks.values())),
-        crew=crew,
+    plan = Plan(
+        output=source.uri,
+        blocks=blocks,
+        read_bytes=sum(sizes[:-1]) * item,
+        write_bytes=made * item,
+        worker_memory_bytes=WORKER_BYTES + (1 + WRITING) * math.prod(unit) * item + 8 * slab * (item + 1),
+        estimated_seconds=round(START_SECONDS + capacity.seconds(made * _VOXEL_SECONDS, sum(blocks.values()))),
     )
+    return plan.checked(capacity)

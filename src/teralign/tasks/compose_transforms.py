@@ -52,13 +52,15 @@ def compose_transforms(
         if fixed is not None or grid_spacing is not None:
             raise InputError("affines make one affine, which has no grid; leave out --fixed and --grid-spacing.")
         if dry_run:
-            return plan_affine(output)
+            return asdict(plan_affine(output))
         affine.save(output)
         return write_report(report, result | {"residual_um": asdict(Residual.none())})
     grid = chosen_grid(stack, fixed_grid(fixed, fixed_spacing), grid_spacing)
     threads = threads or worker_threads()
     if dry_run:
-        return plan_field(output, stack, grid, what="composition", node_seconds=SAMPLE_SECONDS, threads=threads)
+        return asdict(
+            plan_field(output, stack, grid, what="composition", node_seconds=SAMPLE_SECONDS, threads=threads)
+        )
     sampled = sampler(stack, grid, threads=threads)
     field = write_field(output, grid, sampled, what="composition", overwrite=overwrite)
     residual = deviation(Stack((field,)), stack, grid, threads=threads)

@@ -151,15 +151,17 @@ def convert_transform(
     if target.form not in _FIELDS:
         affine = _affine_for(target, stack)
         if dry_run:
-            return plan_affine(output)
+            return asdict(plan_affine(output))
         _write_parts(target, stack, affine, frames)
         return result
     grid = _every_voxel(voxels) if target.form is Form.BIGSTREAM_FIELD else chosen_grid(stack, voxels, grid_spacing)
     threads = threads or worker_threads()
     if dry_run:
         whole = grid.shape if target.form is Form.ITK_FIELD else CHUNK_SHAPE
-        return plan_field(
-            output, stack, grid, what="conversion", node_seconds=SAMPLE_SECONDS, threads=threads, chunk=whole
+        return asdict(
+            plan_field(
+                output, stack, grid, what="conversion", node_seconds=SAMPLE_SECONDS, threads=threads, chunk=whole
+            )
         )
     field = _write_field(target, stack, grid, frames, threads=threads, overwrite=overwrite)
     residual = deviation(Stack((field,)), stack, grid, threads=threads)

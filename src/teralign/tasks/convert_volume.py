@@ -14,13 +14,20 @@ from numpy.typing import NDArray
 
 import teralign
 from teralign.addresses import absolute_uri
-from teralign.cluster import connect, find_crew
+from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.filling import Part, fill_or_plan
 from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
-from teralign.tasks.inputs import check_channel, check_timepoint
 from teralign.transforms import cast
-from teralign.volumes import DisplaySettings, Volume, open_volume, plan_volume, split_uri
+from teralign.volumes import (
+    DisplaySettings,
+    Volume,
+    check_channel,
+    check_timepoint,
+    open_volume,
+    plan_volume,
+    split_uri,
+)
 
 log = logging.getLogger(__name__)
 
@@ -96,14 +103,15 @@ def convert_volume(
     if split_uri(output)[0].resolve() == split_uri(source.uri)[0].resolve():
         raise InputError(f"{output} lies in the volume that is converted; choose another output.")
     copier = Copier(source, channels, timepoints, region, wanted)
+    compute = Compute(scheduler, workers, worker_cpus, worker_mem_gb)
     return fill_or_plan(
         output,
         copier,
         stage="convert",
         key=key,
         layout=layout,
-        connect=partial(connect, scheduler, workers, worker_cpus, worker_mem_gb),
-        crew=find_crew(scheduler, workers, worker_cpus, worker_mem_gb),
+        connect=compute.connect,
+        capacity=compute.capacity(),
         work_dir=work_dir,
         dry_run=dry_run,
         overwrite=overwrite,

@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from teralign.alignment import Side, Source, alignment_bytes, nothing_in, open_source, step_reports, step_seconds
 from teralign.blockwise import Workspace
-from teralign.cluster import Crew, worker_threads
+from teralign.cluster import Capacity, worker_threads
 from teralign.configuration import load_config
 from teralign.errors import InputError
 from teralign.files import write_atomically
-from teralign.filling import building, told
+from teralign.filling import building
 from teralign.grids import FloatTriple, Grid
+from teralign.plans import Plan
 from teralign.registration import Image, StepConfig, align
 from teralign.tasks.inputs import check_new_file, refuse_existing
-from teralign.tasks.plan_alignment import alignment_bytes, step_seconds
-from teralign.tasks.reports import step_reports
-from teralign.tasks.sources import Source, nothing_in, open_source
 from teralign.transforms import FIELD_STRIDE, Stack, as_field, save_field, warp
 from teralign.volumes import PyramidLayout, check_output, plan_output, plan_volume, split_uri
 
@@ -63,22 +63,10 @@ def global_align(
     """
     plan = load_config(config).steps("global_align", steps)
     source_fixed = open_source(
-        "fixed",
-        fixed,
-        spacing=fixed_spacing,
-        channel=fixed_channel,
-        timepoint=fixed_timepoint,
-        mask=fixed_mask,
-        mask_labels=fixed_mask_labels,
+        "fixed", Side(fixed, fixed_spacing, fixed_channel, fixed_timepoint, fixed_mask, fixed_mask_labels)
     )
     source_moving = open_source(
-        "moving",
-        moving,
-        spacing=moving_spacing,
-        channel=moving_channel,
-        timepoint=moving_timepoint,
-        mask=moving_mask,
-        mask_labels=moving_mask_labels,
+        "moving", Side(moving, moving_spacing, moving_channel, moving_timepoint, moving_mask, moving_mask_labels)
     )
     report_file = output.with_suffix(".json")
     for path in (output, report_file):
@@ -95,7 +83,9 @@ def global_align(
 
     threads = threads or worker_threads()
     if dry_run:
-        return _plan(source_fixed, source_moving, plan, output, deforms=deforms, aligned=aligned, threads=threads)
+        return asdict(
+            _plan(source_fixed, source_moving, plan, output, deforms=deforms, aligned=aligned, threads=threads)
+        )
 
     image_fixed, image_moving = _read(source_fixed), _read(source_moving)
     log.info("aligning %s to %s: %s", moving, fixed, ", ".join(step.name for step in plan))
@@ -133,23 +123,19 @@ def _plan(
     deforms: bool,
     aligned: str | None,
     threads: int,
-) -> dict[str, Any]:
-    """What would be read, made and written, all in this process."""
+) -> Plan:
+    """Return the plan of reading, aligning and writing, all in this process."""
     voxels = [source.grid.region.size for source in (fixed, moving)]
     field = 3 * 4 * fixed.grid.coarsen((FIELD_STRIDE,) * 3).region.size if deforms else 0
-    crew = Crew.here(threads)
-    return told(
-        {
-            "dry_run": True,
-            "output": str(output),
-            "blocks": {"align": 1},
-            "read_bytes": sum(n * source.voxel_bytes for n, source in zip(voxels, (fixed, moving), strict=True)),
-            "write_bytes": field + (voxels[0] * moving.voxel_bytes if aligned is not None else 0),
-            "worker_memory_bytes": alignment_bytes(sum(voxels)),
-        },
-        seconds=crew.seconds(step_seconds(steps, 1, voxels[0]), 1),
-        crew=crew,
-    )
+    capacity = Capacity.here(threads)
+    return Plan(
+        output=str(output),
+        blocks={"align": 1},
+        read_bytes=sum(n * source.voxel_bytes for n, source in zip(voxels, (fixed, moving), strict=True)),
+        write_bytes=field + (voxels[0] * moving.voxel_bytes if aligned is not None else 0),
+        worker_memory_bytes=alignment_bytes(sum(voxels)),
+        estimated_seconds=round(capacity.seconds(step_seconds(steps, 1, voxels[0]), 1)),
+    ).checked(capacity)
 
 
 def _read(source: Source) -> Image:

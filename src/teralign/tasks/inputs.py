@@ -7,23 +7,6 @@ from pathlib import Path
 
 from teralign.errors import InputError
 from teralign.transforms import Stack, load_transform
-from teralign.volumes import Volume
-
-
-def check_channel(role: str, volume: Volume, channel: int) -> None:
-    """Raise InputError unless the volume has this channel; `role` is how its options begin, "" for no role."""
-    _check_index(role, volume, "channel", channel, volume.channels)
-
-
-def check_timepoint(role: str, volume: Volume, timepoint: int) -> None:
-    """Raise InputError unless the volume has this timepoint; `role` as for `check_channel`."""
-    _check_index(role, volume, "timepoint", timepoint, volume.timepoints)
-
-
-def _check_index(role: str, volume: Volume, what: str, index: int, count: int) -> None:
-    if not 0 <= index < count:
-        option = f"--{role}-{what}" if role else f"--{what}"
-        raise InputError(f"there is no {what} {index} in {volume.uri}, which has {count}; give {option} from 0.")
 
 
 def load_stack(paths: Sequence[Path]) -> Stack:

@@ -20,8 +20,17 @@ from teralign.grids import FloatTriple, reverse_axes
 from teralign.progress import Progress
 from teralign.report import Overview, histogram, portrait, read_overview, sample_voxels
 from teralign.report.values import PERCENTILES
-from teralign.tasks.inputs import check_channel, check_new_file, check_timepoint
-from teralign.volumes import Finding, Volume, audit_volume, open_volume, split_uri, storage
+from teralign.tasks.inputs import check_new_file
+from teralign.volumes import (
+    Finding,
+    Volume,
+    audit_volume,
+    check_channel,
+    check_timepoint,
+    open_volume,
+    split_uri,
+    storage,
+)
 
 log = logging.getLogger(__name__)
 

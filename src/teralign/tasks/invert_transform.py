@@ -52,9 +52,9 @@ def invert_transform(
     threads = threads or worker_threads()
     if dry_run:
         if affine is not None:
-            return plan_affine(output)
+            return asdict(plan_affine(output))
         grid = reached_grid(stack)
-        return plan_field(output, stack, grid, what="inverse", node_seconds=_NODE_SECONDS, threads=threads)
+        return asdict(plan_field(output, stack, grid, what="inverse", node_seconds=_NODE_SECONDS, threads=threads))
     result: dict[str, Any] = {"output": str(output), "transforms": [str(path) for path in transforms]}
     try:
         if affine is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import teralign
-from teralign.cluster import Crew, worker_threads
+from teralign.cluster import Capacity, worker_threads
 from teralign.errors import InputError
-from teralign.filling import SAMPLED, Part, fill_volume, plan_fill
+from teralign.filling import Part, fill_volume, plan_fill
 from teralign.grids import FloatTriple, Grid, Region, Triple
+from teralign.plans import SAMPLED
 from teralign.report import VolumeChange
 from teralign.tasks.inputs import check_new_file, load_stack, refuse_existing
 from teralign.tasks.new_transform import described, write_report
@@ -65,8 +66,9 @@ def jacobian_map(
     report = target.with_suffix(".summary.json")
     refuse_existing(report, overwrite=overwrite, what="output")
     if dry_run:
-        crew = Crew.here(threads)
-        return plan_fill(output, source, layout, stage=_STAGE, crew=crew, overwrite=overwrite, samples=SAMPLED)
+        here = Capacity.here(threads)
+        plan = plan_fill(output, source, layout, stage=_STAGE, capacity=here, overwrite=overwrite, samples=SAMPLED)
+        return asdict(plan)
     check_new_file(report, overwrite=overwrite, what="output")
     key = {
         "task": "jacobian-map",

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import teralign
+from teralign.alignment import Side, StageRunner, open_source, plan_alignment, plan_stages
 from teralign.blockwise import Workspace
-from teralign.cluster import connect, find_crew
+from teralign.cluster import Compute
 from teralign.configuration import load_config
 from teralign.errors import InputError
 from teralign.files import write_atomically
-from teralign.filling import CHECKED, SAMPLED
 from teralign.grids import FloatTriple, Triple
+from teralign.plans import CHECKED, SAMPLED
 from teralign.tasks.inputs import check_new_file, load_stack, refuse_existing
-from teralign.tasks.plan_alignment import plan_alignment
-from teralign.tasks.run_stage import StageRunner
-from teralign.tasks.sources import open_source
-from teralign.tasks.stages import plan_stages
 from teralign.transforms import StoredField
 
 
@@ -69,22 +67,10 @@ def local_align(
     settings = load_config(config)
     plan = settings.steps("local_align", steps)
     source_fixed = open_source(
-        "fixed",
-        fixed,
-        spacing=fixed_spacing,
-        channel=fixed_channel,
-        timepoint=fixed_timepoint,
-        mask=fixed_mask,
-        mask_labels=fixed_mask_labels,
+        "fixed", Side(fixed, fixed_spacing, fixed_channel, fixed_timepoint, fixed_mask, fixed_mask_labels)
     )
     source_moving = open_source(
-        "moving",
-        moving,
-        spacing=moving_spacing,
-        channel=moving_channel,
-        timepoint=moving_timepoint,
-        mask=moving_mask,
-        mask_labels=moving_mask_labels,
+        "moving", Side(moving, moving_spacing, moving_channel, moving_timepoint, moving_mask, moving_mask_labels)
     )
     start = load_stack(initial_transforms)
     if output.suffix != ".zarr":
@@ -101,10 +87,10 @@ def local_align(
         overlap=settings.block_overlap if block_overlap is None else block_overlap,
         field_spacing=field_spacing,
     )
-    crew = find_crew(scheduler, workers, worker_cpus, worker_mem_gb)
-    foretold = plan_alignment(str(output), stages, start, crew, samples=SAMPLED if dry_run else CHECKED)
+    compute = Compute(scheduler, workers, worker_cpus, worker_mem_gb)
+    planned = plan_alignment(str(output), stages, start, compute.capacity(), samples=SAMPLED if dry_run else CHECKED)
     if dry_run:
-        return foretold
+        return asdict(planned)
     for path in (output, report):
         check_new_file(path, overwrite=overwrite)
     key = {
@@ -120,7 +106,7 @@ def local_align(
     }
     with Workspace.of(output, work_dir) as workspace:
         workspace.prepare(key, overwrite=False)
-        with connect(scheduler, workers, worker_cpus, worker_mem_gb) as client:
+        with compute.connect() as client:
             runner = StageRunner(client, workspace, start, seed, threads)
             coarse: StoredField | None = None
             coarser = []

@@ -12,14 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from teralign.cluster import Crew
+from teralign.blockwise import WriteUnits
+from teralign.cluster import Capacity
 from teralign.errors import InputError
 from teralign.files import write_atomically
-from teralign.filling import WORKER_BYTES, told
 from teralign.grids import Grid, Region, Triple, reverse_axes
+from teralign.plans import WORKER_BYTES, Plan
 from teralign.progress import Progress
 from teralign.tasks.inputs import check_new_file, refuse_existing
-from teralign.tasks.units import WriteUnits
 from teralign.transforms import (
     CHUNK_SHAPE,
     FIELD_CACHE_BYTES,
@@ -68,10 +68,17 @@ def check_new_transform(output: Path, affine: Affine | None, *, overwrite: bool,
     return report
 
 
-def plan_affine(output: Path) -> dict[str, Any]:
-    """What it takes to write transforms as one affine: no block, no voxel."""
-    plan = {"dry_run": True, "output": str(output), "blocks": {}, "read_bytes": 0, "write_bytes": 0}
-    return told(plan | {"worker_memory_bytes": WORKER_BYTES}, seconds=0.0, crew=Crew.here())
+def plan_affine(output: Path) -> Plan:
+    """Return the plan to write transforms as one affine: no block, no voxel."""
+    plan = Plan(
+        output=str(output),
+        blocks={},
+        read_bytes=0,
+        write_bytes=0,
+        worker_memory_bytes=WORKER_BYTES,
+        estimated_seconds=0,
+    )
+    return plan.checked(Capacity.here())
 
 
 def plan_field(
@@ -83,7 +90,7 @@ def plan_field(
     node_seconds: float,
     threads: int,
     chunk: Triple = CHUNK_SHAPE,
-) -> dict[str, Any]:
+) -> Plan:
     """What it takes to write `stack` as a field on `grid`, a `chunk` of nodes at a time, in this process.
 
     `node_seconds` is the CPU time of a node; every field of the stack is read once.
@@ -91,19 +98,16 @@ def plan_field(
     chunks = len(WriteUnits(grid.shape, chunk))
     fields = [part.grid.region.size for part in stack.transforms if not isinstance(part, Affine)]
     nodes = min(math.prod(chunk), grid.region.size)
-    crew = Crew.here(threads)
-    return told(
-        {
-            "dry_run": True,
-            "output": str(output),
-            "blocks": {what: chunks},
-            "read_bytes": sum(fields) * _NODE_BYTES,
-            "write_bytes": grid.region.size * _NODE_BYTES,
-            "worker_memory_bytes": WORKER_BYTES + FIELD_CACHE_BYTES + nodes * _BYTES_A_NODE,
-        },
-        seconds=crew.seconds(grid.region.size * node_seconds, 1),
-        crew=crew,
+    capacity = Capacity.here(threads)
+    plan = Plan(
+        output=str(output),
+        blocks={what: chunks},
+        read_bytes=sum(fields) * _NODE_BYTES,
+        write_bytes=grid.region.size * _NODE_BYTES,
+        worker_memory_bytes=WORKER_BYTES + FIELD_CACHE_BYTES + nodes * _BYTES_A_NODE,
+        estimated_seconds=round(capacity.seconds(grid.region.size * node_seconds, 1)),
     )
+    return plan.checked(capacity)
 
 
 def write_field(output: Path, grid: Grid, make: ChunkMaker, *, what: str, overwrite: bool) -> StoredField:

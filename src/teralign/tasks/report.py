@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from teralign.alignment import Side, Source, open_source
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.files import write_atomically, writing
@@ -27,7 +28,6 @@ from teralign.report import (
     summarise_blocks,
 )
 from teralign.tasks.inputs import load_stack
-from teralign.tasks.sources import Source, open_source
 from teralign.transforms import Affine, Stack, StoredField, warp
 
 _TILE: Triple = (64, 128, 128)
@@ -60,8 +60,8 @@ def report(
         raise InputError(f"{output_dir} holds a report already; choose another --output-dir, or add --overwrite.")
     stack = load_stack(transforms)
     sources = (
-        open_source("fixed", fixed, spacing=fixed_spacing, channel=fixed_channel),
-        open_source("moving", moving, spacing=moving_spacing, channel=moving_channel),
+        open_source("fixed", Side(fixed, fixed_spacing, fixed_channel)),
+        open_source("moving", Side(moving, moving_spacing, moving_channel)),
     )
     summary = None if blocks is None else summarise_blocks(blocks)
     shown_fixed, shown_moving = (_overview(source) for source in sources)

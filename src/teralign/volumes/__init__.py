@@ -3,6 +3,7 @@
 from teralign.volumes.audit import Finding, audit_volume
 from teralign.volumes.description import DisplaySettings, PyramidLayout
 from teralign.volumes.extension import Extension
+from teralign.volumes.indices import check_channel, check_timepoint
 from teralign.volumes.levels import coarser_levels
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.one_file import is_one_file, pieces, write_file
@@ -29,7 +30,9 @@ __all__ = [
     "Volume",
     "VolumeWriter",
     "audit_volume",
+    "check_channel",
     "check_output",
+    "check_timepoint",
     "coarser_levels",
     "create_planned",
     "create_volume",

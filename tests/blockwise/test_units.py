@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from teralign.blockwise import WriteUnits
 from teralign.grids import Region
-from teralign.tasks.units import WriteUnits
 
 
 def test_units_tile_the_array():

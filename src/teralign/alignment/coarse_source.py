@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from teralign.alignment.sources import Source
 from teralign.grids import Grid, Region, Triple, as_triple
 from teralign.registration import Image
-from teralign.tasks.sources import Source
 from teralign.volumes import coarser_levels
 
 log = logging.getLogger(__name__)

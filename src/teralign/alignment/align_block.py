@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from teralign.alignment.reports import step_reports
+from teralign.alignment.sources import nothing_in
+from teralign.alignment.stages import COARSER, Stage
 from teralign.blockwise import Block, Workspace
 from teralign.cluster import worker_threads
 from teralign.files import writing
 from teralign.grids import Floats, Grid, Region, Triple
 from teralign.registration import Alignment, Image, Measure, StepConfig, Windows, align, measure_of
-from teralign.tasks.reports import step_reports
-from teralign.tasks.sources import nothing_in
-from teralign.tasks.stages import COARSER, Stage
 from teralign.transforms import DisplacementField, Stack, StoredField, as_field, folding
 
 MARGIN = 0.1  # of the block's extent: how far beyond the start a block may look for its moving partner

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from teralign.alignment.align_block import node_region
+from teralign.alignment.merge_field import FieldMerger, UsableBlocks, find_outliers
+from teralign.alignment.stages import Layout
 from teralign.blockwise import Workspace, plan_blocks
 from teralign.files import writing
 from teralign.grids import Grid, Region
-from teralign.tasks.align_block import node_region
-from teralign.tasks.merge_field import FieldMerger, UsableBlocks, find_outliers
-from teralign.tasks.stages import Layout
 from teralign.transforms import create_field, node_positions
 
 FIXED = Grid((50, 61, 47), (2.0, 1.5, 1.5), (3.0, 0.0, -7.0))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from teralign.blockwise import block_name
+from teralign.blockwise.plan import block_name
 from teralign.grids import Region, Triple, as_triple
 
 

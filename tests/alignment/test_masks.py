@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import phantoms
+from teralign.alignment import Side, open_source
+from teralign.alignment.coarse_source import CoarseSource
 from teralign.errors import InputError
 from teralign.grids import Grid, Region
 from teralign.tasks.build_pyramid import build_pyramid
-from teralign.tasks.coarse_source import CoarseSource
 from teralign.tasks.local_align import local_align
-from teralign.tasks.sources import open_source
 from teralign.transforms import Stack, load_transform
 from teralign.volumes import create_volume, open_volume
 
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def mask_of(folder: Path, mask: str, *labels: int) -> np.ndarray:
     name = mask if mask == "auto" else str(folder / mask)
-    found = open_source("fixed", str(folder / "image.zarr"), mask=name, mask_labels=labels or None).read().mask
+    found = open_source("fixed", Side(str(folder / "image.zarr"), mask=name, mask_labels=labels or None)).read().mask
     assert found is not None
     return found
 
@@ -79,7 +79,7 @@ def test_large_labels_are_told_apart(folder):
 def test_labels_that_are_not_there_are_said_to_be(folder, mask, labels, sentence):
     name = str(folder / mask) if mask == "labels.zarr" else mask
     with pytest.raises(InputError, match=sentence):
-        open_source("fixed", str(folder / "image.zarr"), mask=name, mask_labels=labels)
+        open_source("fixed", Side(str(folder / "image.zarr"), mask=name, mask_labels=labels))
 
 
 def test_a_mask_of_nothing_is_an_error(folder, tmp_path):
@@ -100,44 +100,46 @@ def test_auto_counts_up_to_the_last_voxels(tmp_path, monkeypatch):
     scene = phantoms.Scene.cells(160.0, seed=1)
     image = scene.draw(Grid((65, 65, 67), (2.5, 2.5, 2.5)), noise=0.02)
     write(tmp_path / "image.zarr", image.array, image.grid)
-    monkeypatch.setattr("teralign.tasks.masks._FOUND_IN", 22**3)
+    monkeypatch.setattr("teralign.alignment.masks._FOUND_IN", 22**3)
     assert mask_of(tmp_path, "auto").all()
 
 
 def test_auto_is_the_same_again_and_another_for_other_voxels(folder, tmp_path):
-    source = open_source("fixed", str(folder / "image.zarr"), mask="auto")
-    again = pickle.loads(pickle.dumps(open_source("fixed", str(folder / "image.zarr"), mask="auto")))
+    source = open_source("fixed", Side(str(folder / "image.zarr"), mask="auto"))
+    again = pickle.loads(pickle.dumps(open_source("fixed", Side(str(folder / "image.zarr"), mask="auto"))))
     assert again.digest() == source.digest()
     np.testing.assert_array_equal(again.read().mask, source.read().mask)
 
     volume = open_volume(folder / "image.zarr")
     other = write(tmp_path / "image.zarr", np.ascontiguousarray(volume.read()[:, :, ::-1]), volume.grid)
-    assert open_source("fixed", other, mask="auto").mask.digest() != source.mask.digest()
-    labels = [open_source("fixed", other, mask=str(folder / "labels.zarr"), mask_labels=[v]).digest() for v in (1, 7)]
+    assert open_source("fixed", Side(other, mask="auto")).mask.digest() != source.mask.digest()
+    labels = [
+        open_source("fixed", Side(other, mask=str(folder / "labels.zarr"), mask_labels=[v])).digest() for v in (1, 7)
+    ]
     assert labels[0] != labels[1]
 
 
 def test_auto_reads_a_coarser_scale_where_there_is_one(tmp_path, monkeypatch):
     """It is so large that the finest scale would not be read; only the coarsest one holds tissue."""
     monkeypatch.setattr("teralign.report.overview.VOXELS_READ", 48**3)
-    monkeypatch.setattr("teralign.tasks.masks._FOUND_IN", 32**3)
+    monkeypatch.setattr("teralign.alignment.masks._FOUND_IN", 32**3)
     scene = phantoms.Scene.cells(160.0, seed=1)
     path = write(tmp_path / "image.zarr", scene.draw(GRID).array, GRID)
     with pytest.raises(InputError, match=r"--fixed-mask auto: .*image\.zarr is too large .* build-pyramid"):
-        open_source("fixed", path, mask="auto")
+        open_source("fixed", Side(path, mask="auto"))
     build_pyramid(str(tmp_path / "image.zarr"), levels=2, workers=1)
-    source = open_source("fixed", path, mask="auto")
+    source = open_source("fixed", Side(path, mask="auto"))
     assert source.mask.grid.spacing == (5.0, 5.0, 5.0)
 
 
 def test_a_mask_is_asked_before_voxels_are_read(folder):
-    source = open_source("fixed", str(folder / "image.zarr"), mask=str(folder / "labels.zarr"), mask_labels=[1])
+    source = open_source("fixed", Side(str(folder / "image.zarr"), mask=str(folder / "labels.zarr"), mask_labels=[1]))
     assert source.masks_out(Region((16, 0, 0), (64, 64, 64)))
     assert not source.masks_out(Region((15, 0, 0), (64, 64, 64)))
     coarse = CoarseSource.of(source, (4, 4, 4))
     assert coarse.masks_out(Region((4, 0, 0), (16, 16, 16)))
     assert not coarse.masks_out(Region((3, 0, 0), (16, 16, 16)))
-    assert not open_source("fixed", str(folder / "image.zarr")).masks_out(Region((0, 0, 0), (1, 1, 1)))
+    assert not open_source("fixed", Side(str(folder / "image.zarr"))).masks_out(Region((0, 0, 0), (1, 1, 1)))
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-from teralign.cluster import Crew
-from teralign.filling import START_SECONDS, WORKER_BYTES, told
+from teralign.alignment.align_block import moving_region, search_box
+from teralign.alignment.stages import Layout, Stage, is_greedy
+from teralign.blockwise import WriteUnits
+from teralign.cluster import Capacity
 from teralign.grids import Region
+from teralign.plans import START_SECONDS, WORKER_BYTES, Plan
 from teralign.registration import StepConfig
-from teralign.tasks.align_block import moving_region, search_box
-from teralign.tasks.stages import Layout, Stage, is_greedy
-from teralign.tasks.units import WriteUnits
 from teralign.transforms import CHUNK_SHAPE, Stack
 
 _COMPILED = 264 << 20
@@ -39,28 +38,22 @@ _SEEN = 2_000_000  # voxels: of larger images the linear steps look at samples, 
 _SIMPLEITK_DEFORM = (0.0, 33e-6)  # 104 CPU-s on 128×128×192 voxels
 
 
-def plan_alignment(
-    output: str, stages: Sequence[Stage], initial: Stack, crew: Crew, *, samples: int
-) -> dict[str, Any]:
-    """Blocks of each stage, bytes to read and to write, the memory of a worker and the time on a crew.
+def plan_alignment(output: str, stages: Sequence[Stage], initial: Stack, capacity: Capacity, *, samples: int) -> Plan:
+    """Return the plan of an alignment in blocks; writes nothing.
 
-    Nothing is written. Of a stage with more blocks than `samples` so many are looked at. Raises InputError when a
-    block is too large for a worker.
+    Of a stage with more blocks than `samples`, only that many are looked at. Raises InputError when a block is too
+    large for a worker.
     """
     plans = [_StagePlan.of(stage, initial, samples, refining=number > 0) for number, stage in enumerate(stages)]
-    return told(
-        {
-            "dry_run": True,
-            "output": output,
-            "blocks": {name: count for plan in plans for name, count in plan.blocks.items()},
-            "read_bytes": sum(plan.read for plan in plans),
-            "write_bytes": sum(plan.written for plan in plans),
-            "worker_memory_bytes": alignment_bytes(max(plan.voxels_held for plan in plans)),
-        },
-        seconds=START_SECONDS + sum(crew.seconds(plan.cpu_seconds, plan.aligned) for plan in plans),
-        crew=crew,
-        remedy="smaller blocks (--block-size)",
-    )
+    seconds = START_SECONDS + sum(capacity.seconds(plan.cpu_seconds, plan.aligned) for plan in plans)
+    return Plan(
+        output=output,
+        blocks={name: count for plan in plans for name, count in plan.blocks.items()},
+        read_bytes=sum(plan.read for plan in plans),
+        write_bytes=sum(plan.written for plan in plans),
+        worker_memory_bytes=alignment_bytes(max(plan.voxels_held for plan in plans)),
+        estimated_seconds=round(seconds),
+    ).checked(capacity, "smaller blocks (--block-size)")
 
 
 def alignment_bytes(voxels: int) -> int:

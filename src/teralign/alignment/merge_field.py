@@ -27,12 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from teralign.blockwise import Block, Workspace
+from teralign.alignment.align_block import node_region
+from teralign.alignment.stages import Layout
+from teralign.blockwise import Block, Workspace, WriteUnit
 from teralign.files import writing
 from teralign.grids import Floats, Region, Triple
-from teralign.tasks.align_block import node_region
-from teralign.tasks.stages import Layout
-from teralign.tasks.units import WriteUnit
 from teralign.transforms import (
     DisplacementField,
     FieldWriter,

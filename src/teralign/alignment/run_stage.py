@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from teralign.blockwise import Workspace, block_index, run_blocks
+from teralign.alignment.align_block import BlockAligner
+from teralign.alignment.merge_field import FieldMerger, UsableBlocks, find_outliers
+from teralign.alignment.stages import Stage
+from teralign.blockwise import Workspace, WriteUnits, block_index, run_blocks
 from teralign.grids import Grid
-from teralign.tasks.align_block import BlockAligner
-from teralign.tasks.merge_field import FieldMerger, UsableBlocks, find_outliers
-from teralign.tasks.stages import Stage
-from teralign.tasks.units import WriteUnits
 from teralign.transforms import Stack, StoredField, create_field
 
 if TYPE_CHECKING:

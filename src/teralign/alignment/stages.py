@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard
 
+from teralign.alignment.coarse_source import CoarseSource
+from teralign.alignment.sources import Source
 from teralign.blockwise import BlockPlan, plan_blocks
 from teralign.grids import FloatTriple, Grid, Region, Triple, as_triple
 from teralign.registration import DeformConfig, Image, StepConfig, factors_to
 from teralign.registration.deform_engine import DeformParameters
-from teralign.tasks.coarse_source import CoarseSource
-from teralign.tasks.sources import Source
 from teralign.transforms import FIELD_STRIDE
 
 COARSER = 4

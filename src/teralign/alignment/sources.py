@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from teralign.addresses import absolute_uri
+from teralign.alignment.masks import Mask, masks_out, open_mask, read_mask
+from teralign.alignment.side import Side
 from teralign.errors import DataError, InputError
-from teralign.grids import FloatTriple, Grid, Region
+from teralign.grids import Grid, Region
 from teralign.registration import Image
-from teralign.tasks.inputs import check_channel, check_timepoint
-from teralign.tasks.masks import Mask, masks_out, open_mask, read_mask
-from teralign.volumes import Volume, open_volume
+from teralign.volumes import Volume, check_channel, check_timepoint, open_volume
 
 
 @dataclass(frozen=True)
@@ -71,33 +70,21 @@ class Source:
         return Image(array, self.grid.crop(region), mask)
 
 
-def open_source(
-    role: str,
-    uri: str,
-    *,
-    spacing: FloatTriple | None = None,
-    channel: int = 0,
-    timepoint: int = 0,
-    mask: str | None = None,
-    mask_labels: Sequence[int] | None = None,
-) -> Source:
-    """Open the `role` ("fixed" or "moving") volume of a command and its mask, without reading the volume's voxels.
+def open_source(role: str, side: Side) -> Source:
+    """Open the volume and the mask of a command's `role` ("fixed" or "moving"); reads no voxels of the volume itself.
 
-    A path is made absolute, since workers may live in other directories.
-
-    `spacing` (z, y, x) in µm overrides the file's. `mask` is a volume, of which `mask_labels` count (default: what is
-    above 0), or "auto", which reads a coarse scale of the volume. Raises InputError for whatever cannot be opened or
-    is not there.
+    A path is made absolute, since workers may run in other directories. The mask "auto" reads a coarse scale of the
+    volume. Raises InputError for whatever cannot be opened or does not exist.
     """
-    volume = open_volume(absolute_uri(uri), spacing=spacing, option=f"--{role}-spacing")
-    check_channel(role, volume, channel)
-    check_timepoint(role, volume, timepoint)
-    if mask is None:
-        if mask_labels is not None:
+    volume = open_volume(absolute_uri(side.uri), spacing=side.spacing, option=f"--{role}-spacing")
+    check_channel(role, volume, side.channel)
+    check_timepoint(role, volume, side.timepoint)
+    if side.mask is None:
+        if side.mask_labels is not None:
             raise InputError(f"--{role}-mask-labels needs --{role}-mask, the volume that has these labels.")
-        return Source(role, volume, channel, timepoint)
-    found = open_mask(role, mask, mask_labels, volume, channel=channel, timepoint=timepoint)
-    return Source(role, volume, channel, timepoint, found)
+        return Source(role, volume, side.channel, side.timepoint)
+    mask = open_mask(role, side.mask, side.mask_labels, volume, channel=side.channel, timepoint=side.timepoint)
+    return Source(role, volume, side.channel, side.timepoint, mask)
 
 
 def nothing_in(image: Image) -> str:

@@ -7,14 +7,14 @@ import itertools
 import numpy as np
 import pytest
 
+from teralign.alignment import Side, open_source
+from teralign.alignment.align_block import REFINING_MARGIN
+from teralign.alignment.coarse_source import CoarseSource
+from teralign.alignment.stages import Layout, plan_stages
 from teralign.configuration import load_config
 from teralign.grids import Grid, Region
 from teralign.registration import DeformConfig
 from teralign.registration.image import group_means
-from teralign.tasks.align_block import REFINING_MARGIN
-from teralign.tasks.coarse_source import CoarseSource
-from teralign.tasks.sources import open_source
-from teralign.tasks.stages import Layout, plan_stages
 from teralign.volumes import create_volume
 
 SHAPE, SPACING = (66, 90, 130), (2.0, 1.0, 1.0)
@@ -32,7 +32,7 @@ def made(tmp_path_factory):
 
 
 def stages_of(path, steps, block_size):
-    source = open_source("fixed", path)
+    source = open_source("fixed", Side(path))
     return plan_stages(source, source, steps, block_size=block_size, overlap=0.1, field_spacing=None)
 
 
@@ -78,7 +78,7 @@ def test_a_window_that_nobody_chose_holds_some_cells_of_small_voxels(made):
 
 def test_a_coarse_source_gives_the_means_wherever_it_is_cut(made):
     path, array = made
-    source = CoarseSource.of(open_source("fixed", path), (2, 4, 4))
+    source = CoarseSource.of(open_source("fixed", Side(path)), (2, 4, 4))
     region = Region((3, 5, 7), (33, 20, 30))
     image = source.read(region)
     np.testing.assert_array_equal(image.array, group_means(array, (2, 4, 4))[region.slices])
@@ -91,7 +91,9 @@ def test_voxels_that_are_no_numbers_are_masked_in_a_coarse_source(tmp_path):
     array[:2, :2, :2] = np.nan
     writer = create_volume(tmp_path / "v.zarr", grid=Grid((8, 8, 8), SPACING), dtype=array.dtype, levels=1)
     writer.write(writer.levels[0].region, array)
-    image = CoarseSource.of(open_source("fixed", str(tmp_path / "v.zarr")), (2, 2, 2)).read(Region.whole((4, 4, 4)))
+    image = CoarseSource.of(open_source("fixed", Side(str(tmp_path / "v.zarr"))), (2, 2, 2)).read(
+        Region.whole((4, 4, 4))
+    )
     assert image.mask is not None
     assert image.mask.sum() == 63
     assert np.isfinite(image.array).all()

@@ -1,0 +1,60 @@
+"""Plans: the blocks, bytes, memory and time of a command, before it does anything.
+
+Bytes are those of voxels before compression. Time is the measured CPU time of a voxel, spread over the cores: close
+to the truth where files are as fast as cores.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from teralign.cluster import ENDED_AT, GB, Capacity
+from teralign.errors import InputError
+from teralign.progress import readable_time
+
+log = logging.getLogger(__name__)
+
+WORKER_BYTES = (200 + 64) << 20
+"""Memory of a worker with its libraries, and of decoded chunks of images; measured."""
+
+START_SECONDS = 4.0
+"""Time to start and to end workers: apply-transform of 256³ voxels on two."""
+
+SAMPLED, CHECKED = 200, 16
+"""Blocks that a plan looks at: to estimate the sum over all blocks, and to see whether workers are large enough."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The work of a command, as `--dry-run` prints it; `blocks` counts the blocks of each stage."""
+
+    dry_run: bool = field(default=True, init=False)
+    output: str
+    blocks: Mapping[str, int]
+    read_bytes: int
+    write_bytes: int
+    worker_memory_bytes: int
+    estimated_seconds: int
+
+    def checked(self, capacity: Capacity, hint: str = "") -> Plan:
+        """Log the plan and return it. Raises InputError when a block is too large for a worker of `capacity`.
+
+        `hint` names the option that makes blocks smaller, for the error; empty where there is none.
+        """
+        needed = self.worker_memory_bytes
+        if capacity.memory and needed > ENDED_AT * capacity.memory:
+            wanted = f"{hint}, or larger workers" if hint else "larger workers"
+            raise InputError(
+                f"a block takes up to {needed / GB:.2f} GB of memory, but a worker has {capacity.memory / GB:.2f} GB "
+                f"and is ended at {ENDED_AT:.0%} of that; give {wanted} (--worker-mem-gb)."
+            )
+        log.info(
+            "blocks: %d of up to %.2f GB, about %s on %s",
+            sum(self.blocks.values()),
+            needed / GB,
+            readable_time(self.estimated_seconds),
+            capacity,
+        )
+        return self

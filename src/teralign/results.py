@@ -1,0 +1,65 @@
+"""Results as JSON that every parser reads.
+
+JSON has no NaN and no infinities: they become null. Dataclasses become objects of their fields, enumerations their
+values, paths strings, and numpy's scalars and arrays JSON's own numbers and lists. A document, in a file or on
+standard output, begins with its format and the version that wrote it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from teralign import __version__
+from teralign.files import write_atomically
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
+
+FORMAT = 1
+"""The format of the documents; it rises when a key changes its meaning or goes."""
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """Return `value` as JSON text. Raises TypeError for a value of any other type than the module's page names."""
+    return json.dumps(to_plain(value), indent=indent, allow_nan=False)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value`, a dataclass or mapping, as a document to `path`, whole or not at all."""
+    write_atomically(path, (to_json(document(value), indent=1) + "\n").encode())
+
+
+def document(value: object) -> dict[str, Json]:
+    """Return `value`, a dataclass or mapping, as a JSON object that begins with its format and our version."""
+    plain = to_plain(value)
+    if not isinstance(plain, dict):
+        raise TypeError(f"a document is an object, not {type(value).__name__}")
+    return {"format": FORMAT, "teralign": __version__, **plain}
+
+
+def to_plain(value: object) -> Json:
+    """Return `value` in JSON's own types, with null for numbers that are not finite."""
+    if isinstance(value, enum.Enum):
+        return to_plain(value.value)
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return to_plain(value.tolist())
+    raise TypeError(f"JSON has no place for {type(value).__name__}")
