@@ -37,7 +37,7 @@ def test_a_voxel_size_that_is_none_is_not_known(tmp_path):
     path = write(tmp_path / "a.h5", raw=noise(SHAPE, "uint16"))
     with h5py.File(path, "a") as file:
         file["raw"].attrs["element_size_um"] = (-1, 0.5, 0.5)
-    with pytest.raises(InputError, match=r"does not say how large its voxels are"):
+    with pytest.raises(InputError, match=r"its voxels are -1 µm along z .*; give --spacing 0.5,0.5,Z in µm"):
         open_volume(path)
 
 

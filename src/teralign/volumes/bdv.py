@@ -49,7 +49,9 @@ def find(container: Path, file: Any, name: str) -> Level | None:  # noqa: ANN401
     stored = file[name].dtype.newbyteorder("=")
     return Level(
         spacing=None if size is None else as_float_triple(size * factors),
-        origin=as_float_triple(shift / factors if size is None else size * shift),
+        origin=as_float_triple(
+            shift / factors if size is None else np.where(size > 0, size * shift, shift / factors)
+        ),
         dtype=np.dtype(np.uint16) if stored == np.int16 else stored,
         others=tuple(f"{group}/{other}/cells" for other in file[group] if other != match[4]),
         xml=xml,

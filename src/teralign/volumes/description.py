@@ -1,10 +1,10 @@
-"""What passes between the formats and the rest: a dataset as its metadata tell of it, and the layout of a new one."""
+"""What passes between the formats and the rest: the description of a dataset, and the layout of a new one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,31 +24,35 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True)
 class DisplaySettings:
-    """How viewers show a channel at first, None for what nobody says.
+    """How viewers show a channel at first, None for what the metadata do not give.
 
-    `colour` is RRGGBB; `window` has the lowest and the highest value that there may be, and the first and the last
-    that are told apart.
+    `colour` is RRGGBB; `window` has the smallest and the largest possible value, and the first and the last that are
+    shown differently.
     """
 
     colour: str | None = None
     window: tuple[float, float, float, float] | None = None
 
 
+StatedSpacing: TypeAlias = tuple[float | None, float | None, float | None]
+"""The voxel size (z, y, x) in µm exactly as metadata state it, None along an axis that they leave out."""
+
+
 @dataclass(frozen=True)
 class Description:
-    """A dataset as its metadata tell of it; axis order (z, y, x).
+    """A dataset as its metadata describe it; axis order (z, y, x).
 
-    `spacing` is in µm, None where the metadata do not say it: then `origin` counts in voxels, else it is in µm.
-    `channel_names` and `display` are empty or have an entry for each channel; `time_step` is the seconds between
-    timepoints; `files` are those whose change means another volume; `scales` are the datasets of the container that
-    may hold the same image at other scales.
+    `spacing` is None where the metadata state none; `spacing_note` says why, if there is more to say. `origin` is in
+    µm along axes with a usable size, in voxels along the others. `channel_names` and `display` are empty or have an
+    entry for each channel; `time_step` is the seconds between timepoints; `files` are those whose change means
+    another volume; `scales` are the datasets of the container that may hold the same image at other scales.
     """
 
     pixels: Pixels
     shape: Triple
     dtype: np.dtype[Any]
     chunk_shape: Triple
-    spacing: FloatTriple | None
+    spacing: StatedSpacing | None
     origin: FloatTriple = (0.0, 0.0, 0.0)
     channels: int = 1
     timepoints: int = 1
@@ -57,6 +61,7 @@ class Description:
     time_step: float | None = None
     files: tuple[Place, ...] = ()
     scales: tuple[str, ...] = ()
+    spacing_note: str = ""
 
 
 class Adapter(Protocol):
@@ -65,7 +70,7 @@ class Adapter(Protocol):
     def describe(self, container: Place, dataset: str) -> Description:
         """Describe the image in `dataset` ("" for none named) of `container`, without reading voxels.
 
-        Raises InputError when there is none, or it is none that can be aligned.
+        Raises InputError when there is no such image, or it cannot be aligned.
         """
         ...
 
@@ -93,16 +98,16 @@ class PyramidLayout:
 
 
 def axes_by_name(names: Sequence[str | None], ndim: int) -> str | None:
-    """The axes of an array by the names of its dimensions, None unless each is another one of t, c, z, y and x."""
+    """Return the axes of an array by the names of its dimensions, None unless these are distinct: t, c, z, y, x."""
     axes = "".join(name or "" for name in names).lower()
     says = len(axes) == len(set(axes)) == ndim and set("zyx") <= set(axes) <= set("tczyx")
     return axes if says else None
 
 
 def axes_by_position(name: str, ndim: int) -> str:
-    """The axes of an array that does not name them, slowest first: the last of (t, c, z, y, x).
+    """Return the axes of an array that does not name them, slowest first: the last of (t, c, z, y, x).
 
-    Raises InputError for what has fewer than three dimensions, or more than five.
+    Raises InputError for an array of fewer than three dimensions, or more than five.
     """
     if ndim < 3:
         raise InputError(f"{name} has {ndim} dimensions; only 3-D volumes can be aligned.")

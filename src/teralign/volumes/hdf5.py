@@ -179,12 +179,15 @@ def _axes(name: str, dataset: Any) -> str:  # noqa: ANN401 (h5py has no types)
 
 
 def _spacing(dataset: Any) -> FloatTriple | None:  # noqa: ANN401 (h5py has no types)
-    """`element_size_um` of the dataset or the nearest group around it; sizes that are not positive are not known."""
+    """Return `element_size_um` (z, y, x) of the dataset or the nearest group around it, None where there is none."""
     node = dataset
     while "element_size_um" not in node.attrs and node.name != "/":
         node = node.parent
-    sizes: Sequence[float] = np.ravel(node.attrs.get("element_size_um", ())).astype(float).tolist()
-    if len(sizes) < 3 or min(sizes[-3:]) <= 0:
+    try:
+        sizes: Sequence[float] = np.ravel(node.attrs.get("element_size_um", ())).astype(float).tolist()
+    except ValueError:
+        return None  # no numbers
+    if len(sizes) < 3:
         return None
     z, y, x = sizes[-3:]
     return z, y, x

@@ -11,7 +11,7 @@ import numpy as np
 from teralign.errors import InputError
 from teralign.grids import Grid, Triple, as_triple
 from teralign.volumes.uri import locate
-from teralign.volumes.volume import Volume, open_volume
+from teralign.volumes.volume import Volume, open_level
 
 _CLOSE = 1e-3  # of a voxel: metadata are rounded
 
@@ -23,7 +23,7 @@ def coarser_levels(volume: Volume) -> dict[Triple, Volume]:
     """
     container, _, _ = locate(volume.uri)
     try:
-        stated = open_volume(volume.uri).grid
+        stated = open_level(volume.uri).grid
     except InputError:
         return {}
     levels = {}
@@ -37,7 +37,7 @@ def coarser_levels(volume: Volume) -> dict[Triple, Volume]:
 def _level(volume: Volume, uri: str, stated: Grid) -> tuple[Triple, Volume] | None:
     """The level at `uri` and its factors; `stated` is the grid of `volume` by its metadata. None where it is none."""
     try:
-        level = open_volume(uri)
+        level = open_level(uri)
     except InputError:
         return None
     ratios = np.array(level.grid.spacing) / stated.spacing
@@ -49,4 +49,4 @@ def _level(volume: Volume, uri: str, stated: Grid) -> tuple[Triple, Volume] | No
     shift = np.abs(means.to_index(level.grid.origin)).max()
     if shift > _CLOSE or any(n < m for n, m in zip(level.grid.shape, means.shape, strict=True)):
         return None
-    return factors, open_volume(uri, spacing=volume.grid.downsample(factors).spacing)
+    return factors, open_level(uri, spacing=volume.grid.downsample(factors).spacing)

@@ -8,11 +8,13 @@ comes first. Channels are groups c0, c1, … around the levels.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,10 +22,14 @@ from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Triple, reverse_axes
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial_chunks
-from teralign.volumes.description import Description, PyramidLayout, axes_by_position
+from teralign.volumes.description import Description, PyramidLayout, StatedSpacing, axes_by_position
 from teralign.volumes.files import folders_around, read_json, subfolders, write_json
-from teralign.volumes.units import micrometres
+from teralign.volumes.spacing import is_size
+from teralign.volumes.units import is_blank, micrometres, unknown_unit
 from teralign.volumes.uri import no_dataset
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _ATTRIBUTES = "attributes.json"
 _VERSION = "2.0.0"
@@ -41,7 +47,7 @@ def describe(container: Place, dataset: str) -> Description:
     array = arrays[0]
     axes = axes_by_position(str(paths[0]), array.ndim)[::-1]
     size = dict(zip(axes, array.shape, strict=True))
-    spacing, origin = _geometry(paths[0], container)
+    spacing, origin, note = _geometry(paths[0], container)
     return Description(
         pixels=StoredArray("n5", paths, axes),
         shape=(size["z"], size["y"], size["x"]),
@@ -53,6 +59,7 @@ def describe(container: Place, dataset: str) -> Description:
         timepoints=size.get("t", 1),
         files=tuple(folder / _ATTRIBUTES for path in paths for folder in folders_around(path, container)),
         scales=_scales(paths, container),
+        spacing_note=note,
     )
 
 
@@ -109,8 +116,8 @@ def _datasets(group: Path, depth: int = 0) -> Iterator[Path]:
             yield from _datasets(folder, depth + 1)
 
 
-def _geometry(path: Place, container: Place) -> tuple[FloatTriple | None, FloatTriple]:
-    """Spacing and origin (z, y, x) of a dataset in µm; when the spacing is not known, the origin is in voxels."""
+def _geometry(path: Place, container: Place) -> tuple[StatedSpacing | None, FloatTriple, str]:
+    """Return spacing and origin (z, y, x) of a dataset, and a remark on the spacing, as in a `Description`."""
     folders = folders_around(path, container)
     own, *around = (read_json(folder / _ATTRIBUTES) for folder in folders)
     if "transform" in own:
@@ -124,28 +131,35 @@ def _geometry(path: Place, container: Place) -> tuple[FloatTriple | None, FloatT
         found = (_resolution(attributes, folder) for attributes, folder in zip(around, folders[1:], strict=True))
         base = next((resolution for resolution in found if resolution is not None), None)
     if factors is None:
-        return None, (0.0, 0.0, 0.0)
-    if base is None:
-        return None, _zyx([(f - 1) / (2 * f) for f in factors])
-    spacing = [b * f for b, f in zip(base, factors, strict=True)]
-    return _zyx(spacing), _zyx([b * (f - 1) / 2 for b, f in zip(base, factors, strict=True)])
+        return None, (0.0, 0.0, 0.0), ""
+    sizes, note = base or ((None, None, None), "")
+    spacing = [None if size is None else size * f for size, f in zip(sizes, factors, strict=True)]
+    origin = [b * (f - 1) / 2 if is_size(b) else (f - 1) / (2 * f) for b, f in zip(sizes, factors, strict=True)]
+    return _zyx(spacing), _zyx(origin), note
 
 
-def _resolution(attributes: Mapping[str, Any], path: Place) -> FloatTriple | None:
-    """The voxel size (x, y, z) in µm that these attributes give, None for none."""
+def _resolution(attributes: Mapping[str, Any], path: Place) -> tuple[StatedSpacing, str] | None:
+    """Return the voxel size (x, y, z) in µm that attributes give, and a remark; None where they give none."""
     value: Any = attributes.get("pixelResolution", attributes.get("resolution"))
-    units = attributes.get("units", "um")
+    units = attributes.get("units", "um" if "pixelResolution" in attributes else "")
     if isinstance(value, dict):
         value, units = value.get("dimensions"), value.get("unit", "um")
     if value is None:
         return None
-    sizes = _numbers(value, path)
-    per_axis = [units] * 3 if isinstance(units, str) else list(units)[:3]
-    known = [micrometres(str(unit)) for unit in per_axis]
-    if len(known) < 3 or None in known:
-        return None
-    x, y, z = (size * (unit or 1.0) for size, unit in zip(sizes, known, strict=True))
-    return x, y, z
+    sizes = _sizes(value, path)
+    names = [str(unit) for unit in ([units] * 3 if isinstance(units, str) else list(units)[:3])]
+    names += [""] * (3 - len(names))
+    if any(map(is_blank, names)):
+        _warn_of_no_unit(str(path / _ATTRIBUTES))
+    known = [1.0 if is_blank(name) else micrometres(name) for name in names]
+    x, y, z = (None if unit is None else size * unit for size, unit in zip(sizes, known, strict=True))
+    return (x, y, z), unknown_unit(*names)
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_of_no_unit(path: str) -> None:
+    """Log that a voxel size is taken for µm; once for each file, since commands read it repeatedly."""
+    log.warning("%s gives its resolution without units; it is taken for µm", path)
 
 
 def _inherited_factors(path: Place, around: Sequence[Mapping[str, Any]]) -> FloatTriple | None:
@@ -161,34 +175,43 @@ def _inherited_factors(path: Place, around: Sequence[Mapping[str, Any]]) -> Floa
     return (1.0, 1.0, 1.0) if level == 0 else None
 
 
-def _cosem(transform: object, path: Place) -> tuple[FloatTriple | None, FloatTriple]:
-    """Spacing and origin (z, y, x) by COSEM's {axes, scale, translate, units}, as `_geometry`."""
+def _cosem(transform: object, path: Place) -> tuple[StatedSpacing | None, FloatTriple, str]:
+    """Return what `_geometry` does by COSEM's {axes, scale, translate, units}."""
     try:
         columns = (transform[key] for key in ("axes", "scale", "translate", "units"))  # type: ignore[index]
-        rows = {str(axis): (float(s), float(t), micrometres(str(u))) for axis, s, t, u in zip(*columns, strict=True)}
+        rows = {str(axis): (float(s), float(t), str(u)) for axis, s, t, u in zip(*columns, strict=True)}
         scale, translate, units = zip(*(rows[axis] for axis in "xyz"), strict=True)
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path / _ATTRIBUTES} has a transform without axes, units, scale and translate for x, y and z."
         ) from error
-    if None in units:
-        return None, _zyx([t / s for t, s in zip(translate, scale, strict=True)])
-    spacing = [s * u for s, u in zip(scale, units, strict=True)]
-    return _zyx(spacing), _zyx([t * u for t, u in zip(translate, units, strict=True)])
+    known = [micrometres(unit) for unit in units]
+    spacing = [None if unit is None else size * unit for size, unit in zip(scale, known, strict=True)]
+    origin = [
+        shift * unit if unit is not None and is_size(size) else (shift / size if is_size(size) else 0.0)
+        for shift, size, unit in zip(translate, scale, known, strict=True)
+    ]
+    return _zyx(spacing), _zyx(origin), unknown_unit(*units)
 
 
-def _numbers(value: object, path: Place) -> FloatTriple:
-    """Three positive numbers (x, y, z) of the attributes of `path`; more than three are channel and time."""
+def _sizes(value: object, path: Place) -> FloatTriple:
+    """Return three numbers (x, y, z) of the attributes of `path`; more than three are channel and time."""
     try:
         x, y, z = (float(v) for v in list(value)[:3])  # type: ignore[call-overload]
     except (TypeError, ValueError) as error:
         raise InputError(f"{path / _ATTRIBUTES} has {value} where x,y,z numbers are expected.") from error
-    if min(x, y, z) <= 0:
-        raise InputError(f"{path / _ATTRIBUTES} has {value} where positive numbers are expected.")
     return x, y, z
 
 
-def _zyx(xyz: Sequence[float]) -> FloatTriple:
+def _numbers(value: object, path: Place) -> FloatTriple:
+    """Return three positive numbers (x, y, z), as `_sizes` does."""
+    sizes = _sizes(value, path)
+    if not all(is_size(size) for size in sizes):
+        raise InputError(f"{path / _ATTRIBUTES} has {value} where positive numbers are expected.")
+    return sizes
+
+
+def _zyx(xyz: Sequence[T]) -> tuple[T, T, T]:
     z, y, x = reverse_axes(xyz)
     return z, y, x
 

@@ -103,7 +103,10 @@ def _geometry(
         offset = np.array(scale.get("voxel_offset", (0, 0, 0)), dtype=float).reshape(3)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{container / _INFO} has a scale without three resolutions or offsets.") from error
-    (sx, sy, sz), (ox, oy, oz) = own / _NANOMETRES, (offset * own + (own - fine) / 2) / _NANOMETRES
+    with np.errstate(invalid="ignore"):
+        placed = (offset * own + (own - fine) / 2) / _NANOMETRES
+    origin = np.where(np.isfinite(own) & (own > 0), placed, offset)  # voxels where their size is unknown
+    (sx, sy, sz), (ox, oy, oz) = own / _NANOMETRES, origin
     return (float(sz), float(sy), float(sx)), (float(oz), float(oy), float(ox))
 
 

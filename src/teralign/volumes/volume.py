@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 
 from teralign.addresses import Place, as_place
 from teralign.errors import InputError
-from teralign.grids import FloatTriple, Grid, Region, Triple
+from teralign.grids import Grid, Region, Triple
 from teralign.volumes.arrays import StoredArray
 from teralign.volumes.description import Adapter, Description, DisplaySettings
 from teralign.volumes.files import file_state, opening
+from teralign.volumes.spacing import place_voxels, warn_if_implausible
 from teralign.volumes.uri import locate
 
 
@@ -26,22 +26,47 @@ from teralign.volumes.uri import locate
 class Volume:
     """A 3-D image on disk or at an address, by channels and timepoints; axis order (z, y, x).
 
-    `channel_names` and `display` have one for each channel; `time_step` is the seconds between timepoints, None where
-    nobody says it.
-
     Picklable: a worker opens the files at its first read. Reads from several threads are safe.
     """
 
     uri: str
     grid: Grid
-    dtype: np.dtype[Any]
-    channels: int
-    timepoints: int
-    channel_names: tuple[str, ...]
-    display: tuple[DisplaySettings, ...]
-    time_step: float | None
-    chunk_shape: Triple
-    _source: Description
+    description: Description
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the voxels, in native byte order."""
+        return self.description.dtype
+
+    @property
+    def channels(self) -> int:
+        """The number of channels."""
+        return self.description.channels
+
+    @property
+    def timepoints(self) -> int:
+        """The number of timepoints."""
+        return self.description.timepoints
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """The name of each channel: its number where the metadata name none."""
+        return self.description.channel_names or tuple(str(c) for c in range(self.channels))
+
+    @property
+    def display(self) -> tuple[DisplaySettings, ...]:
+        """How viewers show each channel at first."""
+        return self.description.display or (DisplaySettings(),) * self.channels
+
+    @property
+    def time_step(self) -> float | None:
+        """The seconds between timepoints, None where the metadata do not give them."""
+        return self.description.time_step
+
+    @property
+    def chunk_shape(self) -> Triple:
+        """The (z, y, x) shape of what is read at once."""
+        return self.description.chunk_shape
 
     def read(self, region: Region | None = None, *, channel: int = 0, timepoint: int = 0) -> NDArray[Any]:
         """The (z, y, x) voxels of a region (default: all), C order, native byte order.
@@ -54,7 +79,7 @@ class Volume:
             raise ValueError(f"{self.uri} has no channel {channel} at timepoint {timepoint}")
         if region.size == 0:
             return np.empty(region.shape, dtype=self.dtype)
-        return self._source.pixels.read(region, channel, timepoint)
+        return self.description.pixels.read(region, channel, timepoint)
 
     def is_blank(self, region: Region, *, channel: int = 0, timepoint: int = 0) -> bool:
         """Whether nothing is stored of a region, so that all its voxels are 0.
@@ -66,53 +91,48 @@ class Volume:
     @property
     def scales(self) -> tuple[str, ...]:
         """The datasets of the container that may hold the same image at other scales."""
-        return self._source.scales
+        return self.description.scales
 
     @property
     def stored(self) -> StoredArray | None:
         """The chunked array that holds the voxels, None where they are in no array with a folder of its own."""
-        pixels = self._source.pixels
+        pixels = self.description.pixels
         return pixels if isinstance(pixels, StoredArray) else None
 
     @property
     def files(self) -> tuple[Place, ...]:
         """The files whose change means another volume: metadata, or the only file that there is."""
-        return self._source.files
+        return self.description.files
 
     def digest(self) -> str:
         """A fingerprint that changes with the metadata, the file or the voxel size; chunks are not looked at."""
         digest = hashlib.blake2b(repr((str(as_place(self.uri).resolve()), self.grid)).encode(), digest_size=16)
-        for file in self._source.files:
+        for file in self.description.files:
             digest.update(file_state(file))
         return digest.hexdigest()
 
 
 def open_volume(uri: str | Path, *, spacing: Sequence[float] | None = None, option: str = "--spacing") -> Volume:
-    """Open a volume from its metadata, without reading voxels.
+    """Open a volume from its metadata, without reading voxels; implausible voxel sizes are logged.
 
-    `spacing` (z, y, x) in µm replaces what the metadata say; `option` is how the user gives it. Raises InputError for
-    whatever cannot be opened or aligned, and when neither the metadata nor `spacing` give the voxel size.
+    `spacing` (z, y, x) in µm replaces the one in the metadata; `option` is how the user gives it. Raises InputError
+    for an image that cannot be opened or aligned, and when neither the metadata nor `spacing` give the voxel size.
     """
+    volume = open_level(uri, spacing=spacing, option=option)
+    warn_if_implausible(volume.uri, volume.grid.spacing, option)
+    return volume
+
+
+def open_level(uri: str | Path, *, spacing: Sequence[float] | None = None, option: str = "--spacing") -> Volume:
+    """Open a volume as `open_volume` does, but accept any voxel size: coarse levels have large voxels."""
     container, dataset, form = locate(uri)
     adapter = _adapter(form)
     with opening(container):
-        source = adapter.describe(container, dataset)
-    if min(source.shape) < 1 or source.channels < 1 or source.timepoints < 1:
-        z, y, x = source.shape
+        description = adapter.describe(container, dataset)
+    if min(description.shape) < 1 or description.channels < 1 or description.timepoints < 1:
+        z, y, x = description.shape
         raise InputError(f"{uri} is empty: it has {x} x {y} x {z} voxels (x, y, z).")
-    names = source.channel_names or tuple(str(c) for c in range(source.channels))
-    return Volume(
-        uri=str(uri),
-        grid=_grid(str(uri), source, spacing, option),
-        dtype=source.dtype,
-        channels=source.channels,
-        timepoints=source.timepoints,
-        channel_names=names,
-        display=source.display or (DisplaySettings(),) * source.channels,
-        time_step=source.time_step,
-        chunk_shape=source.chunk_shape,
-        _source=source,
-    )
+    return Volume(str(uri), place_voxels(str(uri), description, spacing, option), description)
 
 
 def check_inside(region: Region, shape: Triple, name: str) -> None:
@@ -120,28 +140,6 @@ def check_inside(region: Region, shape: Triple, name: str) -> None:
     bounds = zip(region.start, region.stop, shape, strict=True)
     if not all(0 <= a <= b <= n for a, b, n in bounds):
         raise ValueError(f"region {region.start} to {region.stop} is not inside {name}, whose shape is {shape}")
-
-
-def _grid(uri: str, source: Description, spacing: Sequence[float] | None, option: str) -> Grid:
-    """The grid of a description; an origin moves with a spacing that replaces the metadata's."""
-    stated = source.spacing
-    if spacing is None and stated is None:
-        raise InputError(f"{uri} does not say how large its voxels are; give {option} X,Y,Z in µm.")
-    if stated is not None and not _usable(stated):
-        raise InputError(f"{uri} says that its voxels are {stated} µm (z, y, x); give {option} X,Y,Z in µm.")
-    chosen = stated if spacing is None else tuple(float(s) for s in spacing)
-    if chosen is None or len(chosen) != 3 or not _usable(chosen):
-        raise InputError(f"{option} needs three positive numbers of µm, not {chosen}.")
-    z, y, x = chosen
-    unit: FloatTriple = (1.0, 1.0, 1.0) if stated is None else stated
-    if chosen == stated:
-        return Grid(source.shape, (z, y, x), source.origin)
-    oz, oy, ox = (o * s / u for o, s, u in zip(source.origin, chosen, unit, strict=True))
-    return Grid(source.shape, (z, y, x), (oz, oy, ox))
-
-
-def _usable(spacing: Sequence[float]) -> bool:
-    return all(s > 0 and math.isfinite(s) for s in spacing)
 
 
 def _adapter(form: str) -> Adapter:
