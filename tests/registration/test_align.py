@@ -67,7 +67,7 @@ def test_a_step_goes_on_from_the_start_and_returns_only_what_it_added(near):
     fixed, moving, truth = near
     start = Stack((truth @ affine_about(CENTRE, shift=(3, 3, -3), rotation=(0, 0, 2)),))
     found = align(fixed, moving, [AffineConfig()], start=start)
-    whole = start.then(*found.transform.transforms)
+    whole = start @ found.transform
     assert worst(whole, truth, fixed.grid) < 1.0
     assert worst(found.transform, Affine.identity(), fixed.grid) < 12
 
@@ -78,14 +78,14 @@ def test_a_step_goes_on_from_a_displacement_field(near):
     field = DisplacementField(np.full((*grid.shape, 3), 3.0, np.float32), grid)
     start = Stack((truth, field))
     found = align(fixed, moving, [AffineConfig()], start=start)
-    assert worst(start.then(*found.transform.transforms), truth, fixed.grid) < 1.0
+    assert worst(start @ found.transform, truth, fixed.grid) < 1.0
 
 
 def test_the_true_map_is_hardly_moved(near):
     fixed, moving, truth = near
     start = Stack((truth,))
     found = align(fixed, moving, [RansacConfig(), RigidConfig(), AffineConfig()], start=start)
-    assert worst(start.then(*found.transform.transforms), truth, fixed.grid) < 0.8
+    assert worst(start @ found.transform, truth, fixed.grid) < 0.8
 
 
 def test_inverted_brightness_is_aligned_by_mutual_information(near):

@@ -66,7 +66,7 @@ class BlockAligner:
 
     def _align(self, block: Block, fixed: Image, moving: Image, initial: Stack, coarse: Stack) -> dict[str, Any]:
         threads = self.threads or worker_threads()
-        layout, start = self.stage.layout, initial.then(*coarse.transforms)
+        layout, start = self.stage.layout, initial @ coarse
         nodes = node_region(block, layout.strides, layout.nodes)
         found = align(
             fixed,
@@ -77,7 +77,7 @@ class BlockAligner:
             seed=self.seed,
             threads=threads,
         )
-        judge = _Judge.of(fixed, moving, self.stage.steps, start, start.then(*found.transform.transforms))
+        judge = _Judge.of(fixed, moving, self.stage.steps, start, start @ found.transform)
         chosen = self._choose(found, judge, initial, coarse, nodes, threads)
         with writing(self.workspace.payload(self.stage.aligning, block.name, ".npy")) as file:
             np.save(file, chosen.field.values)
@@ -100,12 +100,12 @@ class BlockAligner:
         grid = self.stage.layout.nodes
         sampled = functools.partial(as_field, grid=grid, region=nodes, threads=threads)
         begun, correction = sampled(coarse), sampled(found.transform).values
-        first, before = judge.score(initial), judge.score(initial.then(begun))
+        first, before = judge.score(initial), judge.score(initial @ begun)
         reason = "; ".join(f"{r.name}: {r.reason}" for r in found.reports)
         field, after, share = begun, before, 0.0
         for part in _SHARES if found.transform.transforms else ():
-            tried = sampled(coarse.then(DisplacementField(np.float32(part) * correction, grid, nodes)))
-            least, score = folding(tried, threads=threads).least, judge.score(initial.then(tried))
+            tried = sampled(coarse @ DisplacementField(np.float32(part) * correction, grid, nodes))
+            least, score = folding(tried, threads=threads).least, judge.score(initial @ tried)
             reason = _why_not(least, before, score)
             if not reason:
                 field, after, share = tried, score, part

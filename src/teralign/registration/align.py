@@ -50,7 +50,7 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Alignment:
-    """What the steps found, without the start: the whole map is `start.then(*transform.transforms)`."""
+    """What the steps found, without the start: the whole map is `start @ transform`."""
 
     transform: Stack
     reports: tuple[StepReport, ...]
@@ -89,9 +89,9 @@ def _align(
     reports = []
     for step in steps:
         began = time.monotonic()
-        result = _run(step, fixed, moving, start.then(*found.transforms), field_grid, seed, threads)
+        result = _run(step, fixed, moving, start @ found, field_grid, seed, threads)
         if result.transform is not None:
-            found = found.then(result.transform)
+            found = found @ result.transform
         report = StepReport(
             step.name,
             "kept" if result.transform is None else "improved",

@@ -17,8 +17,7 @@ from teralign.addresses import absolute_uri
 from teralign.cluster import Compute, worker_threads
 from teralign.filling import Part, fill_or_plan
 from teralign.grids import FloatTriple, Grid, Region
-from teralign.tasks.inputs import load_stack
-from teralign.transforms import FIELD_CACHE_BYTES, Stack, needed_region, warp_channels
+from teralign.transforms import FIELD_CACHE_BYTES, Stack, load_stack, needed_region, warp_channels
 from teralign.volumes import Volume, check_channel, check_timepoint, open_volume, plan_volume
 
 log = logging.getLogger(__name__)

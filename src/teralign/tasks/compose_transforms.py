@@ -10,7 +10,6 @@ from typing import Any
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.grids import FloatTriple
-from teralign.tasks.inputs import load_stack
 from teralign.tasks.new_transform import (
     SAMPLE_SECONDS,
     check_new_transform,
@@ -22,7 +21,7 @@ from teralign.tasks.new_transform import (
     write_report,
 )
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
-from teralign.transforms import Residual, Stack, deviation
+from teralign.transforms import Residual, Stack, deviation, load_stack
 
 
 def compose_transforms(

@@ -7,8 +7,7 @@ from typing import Any
 
 from teralign.errors import InputError
 from teralign.report import landmark_errors
-from teralign.tasks.inputs import load_stack
-from teralign.transforms import Stack
+from teralign.transforms import Stack, load_stack
 
 
 def demo_score(demo_dir: Path, result_dir: Path) -> dict[str, Any]:

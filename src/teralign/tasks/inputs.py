@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from teralign.errors import InputError
-from teralign.transforms import Stack, load_transform
-
-
-def load_stack(paths: Sequence[Path]) -> Stack:
-    """The transforms of these files, outermost first; none gives the identity."""
-    return Stack(tuple(load_transform(path.absolute()) for path in paths))
 
 
 def refuse_existing(path: Path, *, overwrite: bool, what: str = "--output") -> None:

@@ -11,7 +11,6 @@ from typing import Any
 from teralign.cluster import worker_threads
 from teralign.errors import AlignmentError
 from teralign.grids import Region
-from teralign.tasks.inputs import load_stack
 from teralign.tasks.new_transform import (
     check_new_transform,
     described,
@@ -21,7 +20,7 @@ from teralign.tasks.new_transform import (
     write_report,
 )
 from teralign.tasks.node_grids import reached_grid
-from teralign.transforms import DisplacementField, Residual, Stack, inverse_field, round_trip
+from teralign.transforms import DisplacementField, Residual, Stack, inverse_field, load_stack, round_trip
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ from teralign.filling import Part, fill_volume, plan_fill
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.plans import SAMPLED
 from teralign.report import VolumeChange
-from teralign.tasks.inputs import check_new_file, load_stack, refuse_existing
+from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.new_transform import described, write_report
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
-from teralign.transforms import FIELD_CACHE_BYTES, Affine, Stack, volume_change
+from teralign.transforms import FIELD_CACHE_BYTES, Stack, load_stack, volume_change
 from teralign.volumes import Volume, open_volume, plan_output, plan_volume
 
 _PIECE: Triple = (64, 64, 64)  # nodes whose positions are in memory at a time
@@ -106,7 +106,7 @@ class _Determinants:
     @property
     def voxel_bytes(self) -> int:
         """What is read of the fields for a node: as much of them as there is."""
-        fields = [part.grid for part in self.stack.transforms if not isinstance(part, Affine)]
+        fields = self.stack.grids
         spaces = [math.prod(field.spacing) / math.prod(self.grid.spacing) for field in fields]
         return round(sum(3 * 4 / space for space in spaces))
 

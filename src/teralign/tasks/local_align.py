@@ -17,8 +17,8 @@ from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.grids import FloatTriple, Triple
 from teralign.plans import CHECKED, SAMPLED
-from teralign.tasks.inputs import check_new_file, load_stack, refuse_existing
-from teralign.transforms import StoredField
+from teralign.tasks.inputs import check_new_file, refuse_existing
+from teralign.transforms import StoredField, load_stack
 
 
 def local_align(

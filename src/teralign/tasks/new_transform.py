@@ -96,7 +96,7 @@ def plan_field(
     `node_seconds` is the CPU time of a node; every field of the stack is read once.
     """
     chunks = len(WriteUnits(grid.shape, chunk))
-    fields = [part.grid.region.size for part in stack.transforms if not isinstance(part, Affine)]
+    fields = [grid.region.size for grid in stack.grids]
     nodes = min(math.prod(chunk), grid.region.size)
     capacity = Capacity.here(threads)
     plan = Plan(

@@ -40,10 +40,10 @@ def covered_grid(stack: Stack) -> Grid:
     It is that field's own grid where nothing is applied before it and no other field is finer. Raises InputError when
     there is no field.
     """
-    places = [i for i, part in enumerate(stack.transforms) if not isinstance(part, Affine)]
+    places = [i for i, part in enumerate(stack.transforms) if part.grid is not None]
     if not places:
         raise InputError("affines alone have no grid; give one by --fixed.")
-    grids = [part.grid for part in stack.transforms if not isinstance(part, Affine)]
+    grids = stack.grids
     before = Stack(stack.transforms[places[-1] + 1 :]).affine or Affine.identity()
     nodes = grids[-1]
     low, high = before.inverse().bounds(nodes.origin, nodes.to_physical(np.array(nodes.shape) - 1))

@@ -27,8 +27,7 @@ from teralign.report import (
     stored_folding,
     summarise_blocks,
 )
-from teralign.tasks.inputs import load_stack
-from teralign.transforms import Affine, Stack, StoredField, warp
+from teralign.transforms import Stack, StoredField, load_stack, warp
 
 _TILE: Triple = (64, 128, 128)
 
@@ -90,7 +89,7 @@ def _overview(source: Source) -> Overview:
 
 def _states(stack: Stack) -> dict[str, Stack]:
     """What to show: nothing applied, the leading affines, everything; what equals the one before is left out."""
-    affines = tuple(takewhile(lambda part: isinstance(part, Affine), stack.transforms))
+    affines = tuple(takewhile(lambda part: part.affine is not None, stack.transforms))
     states = {"before": Stack()}
     if affines:
         states["global"] = Stack(affines)

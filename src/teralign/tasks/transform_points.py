@@ -16,7 +16,8 @@ from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.grids import Floats
-from teralign.tasks.inputs import check_new_file, load_stack
+from teralign.tasks.inputs import check_new_file
+from teralign.transforms import load_stack
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from teralign.transforms.sampling import (
     round_trip,
     volume_change,
 )
-from teralign.transforms.stack import Stack, Transform
+from teralign.transforms.stack import Stack, load_stack
 from teralign.transforms.stored import (
     CHUNK_SHAPE,
     FIELD_CACHE_BYTES,
@@ -26,6 +26,7 @@ from teralign.transforms.stored import (
     create_field,
     save_field,
 )
+from teralign.transforms.transform import Transform
 from teralign.transforms.warp import cast, needed_region, warp, warp_channels
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "folding",
     "inverse_field",
     "jacobian_determinants",
+    "load_stack",
     "load_transform",
     "needed_region",
     "node_positions",

@@ -6,12 +6,13 @@ lines of four numbers.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from teralign.errors import InputError
 from teralign.files import writing
@@ -22,7 +23,7 @@ MAX_CONDITION = 1e9  # of the 3×3 part; beyond it a map is flat and has no usef
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """x ↦ A x + t: `matrix` is 4×4 in µm, zyx. Raises ValueError when it is no invertible affine."""
+    """The map x ↦ A x + t: `matrix` is 4×4 in µm, zyx. Raises ValueError when it is no invertible affine."""
 
     matrix: Floats
 
@@ -36,12 +37,12 @@ class Affine:
 
     @classmethod
     def identity(cls) -> Affine:
-        """The map that moves nothing."""
+        """Return the map that moves nothing."""
         return cls(np.eye(4))
 
     @classmethod
     def from_parts(cls, linear: ArrayLike, translation: ArrayLike = (0.0, 0.0, 0.0)) -> Affine:
-        """The map of a 3×3 matrix and a translation in µm."""
+        """Return the map of a 3×3 matrix and a translation in µm."""
         matrix = np.eye(4)
         matrix[:3, :3] = linear
         matrix[:3, 3] = translation
@@ -49,7 +50,7 @@ class Affine:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Affine:
-        """Read four lines of four numbers. Raises InputError when that is not what the file holds."""
+        """Read four lines of four numbers. Raises InputError when the file holds anything else."""
         path = Path(path)
         try:
             matrix = np.array(
@@ -59,8 +60,8 @@ class Affine:
             raise InputError(f"the transform {path} cannot be read: {error.strerror}.") from error
         except ValueError as error:
             raise InputError(
-                f"the transform {path} must be a text file with four lines of four numbers; convert-transform makes "
-                "that out of other tools' files."
+                f"the transform {path} must be a text file with four lines of four numbers; convert-transform "
+                "converts the files of other tools to it."
             ) from error
         fault = _fault(matrix)
         if fault:
@@ -72,36 +73,64 @@ class Affine:
         with writing(Path(path)) as file:
             np.savetxt(file, self.matrix, fmt="%.17g")
 
+    @property
+    def affine(self) -> Affine:
+        """The affine itself."""
+        return self
+
+    @property
+    def grid(self) -> None:
+        """None: an affine has no nodes."""
+        return None
+
+    @property
+    def loaded(self) -> Affine:
+        """The affine itself, which is always in memory."""
+        return self
+
+    def load(self, low: ArrayLike, high: ArrayLike) -> Affine:
+        """Return the affine itself."""
+        return self
+
     def map_points(self, points: ArrayLike, *, threads: int = 1) -> Floats:
-        """Where the points (n, 3) go; `threads` is there for the likeness with other transforms."""
+        """Return the images (n, 3) of the points (n, 3) in µm; `threads` is for the likeness with fields."""
         mapped: Floats = np.asarray(points, dtype=np.float64) @ self.matrix[:3, :3].T + self.matrix[:3, 3]
         return mapped
 
+    def inverse_map_points(self, points: ArrayLike, *, threads: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the points (n, 3) whose images are `points` (n, 3), and a mask (n,) that is True everywhere."""
+        found = self.inverse().map_points(points)
+        return found, np.ones(len(found), dtype=bool)
+
+    def digest(self) -> str:
+        """Return a fingerprint of the numbers."""
+        return hashlib.sha256(self.matrix.tobytes()).hexdigest()
+
     def inverse(self) -> Affine:
-        """The map back."""
+        """Return the inverse map."""
         matrix = np.linalg.inv(self.matrix).astype(np.float64)
         matrix[3] = 0, 0, 0, 1
         return Affine(matrix)
 
     def bounds(self, low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
-        """The low and high corner of the box that holds the image of a box (µm)."""
+        """Return the low and high corner of the smallest box that holds the image of a box (µm)."""
         corners = self.map_points(list(itertools.product(*zip(np.asarray(low), np.asarray(high), strict=True))))
         return corners.min(axis=0), corners.max(axis=0)
 
     def __matmul__(self, first: Affine) -> Affine:
-        """The map that applies `first`, then this one."""
+        """Return the map that applies `first`, then this one."""
         return Affine(product(self.matrix, first.matrix))
 
 
 def product(a: Floats, b: Floats) -> Floats:
-    """The matrix product of 4×4 matrices, summed in one fixed order: the same bits on every processor."""
+    """Return the product of 4×4 matrices, summed in one fixed order: the same bits on every processor."""
     terms = a[:, :, None] * b[None, :, :]
     result: Floats = ((terms[:, 0] + terms[:, 1]) + terms[:, 2]) + terms[:, 3]
     return result
 
 
 def _fault(matrix: Floats) -> str:
-    """What keeps a matrix from being an invertible affine, as the end of a sentence; empty if nothing does."""
+    """Return why a matrix is no invertible affine, as the end of a sentence; empty if it is one."""
     if matrix.shape != (4, 4):
         return f"must have four rows of four numbers, not shape {matrix.shape}"
     if not np.isfinite(matrix).all():

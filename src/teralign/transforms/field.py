@@ -6,6 +6,7 @@ outside with its nearest value. The map is x ↦ x + u(x).
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,17 +46,40 @@ class DisplacementField:
 
     @classmethod
     def zeros(cls, grid: Grid) -> DisplacementField:
-        """The field that moves nothing."""
+        """Return the field that moves nothing."""
         return cls(np.zeros((*grid.shape, 3), np.float32), grid)
 
+    @property
+    def affine(self) -> None:
+        """None: a field is no affine."""
+        return None
+
+    @property
+    def loaded(self) -> DisplacementField:
+        """The field itself, which is in memory."""
+        return self
+
+    def load(self, low: ArrayLike, high: ArrayLike) -> DisplacementField:
+        """Return the field itself."""
+        return self
+
+    def digest(self) -> str:
+        """Return a fingerprint of the grid and the numbers."""
+        digest = hashlib.sha256(repr((self.grid, self.region)).encode())
+        digest.update(self.values.tobytes())
+        return digest.hexdigest()
+
     def map_points(self, points: ArrayLike, *, threads: int = 1) -> Floats:
-        """Where the points (n, 3) in µm go."""
+        """Return the images (n, 3) of the points (n, 3) in µm."""
         return map_points([self], points, threads=threads)
 
     def inverse_map_points(self, points: ArrayLike, *, threads: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
-        """The points that go to `points` (n, 3), and for which of them that is so to 1e-6 of a node spacing."""
+        """Return the points whose images are `points` (n, 3), and a mask (n,) of those found.
+
+        The image of a found point is its target to 1e-6 of a node spacing.
+        """
         return inverse_map_points(self, points, threads=threads)
 
     def bounds(self, low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
-        """The low and high corner of a box that holds the image of a box (µm)."""
+        """Return the low and high corner of a box that holds the image of a box (µm)."""
         return map_box([self], low, high)

@@ -29,8 +29,8 @@ from teralign.transforms.affine import Affine
 from teralign.transforms.chain import to_index, to_physical
 from teralign.transforms.field import DisplacementField
 from teralign.transforms.sampling import Residual, node_positions
-from teralign.transforms.stack import Stack, Transform
-from teralign.transforms.stored import StoredField
+from teralign.transforms.stack import Stack
+from teralign.transforms.transform import Transform
 from teralign.volumes import open_volume
 
 sitk: Any = SimpleITK  # half annotated: as good as untyped
@@ -127,7 +127,7 @@ def to_itk(stack: Stack, fixed: Affine, moving: Affine) -> list[Any]:
     """ITK transforms, outermost first, that do what `stack` does; stored fields are read whole."""
     framed = Stack((*between(fixed, moving), *(_framed(part, fixed) for part in stack.transforms)))
     parts = framed.simplified().transforms
-    return [_itk_affine(part) if isinstance(part, Affine) else _itk_field(part, fixed) for part in parts]
+    return [_itk_field(part, fixed) if part.affine is None else _itk_affine(part.affine) for part in parts]
 
 
 def worse(one: Residual | None, other: Residual | None) -> Residual | None:
@@ -262,8 +262,8 @@ def _deviation(bspline: Any, frame: Affine, field: DisplacementField) -> Residua
 
 
 def _framed(part: Transform, frame: Affine) -> Transform:
-    """An affine as ITK has it; fields are turned when they are written."""
-    return frame @ part @ frame.inverse() if isinstance(part, Affine) else part
+    """Return an affine as ITK has it; fields are turned when they are written."""
+    return part if part.affine is None else frame @ part.affine @ frame.inverse()
 
 
 def _itk_affine(affine: Affine) -> Any:  # noqa: ANN401
@@ -273,10 +273,19 @@ def _itk_affine(affine: Affine) -> Any:  # noqa: ANN401
     return transform
 
 
-def _itk_field(part: DisplacementField | StoredField, frame: Affine) -> Any:  # noqa: ANN401
-    field = part.read() if isinstance(part, StoredField) else part
+def _itk_field(part: Transform, frame: Affine) -> Any:  # noqa: ANN401
+    field = _whole_field(part)
     vectors = field.values.astype(np.float64) @ frame.matrix[:3, :3].T
     return sitk.DisplacementFieldTransform(_image(vectors, field.grid, frame))
+
+
+def _whole_field(part: Transform) -> DisplacementField:
+    """Return all nodes of a field in memory."""
+    nodes = part.grid
+    field = part if nodes is None else part.load(nodes.origin, nodes.to_physical(np.array(nodes.shape) - 1))
+    if not isinstance(field, DisplacementField):
+        raise TypeError(f"{type(part).__name__} is no field")
+    return field
 
 
 def _image(vectors: NDArray[Any], grid: Grid, frame: Affine) -> Any:  # noqa: ANN401

@@ -1,77 +1,81 @@
-"""Transforms one after the other."""
+"""Lists of transforms, composed as matrices are.
+
+[A, u] maps x to A (x + u(x)): the last is applied first, and an empty list moves nothing. `start @ found` applies
+`found`, then `start`.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from teralign.grids import Floats
+from teralign.grids import Floats, Grid
 from teralign.transforms.affine import Affine
-from teralign.transforms.field import DisplacementField
+from teralign.transforms.files import load_transform
 from teralign.transforms.points import map_box, map_points
-from teralign.transforms.stored import StoredField
-
-Transform: TypeAlias = Affine | DisplacementField | StoredField
-Loaded: TypeAlias = Affine | DisplacementField
+from teralign.transforms.transform import LoadedTransform, Transform
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A list of transforms, outermost first: the last is applied first, and none is the identity.
-
-    [A, u] maps x to A (x + u(x)).
-    """
+    """A list of transforms, outermost first: the last is applied first."""
 
     transforms: tuple[Transform, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "transforms", tuple(self.transforms))
 
-    def then(self, *inner: Transform) -> Stack:
-        """The stack with more transforms at its end, which are applied before those it has."""
-        return Stack((*self.transforms, *inner))
+    def __matmul__(self, inner: Transform | Stack) -> Stack:
+        """Return the map that applies `inner`, then this one."""
+        return Stack((*self.transforms, *(inner.transforms if isinstance(inner, Stack) else (inner,))))
 
     @property
     def affine(self) -> Affine | None:
-        """The stack as one affine, if it holds no field."""
+        """The stack as one affine; None if it holds a field."""
         whole = Affine.identity()
         for part in self.transforms:
-            if not isinstance(part, Affine):
+            if part.affine is None:
                 return None
-            whole = whole @ part
+            whole = whole @ part.affine
         return whole
 
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """The grids of the fields, outermost first."""
+        return tuple(part.grid for part in self.transforms if part.grid is not None)
+
     def simplified(self) -> Stack:
-        """The same map with each run of affines made one."""
+        """Return the same map with each run of affines multiplied into one."""
         parts: list[Transform] = []
         for part in self.transforms:
-            last = parts[-1] if parts else None
-            if isinstance(part, Affine) and isinstance(last, Affine):
-                parts[-1] = last @ part
+            last = parts[-1].affine if parts else None
+            if part.affine is not None and last is not None:
+                parts[-1] = last @ part.affine
             else:
                 parts.append(part)
         return Stack(tuple(parts))
 
     def load(self, low: ArrayLike, high: ArrayLike) -> Stack:
-        """The same map for points of a box (µm), with what they need of stored fields in memory."""
+        """Return the same map for points of the box from `low` to `high` (µm), in memory."""
         parts: list[Transform] = []
         for part in reversed(self.transforms):
-            here = part.load(low, high) if isinstance(part, StoredField) else part
+            here = part.load(low, high)
             low, high = here.bounds(low, high)
             parts.insert(0, here)
         return Stack(tuple(parts))
 
-    def loaded(self) -> tuple[Loaded, ...] | None:
-        """The transforms, if all of them are in memory."""
-        parts = tuple(part for part in self.transforms if not isinstance(part, StoredField))
+    def loaded(self) -> tuple[LoadedTransform, ...] | None:
+        """Return the transforms if all of them are in memory, else None."""
+        parts = tuple(part.loaded for part in self.transforms if part.loaded is not None)
         return parts if len(parts) == len(self.transforms) else None
 
     def map_points(self, points: ArrayLike, *, threads: int = 1) -> Floats:
-        """Where the points (n, 3) in µm go. Stored fields are read around the points, tile by tile."""
+        """Return the images (n, 3) of the points (n, 3) in µm. Stored fields are read around them, tile by tile."""
         parts = self.loaded()
         if parts is not None:
             return map_points(parts, points, threads=threads)
@@ -81,35 +85,30 @@ class Stack:
         return mapped
 
     def inverse_map_points(self, points: ArrayLike, *, threads: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
-        """The points (n, 3) in µm that go to `points`, and which of them are found.
+        """Return the points (n, 3) in µm whose images are `points`, and a mask (n,) of those that were found.
 
-        A found point goes to its target to about 1e-6 of a node spacing of the field. Where a field folds there may
-        be several such points, and one of them is given; the place of a point that is not found means nothing.
+        The image of a found point is its target to about 1e-6 of a node spacing of the field. Where a field folds,
+        one of several such points is returned. The position of a point that was not found is meaningless.
         """
         found = np.array(points, dtype=np.float64)
         converged = np.ones(len(found), dtype=bool)
         for part in self.transforms:
-            if isinstance(part, Affine):
-                found = part.inverse().map_points(found)
-                continue
             found, good = part.inverse_map_points(found, threads=threads)
             converged &= good
         return found, converged
 
     def bounds(self, low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
-        """The low and high corner of a box that holds the image of a box (µm)."""
+        """Return the low and high corner of a box that holds the image of a box (µm)."""
         return map_box(self.load(low, high).loaded() or (), low, high)
 
     def digest(self) -> str:
-        """A fingerprint: of the numbers of what is in memory, of the identity of what is stored."""
+        """Return a fingerprint of the transforms and their order."""
         digest = hashlib.sha256()
         for part in self.transforms:
-            digest.update(type(part).__name__.encode())
-            if isinstance(part, Affine):
-                digest.update(part.matrix.tobytes())
-            elif isinstance(part, DisplacementField):
-                digest.update(repr((part.grid, part.region)).encode())
-                digest.update(part.values.tobytes())
-            else:
-                digest.update(part.digest().encode())
+            digest.update(f"{type(part).__name__} {part.digest()}\n".encode())
         return digest.hexdigest()
+
+
+def load_stack(paths: Sequence[str | Path]) -> Stack:
+    """Return the transforms of these files, outermost first. Raises InputError for a file that holds none."""
+    return Stack(tuple(load_transform(Path(path).absolute()) for path in paths))

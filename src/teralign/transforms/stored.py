@@ -70,8 +70,18 @@ class StoredField:
         layout = ome.read_field_layout(path)
         return cls(path, layout.grid, layout.array, layout.vector_axis)
 
+    @property
+    def affine(self) -> None:
+        """None: a field is no affine."""
+        return None
+
+    @property
+    def loaded(self) -> None:
+        """None: the field is on disk."""
+        return None
+
     def load(self, low: ArrayLike, high: ArrayLike) -> DisplacementField:
-        """The field for points of the box from `low` to `high` (µm): only the nodes that they need are read.
+        """Return the field for points of the box from `low` to `high` (µm), reading only the nodes that they need.
 
         Raises DataError when nodes are missing or cannot be read.
         """
