@@ -1,4 +1,4 @@
-"""The `teralign` command with its subcommands, each of which but `report` is also a console script of its own.
+"""The `teralign` command with its subcommands; each but `report` and `resolve` is a console script as well.
 
 Commands are imported when they are called, so that `--help` does not wait for anybody's libraries.
 """
@@ -37,6 +37,7 @@ COMMANDS = {
     "start-dask-worker": "Start a worker that joins the scheduler of a directory.",
     "stop-dask-cluster": "Stop the cluster of a directory.",
     "make-demo-data": "Make two imaging rounds with a known true map.",
+    "resolve": "Look up what a pipeline run aligns.",
     "report": "Draw before/after pictures and collect metrics.",
     "demo-score": "Score an alignment of the demo data against the truth.",
 }

@@ -4,12 +4,12 @@ from teralign.volumes.audit import Finding, audit_volume
 from teralign.volumes.description import DisplaySettings, PyramidLayout
 from teralign.volumes.extension import Extension
 from teralign.volumes.indices import check_channel, check_timepoint
-from teralign.volumes.levels import coarser_levels
+from teralign.volumes.levels import coarser_levels, scale_ratio
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.one_file import is_one_file, pieces, write_file
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
-from teralign.volumes.volume import Volume, open_volume
+from teralign.volumes.volume import Volume, open_level, open_volume
 from teralign.volumes.writer import (
     VolumeWriter,
     check_output,
@@ -38,10 +38,12 @@ __all__ = [
     "create_volume",
     "family_shape",
     "is_one_file",
+    "open_level",
     "open_volume",
     "pieces",
     "plan_output",
     "plan_volume",
+    "scale_ratio",
     "split_uri",
     "storage",
     "write_file",

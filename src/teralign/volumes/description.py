@@ -46,6 +46,7 @@ class Description:
     µm along axes with a usable size, in voxels along the others. `channel_names` and `display` are empty or have an
     entry for each channel; `time_step` is the seconds between timepoints; `files` are those whose change means
     another volume; `scales` are the datasets of the container that may hold the same image at other scales.
+    `relative_spacing` is in an unknown unit that all scales of the image share.
     """
 
     pixels: Pixels
@@ -62,6 +63,7 @@ class Description:
     files: tuple[Place, ...] = ()
     scales: tuple[str, ...] = ()
     spacing_note: str = ""
+    relative_spacing: FloatTriple | None = None
 
 
 class Adapter(Protocol):

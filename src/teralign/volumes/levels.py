@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from teralign.errors import InputError
-from teralign.grids import Grid, Triple, as_triple
+from teralign.grids import FloatTriple, Grid, Triple, as_float_triple, as_triple
+from teralign.volumes.spacing import is_size
 from teralign.volumes.uri import locate
 from teralign.volumes.volume import Volume, open_level
 
@@ -32,6 +33,51 @@ def coarser_levels(volume: Volume) -> dict[Triple, Volume]:
         if level is not None:
             levels[level[0]] = level[1]
     return levels
+
+
+def scale_ratio(volume: Volume) -> FloatTriple | None:
+    """Return how many voxels (z, y, x) of the finest scale of an image make one of `volume`, a scale of it.
+
+    By the metadata, else by the shapes; None where neither tells.
+    """
+    container, _, _ = locate(volume.uri)
+    beside = (_opened(f"{container}/{dataset}") for dataset in volume.scales)
+    finer = [
+        scale
+        for scale in beside
+        if scale is not None
+        and (scale.channels, scale.timepoints, scale.dtype) == (volume.channels, volume.timepoints, volume.dtype)
+        and all(n >= m for n, m in zip(scale.grid.shape, volume.grid.shape, strict=True))
+    ]
+    finest = max((volume, *finer), key=lambda scale: scale.grid.region.size)
+    ratios = [_ratio(volume, finest, axis) for axis in range(3)]
+    known = [ratio for ratio in ratios if ratio is not None]
+    return as_float_triple(known) if len(known) == len(ratios) else None
+
+
+def _ratio(coarse: Volume, fine: Volume, axis: int) -> float | None:
+    """Return how many voxels of `fine` make one of `coarse` along an axis, None where nothing tells."""
+    a, b = coarse.description, fine.description
+    for sizes in ((a.spacing, b.spacing), (a.relative_spacing, b.relative_spacing)):
+        large, small = (None if size is None else size[axis] for size in sizes)
+        if is_size(large) and is_size(small):
+            return _snapped(large / small)
+    n, m = fine.grid.shape[axis], coarse.grid.shape[axis]
+    ratio = round(n / m)
+    return float(ratio) if m in (n // ratio, -(-n // ratio)) else None
+
+
+def _opened(uri: str) -> Volume | None:
+    """Open a volume whatever its voxel size; None where it cannot be opened."""
+    try:
+        return open_level(uri, spacing=(1.0, 1.0, 1.0))
+    except InputError:
+        return None
+
+
+def _snapped(ratio: float) -> float:
+    """Return a ratio without the rounding of metadata: a whole number where it is close to one."""
+    return float(round(ratio)) if abs(ratio - round(ratio)) < _CLOSE else ratio
 
 
 def _level(volume: Volume, uri: str, stated: Grid) -> tuple[Triple, Volume] | None:

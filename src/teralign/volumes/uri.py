@@ -59,8 +59,16 @@ def split_uri(uri: str | Path) -> tuple[Place, str]:
 
 
 def locate(uri: str | Path) -> tuple[Place, str, str]:
-    """The container, the dataset inside it, and the format (the name of its module); as `split_uri`."""
+    """Return the container, the dataset inside it and the format (the name of its module), as `split_uri`."""
     path: Place = as_place(uri)
+    return locate_by_name(path) or _locate_by_content(path, str(uri))
+
+
+def locate_by_name(path: Place) -> tuple[Place, str, str] | None:
+    """Return what `locate` does where the name alone says it, else None; at an address nothing is read.
+
+    Raises InputError for the address of a file that is read from disks only.
+    """
     for part in (*reversed(path.parents), path):
         folder_form, file_form = (_by_suffix(part, known) for known in (FOLDER_SUFFIXES, FILE_SUFFIXES))
         if folder_form is not None:
@@ -69,7 +77,7 @@ def locate(uri: str | Path) -> tuple[Place, str, str]:
             raise InputError(f"{part} is read from disks only; copy it to one and give its path. {_BY_ADDRESS}")
         if file_form is not None and isinstance(part, Path) and not part.is_dir():
             return part, _inside(path, part), file_form
-    return _locate_by_content(path, str(uri))
+    return None
 
 
 def form_by_name(name: str) -> str:

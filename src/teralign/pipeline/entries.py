@@ -1,0 +1,120 @@
+"""What users write into single parameters and cells: channels, labels, spacings, and what else to take along."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from teralign.errors import InputError
+from teralign.grids import FloatTriple
+from teralign.pipeline.parameters import Given, Parameters
+
+AUTO = "auto"
+_NUMBER = r"\d*\.?\d+(?:[eE][+-]?\d+)?"
+_ENDINGS = {
+    "interpolation": re.compile("linear|nearest|cubic"),
+    "channels": re.compile(r"\d+(,\d+)*"),
+    "spacing": re.compile(rf"{_NUMBER}(,{_NUMBER}){{2}}"),
+}
+_UNSAFE = re.compile(r"""["'$`\\\n*?{}\[\]]""")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of apply_to: a volume or a table, and what its endings say."""
+
+    uri: str
+    interpolation: str | None = None
+    channels: str | None = None
+    spacing: str | None = None
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table of points."""
+        return self.uri.lower().endswith(".csv")
+
+
+def check_name(uri: str, given: Given) -> None:
+    """Raise InputError for a name that the scripts of tasks cannot quote."""
+    if _UNSAFE.search(uri):
+        raise given.refuse(
+            f"{uri} has quotes, brackets or other characters in its name that a shell would take apart; rename it or "
+            "link to it."
+        )
+
+
+def parse_entries(given: Given) -> list[Entry]:
+    """Parse apply_to: entries with semicolons between them. Raises InputError for an ending that is not known."""
+    return [_entry(text.strip(), given) for text in given.text.split(";") if text.strip()]
+
+
+def _entry(text: str, given: Given) -> Entry:
+    """Parse 'labels.tif:nearest:spacing=1,1,2'."""
+    match = re.fullmatch(r"(.+?)((?::[A-Za-z]+(?:=[^:=]*)?)*)", text)
+    uri, endings = (match[1], match[2]) if match else (text, "")
+    said: dict[str, str] = {}
+    for ending in filter(None, endings.split(":")):
+        name, _, value = ending.partition("=") if "=" in ending else ("interpolation", "", ending)
+        value = re.sub(r"\s", "", value)
+        shape = _ENDINGS.get(name.strip())
+        if shape is None or not shape.fullmatch(value):
+            raise given.refuse(
+                f"{text} ends in '{ending}', which is none of linear, nearest, cubic, channels=0,2 or spacing=X,Y,Z."
+            )
+        said[name.strip()] = value
+    entry = Entry(uri, **said)
+    if entry.is_table and said:
+        raise given.refuse(f"{text} is a table of points, which has no {' and no '.join(said)}.")
+    return entry
+
+
+def parse_channel(given: Given | None) -> int:
+    """Parse the channel to align, 0 where it is not given. Raises InputError for what is no whole number."""
+    if given is None:
+        return 0
+    if not re.fullmatch(r"\d+", given.text):
+        raise InputError(f"{given.where} must be a whole number from 0, not '{given.text}'.")
+    return int(given.text)
+
+
+def parse_spacings(given: Given | None) -> dict[str, FloatTriple]:
+    """Parse spacings (x, y, z) in µm by scale: 's2=1,1,2;s3=2,2,4'; without a scale, under "".
+
+    Raises InputError for anything but three positive numbers.
+    """
+    found: dict[str, FloatTriple] = {}
+    for entry in re.split(r"\s*;\s*", given.text) if given else ():
+        scale, _, text = entry.rpartition("=")
+        numbers = [float(n) if re.fullmatch(_NUMBER, n.strip()) else 0.0 for n in text.split(",")]
+        if given and (len(numbers) != 3 or min(numbers) <= 0):
+            raise InputError(
+                f"{given.where} cannot be '{given.text}': give x,y,z in µm, such as 0.23,0.23,0.42, or a spacing for "
+                "each scale, s2=1,1,2;s3=2,2,4."
+            )
+        x, y, z = numbers
+        found[scale.strip()] = x, y, z
+    return found
+
+
+def mask_options(parameters: Parameters, side: str) -> list[str]:
+    """Return the options of an alignment for a mask that is found by itself, or that has labels.
+
+    Labels go with the mask: those of the run hold where the row has no mask of its own. Raises InputError for labels
+    without a volume that has them, and for what are no whole numbers.
+    """
+    column = f"{side}_mask"
+    mask = parameters.get(column)
+    labels = parameters.own(f"{column}_labels")
+    if labels is None and parameters.own(column) is None:
+        labels = parameters.shared(f"{column}_labels")
+    found_by_itself = mask is not None and mask.text == AUTO
+    if labels is None:
+        return [f"--{side}-mask auto"] if found_by_itself else []
+    if mask is None:
+        raise labels.refuse(f"there is no {column} that has them.")
+    if found_by_itself:
+        raise labels.refuse("a mask that is found by itself has no labels.")
+    text = re.sub(r"\s", "", labels.text).replace(";", ",")
+    if not re.fullmatch(r"-?\d+(,-?\d+)*", text):
+        raise InputError(f"{labels.where} must be whole numbers with commas between them, not '{labels.text}'.")
+    return [f"--{side}-mask-labels {text}"]

@@ -1,0 +1,202 @@
+"""Volumes that parameters name, looked up: what to stage, and which dataset each task reads."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from teralign.addresses import Address
+from teralign.errors import InputError
+from teralign.pipeline.entries import check_name
+from teralign.pipeline.fingerprint import fingerprint
+from teralign.pipeline.parameters import Given
+from teralign.pipeline.resolved import StagedVolume
+from teralign.volumes import Volume, open_level
+from teralign.volumes.uri import locate, locate_by_name
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*")
+_READABLE = re.compile(r"(s3|gs|https?)://[^/]+/.+", re.IGNORECASE)
+_NAMES_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scale that a task reads; where it is `optional`, an image without it is read at its finest level."""
+
+    option: str
+    name: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Located:
+    """A volume that has been found: by use its dataset inside `container`, or its address.
+
+    `is_array` where the user named an array, a file or a folder of slices, and not a group of scales.
+    """
+
+    given: Given
+    uri: str
+    container: Path | None
+    datasets: Mapping[str, str]
+    is_array: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the container."""
+        if self.container is not None:
+            return self.container.name
+        match = re.match(r"(.+?\.(?:n5|zarr|precomputed))/.*$", self.uri, re.IGNORECASE)
+        return (match[1] if match else self.uri).split("/")[-1]
+
+    @property
+    def stem(self) -> str:
+        """The name without its ending, for names of results."""
+        return stem(self.name)
+
+    def dataset_uri(self, use: str) -> str:
+        """Return the URI of the dataset of a use."""
+        dataset = self.datasets[use]
+        if self.container is None:
+            return dataset
+        return f"{self.container}/{dataset}" if dataset else str(self.container)
+
+    def staged(self) -> StagedVolume:
+        """Return the volume as the pipeline takes it."""
+        if self.container is None:
+            return StagedVolume(None, self.uri, self.name, self.datasets, dict.fromkeys(self.datasets, ""))
+        return StagedVolume(
+            self.container,
+            None,
+            self.name,
+            {use: "/".join(filter(None, (self.name, dataset))) for use, dataset in self.datasets.items()},
+            {use: fingerprint(self.container, dataset) for use, dataset in self.datasets.items()},
+        )
+
+
+def stem(name: str) -> str:
+    """Return a file's name without its endings; underscores replace all but letters, digits, dots and dashes."""
+    known = r"(\.ome)?\.(n5|zarr|zarr\.zip|precomputed|tiff?|nrrd|nhdr|mhd|mha|nii(\.gz)?|h5|hdf5|ims|csv)$"
+    return re.sub(r"[^A-Za-z0-9._-]", "_", re.sub(known, "", name, flags=re.IGNORECASE))
+
+
+def locate_volume(uri: str, given: Given, scales: Mapping[str, Scale]) -> Located:
+    """Find a volume and its dataset for each use.
+
+    What is at an address is not looked up: an address that ends in one of the scales is taken for an array, any other
+    one for a group that has them. Raises InputError, which names the parameter, for what is not there.
+    """
+    check_name(uri, given)
+    if _ADDRESS.fullmatch(uri):
+        return _at_address(uri, given, scales)
+    path = absolute(uri, given)
+    container, group = _container(path, given)
+    if _is_array(container, group):
+        return Located(given, uri, container, dict.fromkeys(scales, group), is_array=True)
+    found = {use: _dataset(container, group, scale, given) for use, scale in scales.items()}
+    return Located(given, uri, container, found)
+
+
+def absolute(uri: str, given: Given) -> Path:
+    """Return a path that a user gave as an absolute one; links are kept."""
+    path = given.folder.absolute() / Path(uri).expanduser()
+    parts: list[str] = []
+    for part in path.parts:
+        parts = parts[:-1] if part == ".." and len(parts) > 1 else [*parts, part]
+    return Path(*parts)
+
+
+def _at_address(uri: str, given: Given, scales: Mapping[str, Scale]) -> Located:
+    if not _READABLE.fullmatch(uri):
+        raise given.refuse(
+            f"{uri} cannot be read: of addresses only s3://, gs://, http:// and https:// with a path can."
+        )
+    try:
+        locate_by_name(Address.parse(uri))
+    except InputError as error:
+        raise given.refuse(str(error)) from error
+    address = uri.rstrip("/")
+    whole = any(address.endswith(f"/{scale.name}") for scale in scales.values())
+    found = {use: address if whole or scale.optional else f"{address}/{scale.name}" for use, scale in scales.items()}
+    return Located(given, address, None, found)
+
+
+def _container(path: Path, given: Given) -> tuple[Path, str]:
+    """Split a path into the container to stage and the group or dataset inside it."""
+    try:
+        container, group, _ = locate(path)
+    except InputError as error:
+        if not path.exists():
+            raise given.refuse(f"{path} does not exist.") from error
+        raise given.refuse(str(error)) from error
+    assert isinstance(container, Path)
+    if not container.exists():
+        raise given.refuse(f"{container} does not exist.")
+    return container, group
+
+
+def _dataset(container: Path, group: str, scale: Scale, given: Given) -> str:
+    """Return the dataset of a scale of a group."""
+    named = "/".join(filter(None, (group, scale.name)))
+    try:
+        open_anyhow(container, named)
+    except InputError as error:
+        if (container / named).is_dir():
+            raise given.refuse(str(error)) from error
+    else:
+        return named
+    if scale.optional:
+        return group
+    base = container / group
+    if group and container.is_dir() and not base.exists():
+        raise given.refuse(f"{container} has no {group} in it.")
+    names = (
+        sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith(".")) if base.is_dir() else []
+    )
+    shown = ", ".join(names[:_NAMES_SHOWN]) or "no datasets"
+    raise given.refuse(f"{base} has no scale {scale.name} (--{scale.option}); it has {shown}.")
+
+
+def _is_array(container: Path, group: str) -> bool:
+    """Whether a path names one image outright: an array, a file or a folder of slices, and no group of scales."""
+    try:
+        stored = open_anyhow(container, group).stored
+    except InputError:
+        return container.is_file()
+    if stored is None or stored.places == (container / group,):
+        return True
+    channels = len(stored.places) > 1  # of N5, each in a group of its own: c0/s2, c1/s2
+    return channels and all(place.name == (container / group).name for place in stored.places)
+
+
+def open_anyhow(container: Path, dataset: str) -> Volume:
+    """Open a dataset whether or not its metadata say how large its voxels are."""
+    return open_level(container / dataset, spacing=(1.0, 1.0, 1.0))
+
+
+def locate_table(uri: str, given: Given) -> Path:
+    """Find a table of points and look at its first one. Raises InputError where there is no such table."""
+    if _ADDRESS.fullmatch(uri):
+        raise given.refuse(f"{uri} cannot be read: tables of points are read from disks only.")
+    table = absolute(uri, given)
+    if not table.is_file():
+        raise given.refuse(f"{table} does not exist.")
+    with table.open(encoding="utf-8-sig", errors="replace") as file:
+        lines = [file.readline().rstrip("\r\n") for _ in range(2)]
+    rows = [[cell.strip(' \t"') for cell in line.split(",")] for line in lines]
+    first = 0 if _is_number(rows[0][0]) else 1
+    if lines[first] and not (len(rows[first]) >= 3 and all(map(_is_number, rows[first][:3]))):
+        raise given.refuse(
+            f"line {first + 1} of {table} is no point: it must begin with x,y,z in µm, not '{lines[first]}'."
+        )
+    return table
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -1,0 +1,54 @@
+"""Resolved pairs, as the pipeline takes them: what to stage, what to read of it, and the options of each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StagedVolume:
+    """A volume of a run.
+
+    `path` is the file or folder to stage, None for a volume at an `address`, which tasks read there. `datasets` says
+    by use ("global", "local", "apply") what to read: a path from the folder that `path` is staged into, or a whole
+    address. `fingerprints` change when the dataset does; they are empty where the pipeline sees that itself.
+    """
+
+    path: Path | None
+    address: str | None
+    name: str
+    datasets: Mapping[str, str]
+    fingerprints: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A volume to warp: the `name` of the result, and the options of apply-transform."""
+
+    name: str
+    volume: StagedVolume
+    options: str
+
+
+@dataclass(frozen=True)
+class PointTable:
+    """A table of points of the moving round to take along, and the `name` of the result."""
+
+    name: str
+    table: Path
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair to align; `options` has those of the tasks "global", "local" and "report", all but the volumes."""
+
+    id: str
+    fixed: StagedVolume
+    moving: StagedVolume
+    fixed_mask: StagedVolume | None
+    moving_mask: StagedVolume | None
+    options: Mapping[str, str]
+    images: tuple[Image, ...]
+    points: tuple[PointTable, ...]

@@ -1,0 +1,130 @@
+"""Samplesheets: tables of pairs, as editors and spreadsheets save them.
+
+Read are UTF-8 and UTF-16 with or without a byte order mark and Windows' cp1252; commas, semicolons or tabs between
+the cells. Empty rows and columns and lines that begin with # are left out.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from teralign.errors import InputError
+
+COLUMNS = (
+    "id",
+    "fixed",
+    "moving",
+    "fixed_mask",
+    "moving_mask",
+    "fixed_mask_labels",
+    "moving_mask_labels",
+    "fixed_channel",
+    "moving_channel",
+    "apply_to",
+    "apply_scale",
+    "apply_grid_scale",
+)
+_REQUIRED = ("id", "fixed", "moving")
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a samplesheet: its cells by column, and its number, counted from the line below the columns."""
+
+    number: int
+    cells: dict[str, str]
+
+
+def read_samplesheet(path: Path) -> list[Row]:
+    """Read the rows of a samplesheet.
+
+    Raises InputError when it cannot be read, lacks a column or has one of another name, and for a row that is empty
+    in a column that each needs.
+    """
+    records = _records(_text(path))
+    if len(records) < 2:
+        raise InputError(
+            f"{path.name} has no rows: it needs a line of columns (id,fixed,moving) and a line for each pair."
+        )
+    columns = [name.lower() for name in records[0]]
+    _check_columns(path.name, columns)
+    rows = []
+    for number, record in enumerate(records[1:], 1):
+        if not any(record):
+            continue
+        named = list(itertools.zip_longest(columns, record[: len(columns)], fillvalue=""))
+        nameless = [cell for column, cell in (*named, *(("", cell) for cell in record[len(columns) :])) if not column]
+        if any(nameless):
+            raise InputError(
+                f"{path.name}, row {number}: '{next(filter(None, nameless))}' is in a column without a name; name "
+                "the column, or quote a cell that has commas in it."
+            )
+        rows.append(Row(number, {column: cell for column, cell in named if column}))
+    _check_rows(path.name, rows)
+    return rows
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"--input: {path} does not exist.") from error
+    except OSError as error:
+        raise InputError(f"--input: {path} cannot be read: {error.strerror}.") from error
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise InputError(f"{path.name} is a spreadsheet; save it as CSV and give that.")
+    marked = next((encoding for mark, encoding in _MARKS.items() if content.startswith(mark)), None)
+    if marked is None and b"\0" in content[:4]:
+        marked = "utf-16-be" if content[0] == 0 else "utf-16-le"
+    for encoding in (marked,) if marked else ("utf-8", "cp1252"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise InputError(f"{path.name} is not a text file; save it as CSV in UTF-8.")
+
+
+def _records(text: str) -> list[list[str]]:
+    """Split a table into cells without the blanks around them; the first record has the columns."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    separator = None
+    if lines and lines[0].lower().strip().strip('"').startswith("sep="):  # Excel's own line
+        separator = lines.pop(0).strip().strip('"')[4:5]
+    body = [line for line in lines if not line.lstrip().startswith("#")]
+    header = next((line for line in body if line.strip(" ,;\t")), "")
+    separator = separator or next((mark for mark in "\t,;" if mark in header), ",")
+    table = csv.reader(io.StringIO("\n".join(body)), delimiter=separator, skipinitialspace=True)
+    records = [[cell.strip() for cell in record] for record in table]  # no-break spaces as well
+    while records and not any(records[0]):
+        records.pop(0)
+    return [records[0], *records[1:]] if any(any(record) for record in records[1:]) else records[:1]
+
+
+def _check_columns(name: str, columns: Sequence[str]) -> None:
+    for column in columns:
+        if column and column not in COLUMNS:
+            raise InputError(f"{name} has a column '{column}', which is none of {', '.join(COLUMNS)}.")
+        if column and columns.count(column) > 1:
+            raise InputError(f"{name} has {columns.count(column)} columns '{column}'; leave one of them.")
+
+
+def _check_rows(name: str, rows: Sequence[Row]) -> None:
+    for row in rows:
+        for column in _REQUIRED:
+            if not row.cells.get(column):
+                raise InputError(f"{name}, row {row.number}: the column {column} is missing or empty.")
+    for found, count in Counter(row.cells["id"] for row in rows).items():
+        if count > 1:
+            raise InputError(f"{name} has {count} rows with the id {found}: each pair needs its own.")

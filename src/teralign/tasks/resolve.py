@@ -1,0 +1,41 @@
+"""`teralign resolve`: the pairs of a pipeline run, looked up before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from teralign.errors import InputError
+from teralign.pipeline import Pair, read_pairs
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The pairs of a run."""
+
+    pairs: tuple[Pair, ...]
+
+
+def resolve(parameters: str | Path | Mapping[str, object], *, folder: str | Path = ".") -> Resolution:
+    """Resolve the pairs that the parameters of a pipeline run name.
+
+    `parameters` are the pipeline's by name (a mapping, or a JSON file of one); others than those of pairs are
+    passed over. Relative paths start from `folder`, those of a samplesheet from its own folder. No voxels are read.
+    Raises InputError for whatever is missing, wrong or cannot be read.
+    """
+    values = parameters if isinstance(parameters, Mapping) else _read(Path(parameters))
+    return Resolution(tuple(read_pairs(values, Path(folder).absolute())))
+
+
+def _read(path: Path) -> Mapping[str, object]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"the parameters {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise InputError(f"the parameters {path} are no valid JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"the parameters {path} are no JSON object.")
+    return content

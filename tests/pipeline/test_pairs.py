@@ -1,0 +1,270 @@
+"""What a run aligns is looked up before anything runs, with one sentence about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from teralign.cli.main import load_command, run
+from teralign.errors import InputError
+from teralign.pipeline import Pair, read_pairs
+
+from .conftest import write_volume
+
+PAIR = {"fixed": "fix.n5", "moving": "mov.n5"}
+SCALES = {"aff_scale": "s3", "def_scale": "s2"}
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing": ({}, r"Nothing to align: give --fixed and --moving, or a samplesheet"),
+    "half": ({"fixed": "fix.n5"}, r"Nothing to align"),
+    "both": (PAIR | {"input": "sheet.csv"}, r"either --input or --fixed and --moving, not both"),
+    "missing volume": ({"fixed": "no.n5", "moving": "mov.n5"}, r"--fixed: .*/no\.n5 does not exist"),
+    "missing file": ({"fixed": "no", "moving": "mov.n5"}, r"--fixed: .*/no does not exist"),
+    "no format": ({"fixed": "spots.csv", "moving": "mov.n5"}, r"--fixed: .*spots\.csv is in no format"),
+    "missing scale": (PAIR | {"def_scale": "s9"}, r"--fixed: .*fix\.n5 has no scale s9 \(--def_scale\); it has c1"),
+    "no scale": (PAIR | {"aff_scale": ""}, r"--aff_scale is missing"),
+    "scale 0": (PAIR | {"def_scale": 0}, r"fix\.n5 has no scale 0 \(--def_scale\)"),
+    "scale false": (PAIR | {"def_scale": False}, r"fix\.n5 has no scale false \(--def_scale\)"),
+    "scale to warp 0": (PAIR | {"apply_scale": 0}, r"fix\.n5 has no scale 0 \(--apply_scale\)"),
+    "missing group": ({"fixed": "fix.n5/c7", "moving": "mov.n5"}, r"--fixed: .*fix\.n5 has no c7 in it"),
+    "address": ({"fixed": "ftp://server/fix.n5", "moving": "mov.n5"}, r"--fixed: ftp://.* only s3://, gs://, http://"),
+    "bucket only": ({"fixed": "s3://bucket", "moving": "mov.n5"}, r"--fixed: s3://bucket cannot be read: .*path"),
+    "file by address": ({"fixed": "s3://bucket/a.tif", "moving": "mov.n5"}, r"--fixed: s3://.* from disks only"),
+    "quotes": ({"fixed": "fix'.n5", "moving": "mov.n5"}, r"--fixed: fix'\.n5 has quotes"),
+    "other image": (PAIR | {"apply_to": "mov.n5; no.tif"}, r"--apply_to: .*/no\.tif does not exist"),
+    "interpolation": (PAIR | {"apply_to": "image.ome.tif:near"}, r"--apply_to: .* ends in 'near', which is none"),
+    "channels": (PAIR | {"apply_to": "mov.n5:channels=a"}, r"'channels=a', which is none of linear, .* channels=0,2"),
+    "spacing of a volume": (PAIR | {"apply_to": "mov.n5:spacing=1"}, r"--apply_to: .* in 'spacing=1', which"),
+    "spacing": (PAIR | {"fixed_spacing": "1,2"}, r"--fixed_spacing cannot be '1,2': give x,y,z in µm"),
+    "spacing 0": (PAIR | {"fixed_spacing": "0,1,1"}, r"--fixed_spacing cannot be '0,1,1'"),
+    "no points": (PAIR | {"apply_to": "names.csv"}, r"line 2 of .*names\.csv is no point: .* not 'a,b,c'"),
+    "points that end": (PAIR | {"apply_to": "spots.csv:nearest"}, r"nearest is a table .* no interpolation"),
+    "missing points": (PAIR | {"apply_to": "no.csv"}, r"--apply_to: .*/no\.csv does not exist"),
+    "points by address": (PAIR | {"apply_to": "s3://bucket/a.csv"}, r"tables of points are read from disks only"),
+    "grid scale": (PAIR | {"apply_grid_scale": "s9"}, r"--fixed: .*fix\.n5 has no scale s9 \(--apply_grid_scale\)"),
+    "labels": (PAIR | {"fixed_mask": "image.zarr", "fixed_mask_labels": "1,x"}, r"--fixed_mask_labels must be whole"),
+    "labels of nothing": (PAIR | {"moving_mask_labels": 3}, r"--moving_mask_labels: there is no moving_mask"),
+    "label 0 of nothing": (PAIR | {"moving_mask_labels": 0}, r"--moving_mask_labels: there is no moving_mask"),
+    "labels of auto": (PAIR | {"fixed_mask": "auto", "fixed_mask_labels": "1"}, r"found by itself has no labels"),
+    "id with a sheet": ({"input": "sheet.csv", "id": "x"}, r"--id is for one pair: .* column id"),
+    "id 0 with a sheet": ({"input": "sheet.csv", "id": 0}, r"--id is for one pair: .* column id"),
+    "more with a sheet": ({"input": "sheet.csv", "apply_to": "mov.n5"}, r"--apply_to is for one pair: .* apply_to"),
+    "mask with a sheet": ({"input": "sheet.csv", "moving_mask": "no.tif"}, r"--moving_mask: .*/no\.tif does not"),
+    "no sheet": ({"input": "gone.csv"}, r"--input: .*/gone\.csv does not exist"),
+    "name": (PAIR | {"id": "a/b"}, r"--id: 'a/b' cannot name a folder"),
+    "no such channel": (PAIR | {"moving_channel": 1}, r"--moving_channel: .*mov\.n5/s2 has no channel 1; it has 1"),
+    "no voxel size": (PAIR | {"moving": "unsaid.tif"}, r"--moving: .*unsaid\.tif does .*; give --moving_spacing"),
+    "other without size": (
+        PAIR | {"apply_to": "unsaid.tif:nearest"},
+        r"--apply_to: .*unsaid\.tif does not say how large .*; give unsaid\.tif:spacing=X,Y,Z",
+    ),
+    "spacing of another scale": (
+        PAIR | {"moving": "unsaid.tif", "moving_spacing": "s2=1,1,1"},
+        r"--moving: .*; give --moving_spacing X,Y,Z",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_mistake_gets_its_sentence(name: str, volumes: Path) -> None:
+    (volumes / "sheet.csv").write_text("id,fixed,moving\na,fix.n5,mov.n5\n")
+    given, sentence = WRONG[name]
+    with pytest.raises(InputError) as error:
+        read_pairs(SCALES | given, volumes)
+    assert re.search(sentence, str(error.value)), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def resolved(folder: Path, **given: object) -> Pair:
+    (pair,) = read_pairs(SCALES | PAIR | given, folder)
+    return pair
+
+
+def test_a_group_is_read_at_the_scale_of_each_task(volumes: Path) -> None:
+    pair = resolved(volumes)
+    assert pair.id == "mov-to-fix"
+    assert pair.fixed.path == volumes / "fix.n5"
+    assert pair.fixed.datasets == {"global": "fix.n5/s3", "local": "fix.n5/s2", "apply": "fix.n5/s2"}
+    assert pair.options == {
+        "global": "--fixed-channel 0 --moving-channel 0",
+        "local": "--fixed-channel 0 --moving-channel 0",
+        "report": "--fixed-channel 0 --moving-channel 0",
+    }
+    assert [(image.name, image.volume.datasets["apply"], image.options) for image in pair.images] == [
+        ("warped", "mov.n5/s2", "")
+    ]
+
+
+def test_a_path_to_an_array_is_used_as_it_is(volumes: Path) -> None:
+    pair = resolved(volumes, fixed="fix.n5/c1", moving="mov.n5/s3/")
+    assert (pair.fixed.datasets["global"], pair.fixed.datasets["apply"]) == ("fix.n5/c1/s3", "fix.n5/c1/s2")
+    assert set(pair.moving.datasets.values()) == {"mov.n5/s3"}
+
+
+def test_files_and_slices_have_no_scales(volumes: Path) -> None:
+    pair = resolved(volumes, fixed="round1", moving="image.ome.tif", fixed_spacing="1,1,2", apply_to="image.ome.tif")
+    assert pair.id == "image-to-round1"
+    assert set(pair.fixed.datasets.values()) == {"round1"}
+    assert set(pair.moving.datasets.values()) == {"image.ome.tif"}
+    assert pair.options["local"].endswith("--fixed-spacing 1,1,2")
+
+
+def test_scales_of_precomputed_volumes_are_found_with_and_without_an_ending(volumes: Path) -> None:
+    pair = resolved(volumes, fixed="atlas/s3", moving="atlas", apply_to="atlas.precomputed;atlas.precomputed/s3")
+    assert (pair.fixed.datasets["local"], pair.moving.datasets["local"]) == ("atlas/s3", "atlas/s2")
+    found = [image.volume.datasets["apply"] for image in pair.images]
+    assert found == ["atlas/s2", "atlas.precomputed/s2", "atlas.precomputed/s3"]
+
+
+def test_channels_in_groups_of_their_own_are_one_volume(volumes: Path) -> None:
+    write_volume(volumes / "two.n5", channels=2)
+    pair = resolved(volumes, moving="two.n5", aff_scale="s1", def_scale="s0", fixed="two.n5/s0", moving_channel=1)
+    assert pair.moving.datasets["global"] == "two.n5/s1"
+    assert set(pair.fixed.datasets.values()) == {"two.n5/s0"}
+    assert "--moving-channel 1" in pair.options["local"]
+
+
+def test_a_mask_without_the_scale_is_read_at_its_finest_level(volumes: Path) -> None:
+    write_volume(volumes / "mask.zarr")
+    pair = resolved(volumes, fixed_mask="image.zarr/s2", moving_mask="mask.zarr")
+    assert pair.fixed_mask is not None
+    assert set(pair.fixed_mask.datasets.values()) == {"image.zarr/s2"}
+    assert pair.moving_mask is not None
+    assert set(pair.moving_mask.datasets.values()) == {"mask.zarr"}
+    assert resolved(volumes, fixed_mask="unsaid.tif").fixed_mask is not None, "it lies over the field of view"
+
+
+def test_masks_found_by_themselves_and_labels_are_options(volumes: Path) -> None:
+    pair = resolved(volumes, fixed_mask="auto", moving_mask="image.zarr", moving_mask_labels="1; 7")
+    assert pair.fixed_mask is None
+    assert pair.options["local"].endswith("--fixed-mask auto --moving-mask-labels 1,7")
+    assert "mask" not in pair.options["report"]
+    assert resolved(volumes, fixed_mask="image.zarr", fixed_mask_labels=0).options["local"].endswith("labels 0")
+
+
+def test_what_is_taken_along_has_options_of_its_own(volumes: Path) -> None:
+    along = "mov.n5/s3:spacing=2,2,1; spots.csv; image.ome.tif:nearest; mov.n5/c1:channels=0"
+    pair = resolved(volumes, moving_spacing="s2=1,1,.5", apply_scale="s2", apply_grid_scale="s3", apply_to=along)
+    assert (pair.fixed.datasets["apply"], pair.moving.datasets["apply"]) == ("fix.n5/s3", "mov.n5/s2")
+    assert [(image.name, image.volume.datasets["apply"], image.options) for image in pair.images] == [
+        ("warped", "mov.n5/s2", "--moving-spacing 1,1,0.5"),
+        ("warped_1_mov", "mov.n5/s3", "--moving-spacing 2,2,1"),
+        ("warped_3_image", "image.ome.tif", "--interpolation nearest"),
+        ("warped_4_mov", "mov.n5/c1/s2", "--moving-spacing 1,1,0.5 --moving-channel 0"),
+    ]
+    assert [(points.name, points.table) for points in pair.points] == [("warped_2_spots", volumes / "spots.csv")]
+
+
+def test_what_is_at_an_address_is_not_looked_up(volumes: Path) -> None:
+    pair = resolved(
+        volumes,
+        fixed="s3://bucket/round1.n5/",
+        moving="https://server:8080/round2/s2",
+        fixed_mask="gs://bucket/mask.zarr",
+        apply_to="s3://bucket/more/labels.zarr/c1:nearest",
+    )
+    assert (pair.id, pair.fixed.path, pair.fixed.fingerprints["local"]) == ("s2-to-round1", None, "")
+    assert pair.fixed.datasets["global"] == "s3://bucket/round1.n5/s3"
+    assert pair.moving.datasets["global"] == "https://server:8080/round2/s2", "the end is a scale, so it is an array"
+    assert pair.fixed_mask is not None
+    assert pair.fixed_mask.datasets["local"] == "gs://bucket/mask.zarr"
+    assert pair.images[1].volume.datasets["apply"] == "s3://bucket/more/labels.zarr/c1/s2"
+
+
+def test_level_0_is_a_scale(tmp_path: Path) -> None:
+    for name in ("fix.zarr", "mov.zarr"):
+        write_ome_zarr(tmp_path / name, unit="micrometer")
+    given = {"fixed": "fix.zarr", "moving": "mov.zarr", "aff_scale": 1, "def_scale": 0}
+    (pair,) = read_pairs(given | {"apply_scale": 0, "apply_grid_scale": "0"}, tmp_path)
+    assert pair.fixed.datasets == {"global": "fix.zarr/1", "local": "fix.zarr/0", "apply": "fix.zarr/0"}
+    (pair,) = read_pairs(given | {"def_scale": 1, "apply_scale": 0, "apply_grid_scale": 1}, tmp_path)
+    assert (pair.fixed.datasets["apply"], pair.moving.datasets["apply"]) == ("fix.zarr/1", "mov.zarr/0")
+
+
+@pytest.mark.parametrize("unit", ["micrometer", None])
+def test_one_spacing_for_all_is_that_of_the_finest_scale(unit: str | None, tmp_path: Path) -> None:
+    for name in ("fix.zarr", "mov.zarr"):
+        write_ome_zarr(tmp_path / name, unit=unit)
+    given = {"fixed": "fix.zarr", "moving": "mov.zarr", "aff_scale": 1, "def_scale": 0}
+    one = {"fixed_spacing": ".5,.5,2", "moving_spacing": "0=1,1,1;1=2,2,1"}
+    (pair,) = read_pairs(given | one, tmp_path)
+    assert pair.options["global"].endswith("--fixed-spacing 1,1,2 --moving-spacing 2,2,1")
+    assert pair.options["local"].endswith("--fixed-spacing 0.5,0.5,2 --moving-spacing 1,1,1")
+    assert pair.options["report"].endswith("--fixed-spacing 1,1,2 --moving-spacing 2,2,1")
+    (pair,) = read_pairs(given | one | {"fixed": "fix.zarr/1"}, tmp_path)
+    assert pair.options["local"].endswith("--fixed-spacing 0.5,0.5,2 --moving-spacing 1,1,1"), "its own"
+
+
+def test_scales_without_ratios_need_a_spacing_each(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "a.n5.zarr", mode="w", zarr_format=2)
+    for name, shape in (("0", (16, 16, 16)), ("1", (7, 9, 9))):
+        group.create_array(name, shape=shape, dtype="u2")
+    group.attrs["multiscales"] = [
+        {"version": "0.4", "datasets": [{"path": path, "coordinateTransformations": []} for path in "01"]}
+    ]
+    given = {"fixed": "a.n5.zarr", "moving": "a.n5.zarr", "aff_scale": "1", "def_scale": "0"}
+    with pytest.raises(
+        InputError, match=r"--fixed: .* how many times coarser 1 is .* --fixed_spacing for each scale"
+    ):
+        read_pairs(given | {"fixed_spacing": "1,1,1", "moving_spacing": "1,1,1"}, tmp_path)
+
+
+def write_ome_zarr(path: Path, *, unit: str | None) -> None:
+    """Write levels 0 and 1, as ome-zarr-py does, which are 1, 1, 1 and 1, 2, 2 (z, y, x) in a unit or none."""
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    for name, shape in (("0", (16, 32, 32)), ("1", (16, 16, 16))):
+        group.create_array(name, shape=shape, dtype="u2")[...] = np.ones(shape, np.uint16)
+    axis = {"type": "space"} | ({"unit": unit} if unit else {})
+    group.attrs["multiscales"] = [
+        {
+            "version": "0.4",
+            "axes": [{"name": name, **axis} for name in "zyx"],
+            "datasets": [
+                {"path": path, "coordinateTransformations": [{"type": "scale", "scale": [1, f, f]}]}
+                for path, f in (("0", 1), ("1", 2))
+            ],
+        }
+    ]
+
+
+def test_fingerprints_change_with_what_is_read_and_with_nothing_else(volumes: Path) -> None:
+    before = resolved(volumes)
+    assert len(set(before.fixed.fingerprints.values())) == 2
+    assert resolved(volumes) == before
+    assert resolved(volumes, fixed="image.ome.tif").fixed.fingerprints["local"] == ""
+    attributes = volumes / "fix.n5" / "s2" / "attributes.json"
+    attributes.write_text(attributes.read_text().replace("1.0", "1.5"))
+    after = resolved(volumes)
+    assert after.fixed.fingerprints["local"] != before.fixed.fingerprints["local"]
+    assert after.fixed.fingerprints["global"] == before.fixed.fingerprints["global"]
+    assert after.moving.fingerprints == before.moving.fingerprints
+
+
+def test_the_command_prints_one_line_and_fails_with_one_sentence(
+    volumes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters = volumes / "parameters.json"
+    parameters.write_text(json.dumps(SCALES | PAIR | {"outdir": "results", "seed": 0, "help": False}))
+    command = load_command("resolve")
+    assert run(command, [str(parameters), "--folder", str(volumes)], name="resolve") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    assert found["format"] == 1
+    assert found["pairs"][0]["fixed"]["path"] == str(volumes / "fix.n5")
+    parameters.write_text(json.dumps(SCALES | PAIR | {"fixed": "gone.n5"}))
+    assert run(command, [str(parameters), "--folder", str(volumes)], name="resolve") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines()[-1] == f"Error: --fixed: {volumes / 'gone.n5'} does not exist."
+
+
+def test_a_mask_that_cannot_be_read_is_named(volumes: Path) -> None:
+    (volumes / "broken.tif").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"^--fixed_mask: .*broken\.tif"):
+        resolved(volumes, fixed_mask="broken.tif")
