@@ -13,12 +13,15 @@ from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
 
+Voxels: TypeAlias = NDArray[Any]
+"""Voxels of any type of number, (z, y, x) unless something else is said."""
+
 
 class Pixels(Protocol):
     """Voxels on disk. Picklable, opened at the first read, safe to use from several threads."""
 
-    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
-        """The (z, y, x) voxels of a region inside the volume. Raises DataError when they cannot be read."""
+    def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
+        """Read the (z, y, x) voxels of a region inside the volume. Raises DataError when they cannot be read."""
         ...
 
 

@@ -20,10 +20,11 @@ import zarr
 from numpy.typing import NDArray
 
 from teralign.errors import DataError, InputError
-from teralign.grids import FloatTriple, Region
-from teralign.volumes.description import Description
+from teralign.grids import Region
+from teralign.volumes.description import Description, StatedSpacing
 from teralign.volumes.slice_names import SliceNames, find_slices
-from teralign.volumes.tiff import DAMAGE, stated
+from teralign.volumes.tiff import DAMAGE
+from teralign.volumes.tiff_metadata import read_metadata
 from teralign.volumes.whole_file import check_one_image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -139,8 +140,8 @@ def _open_png(content: bytes) -> tuple[Plane, NDArray[Any]]:
     return Plane(_PNG_AXES[colour], array.shape, array.dtype, (height, width)), array
 
 
-def _spacing(path: Path) -> FloatTriple | None:
+def _spacing(path: Path) -> StatedSpacing | None:
     if path.suffix.lower() == ".png":
         return None
     with tifffile.TiffFile(path) as tiff:
-        return stated(tiff).spacing
+        return read_metadata(tiff).spacing

@@ -1,7 +1,10 @@
 """TIFF, OME-TIFF and ImageJ stacks, through tifffile.
 
-The voxel size is OME's PhysicalSize, or ImageJ's spacing and resolution where ImageJ names a unit; other TIFFs tell
+The voxel size is OME's PhysicalSize, or ImageJ's spacing and resolution where ImageJ names a unit; other TIFFs state
 none. Voxels that lie uncompressed and in one piece are mapped into memory; others are decoded tile by tile.
+
+The levels of a pyramid (SubIFDs, as raw2ometiff, QuPath and Bio-Formats write them) are the datasets s0, s1, …, from
+fine to coarse. The file gives only their shapes: their voxels are taken for means over voxels of the finest level.
 """
 
 from __future__ import annotations
@@ -10,26 +13,25 @@ import struct
 import threading
 import weakref
 import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
+from typing import Protocol, cast
 
 import numpy as np
 import tifffile
 import zarr
-from numpy.typing import NDArray
 
 from teralign.errors import DataError, InputError
-from teralign.grids import FloatTriple, Region
-from teralign.volumes.description import Description, DisplaySettings
+from teralign.grids import FloatTriple, Region, as_float_triple
+from teralign.volumes.description import Description, StatedSpacing, Voxels
 from teralign.volumes.files import opening
-from teralign.volumes.tiff_file import CREATOR
-from teralign.volumes.units import micrometres, seconds
+from teralign.volumes.spacing import is_size
+from teralign.volumes.tiff_metadata import read_metadata
+from teralign.volumes.uri import nearest_name
 from teralign.volumes.whole_file import check_one_image
 
-_PAGES = "QI"
+_UNNAMED_PAGES = "QI"  # tifffile's letters for pages without an axis of their own
 _SAMPLES = "S"
 DAMAGE = (
     OSError,
@@ -38,6 +40,7 @@ DAMAGE = (
     EOFError,
     KeyError,
     IndexError,
+    TypeError,
     zlib.error,
     struct.error,
     tifffile.TiffFileError,
@@ -45,32 +48,43 @@ DAMAGE = (
 """What tifffile and its decoders raise for files that are damaged."""
 
 
+class Indexable(Protocol):
+    """An array that reads what is asked for: a memory map or a zarr array."""
+
+    def __getitem__(self, index: tuple[slice | int, ...], /) -> Voxels:
+        """Read the voxels at an index along each axis."""
+        ...
+
+
 def describe(container: Path, dataset: str) -> Description:
-    """Describe the first image of a file."""
-    check_one_image(container, dataset)
+    """Describe the first image of a file: its finest level, or the level that `dataset` names."""
     with opening(container):
         try:
             with tifffile.TiffFile(container) as tiff:
-                return _describe(container, tiff)
-        except (tifffile.TiffFileError, IndexError, struct.error, ElementTree.ParseError) as error:
+                return _describe(container, dataset, tiff)
+        except (InputError, OSError):
+            raise
+        except DAMAGE as error:
             raise InputError(f"{container} is not a TIFF that can be read: {error}.") from error
 
 
 @dataclass
 class TiffPixels:
-    """The voxels of the first image in a file; `axes` are those of its array, samples as channels."""
+    """The voxels of a level of the first image in a file; `axes` are those of its array, samples as channels."""
 
     path: Path
     axes: str
-    _array: Any = field(default=None, init=False, repr=False, compare=False)
+    level: int = 0
+    _array: Indexable | None = field(default=None, init=False, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
-    def __reduce__(self) -> tuple[type[TiffPixels], tuple[Path, str]]:
-        return TiffPixels, (self.path, self.axes)
+    def __reduce__(self) -> tuple[type[TiffPixels], tuple[Path, str, int]]:
+        return TiffPixels, (self.path, self.axes, self.level)
 
-    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
-        """The (z, y, x) voxels of `region`. Raises DataError when they cannot be read."""
-        chosen: dict[str, Any] = dict(zip("zyx", region.slices, strict=True)) | {"c": channel, "t": timepoint}
+    def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
+        """Read the (z, y, x) voxels of `region`. Raises DataError when they cannot be read."""
+        chosen: dict[str, slice | int] = dict(zip("zyx", region.slices, strict=True))
+        chosen |= {"c": channel, "t": timepoint}
         left = [axis for axis in self.axes if axis in "zyx"]
         try:
             found = np.asarray(self._open()[tuple(chosen.get(axis, 0) for axis in self.axes)])
@@ -81,56 +95,90 @@ class TiffPixels:
         turned = found.transpose([left.index(axis) for axis in "zyx"])
         return np.ascontiguousarray(turned, dtype=found.dtype.newbyteorder("="))
 
-    def _open(self) -> Any:  # noqa: ANN401 (a memory map or a zarr array)
-        """What can be indexed along `axes` and reads only what is asked for."""
+    def _open(self) -> Indexable:
         with self._lock:
             if self._array is None:
                 tiff = tifffile.TiffFile(self.path)
                 weakref.finalize(self, tiff.close)
-                self._array = _pixels_of(tiff, self.path)
+                self._array = _pixels_of(tiff, self.path, self.level)
             return self._array
 
 
-def _pixels_of(tiff: tifffile.TiffFile, path: Path) -> Any:  # noqa: ANN401 (a memory map or a zarr array)
-    series = tiff.series[0]
+def _pixels_of(tiff: tifffile.TiffFile, path: Path, level: int) -> Indexable:
+    series = tiff.series[0].levels[level]
     if any(page is None for page in series.pages):
         raise ValueError("some of its pages are missing")
     if series.dataoffset is None:
-        return zarr.open_array(series.aszarr(), mode="r")
+        return cast(Indexable, zarr.open_array(tiff.series[0].aszarr(level=level), mode="r"))
     dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
     return np.memmap(path, dtype=dtype, mode="r", offset=series.dataoffset, shape=series.shape)
 
 
-def _describe(path: Path, tiff: tifffile.TiffFile) -> Description:
-    series = tiff.series[0]
+def _describe(path: Path, dataset: str, tiff: tifffile.TiffFile) -> Description:
+    levels = tiff.series[0].levels
+    number = _level_number(path, dataset, len(levels))
+    series = levels[number]
     axes = _axes(path, series.axes)
     size = dict(zip(axes, series.shape, strict=True))
     if series.dtype is None or np.dtype(series.dtype).kind not in "buif":
         raise InputError(f"{path} holds {series.dtype} values; only integers, floats and booleans can be read.")
-    told = stated(tiff)
+    stated = read_metadata(tiff)
     channels = size.get("c", 1)
     tile_y, tile_x = series.keyframe.chunks[:2] if series.dataoffset is None else (size["y"], size["x"])
+    shape = (size["z"], size["y"], size["x"])
+    finest = dict(zip(_axes(path, levels[0].axes), levels[0].shape, strict=True))
+    factors = [_factor(finest[axis], size[axis]) for axis in "zyx"]
+    spacing, origin = _coarser(stated.spacing, stated.origin, factors)
     return Description(
-        pixels=TiffPixels(path, axes),
-        shape=(size["z"], size["y"], size["x"]),
+        pixels=TiffPixels(path, axes, number),
+        shape=shape,
         dtype=np.dtype(series.dtype).newbyteorder("="),
         chunk_shape=(1, tile_y, tile_x),
-        spacing=told.spacing,
-        origin=told.origin,
+        spacing=spacing,
+        origin=origin,
         channels=channels,
         timepoints=size.get("t", 1),
-        channel_names=told.names if len(told.names) == channels else (),
-        display=told.display if len(told.display) == channels else (),
-        time_step=told.time_step,
+        channel_names=stated.names if len(stated.names) == channels else (),
+        display=stated.display if len(stated.display) == channels else (),
+        time_step=stated.time_step,
         files=(path,),
+        scales=tuple(f"s{other}" for other in range(len(levels)) if other != number),
+        spacing_note=stated.spacing_note,
     )
 
 
+def _level_number(path: Path, dataset: str, count: int) -> int:
+    """Return which level a dataset names, 0 for none. Raises InputError where there is no such level."""
+    if count == 1:
+        check_one_image(path, dataset)
+    names = [f"s{number}" for number in range(count)]
+    if dataset and dataset not in names:
+        raise InputError(f"{path} has no scale {dataset}; {nearest_name(dataset, names)}.")
+    return names.index(dataset) if dataset else 0
+
+
+def _factor(fine: int, coarse: int) -> float:
+    """Return how many voxels of the finest level make one of a coarser: a whole number if the sizes allow it."""
+    factor = max(1, round(fine / coarse))
+    return factor if coarse in (fine // factor, -(-fine // factor)) else fine / coarse
+
+
+def _coarser(
+    spacing: StatedSpacing | None, origin: FloatTriple, factors: Sequence[float]
+) -> tuple[StatedSpacing | None, FloatTriple]:
+    """Return spacing and origin of a level, whose voxels are means over `factors` (z, y, x) of the finest ones."""
+    sizes: StatedSpacing = spacing or (None, None, None)
+    z, y, x = (None if size is None else size * f for size, f in zip(sizes, factors, strict=True))
+    steps = zip(origin, sizes, factors, strict=True)  # in voxels of the level where their size is unknown
+    moved = (o + s * (f - 1) / 2 if is_size(s) else o + (f - 1) / (2 * f) for o, s, f in steps)
+    return (z, y, x), as_float_triple(moved)
+
+
 def _axes(path: Path, axes: str) -> str:
-    """Tifffile's axes as t, c, z, y, x: pages that nobody named are planes, colour samples are channels."""
+    """Return tifffile's axes as t, c, z, y, x: unnamed pages are planes along z, colour samples are channels."""
     letters = axes.lower()
     if "z" not in letters:
-        letters = next((letters.replace(p.lower(), "z", 1) for p in _PAGES if p in axes), letters)
+        letters = next((letters.replace(p.lower(), "z", 1) for p in _UNNAMED_PAGES if p in axes), letters)
     if "c" not in letters:
         letters = letters.replace(_SAMPLES.lower(), "c")
     if "z" not in letters:
@@ -140,83 +188,3 @@ def _axes(path: Path, axes: str) -> str:
     if not set("zyx") <= set(letters) <= set("tczyx") or len(set(letters)) < len(letters):
         raise InputError(f"{path} has the axes {axes}; only t, c, z, y and x can be read.")
     return letters
-
-
-@dataclass(frozen=True)
-class Stated:
-    """What the metadata of a TIFF say: spacing (z, y, x) in µm, names and display of channels, the time step."""
-
-    spacing: FloatTriple | None = None
-    origin: FloatTriple = (0.0, 0.0, 0.0)
-    names: tuple[str, ...] = ()
-    display: tuple[DisplaySettings, ...] = ()
-    time_step: float | None = None
-
-
-def stated(tiff: tifffile.TiffFile) -> Stated:
-    """What OME-XML or ImageJ says of the first image; nothing where nobody says anything."""
-    if tiff.is_ome:
-        return _ome(tiff)
-    return _imagej(tiff) if tiff.is_imagej else Stated()
-
-
-def _ome(tiff: tifffile.TiffFile) -> Stated:
-    root = ElementTree.fromstring(tiff.ome_metadata or "<OME/>")
-    pixels = root.find("{*}Image/{*}Pixels")
-    if pixels is None:
-        return Stated()
-    channels = pixels.findall("{*}Channel")
-    spacing = _triple([_ome_size(pixels.attrib, axis) for axis in "ZYX"])
-    ours = spacing is not None and root.get("Creator", "").startswith(CREATOR)
-    return Stated(
-        spacing=spacing,
-        origin=_ome_origin(pixels.find("{*}Plane")) if ours else (0.0, 0.0, 0.0),
-        names=tuple(c.get("Name", str(i)) for i, c in enumerate(channels)),
-        display=tuple(DisplaySettings(_ome_colour(c.get("Color"))) for c in channels),
-        time_step=_time_step(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")),
-    )
-
-
-def _ome_size(attributes: Mapping[str, str], axis: str) -> float | None:
-    unit = micrometres(attributes.get(f"PhysicalSize{axis}Unit", "µm"))
-    size = attributes.get(f"PhysicalSize{axis}")
-    return None if unit is None or size is None else float(size) * unit
-
-
-def _ome_origin(plane: ElementTree.Element | None) -> FloatTriple:
-    """Where the first plane lies, which only files of ours say: microscopes put the place of the stage there."""
-    place = {} if plane is None else plane.attrib
-    z, y, x = (float(place.get(f"Position{axis}", 0)) for axis in "ZYX")
-    return z, y, x
-
-
-def _ome_colour(colour: str | None) -> str | None:
-    """RRGGBB of OME's colours: RRGGBBAA as a signed number of 32 bits."""
-    return None if colour is None else f"{(int(colour) & 0xFFFFFFFF) >> 8:06X}"
-
-
-def _imagej(tiff: tifffile.TiffFile) -> Stated:
-    """Resolution tags are pixels a unit, the unit is ImageJ's own; origins are the voxels that lie at 0."""
-    metadata = tiff.imagej_metadata or {}
-    step = _time_step(metadata.get("finterval"), str(metadata.get("tunit", "s")))
-    unit = micrometres(str(metadata.get("unit", "")))
-    tags = tiff.pages.first.tags
-    resolution = [tags[name].value for name in ("YResolution", "XResolution") if name in tags]
-    if unit is None or "spacing" not in metadata or len(resolution) < 2:
-        return Stated(time_step=step)
-    y, x = (per / count if count else None for count, per in resolution)
-    sizes = _triple([None if s is None else s * unit for s in (abs(float(metadata["spacing"])), y, x)])
-    if sizes is None:
-        return Stated(time_step=step)
-    oz, oy, ox = (-float(metadata.get(f"{axis}origin", 0)) * s for axis, s in zip("zyx", sizes, strict=True))
-    return Stated(sizes, (oz + 0.0, oy + 0.0, ox + 0.0), time_step=step)
-
-
-def _time_step(value: str | float | None, unit: str) -> float | None:
-    size = seconds(unit)
-    return None if value is None or size is None or float(value) <= 0 else float(value) * size
-
-
-def _triple(sizes: list[float | None]) -> FloatTriple | None:
-    z, y, x = sizes
-    return (z, y, x) if z and y and x and min(z, y, x) > 0 else None
