@@ -72,6 +72,87 @@ def test_itk_reads_our_affine_and_we_read_its(files, name, unit, um):
     np.testing.assert_allclose(load_transform(files / "back.mat").matrix, AFFINE.matrix, atol=1e-9)
 
 
+AFFINE_PARAMETERS = "1.1 0.1 0 -0.05 0.9 0.02 0 0.03 1.05 3 -2 1"
+HAND_WRITTEN = {  # by type: parameters, fixed parameters
+    "MatrixOffsetTransformBase_double_3_3": (AFFINE_PARAMETERS, "10 20 30"),  # c3d_affine_tool, ANTs' Affine.txt
+    "MatrixOffsetTransformBase_float_3_3": (AFFINE_PARAMETERS, "10 20 30"),
+    "AffineTransform_float_3_3": (AFFINE_PARAMETERS, "10 20 30"),
+    "QuaternionRigidTransform_double_3_3": ("0.1 0.05 0 0.99 1 2 3", "10 20 30"),
+    "ScaleLogarithmicTransform_double_3_3": ("0.1 0.2 0.3", "10 20 30"),
+    "ScaleVersor3DTransform_double_3_3": ("0.1 0.05 0 1 2 3 1.1 0.9 1", "10 20 30"),
+}
+
+
+def transform_file(path, *transforms):
+    """A text file of ITK; the first transform of a composite is its outermost."""
+    lines = ["#Insight Transform File V1.0"]
+    if len(transforms) > 1:
+        lines += ["#Transform 0", "Transform: CompositeTransform_double_3_3"]
+    for kind, parameters, fixed in transforms:
+        lines += ["#Transform", f"Transform: {kind}", f"Parameters: {parameters}", f"FixedParameters: {fixed}"]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("kind", HAND_WRITTEN)
+def test_linear_transforms_of_any_writer_are_read_as_itk_reads_them(tmp_path, kind):
+    path = transform_file(tmp_path / "theirs.txt", (kind, *HAND_WRITTEN[kind]))
+    convert_transform([path], tmp_path / "ours.mat")
+    points = inside()
+    wanted = through_itk(sitk.ReadTransform(str(path)), points)
+    assert_near(load_transform(tmp_path / "ours.mat").map_points(points), wanted, 1e-9)
+
+
+def test_a_composite_may_hold_a_type_that_simpleitk_has_no_class_for(tmp_path):
+    kind = "MatrixOffsetTransformBase_double_3_3"
+    shift = ("TranslationTransform_double_3_3", "5 6 7", "")
+    path = transform_file(tmp_path / "theirs.tfm", shift, (kind, *HAND_WRITTEN[kind]))
+    convert_transform([path], tmp_path / "ours.mat")
+    points = inside()
+    wanted = through_itk(sitk.ReadTransform(str(path)), points)
+    assert_near(load_transform(tmp_path / "ours.mat").map_points(points), wanted, 1e-9)
+
+
+def scaled_and_skewed():
+    transform = sitk.ComposeScaleSkewVersor3DTransform()
+    parameters = np.array(transform.GetParameters())
+    transform.SetParameters(parameters + np.linspace(-0.05, 0.05, len(parameters)))
+    transform.SetCenter((10.0, 20.0, 30.0))
+    return transform
+
+
+def test_transform_files_of_minc_are_read(tmp_path):
+    sitk.WriteTransform(scaled_and_skewed(), str(tmp_path / "theirs.xfm"))
+    convert_transform([tmp_path / "theirs.xfm"], tmp_path / "ours.txt")
+    points = inside()
+    wanted = through_itk(scaled_and_skewed(), points)
+    assert_near(load_transform(tmp_path / "ours.txt").map_points(points), wanted, 1e-9)
+
+
+@pytest.mark.parametrize("ending", [".tfm", ".h5", ".mat"])
+def test_a_type_that_itk_reads_and_simpleitk_does_not_is_one_sentence(tmp_path, ending):
+    path = tmp_path / f"theirs{ending}"
+    sitk.WriteTransform(scaled_and_skewed(), str(path))
+    with pytest.raises(InputError, match=r"theirs\.\w+ is not a transform that SimpleITK can read"):
+        convert_transform([path], tmp_path / "ours.mat")
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "fixed", "sentence"),
+    [
+        ("ThinPlateSplineKernelTransform_double_3_3", "1 2 3", "1 2 3", "can read: it holds ThinPlateSplineKernel"),
+        ("NoSuchTransform_double_3_3", "1", "", "can read: it holds NoSuchTransform"),
+        ("AffineTransform_double_3_3", "1 2 3", "", "can read: it holds AffineTransform"),
+        ("CenteredRigid2DTransform_double_2_2", "0.1 1 2 3 4", "", "of 2 dimensions; only 3-D"),
+        ("AffineTransform_double_2_2", "1 0 0 1 3 4", "0 0", "of 2 dimensions; only 3-D"),
+    ],
+)
+def test_what_itk_cannot_read_or_we_cannot_use_is_one_sentence(tmp_path, kind, parameters, fixed, sentence):
+    path = transform_file(tmp_path / "theirs.tfm", (kind, parameters, fixed))
+    with pytest.raises(InputError, match=sentence):
+        convert_transform([path], tmp_path / "ours.mat")
+
+
 def similarity():
     transform = sitk.Similarity3DTransform()
     transform.SetCenter((10.0, 20.0, 30.0))

@@ -35,6 +35,7 @@ from teralign.transforms import (
     deviation,
     elastix,
     itk,
+    itk_files,
     load_transform,
 )
 from teralign.transforms.foreign import Kind, kind_of
@@ -56,9 +57,9 @@ class Form(Enum):
 
 _FORMS: dict[str, dict[str, Form]] = {
     "teralign": {".mat": Form.AFFINE, ".txt": Form.AFFINE, ".zarr": Form.FIELD},
-    "itk": dict.fromkeys(itk.AFFINE_SUFFIXES, Form.ITK_AFFINE)
-    | dict.fromkeys(itk.COMPOSITE_SUFFIXES, Form.ITK_TRANSFORM)
-    | dict.fromkeys(itk.FIELD_SUFFIXES, Form.ITK_FIELD),
+    "itk": dict.fromkeys(itk_files.AFFINE_SUFFIXES, Form.ITK_AFFINE)
+    | dict.fromkeys(itk_files.COMPOSITE_SUFFIXES, Form.ITK_TRANSFORM)
+    | dict.fromkeys(itk_files.FIELD_SUFFIXES, Form.ITK_FIELD),
     "bigstream": {".mat": Form.AFFINE, ".n5": Form.BIGSTREAM_FIELD, ".zarr": Form.BIGSTREAM_FIELD},
 }
 _FIELDS = {Form.FIELD, Form.ITK_FIELD, Form.BIGSTREAM_FIELD}
@@ -182,7 +183,7 @@ def _load(
         elif kind is Kind.BIGSTREAM:
             parts.append(bigstream.open_field(path, voxels))
         else:
-            theirs = (itk if kind is Kind.ITK else elastix).read_parts(path)
+            theirs = (itk_files if kind is Kind.ITK else elastix).read_parts(path)
             found = itk.to_ours(theirs, frames.fixed, nodes if number == len(paths) else None)
             if not parts:  # what ends in ITK's space of the moving image has to come from there
                 parts.extend(itk.between(frames.fixed.inverse(), frames.moving.inverse()))
@@ -213,7 +214,7 @@ def _write_parts(target: _Target, stack: Stack, affine: Affine | None, frames: _
         affine.save(target.output)
         return
     whole = stack if affine is None else Stack((affine,))
-    itk.write_parts(target.output, itk.to_itk(whole, frames.fixed, frames.moving))
+    itk_files.write_parts(target.output, itk.to_itk(whole, frames.fixed, frames.moving))
 
 
 def _write_field(
@@ -223,7 +224,7 @@ def _write_field(
     sampled = sampler(stack, grid, threads=threads)
     if target.form is Form.ITK_FIELD:
         field = sampled(grid.region)
-        itk.write_field(target.output, field, frames.fixed, frames.moving)
+        itk_files.write_image(target.output, itk.field_image(field, frames.fixed, frames.moving))
         return field
     if target.form is Form.FIELD:
         return write_field(target.output, grid, sampled, what="conversion", overwrite=overwrite)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from teralign import ome
 from teralign.errors import InputError
-from teralign.transforms import bigstream, itk
+from teralign.transforms import bigstream, itk_files
 
 _HEAD = 4096
 
@@ -31,13 +31,13 @@ def kind_of(path: Path) -> Kind:
         return Kind.BIGSTREAM if bare else Kind.OURS
     if not path.exists():
         raise InputError(f"there is no transform {path}.")
-    if path.name.endswith((*itk.FIELD_SUFFIXES, *itk.COMPOSITE_SUFFIXES)):
+    if path.name.endswith((*itk_files.FIELD_SUFFIXES, *itk_files.COMPOSITE_SUFFIXES)):
         return Kind.ITK
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
         raise InputError(f"the transform {path} cannot be read: {error.strerror}.") from error
-    if b"\0" in head or head.startswith(b"#Insight Transform File"):
+    if b"\0" in head or head.startswith((b"#Insight Transform File", b"MNI Transform File")):
         return Kind.ITK
     return Kind.ELASTIX if b"(Transform " in head else Kind.OURS

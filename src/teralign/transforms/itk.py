@@ -13,7 +13,7 @@ Outside its grid a field of ITK moves nothing, where ours continues with its nea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,22 +22,18 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from teralign.errors import DataError, InputError
-from teralign.files import writing_by_name
+from teralign.errors import InputError
 from teralign.grids import Floats, Grid, as_float_triple, as_triple, reverse_axes
 from teralign.transforms.affine import Affine
 from teralign.transforms.chain import to_index, to_physical
 from teralign.transforms.field import DisplacementField
+from teralign.transforms.itk_files import type_name
 from teralign.transforms.sampling import Residual, node_positions
 from teralign.transforms.stack import Stack
 from teralign.transforms.transform import Transform
 from teralign.volumes import open_volume
 
 sitk: Any = SimpleITK  # half annotated: as good as untyped
-FIELD_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-"""How files end that hold a field as an image of three components."""
-AFFINE_SUFFIXES = (".tfm", ".txt", ".mat")
-COMPOSITE_SUFFIXES = (".h5", ".hdf5")
 _NODES_PER_KNOT = 8  # of a B-spline that is sampled: within 1/500 of what it bends between knots
 _STEP = 2.0**14  # between points whose images give a matrix: so long that rounding does not matter
 _STRAIGHT = 1e-9  # relative: what a grid's axes may be off ours
@@ -75,31 +71,12 @@ class Imported:
     sampling: Residual | None = None
 
 
-def read_parts(path: Path) -> list[Any]:
-    """The ITK transforms of a file, outermost first: of a transform file, or of a field that is stored as an image.
-
-    Raises InputError when it holds neither, DataError when a field has vectors that are NaN or infinite.
-    """
-    if path.name.endswith(FIELD_SUFFIXES):
-        return _finite(path, [_read_field(path)])
-    try:
-        found = sitk.ReadTransform(str(path)).Downcast()
-    except RuntimeError as error:
-        raise InputError(f"{path} is not a transform that ITK can read.") from error
-    parts = _flattened(found)
-    if any(part.GetDimension() != 3 for part in parts):
-        raise InputError(
-            f"{path} holds a transform of {parts[0].GetDimension()} dimensions; only 3-D ones are known."
-        )
-    return _finite(path, parts)
-
-
 def to_ours(parts: Sequence[Any], frame: Affine, nodes: Grid | None) -> Imported:
     """ITK transforms, outermost first, in our terms, with the fixed image's frame on both sides.
 
     A B-spline is sampled finely over its domain, the last part on `nodes` where there are any, and continues outside
     with its nearest value.
-    Raises InputError for what is neither affine nor a field nor a B-spline.
+    Raises InputError for any other kind of transform.
     """
     ours: list[Transform] = []
     sampling: Residual | None = None
@@ -114,7 +91,9 @@ def to_ours(parts: Sequence[Any], frame: Affine, nodes: Grid | None) -> Imported
             sampling = worse(sampling, _deviation(part, frame, field))
             ours.append(field)
         else:
-            raise InputError(f"a {part.GetName()} of ITK is not known; affines, fields and B-splines are.")
+            raise InputError(
+                f"a {type_name(part)} of ITK cannot be converted; linear transforms, fields and B-splines can."
+            )
     return Imported(tuple(ours), sampling)
 
 
@@ -130,56 +109,18 @@ def to_itk(stack: Stack, fixed: Affine, moving: Affine) -> list[Any]:
     return [_itk_field(part, fixed) if part.affine is None else _itk_affine(part.affine) for part in parts]
 
 
+def field_image(field: DisplacementField, fixed: Affine, moving: Affine) -> Any:  # noqa: ANN401 - no types
+    """Return a whole field as an image of ITK with float32 vectors (x, y, z), between the frames of two images."""
+    nodes = node_positions(field.grid)
+    vectors = moving.map_points(nodes + field.values.reshape(-1, 3)) - fixed.map_points(nodes)
+    return _image(vectors.reshape(field.values.shape).astype(np.float32), field.grid, fixed)
+
+
 def worse(one: Residual | None, other: Residual | None) -> Residual | None:
     """The larger of two residuals, by their maxima; None is none."""
     if one is None or other is None:
         return one or other
     return max(one, other, key=lambda residual: residual.maximum)
-
-
-def write_parts(path: Path, parts: Sequence[Any]) -> None:
-    """Write ITK transforms, outermost first, as one file that is there whole or not at all."""
-    whole = parts[0] if len(parts) == 1 else sitk.CompositeTransform(list(parts))
-    _write(path, lambda place: sitk.WriteTransform(whole, place))
-
-
-def write_field(path: Path, field: DisplacementField, fixed: Affine, moving: Affine) -> None:
-    """Write a whole field as an image of float32 vectors (x, y, z), whole or not at all."""
-    nodes = node_positions(field.grid)
-    vectors = moving.map_points(nodes + field.values.reshape(-1, 3)) - fixed.map_points(nodes)
-    image = _image(vectors.reshape(field.values.shape).astype(np.float32), field.grid, fixed)
-    _write(path, lambda place: sitk.WriteImage(image, place))
-
-
-def _read_field(path: Path) -> Any:  # noqa: ANN401 - SimpleITK has no types
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{path} is not an image that ITK can read.") from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 3:
-        raise InputError(
-            f"{path} is no displacement field: it has {image.GetDimension()} dimensions and "
-            f"{image.GetNumberOfComponentsPerPixel()} components a voxel, where three of each are wanted."
-        )
-    return sitk.DisplacementFieldTransform(sitk.Cast(image, sitk.sitkVectorFloat64))
-
-
-def _finite(path: Path, parts: list[Any]) -> list[Any]:
-    """The parts, if what they move points by is finite."""
-    for part in parts:
-        field = isinstance(part, sitk.DisplacementFieldTransform)
-        numbers = sitk.GetArrayViewFromImage(part.GetDisplacementField()) if field else part.GetParameters()
-        if not np.isfinite(numbers).all():
-            raise DataError(f"{path} holds displacements or parameters that are NaN or infinite; make it again.")
-    return parts
-
-
-def _flattened(transform: Any) -> list[Any]:  # noqa: ANN401
-    """The parts of a composite, and of those in it; outermost first, as ITK keeps them."""
-    if not isinstance(transform, sitk.CompositeTransform):
-        return [transform]
-    parts = (transform.GetNthTransform(i).Downcast() for i in range(transform.GetNumberOfTransforms()))
-    return [inner for part in parts for inner in _flattened(part)]
 
 
 def _affine_of(transform: Any) -> Affine:  # noqa: ANN401
@@ -312,12 +253,3 @@ def _without_rounding(affine: Affine) -> Affine:
     linear = affine.matrix[:3, :3].copy()
     linear[np.abs(linear) < _STRAIGHT * np.abs(linear).max()] = 0
     return Affine.from_parts(linear, affine.matrix[:3, 3])
-
-
-def _write(path: Path, write: Callable[[str], object]) -> None:
-    """Let ITK write a file whole or not at all. Raises DataError when it cannot."""
-    try:
-        with writing_by_name(path) as unfinished:
-            write(str(unfinished))
-    except (RuntimeError, OSError) as error:
-        raise DataError(f"{path} cannot be written: {str(error).strip().splitlines()[-1]}") from error
