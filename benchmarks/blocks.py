@@ -17,7 +17,7 @@ from benchmarks import scores
 from benchmarks.commands import command
 from benchmarks.pairs import made_pair
 from benchmarks.tables import COST, ERRORS, Row
-from teralign.alignment.stages import Layout
+from teralign.alignment.stages import BlockLayout
 from teralign.configuration import load_config
 from teralign.transforms import Affine, Stack, StoredField
 from teralign.volumes import open_volume
@@ -55,11 +55,11 @@ def _quality(pair: Path, affine: Path, stored: Path) -> Row:
     field = StoredField.open(stored).read()
     found = Stack((Affine.from_file(affine), field)).map_points(fixed)
     grid = open_volume(pair / "fixed_low.nrrd").grid
-    layout = Layout.of(grid, None, _SIZES["blocks of 64³"], load_config().block_overlap)
+    layout = BlockLayout.of(grid, None, _SIZES["blocks of 64³"], load_config().block_overlap)
     return {**scores.errors(found, moving), "jumps": jumps_at_faces(field.values, layout)}
 
 
-def jumps_at_faces(values: NDArray[np.float32], layout: Layout) -> float:
+def jumps_at_faces(values: NDArray[np.float32], layout: BlockLayout) -> float:
     """The mean second difference of nodes (z, y, x, 3) across faces of blocks over that elsewhere."""
     faces, others = [], []
     for axis, (edges, stride) in enumerate(zip(layout.blocks.edges, layout.strides, strict=True)):

@@ -45,3 +45,8 @@ def readable_time(seconds: float) -> str:
         return f"{minutes} min {seconds:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, as 1 block or 8 blocks."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -13,12 +13,15 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from teralign import __version__
 from teralign.files import write_atomically
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 
@@ -53,7 +56,7 @@ def to_plain(value: object) -> Json:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: to_plain(item) for name, item in shallow(value).items()}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -63,3 +66,8 @@ def to_plain(value: object) -> Json:
     if isinstance(value, np.generic | np.ndarray):
         return to_plain(value.tolist())
     raise TypeError(f"JSON has no place for {type(value).__name__}")
+
+
+def shallow(value: DataclassInstance) -> dict[str, Any]:
+    """Return the fields of a dataclass by name, as they are."""
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import phantoms
-from teralign.alignment import Side, open_source
+from teralign.alignment import BlockOptions, Side, open_source
 from teralign.alignment.coarse_source import CoarseSource
+from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.grids import Grid, Region
 from teralign.tasks.build_pyramid import build_pyramid
@@ -184,19 +185,17 @@ def test_auto_skips_blocks_and_costs_no_accuracy(pair, cut, tmp_path, scheduler)
     for name, mask in {"none": None, "auto": "auto"}.items():
         output = tmp_path / f"{name}.zarr"
         result = local_align(
-            cut.fixed,
-            cut.moving,
+            Side(cut.fixed, mask=mask),
+            Side(cut.moving, mask=mask),
             output=output,
             initial_transforms=[pair.affine],
-            fixed_mask=mask,
-            moving_mask=mask,
-            block_size=(48, 48, 24),
-            scheduler=scheduler,
+            blocks=BlockOptions((48, 48, 24)),
+            compute=Compute(scheduler),
         )
         found = Stack((load_transform(pair.affine), load_transform(output)))
         away = found.map_points(cut.points) - cut.truth.map_points(cut.points)
         errors[name] = np.median(np.linalg.norm(away, axis=1))
-    assert result["states"]["masked"] >= 1
+    assert result.states["masked"] >= 1
     report = json.loads((tmp_path / "auto.blocks.json").read_text())
     skipped = [r for r in report["records"] if r["state"] == "masked"]
     assert {r["reason"] for r in skipped} == {"the fixed mask leaves nothing here"}
@@ -212,17 +211,14 @@ def test_the_moving_mask_skips_blocks_that_land_outside_of_it(pair, tmp_path, sc
     mask = write(tmp_path / "labels.zarr", labels, volume.grid)
     result = local_align(
         pair.fixed,
-        pair.moving,
+        Side(pair.moving, mask=mask, mask_labels=[5]),
         output=tmp_path / "field.zarr",
         initial_transforms=[pair.affine],
-        moving_mask=mask,
-        moving_mask_labels=[5],
         steps=["affine"],
-        block_size=(80, 104, 24),
-        block_overlap=0.0,
-        scheduler=scheduler,
+        blocks=BlockOptions((80, 104, 24), 0.0),
+        compute=Compute(scheduler),
     )
     records = json.loads((tmp_path / "field.blocks.json").read_text())["records"]
     reasons = [r["reason"] for r in records if r["state"] == "masked"]
-    assert result["states"]["masked"] == len(reasons) >= 1
+    assert result.states["masked"] == len(reasons) >= 1
     assert set(reasons) == {"the moving mask leaves nothing where this block lies"}

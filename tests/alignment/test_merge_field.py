@@ -7,7 +7,7 @@ import pytest
 
 from teralign.alignment.align_block import node_region
 from teralign.alignment.merge_field import FieldMerger, UsableBlocks, find_outliers
-from teralign.alignment.stages import Layout
+from teralign.alignment.stages import BlockLayout
 from teralign.blockwise import Workspace, plan_blocks
 from teralign.files import writing
 from teralign.grids import Grid, Region
@@ -42,7 +42,7 @@ def merger(tmp_path, displacement, missing=()):
     UsableBlocks(np.array(index).reshape(-1, 3), np.array(means).reshape(-1, 3)).save(usable)
     writer = create_field(tmp_path / "field.zarr", NODES, (8, 8, 8))
     workspace.close()
-    return FieldMerger(Layout(FIXED, PLAN, NODES, STRIDES), "align", usable, None, workspace, writer)
+    return FieldMerger(BlockLayout(FIXED, PLAN, NODES, STRIDES), "align", usable, None, workspace, writer)
 
 
 def test_blocks_that_agree_merge_to_what_they_agree_on(tmp_path):

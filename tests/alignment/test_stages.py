@@ -10,7 +10,7 @@ import pytest
 from teralign.alignment import Side, open_source
 from teralign.alignment.align_block import REFINING_MARGIN
 from teralign.alignment.coarse_source import CoarseSource
-from teralign.alignment.stages import Layout, plan_stages
+from teralign.alignment.stages import BlockLayout, BlockOptions, plan_stages
 from teralign.configuration import load_config
 from teralign.grids import Grid, Region
 from teralign.registration import DeformConfig
@@ -33,7 +33,7 @@ def made(tmp_path_factory):
 
 def stages_of(path, steps, block_size):
     source = open_source("fixed", Side(path))
-    return plan_stages(source, source, steps, block_size=block_size, overlap=0.1, field_spacing=None)
+    return plan_stages(source, source, steps, BlockOptions(block_size, 0.1))
 
 
 def test_stages_grow_until_one_block_holds_all(made):
@@ -65,7 +65,7 @@ def test_a_coarser_stage_has_the_deform_steps_only_and_their_lengths_in_its_voxe
 def test_by_default_no_voxel_is_read_more_than_twice(made):
     """Of a volume of which most blocks have all their neighbours; the moving one with its margin."""
     config = load_config()
-    plan = Layout.of(Grid((1024, 1024, 1024), (1, 1, 1)), None, config.block_size, config.block_overlap).blocks
+    plan = BlockLayout.of(Grid((1024, 1024, 1024), (1, 1, 1)), None, config.block_size, config.block_overlap).blocks
     read = np.array([(b.region.size, b.region.grow([REFINING_MARGIN + 2] * 3).size) for b in plan]).sum(axis=0)
     assert read[0] / 1024**3 < 1.7
     assert read.mean() / 1024**3 < 2

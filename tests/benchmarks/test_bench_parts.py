@@ -11,7 +11,7 @@ from benchmarks.scaling import shapes
 from benchmarks.tables import markdown
 
 from benchmarks import scores
-from teralign.alignment.stages import Layout
+from teralign.alignment.stages import BlockLayout
 from teralign.grids import Grid
 from teralign.transforms import Affine
 
@@ -88,7 +88,7 @@ def test_volumes_double_up_to_the_largest():
 
 
 def test_a_field_with_kinks_at_faces_jumps_there():
-    layout = Layout.of(Grid((64, 64, 64), (1.0, 1.0, 1.0)), None, (32, 32, 32), 0.1)
+    layout = BlockLayout.of(Grid((64, 64, 64), (1.0, 1.0, 1.0)), None, (32, 32, 32), 0.1)
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in layout.nodes.shape), indexing="ij")
     smooth = np.stack([z * z + y * y + x * x, x + y, z * z], axis=-1).astype(np.float32)
     assert jumps_at_faces(smooth, layout) == pytest.approx(1, abs=0.01)

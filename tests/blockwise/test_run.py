@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from block_functions import calls, fail_for, hog, items, kill_for, payloads, slow, square
+from block_functions import Found, calls, fail_for, hog, items, kill_for, payloads, slow, square
 
 from teralign.blockwise import Workspace, plan_blocks, run_blocks
 from teralign.cluster import connect
@@ -48,14 +48,14 @@ def test_every_block_is_run_once_and_has_its_record(either, workspace):
     )
     assert (summary.total, summary.done, summary.resumed, summary.failed) == (25, 25, 0, ())
     assert set(calls(workspace.path.parent).values()) == {1}
-    records = list(workspace.records("work"))
-    assert [r["block"] for r in records] == [i.name for i in items(25)]
-    assert records[7]["state"] == "ok"
-    assert records[7]["metric"] == 7
-    assert records[7]["none"] is None
-    assert records[7]["attempts"] == 1
-    assert records[7]["seconds"] >= 0
-    assert int(records[7]["worker"].split(":")[1]) > 0
+    records = list(workspace.records("work", Found))
+    assert [r.block for r in records] == [i.name for i in items(25)]
+    assert records[7].state == "ok"
+    assert records[7].metric == 7
+    assert records[7].none is None
+    assert records[7].attempts == 1
+    assert records[7].seconds >= 0
+    assert int(records[7].worker.split(":")[1]) > 0
     assert np.load(workspace.payload("work", items(8)[7].name, ".npy"))[0] == 49
 
 
@@ -69,7 +69,7 @@ def test_a_run_that_goes_on_runs_what_is_missing_and_what_failed(either, workspa
     assert calls(workspace.path.parent)["z000_x003"] == 2
     healed = functools.partial(function, names={})
     assert run(healed, items(20)).resumed == 18
-    assert {r["state"] for r in workspace.records("work")} == {"fell back"}
+    assert {r.state for r in workspace.records("work", Found)} == {"kept"}
 
 
 def test_a_block_that_raises_is_tried_again_and_then_recorded_as_failed(either, workspace, caplog):
@@ -78,11 +78,11 @@ def test_a_block_that_raises_is_tried_again_and_then_recorded_as_failed(either, 
     run = functools.partial(run_blocks, function, items(6), client=either, workspace=workspace, stage="work")
     with pytest.raises(AlignmentError, match=r"work: 1 of 6 blocks failed \(z000_x002\), the last with ValueError"):
         run()
-    records = {r["block"]: r for r in workspace.records("work")}
-    assert records["z000_x001"]["attempts"] == 3
-    assert records["z000_x002"]["state"] == "failed"
-    assert records["z000_x002"]["error"] == "ValueError: no luck with z000_x002"
-    assert "fail_for" in records["z000_x002"]["traceback"]
+    records = {r.block: r for r in workspace.records("work", Found)}
+    assert records["z000_x001"].attempts == 3
+    assert records["z000_x002"].state == "failed"
+    assert records["z000_x002"].error == "ValueError: no luck with z000_x002"
+    assert "fail_for" in records["z000_x002"].traceback
     assert "z000_x002 failed" in caplog.text
 
 
@@ -104,11 +104,11 @@ def test_blocks_of_a_plan_are_run_as_they_are(client, workspace):
     plan = plan_blocks((40, 40, 40), (20, 20, 20), 0.25)
     summary = run_blocks(voxels, plan, client=client, workspace=workspace, stage="work")
     assert summary.done == 8
-    assert sum(r["voxels"] for r in workspace.records("work")) == 40**3
+    assert sum(r.voxels for r in workspace.records("work", Found)) == 40**3
 
 
 def voxels(block):
-    return {"voxels": block.core.size}
+    return Found(voxels=block.core.size)
 
 
 def test_a_block_whose_worker_dies_is_done_by_another(client, workspace):
@@ -124,8 +124,8 @@ def test_a_block_that_kills_fails_alone_however_many_wait_behind_it(client, work
     summary = run(window=12, max_failed=0.1)
     assert summary.failed == ("z000_x000",)
     record = workspace.load_record("work", "z000_x000")
-    assert record["state"] == "failed"
-    assert "worker" in record["error"]
+    assert record.state == "failed"
+    assert "worker" in record.error
 
 
 def test_a_block_that_takes_too_much_memory_fails_and_no_other(client, workspace):
@@ -138,7 +138,7 @@ def test_a_function_that_workers_cannot_load_is_a_failure_with_its_reason(client
     function = functools.partial(Unloadable())
     with pytest.raises(AlignmentError, match="not for workers"):
         run_blocks(function, items(2), client=client, workspace=workspace, stage="work", retries=0)
-    assert {r["state"] for r in workspace.records("work")} == {"failed"}
+    assert {r.state for r in workspace.records("work", Found)} == {"failed"}
 
 
 class Unloadable:
@@ -146,7 +146,7 @@ class Unloadable:
         return refuse, ()
 
     def __call__(self, item):
-        return {}
+        return Found()
 
 
 def refuse():
@@ -203,8 +203,8 @@ def test_workers_compute_with_their_cores_and_end_with_their_context(tmp_path):
             workspace=workspace,
             stage="work",
         )
-        (record,) = workspace.records("work")
-    assert record["threads"] == "3"
+        (record,) = workspace.records("work", Found)
+    assert record.threads == "3"
     after = set(psutil.Process().children(recursive=True)) - set(before)
     assert not [p for p in after if "spawn_main" in " ".join(p.cmdline())]
     assert os.environ.get("OMP_NUM_THREADS") != "3"
@@ -252,7 +252,8 @@ def script(tmp_path):
 
 
 def environment():
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def test_a_run_that_is_interrupted_leaves_nothing_running(script, tmp_path):

@@ -11,13 +11,14 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from teralign import lock
-from teralign.blockwise import Workspace
+from teralign.blockwise import BlockRecord, BlockState, Workspace
 from teralign.errors import DataError, InputError
 from teralign.files import write_atomically, writing
 
@@ -37,16 +38,16 @@ def workspace(tmp_path):
 def test_the_same_key_goes_on_and_another_one_starts_anew(workspace, caplog):
     caplog.set_level(logging.INFO)
     assert workspace.prepare(KEY) is False
-    workspace.record("align", "z000_y000_x000", {"state": "ok"})
+    workspace.record("align", BlockRecord(block="z000_y000_x000"))
     workspace.close()
     assert workspace.prepare({**KEY, "block_size": [64, 64, 64]}) is True
-    assert workspace.load_record("align", "z000_y000_x000") == {"block": "z000_y000_x000", "state": "ok"}
+    assert workspace.load_record("align", "z000_y000_x000") == BlockRecord(block="z000_y000_x000")
     workspace.close()
     assert workspace.prepare({**KEY, "overlap": 0.25}) is False
     assert not workspace.has_records("align")
     assert "made with another overlap" in caplog.text
     workspace.close()
-    workspace.record("align", "z000_y000_x000", {"state": "ok"})
+    workspace.record("align", BlockRecord(block="z000_y000_x000"))
     assert workspace.prepare({**KEY, "overlap": 0.25}, overwrite=True) is False
     assert not workspace.has_records("align")
 
@@ -54,46 +55,50 @@ def test_the_same_key_goes_on_and_another_one_starts_anew(workspace, caplog):
 @pytest.mark.parametrize("torn", [b"", b'{"block": "z000_y000_x000", "sta', b"[1]", b'{"block": "another"}', b"\xff"])
 def test_a_torn_record_is_no_record(workspace, torn):
     workspace.prepare(KEY)
-    workspace.record("align", "z000_y000_x000", {})
+    workspace.record("align", BlockRecord(block="z000_y000_x000"))
     (path,) = (workspace.path / "records").rglob("*.json")
     path.write_bytes(torn)
     assert workspace.load_record("align", "z000_y000_x000") is None
-    assert list(workspace.records("align")) == []
+    assert list(workspace.records("align", BlockRecord)) == []
 
 
 def test_a_torn_key_is_another_key(workspace):
     workspace.prepare(KEY)
-    workspace.record("align", "z000_y000_x000", {})
+    workspace.record("align", BlockRecord(block="z000_y000_x000"))
     workspace.close()
     (workspace.path / "key.json").write_text("{")
     assert workspace.prepare(KEY) is False
     assert not workspace.has_records("align")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured(BlockRecord):
+    metric: float | None = None
+    shape: tuple[int, ...] = ()
+    place: Path | None = None
+
+
 def test_records_hold_what_numpy_gives_and_json_can_say(workspace):
     workspace.prepare(KEY)
-    record = {"a": np.float32(0.5), "b": np.arange(3), "c": np.nan, "d": {"e": (1, Path("x"))}, "f": np.bool_(True)}
-    workspace.record("align", "z001_y000_x000", record)
-    workspace.record("align", "z000_y001_x000", {})
-    first, second = workspace.records("align")
-    assert first == {"block": "z000_y001_x000"}
-    assert second == {
-        "block": "z001_y000_x000",
-        "a": 0.5,
-        "b": [0, 1, 2],
-        "c": None,
-        "d": {"e": [1, "x"]},
-        "f": True,
-    }
+    state = BlockState.KEPT
+    record = Measured(
+        block="z001_y000_x000", state=state, metric=np.float32(0.5), shape=np.arange(3), place=Path("x")
+    )
+    workspace.record("align", record)
+    workspace.record("align", Measured(block="z000_y001_x000", metric=np.nan))
+    first, second = workspace.records("align", Measured)
+    assert first == Measured(block="z000_y001_x000", metric=None)
+    assert second == Measured(block="z001_y000_x000", state=state, metric=0.5, shape=(0, 1, 2), place=Path("x"))
+    assert workspace.load_record("align", "z001_y000_x000") == BlockRecord(block="z001_y000_x000", state=state)
     with pytest.raises(TypeError):
-        workspace.record("align", "z000_y000_x000", {"a": object()})
+        workspace.record("align", BlockRecord(block="z000_y000_x000", reason=object()))
     assert workspace.load_record("align", "z000_y000_x000") is None
 
 
 def test_a_workspace_travels_to_workers_without_its_lock(workspace):
     workspace.prepare(KEY)
     travelled = pickle.loads(pickle.dumps(workspace))
-    travelled.record("align", "z000_y000_x000", {})
+    travelled.record("align", BlockRecord(block="z000_y000_x000"))
     travelled.close()
     assert workspace.load_record("align", "z000_y000_x000") is not None
     assert (workspace.path / "lock.json").exists()
@@ -149,7 +154,7 @@ def test_an_output_that_exists_is_replaced_only_if_asked(workspace, tmp_path):
 def test_records_of_an_output_that_has_gone_to_its_place_are_void(workspace, tmp_path):
     """Killed just then, the run begins anew: what its records tell of is not there any more."""
     workspace.prepare(KEY)
-    workspace.record("warp", "z000_y000_x000", {})
+    workspace.record("warp", BlockRecord(block="z000_y000_x000"))
     (workspace.output / "a.zarr").mkdir()
     workspace.place(workspace.output / "a.zarr", tmp_path / "a.zarr")
     workspace.close()
@@ -188,7 +193,7 @@ def test_two_runs_cannot_be_at_work_at_once(workspace):
     workspace.prepare(KEY)
     with pytest.raises(InputError, match=f"process {os.getpid()} on {socket.gethostname()}"):
         Workspace(workspace.path).prepare(KEY)
-    workspace.record("align", "z000_y000_x000", {})
+    workspace.record("align", BlockRecord(block="z000_y000_x000"))
     workspace.close()
     with Workspace(workspace.path) as second:
         assert second.prepare(KEY) is True
@@ -202,7 +207,7 @@ def test_a_run_that_ends_before_it_did_anything_leaves_nothing(workspace):
 
 def test_a_run_that_was_killed_does_not_hold_the_workspace(workspace):
     script = (
-        "import sys, time; from teralign.blockwise import Workspace;"
+        "import sys, time; from teralign.blockwise import BlockRecord, BlockState, Workspace;"
         "w = Workspace(sys.argv[1]); w.prepare({'a': 1}); print('ready', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, workspace.path], stdout=subprocess.PIPE) as holder:

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from teralign.blockwise import Workspace, run_blocks
+from teralign.blockwise import BlockRecord, Workspace, run_blocks
 from teralign.cluster import connect
 
 
@@ -24,7 +24,7 @@ class Item:
         return f"z{self.number // 10:03d}_x{self.number % 10:03d}"
 
 
-def work(item: Item, *, folder: Path, seconds: float, killer: str) -> dict[str, object]:
+def work(item: Item, *, folder: Path, seconds: float, killer: str) -> BlockRecord:
     """Leave a trace that tells how often it was called, and a result that depends on the item only."""
     with (folder / f"calls-{item.name}").open("a") as file:
         file.write("x")
@@ -32,7 +32,7 @@ def work(item: Item, *, folder: Path, seconds: float, killer: str) -> dict[str, 
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(seconds)
     (folder / f"result-{item.name}").write_bytes(bytes([item.number % 256]) * 100)
-    return {"number": item.number, "pid": os.getpid()}
+    return BlockRecord()
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ def test_a_worker_joins_a_running_driver_helps_and_leaves_with_it(processes, dir
     process = driver(processes, directory, *job(tmp_path, 30, 0.2))
     assert process.wait(30) == 0
     assert early.wait(10) == 0
-    workers = {json.loads(p.read_text())["pid"] for p in folder_of(tmp_path).rglob("records/*/*/*.json")}
+    workers = {json.loads(p.read_text())["worker"] for p in folder_of(tmp_path).rglob("records/*/*/*.json")}
     assert len(workers) == 2
     late = processes.start("start-dask-worker", "--dir", directory, *SMALL)
     assert late.wait(10) == 0

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from teralign.alignment import BlockOptions
 from teralign.cli.main import load_command, run
+from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform
@@ -15,10 +17,10 @@ from teralign.tasks.build_pyramid import build_pyramid
 from teralign.tasks.compose_transforms import compose_transforms
 from teralign.tasks.convert_transform import convert_transform
 from teralign.tasks.convert_volume import convert_volume
-from teralign.tasks.global_align import global_align
+from teralign.tasks.global_align import plan_global_align
 from teralign.tasks.invert_transform import invert_transform
 from teralign.tasks.jacobian_map import jacobian_map
-from teralign.tasks.local_align import local_align
+from teralign.tasks.local_align import local_align, plan_local_align
 from teralign.transforms import Affine, DisplacementField, save_field
 from teralign.volumes import create_volume, open_volume
 
@@ -68,30 +70,25 @@ def test_a_warp_reads_what_it_sees_of_the_moving_volume(source, scheduler):
 def test_an_alignment_is_foretold(pair, tmp_path, scheduler):
     """How much is read of the moving volume depends on what is found; it was not known before."""
 
-    def align(**options):
-        return local_align(
-            pair.fixed,
-            pair.moving,
-            initial_transforms=[pair.affine],
-            output=tmp_path / "new" / "field.zarr",
-            steps=["deform"],
-            block_size=(48, 48, 48),
-            **options,
-        )
-
-    planned = align(dry_run=True)
+    options = {
+        "initial_transforms": [pair.affine],
+        "output": tmp_path / "new" / "field.zarr",
+        "steps": ["deform"],
+        "blocks": BlockOptions((48, 48, 48)),
+    }
+    planned = plan_local_align(pair.fixed, pair.moving, **options)
     assert not (tmp_path / "new").exists()
-    done = align(scheduler=scheduler)
-    stages = {"": done, **{f"-{4**n}": coarse for n, coarse in enumerate(done["coarser"][::-1], start=1)}}
-    assert {name: planned["blocks"][f"align{name}"] for name in stages} == {n: s["blocks"] for n, s in stages.items()}
+    done = local_align(pair.fixed, pair.moving, **options, compute=Compute(scheduler))
+    stages = {"": done, **{f"-{4**n}": coarse for n, coarse in enumerate(done.coarser[::-1], start=1)}}
+    assert {name: planned.blocks[f"align{name}"] for name in stages} == {n: s.blocks for n, s in stages.items()}
     voxels = math.prod(open_volume(pair.fixed).grid.shape) * 2
-    fine = voxels * (done["fixed_reads"] + done["moving_reads"])
+    fine = voxels * (done.fixed_reads + done.moving_reads)
     coarse = 2 * voxels / 8  # the scale s1 stands for the coarser means
-    assert planned["read_bytes"] == pytest.approx(fine + coarse, rel=0.25)
-    assert 464 << 20 < planned["worker_memory_bytes"] < 600 << 20
+    assert planned.read_bytes == pytest.approx(fine + coarse, rel=0.25)
+    assert 464 << 20 < planned.worker_memory_bytes < 600 << 20
     (tmp_path / "new" / "field.blocks.json").unlink()
     with pytest.raises(InputError, match="exists already"):
-        align(dry_run=True)
+        plan_local_align(pair.fixed, pair.moving, **options)
 
 
 def test_many_blocks_are_estimated_from_some(source, monkeypatch):
@@ -207,8 +204,8 @@ def test_levels_to_build_are_foretold(source, scheduler):
 
 def test_a_global_alignment_is_foretold(pair, tmp_path):
     options = {"output": tmp_path / "new" / "a.zarr", "aligned": str(tmp_path / "new" / "b.zarr")}
-    plan = global_align(pair.fixed, pair.moving, steps=["affine", "deform"], dry_run=True, **options)
+    plan = plan_global_align(pair.fixed, pair.moving, steps=["affine", "deform"], **options)
     voxels = [math.prod(open_volume(uri).grid.shape) for uri in (pair.fixed, pair.moving)]
-    assert plan["read_bytes"] == 2 * sum(voxels)
-    assert plan["write_bytes"] > 2 * voxels[0]
+    assert plan.read_bytes == 2 * sum(voxels)
+    assert plan.write_bytes > 2 * voxels[0]
     assert not (tmp_path / "new").exists()

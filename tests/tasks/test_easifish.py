@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from real_data import REAL_DATA, needs_real_data
+from teralign.cluster import Compute
 from teralign.report.similarity import similarity
 from teralign.tasks.global_align import global_align
 from teralign.tasks.local_align import local_align
@@ -25,9 +26,7 @@ def found(tmp_path_factory):
         *uris,
         output=folder / "transform.zarr",
         initial_transforms=[folder / "affine.mat"],
-        workers=2,
-        worker_cpus=1,
-        worker_mem_gb=4.0,
+        compute=Compute(workers=2, worker_cpus=1, worker_mem_gb=4.0),
     )
     return uris, folder, result
 
@@ -53,6 +52,6 @@ def test_the_local_step_improves_on_it_and_does_not_fold(found):
     after = score(uris, folder / "affine.mat", folder / "transform.zarr")
     assert after["lncc_mean"] >= 0.89
     assert after["foreground_covered"] >= 0.84
-    assert result["folded_share"] == 0
-    assert result["min_jacobian"] > 0
-    assert result["states"].get("failed", 0) == 0
+    assert result.folded_share == 0
+    assert result.min_jacobian > 0
+    assert result.states.get("failed", 0) == 0

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from teralign.alignment import Side
 from teralign.errors import InputError
 from teralign.tasks.global_align import global_align
 from teralign.transforms import Affine, Stack, warp
@@ -66,7 +67,8 @@ def test_a_timepoint_can_be_chosen(pair, tmp_path):
         sources.append(str(path))
     with pytest.raises(InputError, match=r"fixed volume .* is 0 everywhere"):
         global_align(*sources, output=tmp_path / "a.mat", steps=["ransac"])
-    global_align(*sources, output=tmp_path / "a.mat", steps=["ransac", "affine"], fixed_timepoint=1)
+    fixed = Side(sources[0], timepoint=1)
+    global_align(fixed, sources[1], output=tmp_path / "a.mat", steps=["ransac", "affine"])
     assert (tmp_path / "a.mat").read_bytes() == pair.affine.read_bytes()
 
 
@@ -80,3 +82,33 @@ def test_an_output_that_exists_stays(pair):
     with pytest.raises(InputError, match=r"exists already.*--overwrite"):
         global_align(pair.fixed, pair.moving, output=pair.affine, steps=["ransac"])
     assert pair.affine.read_bytes() == before
+
+
+def test_the_record_names_inputs_as_the_user_does(pair, tmp_path, monkeypatch):
+    """The pipeline runs commands on links in a work directory, and says whose they are."""
+    for role in ("fixed", "moving"):
+        (tmp_path / role).mkdir()
+        (tmp_path / role / "a.n5").symlink_to(pair.folder / f"{role}.n5")
+    monkeypatch.chdir(tmp_path)
+    names = {"fixed/a.n5": "/data/round1.n5", "moving": "s3://bucket/round2", "out": "/results/pair"}
+    monkeypatch.setenv("TERALIGN_INPUT_NAMES", json.dumps(names))
+    (tmp_path / "c.yml").write_text("ransac: {blob_sizes: [6, 20]}\n")
+    global_align("fixed/a.n5/s1", "moving/a.n5/s1", output="out/a.mat", steps=["ransac"], config="c.yml", seed=7)
+    report = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert report["fixed"] == report["run"]["inputs"]["fixed"]["uri"] == "/data/round1.n5/s1"
+    assert report["moving"] == "s3://bucket/round2/a.n5/s1"
+    assert report["output"] == "/results/pair/a.mat"
+    assert report["run"]["config"] == "ransac: {blob_sizes: [6, 20]}\n"
+    (step,) = report["run"]["parameters"]["steps"]
+    assert step["step"] == "ransac"
+    assert step["blob_sizes"] == [6.0, 20.0]
+    assert report["run"]["parameters"]["seed"] == 7
+
+
+def test_what_was_not_measured_is_null(pair, tmp_path):
+    """Nothing overlaps, so that no metric is measured; the report stays JSON that every parser reads."""
+    far = Side(f"{pair.folder}/moving.n5/s1", spacing=(0.01, 0.01, 0.01))
+    global_align(f"{pair.folder}/fixed.n5/s1", far, output=tmp_path / "a.mat", steps=["ransac"])
+    text = (tmp_path / "a.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["steps"][0]["state"] in ("kept", "improved")

@@ -8,26 +8,31 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
+from teralign.alignment import BlockOptions, Side
+from teralign.cluster import Compute
 from teralign.errors import AlignmentError
 from teralign.grids import Grid
 from teralign.tasks.local_align import local_align
 from teralign.transforms import Affine, folding, load_transform
 from teralign.volumes import create_volume, open_volume
 
-BLOCKS = {"block_size": (40, 52, 48), "block_overlap": 0.1, "workers": 2, "worker_cpus": 1, "worker_mem_gb": 2.0}
+BLOCKS = BlockOptions((40, 52, 48), 0.1)
+COMPUTE = Compute(workers=2, worker_cpus=1, worker_mem_gb=2.0)
+OPTIONS = {"blocks": BLOCKS, "compute": COMPUTE}
 
 
 @pytest.fixture(scope="module")
 def refined(pair, tmp_path_factory):
     """The field of eight blocks on two workers, and what was said about it."""
     output = tmp_path_factory.mktemp("local") / "transform.zarr"
-    result = local_align(pair.fixed, pair.moving, output=output, initial_transforms=[pair.affine], **BLOCKS)
+    result = local_align(pair.fixed, pair.moving, output=output, initial_transforms=[pair.affine], **OPTIONS)
     return output, result
 
 
@@ -43,15 +48,15 @@ def test_landmarks_land_within_half_a_voxel(pair, refined):
     output, result = refined
     voxel = min(open_volume(pair.fixed).grid.spacing)
     errors = pair.errors(pair.affine, output) / voxel
-    assert result["states"] == {"ok": 8}
+    assert result.states == {"ok": 8}
     assert np.median(errors) < 0.5
     assert np.percentile(errors, 95) < 1.5
 
 
 def test_the_field_does_not_fold(refined):
     output, result = refined
-    assert result["folded_share"] == 0
-    assert folding(load_transform(output).read()).least == pytest.approx(result["min_jacobian"], abs=0.02)
+    assert result.folded_share == 0
+    assert folding(load_transform(output).read()).least == pytest.approx(result.min_jacobian, abs=0.02)
 
 
 def test_the_report_tells_each_block(refined):
@@ -60,6 +65,8 @@ def test_the_report_tells_each_block(refined):
     assert len(report["records"]) == 8
     (coarser,) = report["coarser"]
     assert coarser["states"] == {"ok": 1}
+    assert [stage["stage"] for stage in report["run"]["parameters"]["stages"]] == ["align-4", "align"]
+    assert report["run"]["inputs"]["fixed"]["shape"] == [80, 104, 96]
     assert report["fixed_reads"] == pytest.approx(sum(r["fixed_read"] for r in report["records"]) / 798720, abs=0.01)
     assert all(r["metric_after"] >= r["metric_before"] for r in report["records"])
     assert not output.with_name(output.name + ".partial").exists()
@@ -81,7 +88,9 @@ def test_the_field_does_not_jump_at_block_faces(refined):
 def test_blocks_are_nearly_as_accurate_as_the_whole(pair, refined, tmp_path):
     output, _ = refined
     whole = tmp_path / "whole.zarr"
-    local_align(pair.fixed, pair.moving, output=whole, initial_transforms=[pair.affine], block_size=(200, 200, 200))
+    local_align(
+        pair.fixed, pair.moving, output=whole, initial_transforms=[pair.affine], blocks=BlockOptions((200, 200, 200))
+    )
     blocks = np.mean(pair.errors(pair.affine, output))
     assert blocks < 1.2 * np.mean(pair.errors(pair.affine, whole))
 
@@ -94,7 +103,7 @@ def test_a_displacement_larger_than_the_halo_is_followed_across_faces(pair, tmp_
     shift[:3, 3] = [6 * voxel, -7 * voxel, 6 * voxel]
     (start @ Affine(shift)).save(tmp_path / "start.mat")
     output = tmp_path / "field.zarr"
-    local_align(pair.fixed, pair.moving, output=output, initial_transforms=[tmp_path / "start.mat"], **BLOCKS)
+    local_align(pair.fixed, pair.moving, output=output, initial_transforms=[tmp_path / "start.mat"], **OPTIONS)
     errors = pair.errors(tmp_path / "start.mat", output) / voxel
     assert np.median(errors) < 0.5
     assert np.percentile(errors, 95) < 1.5
@@ -107,8 +116,8 @@ def test_a_round_that_is_dark_where_the_other_is_bright(pair, tmp_path, metric):
     config = tmp_path / "c.yml"
     config.write_text(f"deform: {{metric: {metric}}}")
     output = tmp_path / "field.zarr"
-    options = {"output": output, "config": config, "initial_transforms": [pair.affine], **BLOCKS}
-    assert local_align(pair.fixed, negative, **options)["states"] == {"ok": 8}
+    options = {"output": output, "config": config, "initial_transforms": [pair.affine], **OPTIONS}
+    assert local_align(pair.fixed, negative, **options).states == {"ok": 8}
     errors = pair.errors(pair.affine, output)
     assert np.median(errors) < 0.5 * np.median(pair.errors(pair.affine))
 
@@ -116,8 +125,8 @@ def test_a_round_that_is_dark_where_the_other_is_bright(pair, tmp_path, metric):
 def test_a_field_can_be_refined_again(pair, refined, tmp_path):
     output, _ = refined
     again = tmp_path / "again.zarr"
-    result = local_align(pair.fixed, pair.moving, output=again, initial_transforms=[pair.affine, output], **BLOCKS)
-    assert set(result["states"]) <= {"ok", "kept"}
+    result = local_align(pair.fixed, pair.moving, output=again, initial_transforms=[pair.affine, output], **OPTIONS)
+    assert set(result.states) <= {"ok", "kept"}
     before, after = pair.errors(pair.affine, output), pair.errors(pair.affine, output, again)
     assert np.median(after) < 1.2 * np.median(before)
 
@@ -131,8 +140,8 @@ def test_workers_and_threads_and_another_run_give_the_same_bytes(pair, refined, 
         pair.moving,
         output=again,
         initial_transforms=[pair.affine],
-        threads=threads,
-        **{**BLOCKS, "workers": workers},
+        blocks=BLOCKS,
+        compute=replace(COMPUTE, workers=workers, threads=threads),
     )
     np.testing.assert_array_equal(load_transform(again).read().values, load_transform(output).read().values)
 
@@ -155,8 +164,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(pair, refined, tmp_pa
     run.wait()
     assert not output.exists()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    result = json.loads(done.stdout)
-    assert result["resumed"] >= 2
+    assert json.loads(done.stdout)["resumed"] >= 2
     np.testing.assert_array_equal(load_transform(output).read().values, load_transform(expected).read().values)
     assert not records.exists()
 
@@ -172,18 +180,16 @@ def test_nothing_there_nothing_mapped_there_and_masks(pair, tmp_path):
     tifffile.imwrite(tmp_path / "mask.tif", mask)
     output = tmp_path / "field.zarr"
     result = local_align(
-        write(tmp_path / "fixed.zarr", array, fixed.grid),
+        Side(write(tmp_path / "fixed.zarr", array, fixed.grid), mask=str(tmp_path / "mask.tif")),
         write(tmp_path / "moving.zarr", cut, Grid(cut.shape, moving.grid.spacing, moving.grid.origin)),
         output=output,
         initial_transforms=[pair.affine],
-        fixed_mask=str(tmp_path / "mask.tif"),
-        block_size=(40, 52, 16),
-        block_overlap=0.0,
-        workers=1,
+        blocks=BlockOptions((40, 52, 16), 0.0),
+        compute=Compute(workers=1),
     )
-    assert result["states"]["empty"] >= 8
-    assert result["states"]["outside"] >= 2
-    assert sum(result["states"].values()) == result["blocks"] == 24
+    assert result.states["empty"] >= 8
+    assert result.states["outside"] >= 2
+    assert sum(result.states.values()) == result.blocks == 24
     assert np.isfinite(load_transform(output).read().values).all()
 
 
@@ -197,9 +203,10 @@ def test_nans_in_a_block_fail_that_block_only(pair, tmp_path):
         pair.moving,
         output=tmp_path / "a.zarr",
         initial_transforms=[pair.affine],
-        **{**BLOCKS, "block_overlap": 0.0},
+        blocks=replace(BLOCKS, overlap=0.0),
+        compute=COMPUTE,
     )
-    assert result["states"]["failed"] == 1
+    assert result.states["failed"] == 1
     report = json.loads((tmp_path / "a.blocks.json").read_text())
     (failed,) = [r for r in report["records"] if r["state"] == "failed"]
     assert "NaN" in failed["error"]
@@ -209,6 +216,6 @@ def test_more_failures_than_allowed_end_the_run(pair, tmp_path):
     fixed = open_volume(pair.fixed)
     source = write(tmp_path / "fixed.zarr", np.full(fixed.grid.shape, np.nan, np.float32), fixed.grid)
     with pytest.raises(Exception, match="NaN") as caught:
-        local_align(source, pair.moving, output=tmp_path / "a.zarr", block_size=(80, 104, 96), workers=1)
+        local_align(source, pair.moving, output=tmp_path / "a.zarr", blocks=BlockOptions((80, 104, 96)))
     assert caught.value.exit_code in (AlignmentError.exit_code, 3)
     assert not (tmp_path / "a.zarr").exists()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from teralign.cluster import connect
+from teralign.cluster import Compute, connect
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform
 from teralign.tasks.convert_volume import convert_volume
-from teralign.tasks.local_align import local_align
+from teralign.tasks.local_align import local_align, plan_local_align
 from teralign.transforms import Affine
 from teralign.volumes import create_volume
 
@@ -68,10 +68,10 @@ def test_a_warp_stays_within_its_plan(noise, worker, tmp_path):
 @pytest.mark.parametrize("steps", [["deform"], ["ransac", "affine"]])
 def test_an_alignment_stays_within_its_plan(pair, worker, tmp_path, steps):
     scheduler, most_held = worker
-    options = {"initial_transforms": [pair.affine], "steps": steps, "scheduler": scheduler}
-    plan = local_align(pair.fixed, pair.moving, output=tmp_path / "a.zarr", **options, dry_run=True)
+    options = {"initial_transforms": [pair.affine], "steps": steps, "compute": Compute(scheduler)}
+    plan = plan_local_align(pair.fixed, pair.moving, output=tmp_path / "a.zarr", **options)
     local_align(pair.fixed, pair.moving, output=tmp_path / "a.zarr", **options)
-    assert plan["worker_memory_bytes"] / 4 < most_held() < plan["worker_memory_bytes"]
+    assert plan.worker_memory_bytes / 4 < most_held() < plan.worker_memory_bytes
 
 
 def test_blocks_too_large_for_a_worker_are_an_error_before_the_start(pair, noise, tmp_path):
@@ -80,8 +80,9 @@ def test_blocks_too_large_for_a_worker_are_an_error_before_the_start(pair, noise
     def convert(**options):
         convert_volume(str(noise), str(tmp_path / "new" / "b.zarr"), chunk_size=(256,) * 3, **small, **options)
 
-    def align(**options):
-        local_align(pair.fixed, pair.moving, output=tmp_path / "new" / "f.zarr", **small, **options)
+    def align(dry_run=False):
+        command = plan_local_align if dry_run else local_align
+        command(pair.fixed, pair.moving, output=tmp_path / "new" / "f.zarr", compute=Compute(**small))
 
     def warp(**options):
         Affine.from_parts(np.eye(3), (0, 0, 0)).save(tmp_path / "affine.mat")

@@ -1,22 +1,26 @@
 """Local alignment in blocks: stages from coarse to fine, blocks aligned in memory, fields screened and merged."""
 
 from teralign.alignment.plan import alignment_bytes, plan_alignment, step_seconds
-from teralign.alignment.reports import step_reports
+from teralign.alignment.records import AlignedBlock, StageSummary
 from teralign.alignment.run_stage import StageResult, StageRunner
 from teralign.alignment.side import Side
-from teralign.alignment.sources import Source, nothing_in, open_source
-from teralign.alignment.stages import plan_stages
+from teralign.alignment.sources import ImageSource, nothing_in, open_source
+from teralign.alignment.stages import BlockOptions, Stage, described_steps, plan_stages
 
 __all__ = [
+    "AlignedBlock",
+    "BlockOptions",
+    "ImageSource",
     "Side",
-    "Source",
+    "Stage",
     "StageResult",
     "StageRunner",
+    "StageSummary",
     "alignment_bytes",
+    "described_steps",
     "nothing_in",
     "open_source",
     "plan_alignment",
     "plan_stages",
-    "step_reports",
     "step_seconds",
 ]

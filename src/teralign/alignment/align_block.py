@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from teralign.alignment.reports import step_reports
+from teralign.alignment.records import AlignedBlock
 from teralign.alignment.sources import nothing_in
 from teralign.alignment.stages import COARSER, Stage
-from teralign.blockwise import Block, Workspace
+from teralign.blockwise import Block, BlockState, Workspace
 from teralign.cluster import worker_threads
 from teralign.files import writing
-from teralign.grids import Floats, Grid, Region, Triple
+from teralign.grids import Floats, FloatTriple, Grid, Region, Triple, as_float_triple
 from teralign.registration import Alignment, Image, Measure, StepConfig, Windows, align, measure_of
 from teralign.transforms import DisplacementField, Stack, StoredField, as_field, folding
 
@@ -45,26 +44,30 @@ class BlockAligner:
     threads: int | None
     workspace: Workspace
 
-    def __call__(self, block: Block) -> dict[str, Any]:
-        """Align the block and store its field (z, y, x, 3) over `node_region(block)`; gives its record."""
+    def __call__(self, block: Block) -> AlignedBlock:
+        """Align the block, store its field (z, y, x, 3) over `node_region(block)`, and return its record."""
         if self.stage.fixed.masks_out(block.region):
-            return {"state": "masked", "reason": "the fixed mask leaves nothing here"}
+            return AlignedBlock(state=BlockState.MASKED, reason="the fixed mask leaves nothing here")
         fixed = self.stage.fixed.read(block.region)
-        read = {"fixed_read": fixed.array.size}
+        read = AlignedBlock(fixed_read=fixed.array.size)
         if reason := nothing_in(fixed):
-            return read | {"state": "empty", "reason": f"the fixed volume {reason} here"}
+            return replace(read, state=BlockState.EMPTY, reason=f"the fixed volume {reason} here")
         initial, coarse, where = self._starting_at(fixed.grid)
         if where.size == 0:
-            return read | {"state": "outside", "reason": "the start maps this block outside the moving volume"}
+            reason = "the start maps this block outside the moving volume"
+            return replace(read, state=BlockState.OUTSIDE, reason=reason)
         if self.stage.moving.masks_out(where):
-            return read | {"state": "masked", "reason": "the moving mask leaves nothing where this block lies"}
+            reason = "the moving mask leaves nothing where this block lies"
+            return replace(read, state=BlockState.MASKED, reason=reason)
         moving = self.stage.moving.read(where)
-        read["moving_read"] = moving.array.size
+        read = replace(read, moving_read=moving.array.size)
         if reason := nothing_in(moving):
-            return read | {"state": "empty", "reason": f"the moving volume {reason} here"}
-        return read | self._align(block, fixed, moving, initial, coarse)
+            return replace(read, state=BlockState.EMPTY, reason=f"the moving volume {reason} here")
+        return self._align(block, read, fixed, moving, initial, coarse)
 
-    def _align(self, block: Block, fixed: Image, moving: Image, initial: Stack, coarse: Stack) -> dict[str, Any]:
+    def _align(
+        self, block: Block, read: AlignedBlock, fixed: Image, moving: Image, initial: Stack, coarse: Stack
+    ) -> AlignedBlock:
         threads = self.threads or worker_threads()
         layout, start = self.stage.layout, initial @ coarse
         nodes = node_region(block, layout.strides, layout.nodes)
@@ -81,17 +84,17 @@ class BlockAligner:
         chosen = self._choose(found, judge, initial, coarse, nodes, threads)
         with writing(self.workspace.payload(self.stage.aligning, block.name, ".npy")) as file:
             np.save(file, chosen.field.values)
-        return {
-            "state": "kept" if chosen.reason else "ok",
-            "reason": chosen.reason,
-            "metric_before": chosen.before,
-            "metric_after": chosen.after,
-            "min_jacobian": folding(chosen.field, threads=threads).least,
-            "share": chosen.share,
-            "displacement": self._mean_over_core(block, chosen.field.values, nodes),
-            "correction": self._mean_over_core(block, chosen.field.values - chosen.begun.values, nodes),
-            "steps": step_reports(found),
-        }
+        return replace(
+            read,
+            state=BlockState.KEPT if chosen.reason else BlockState.OK,
+            reason=chosen.reason,
+            metric_before=chosen.before,
+            metric_after=chosen.after,
+            min_jacobian=folding(chosen.field, threads=threads).least,
+            share=chosen.share,
+            displacement=self._mean_over_core(block, chosen.field.values, nodes),
+            correction=self._mean_over_core(block, chosen.field.values - chosen.begun.values, nodes),
+        )
 
     def _choose(
         self, found: Alignment, judge: _Judge, initial: Stack, coarse: Stack, nodes: Region, threads: int
@@ -123,12 +126,12 @@ class BlockAligner:
         initial, where = moving_region(self.stage.moving.grid, self.initial, low, high)
         return initial, coarse, where
 
-    def _mean_over_core(self, block: Block, values: NDArray[np.float32], nodes: Region) -> list[float]:
+    def _mean_over_core(self, block: Block, values: NDArray[np.float32], nodes: Region) -> FloatTriple:
         layout = self.stage.layout
         core = layout.grid.crop(block.core)
         inside = layout.nodes.covering(core.to_physical((0, 0, 0)), core.to_physical(np.array(core.shape) - 1))
         mean = values[inside.intersect(nodes).relative_to(nodes).slices].reshape(-1, 3).mean(axis=0, dtype=np.float64)
-        return [round(float(v), 4) for v in mean]
+        return as_float_triple(round(float(v), 4) for v in mean)
 
 
 def search_box(grid: Grid, *, refining: bool) -> tuple[Floats, Floats]:

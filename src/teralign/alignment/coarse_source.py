@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from teralign.alignment.sources import Source
+from teralign.alignment.sources import ImageSource
 from teralign.grids import Grid, Region, Triple, as_triple
 from teralign.registration import Image
 from teralign.volumes import coarser_levels
@@ -23,12 +23,12 @@ _READ = 128  # voxels along a side of what is read at once: a usual chunk
 class CoarseSource:
     """The means over `factors` (z, y, x) voxels of `level`, on the grid of the whole volume's means. Picklable."""
 
-    level: Source
+    level: ImageSource
     factors: Triple
     grid: Grid
 
     @classmethod
-    def of(cls, source: Source, factors: Triple) -> CoarseSource:
+    def of(cls, source: ImageSource, factors: Triple) -> CoarseSource:
         """The means of `source` over `factors` voxels, from the coarsest level that its container has for them."""
         grid = source.grid.downsample(factors)
         levels = {by: level for by, level in coarser_levels(source.volume).items() if _divides(by, factors)}

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from teralign.alignment.align_block import node_region
-from teralign.alignment.stages import Layout
+from teralign.alignment.records import MergedChunk
+from teralign.alignment.stages import BlockLayout
 from teralign.blockwise import Block, Workspace, WriteUnit
 from teralign.files import writing
 from teralign.grids import Floats, Region, Triple
@@ -121,20 +122,20 @@ class FieldMerger:
     stage before.
     """
 
-    layout: Layout
+    layout: BlockLayout
     aligned: str
     usable: Path
     coarse: StoredField | None
     workspace: Workspace
     writer: FieldWriter
 
-    def __call__(self, chunk: WriteUnit) -> dict[str, Any]:
-        """Sum, store and check one chunk of nodes; gives its record."""
+    def __call__(self, chunk: WriteUnit) -> MergedChunk:
+        """Sum, store and check one chunk of nodes, and return its record."""
         region = chunk.core.grow((1, 1, 1)).intersect(self.layout.nodes.region)
         field = DisplacementField(self.merge(region), self.layout.nodes, region)
         self.writer.write(chunk.core, np.ascontiguousarray(field.values[chunk.core.relative_to(region).slices]))
         found = folding(field)
-        return {"state": "ok", "min_jacobian": found.least, "folded": found.share}
+        return MergedChunk(min_jacobian=found.least, folded=found.share)
 
     def merge(self, region: Region) -> NDArray[np.float32]:
         """The merged field (z, y, x, 3) over a region of nodes."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from teralign.alignment.align_block import moving_region, search_box
-from teralign.alignment.stages import Layout, Stage, is_greedy
+from teralign.alignment.stages import BlockLayout, Stage, is_greedy
 from teralign.blockwise import WriteUnits
 from teralign.cluster import Capacity
 from teralign.grids import Region
@@ -103,7 +103,7 @@ class _StagePlan:
         )
 
 
-def _fixed_voxels(layout: Layout) -> tuple[int, int]:
+def _fixed_voxels(layout: BlockLayout) -> tuple[int, int]:
     """The voxels that all blocks read of the fixed volume, and those of the largest; halos count in each block."""
     sides = [
         [min(b + halo, n) - max(a - halo, 0) for a, b in pairwise(edges)]
@@ -112,7 +112,7 @@ def _fixed_voxels(layout: Layout) -> tuple[int, int]:
     return math.prod(sum(side) for side in sides), math.prod(max(side) for side in sides)
 
 
-def _sampled(layout: Layout, samples: int) -> list[Region]:
+def _sampled(layout: BlockLayout, samples: int) -> list[Region]:
     """What some of the blocks read, spread evenly over all."""
     blocks = layout.blocks
     step = -(-len(blocks) // samples)

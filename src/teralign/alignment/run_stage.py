@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from teralign.alignment.align_block import BlockAligner
 from teralign.alignment.merge_field import FieldMerger, UsableBlocks, find_outliers
+from teralign.alignment.records import AlignedBlock, MergedChunk, StageSummary
 from teralign.alignment.stages import Stage
-from teralign.blockwise import Workspace, WriteUnits, block_index, run_blocks
-from teralign.grids import Grid
+from teralign.blockwise import BlockState, Workspace, WriteUnits, block_index, block_name, run_blocks
+from teralign.grids import as_triple
 from teralign.transforms import Stack, StoredField, create_field
 
 if TYPE_CHECKING:
@@ -24,19 +24,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_REPORTED = (
-    *("block", "state", "reason", "error", "metric_before", "metric_after"),
-    *("min_jacobian", "share", "displacement", "correction", "seconds", "fixed_read", "moving_read"),
-)
-
 
 @dataclass(frozen=True)
 class StageResult:
-    """The merged field of a stage, a summary, the records of its blocks, and how many were there from before."""
+    """The merged field of a stage, a summary, the records of its blocks, and how many an earlier run had finished."""
 
     field: StoredField
-    summary: dict[str, Any]
-    records: list[dict[str, Any]]
+    summary: StageSummary
+    records: list[AlignedBlock]
     resumed: int
     seconds: float
 
@@ -51,17 +46,32 @@ class StageRunner:
     seed: int
     threads: int | None
 
+    def run_all(self, stages: Sequence[Stage], name: str, max_failed: float) -> list[StageResult]:
+        """Run the stages, coarsest first, each from the field before it; the finest builds the output called `name`.
+
+        Raises as `run` does for the finest; blocks of coarser stages may all fail.
+        """
+        results: list[StageResult] = []
+        for stage in stages:
+            finest = stage is stages[-1]
+            built = self.workspace.output / (name if finest else f"coarse{stage.suffix}.zarr")
+            coarse = results[-1].field if results else None
+            results.append(self.run(stage, coarse, built, max_failed if finest else 1.0))
+        return results
+
     def run(self, stage: Stage, coarse: StoredField | None, built: Path, max_failed: float) -> StageResult:
         """Run a stage that starts from the field of the `coarse` one, and build its field at `built`.
 
         Raises AlignmentError or DataError when a larger share than `max_failed` of its blocks fails.
         """
         began = time.monotonic()
-        log.info("%s", stage.describe())
+        log.info("%s", stage.sentence())
         resumed = self._align(stage, coarse, max_failed)
         usable, records = self._screen(stage)
         field = self._merge(stage, coarse, usable, built)
-        return StageResult(field, self._summarise(stage, records), records, resumed, time.monotonic() - began)
+        chunks = list(self.workspace.records(stage.merging, MergedChunk))
+        summary = StageSummary.of(records, chunks, stage.fixed.grid, stage.moving.grid)
+        return StageResult(field, summary, records, resumed, time.monotonic() - began)
 
     def _align(self, stage: Stage, coarse: StoredField | None, max_failed: float) -> int:
         """Align the blocks; gives how many were there from before.
@@ -82,22 +92,18 @@ class StageRunner:
         )
         return done.resumed
 
-    def _screen(self, stage: Stage) -> tuple[Path, list[dict[str, Any]]]:
-        """Find outliers; gives the file of the blocks to use, and all records with their final states."""
-        records = [{k: r[k] for k in _REPORTED if k in r} for r in self.workspace.records(stage.aligning)]
-        good = [r for r in records if "correction" in r]
-        blocks = UsableBlocks(
-            np.array([block_index(r["block"]) for r in good], dtype=np.int64).reshape(-1, 3),
-            np.array([r["correction"] for r in good], dtype=np.float64).reshape(-1, 3),
-        )
-        outlier = find_outliers(blocks, stage.layout.block_extent)
-        for record, bad in zip(good, outlier, strict=True):
-            if bad:
-                record.update(state="outlier", reason="its displacement disagrees wildly with its neighbours'")
-                log.warning("block %s disagrees wildly with its neighbours and is replaced by them", record["block"])
+    def _screen(self, stage: Stage) -> tuple[Path, list[AlignedBlock]]:
+        """Find outliers; return the file of the blocks to use, and all records with their final states."""
+        records = list(self.workspace.records(stage.aligning, AlignedBlock))
+        index = np.array([block_index(r.block) for r in records if r.correction], dtype=np.int64).reshape(-1, 3)
+        correction = np.array([r.correction for r in records if r.correction], dtype=np.float64).reshape(-1, 3)
+        outlier = find_outliers(UsableBlocks(index, correction), stage.layout.block_extent)
         path = self.workspace.payload(stage.merging, "usable")
-        UsableBlocks(blocks.index[~outlier], blocks.correction[~outlier]).save(path)
-        return path, records
+        UsableBlocks(index[~outlier], correction[~outlier]).save(path)
+        bad = {block_name(as_triple(place)) for place in index[outlier].tolist()}
+        for name in sorted(bad):
+            log.warning("block %s disagrees wildly with its neighbours and is replaced by them", name)
+        return path, [_as_outlier(r) if r.block in bad else r for r in records]
 
     def _merge(self, stage: Stage, coarse: StoredField | None, usable: Path, built: Path) -> StoredField:
         writer = create_field(built, stage.layout.nodes, resume=True)
@@ -106,28 +112,7 @@ class StageRunner:
         run_blocks(merger, units, client=self.client, workspace=self.workspace, stage=stage.merging)
         return writer.finish()
 
-    def _summarise(self, stage: Stage, records: list[dict[str, Any]]) -> dict[str, Any]:
-        """Counts by state, the metric before and after, and how the merged field squeezes space."""
-        states = Counter(r["state"] for r in records)
-        chunks = list(self.workspace.records(stage.merging))
-        return {
-            "blocks": len(records),
-            "states": dict(sorted(states.items())),
-            "metric_before": _median(r.get("metric_before") for r in records),
-            "metric_after": _median(r.get("metric_after") for r in records),
-            "min_jacobian": min(c["min_jacobian"] for c in chunks),
-            "folded_share": sum(c["folded"] for c in chunks) / len(chunks),
-            "fixed_reads": _times(records, "fixed_read", stage.fixed.grid),
-            "moving_reads": _times(records, "moving_read", stage.moving.grid),
-        }
 
-
-def _times(records: list[dict[str, Any]], key: str, grid: Grid) -> float:
-    """How often a voxel was read, in the mean."""
-    read: int = sum(r.get(key, 0) for r in records)
-    return round(read / math.prod(grid.shape), 2)
-
-
-def _median(values: Any) -> float | None:  # noqa: ANN401 - whatever JSON held
-    known = [v for v in values if v is not None]
-    return float(np.median(known)) if known else None
+def _as_outlier(record: AlignedBlock) -> AlignedBlock:
+    reason = "its displacement disagrees wildly with its neighbours'"
+    return replace(record, state=BlockState.OUTLIER, reason=reason)

@@ -11,12 +11,13 @@ from teralign.alignment.masks import Mask, masks_out, open_mask, read_mask
 from teralign.alignment.side import Side
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
+from teralign.provenance import own_name
 from teralign.registration import Image
 from teralign.volumes import Volume, check_channel, check_timepoint, open_volume
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """One side of a registration, fixed or moving: where its voxels and its mask come from. Picklable."""
 
     role: str
@@ -40,6 +41,19 @@ class Source:
         grid = [self.grid.shape, self.grid.spacing, self.grid.origin]
         mask = self.mask.digest() if self.mask else None
         return [self.volume.digest(), self.channel, self.timepoint, mask, grid]
+
+    def described(self, side: Side) -> dict[str, object]:
+        """Return the image as reports give it, with the user's own names; (z, y, x), µm."""
+        return {
+            "uri": own_name(side.uri),
+            "shape": self.grid.shape,
+            "spacing_um": self.grid.spacing,
+            "origin_um": self.grid.origin,
+            "channel": self.channel,
+            "timepoint": self.timepoint,
+            "mask": None if side.mask is None else own_name(side.mask),
+            "mask_labels": side.mask_labels,
+        }
 
     def masks_out(self, region: Region) -> bool:
         """Whether the mask leaves nothing of `region`; voxels of the volume are not read."""
@@ -70,7 +84,7 @@ class Source:
         return Image(array, self.grid.crop(region), mask)
 
 
-def open_source(role: str, side: Side) -> Source:
+def open_source(role: str, side: Side) -> ImageSource:
     """Open the volume and the mask of a command's `role` ("fixed" or "moving"); reads no voxels of the volume itself.
 
     A path is made absolute, since workers may run in other directories. The mask "auto" reads a coarse scale of the
@@ -82,9 +96,9 @@ def open_source(role: str, side: Side) -> Source:
     if side.mask is None:
         if side.mask_labels is not None:
             raise InputError(f"--{role}-mask-labels needs --{role}-mask, the volume that has these labels.")
-        return Source(role, volume, side.channel, side.timepoint)
+        return ImageSource(role, volume, side.channel, side.timepoint)
     mask = open_mask(role, side.mask, side.mask_labels, volume, channel=side.channel, timepoint=side.timepoint)
-    return Source(role, volume, side.channel, side.timepoint, mask)
+    return ImageSource(role, volume, side.channel, side.timepoint, mask)
 
 
 def nothing_in(image: Image) -> str:

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeGuard
 
 from teralign.alignment.coarse_source import CoarseSource
-from teralign.alignment.sources import Source
+from teralign.alignment.sources import ImageSource
 from teralign.blockwise import BlockPlan, plan_blocks
 from teralign.grids import FloatTriple, Grid, Region, Triple, as_triple
+from teralign.progress import counted
 from teralign.registration import DeformConfig, Image, StepConfig, factors_to
 from teralign.registration.deform_engine import DeformParameters
 from teralign.transforms import FIELD_STRIDE
@@ -63,7 +64,27 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True)
-class Layout:
+class BlockOptions:
+    """How to cut the fixed volume; None leaves a value to the configuration.
+
+    `size` (z, y, x) is in voxels, and blocks reach `overlap` of it into their neighbours. The nodes of the field lie
+    `field_spacing` (z, y, x) µm apart, rounded to whole voxels (default: every 4 voxels). The share of blocks that
+    may fail is `max_failed`.
+    """
+
+    size: Triple | None = None
+    overlap: float | None = None
+    field_spacing: FloatTriple | None = None
+    max_failed: float = 0.5
+
+    def completed(self, size: Triple, overlap: float) -> BlockOptions:
+        """Return the options with these values where None was given."""
+        own = self.overlap
+        return replace(self, size=self.size or size, overlap=overlap if own is None else own)
+
+
+@dataclass(frozen=True)
+class BlockLayout:
     """How a grid is cut: its blocks, and the nodes of the field, `strides` voxels apart."""
 
     grid: Grid
@@ -72,8 +93,8 @@ class Layout:
     strides: Triple
 
     @classmethod
-    def of(cls, grid: Grid, field_spacing: FloatTriple | None, block_size: Triple, overlap: float) -> Layout:
-        """Blocks of about `block_size` voxels, and nodes about `field_spacing` µm apart (default: every 4 voxels)."""
+    def of(cls, grid: Grid, field_spacing: FloatTriple | None, block_size: Triple, overlap: float) -> BlockLayout:
+        """Cut `grid` into blocks of about `block_size` voxels, nodes `field_spacing` µm apart (default: 4 voxels)."""
         spacing = field_spacing or tuple(FIELD_STRIDE * s for s in grid.spacing)
         z, y, x = (max(1, round(f / s)) for f, s in zip(spacing, grid.spacing, strict=True))
         size = [max(b, s) for b, s in zip(block_size, (z, y, x), strict=True)]
@@ -94,7 +115,7 @@ class Stage:
     fixed: Readable
     moving: Readable
     steps: Sequence[StepConfig]
-    layout: Layout
+    layout: BlockLayout
 
     @property
     def aligning(self) -> str:
@@ -111,28 +132,48 @@ class Stage:
         blocks = self.layout.blocks
         return [self.fixed.digest(), self.moving.digest(), blocks.edges, blocks.halo, self.layout.strides]
 
-    def describe(self) -> str:
-        """What is going to be aligned, in a sentence."""
+    def described(self) -> dict[str, object]:
+        """Return the stage as reports give it: voxels and blocks (z, y, x), and the steps as they act."""
+        blocks = self.layout.blocks
+        return {
+            "stage": self.aligning,
+            "spacing_um": self.layout.grid.spacing,
+            "blocks": blocks.counts,
+            "halo": blocks.halo,
+            "node_strides": self.layout.strides,
+            "steps": described_steps(self.steps),
+        }
+
+    def sentence(self) -> str:
+        """Return what is going to be aligned, for the log."""
         layout = self.layout
         z, y, x = layout.blocks.counts
         return (
-            f"{len(layout.blocks)} blocks ({z}×{y}×{x} along zyx) of voxels of "
+            f"{counted(len(layout.blocks), 'block')} ({z}×{y}×{x} along zyx) of voxels of "
             f"{'×'.join(f'{s:g}' for s in layout.grid.spacing)} µm with a halo of {layout.blocks.halo}; "
             f"field nodes {layout.strides} voxels apart"
         )
 
 
+def described_steps(steps: Sequence[StepConfig]) -> list[dict[str, object]]:
+    """Return steps with their parameters, as reports and keys give them."""
+    return [{"step": step.name, **step.model_dump(mode="json")} for step in steps]
+
+
 def plan_stages(
-    fixed: Source,
-    moving: Source,
+    fixed: ImageSource,
+    moving: ImageSource,
     steps: Sequence[StepConfig],
-    *,
-    block_size: Triple,
-    overlap: float,
-    field_spacing: FloatTriple | None,
+    blocks: BlockOptions,
 ) -> list[Stage]:
-    """The stages, coarsest first; only the finest where its blocks are one, or no step can be coarser."""
-    layouts = [Layout.of(fixed.grid, field_spacing, block_size, overlap)]
+    """Return the stages, coarsest first; only the finest where it has one block, or no step can be coarser.
+
+    `blocks` must have a size and an overlap.
+    """
+    block_size, overlap, field_spacing = blocks.size, blocks.overlap, blocks.field_spacing
+    assert block_size is not None
+    assert overlap is not None
+    layouts = [BlockLayout.of(fixed.grid, field_spacing, block_size, overlap)]
     factors: list[Triple] = [(1, 1, 1)]
     deforms = [step for step in steps if is_greedy(step)]
     while deforms and len(layouts[-1].blocks) > 1:
@@ -141,7 +182,7 @@ def plan_stages(
             break
         factors.append(wanted)
         coarser = fixed.grid.downsample(wanted)
-        layouts.append(Layout.of(coarser, coarser.spacing, block_size, overlap))
+        layouts.append(BlockLayout.of(coarser, coarser.spacing, block_size, overlap))
     stages = [
         _coarse_stage(fixed, moving, deforms, layout, by, COARSER**i, refining=i < len(layouts) - 1)
         for i, (layout, by) in enumerate(zip(layouts, factors, strict=True))
@@ -159,10 +200,10 @@ def _factors(grid: Grid, coarser: int) -> Triple:
 
 
 def _coarse_stage(
-    fixed: Source,
-    moving: Source,
+    fixed: ImageSource,
+    moving: ImageSource,
     deforms: Sequence[DeformConfig],
-    layout: Layout,
+    layout: BlockLayout,
     factors: Triple,
     coarser: int,
     *,

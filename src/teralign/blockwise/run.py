@@ -16,6 +16,7 @@ block, so that memory does not grow with the number of blocks.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import os
@@ -24,13 +25,14 @@ import time
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import cloudpickle
 
+from teralign.blockwise.records import BlockRecord, BlockState
 from teralign.blockwise.workspace import Workspace
 from teralign.errors import AlignmentError, ClusterError, DataError
 from teralign.progress import Progress, readable_time
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 log = logging.getLogger(__name__)
-
-FAILED = "failed"
 
 _WINDOW_PER_WORKER = 3
 _CHECK_SECONDS = 2.0
@@ -81,7 +81,7 @@ class RunSummary:
 
 
 def run_blocks(
-    function: Callable[[B], Mapping[str, object]],
+    function: Callable[[B], BlockRecord],
     blocks: Collection[B],
     *,
     client: Client | None,
@@ -94,9 +94,9 @@ def run_blocks(
 ) -> RunSummary:
     """Call `function` for each block that `workspace` has no record of, on the workers of `client` or, without, here.
 
-    The function returns the block's record: metrics and a `state` of its choice ("ok" if it gives none); `seconds`,
-    `worker` and `attempts` are added. It must be importable on the workers, or a `functools.partial` of such a
-    function, and writing the same block twice must do no harm.
+    The function returns the block's record, to which the block's name, `seconds`, `worker` and `attempts` are added.
+    It must be importable on the workers, or a `functools.partial` of such a function, and writing the same block
+    twice must do no harm.
 
     `window` is how many blocks Dask holds at most (default: a few for each worker); `patience` how many seconds a
     cluster may be without a worker. A share of up to `max_failed` of the blocks may fail: they are in the summary.
@@ -136,7 +136,7 @@ def _unfinished(blocks: Collection[B], job: _Job, ledger: _Ledger) -> Iterator[B
 
 def _has_result(job: _Job, name: str) -> bool:
     record = job.workspace.load_record(job.stage, name)
-    return record is not None and record.get("state") != FAILED
+    return record is not None and record.state is not BlockState.FAILED
 
 
 def attempt(job: _Job, block: Named, number: int) -> None:
@@ -144,31 +144,34 @@ def attempt(job: _Job, block: Named, number: int) -> None:
     if _has_result(job, block.name):
         return  # Dask runs a block again when it loses sight of a worker that had finished it
     started = time.monotonic()
-    around = {"worker": f"{socket.gethostname()}:{os.getpid()}", "attempts": number}
+    worker = f"{socket.gethostname()}:{os.getpid()}"
     try:
         found = _unpickle(job.pickled)(block)
-        record = {"state": "ok", **found, "seconds": round(time.monotonic() - started, 3), **around}
-        job.workspace.record(job.stage, block.name, record)
+        seconds = round(time.monotonic() - started, 3)
+        record = dataclasses.replace(found, block=block.name, seconds=seconds, worker=worker, attempts=number)
+        job.workspace.record(job.stage, record)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it concerns this block only
         text = f"{type(error).__name__}: {error}"
         if number == job.attempts:
-            failure = {"error": text, "traceback": traceback.format_exc(), **around}
-            _record_failure(job, block.name, failure)
+            _record_failure(job, block.name, text, traceback.format_exc(), worker=worker)
         raise BlockError(text, isinstance(error, OSError | DataError)) from None
 
 
 @functools.lru_cache(maxsize=2)
-def _unpickle(pickled: bytes) -> Callable[[Any], Mapping[str, object]]:
-    """The function, once a worker: files that it keeps open serve all blocks."""
-    function: Callable[[Any], Mapping[str, object]] = cloudpickle.loads(pickled)
+def _unpickle(pickled: bytes) -> Callable[[Named], BlockRecord]:
+    """Return the function, loaded once a worker: files that it keeps open serve all blocks."""
+    function: Callable[[Named], BlockRecord] = cloudpickle.loads(pickled)
     return function
 
 
-def _record_failure(job: _Job, name: str, failure: Mapping[str, object]) -> None:
+def _record_failure(job: _Job, name: str, error: str, trace: str | None = None, *, worker: str = "") -> None:
+    failure = BlockRecord(
+        block=name, state=BlockState.FAILED, error=error, traceback=trace, worker=worker, attempts=job.attempts
+    )
     try:
-        job.workspace.record(job.stage, name, {"state": FAILED, **failure})
-    except OSError as error:  # the disk may be why the block failed; the run itself knows of the failure
-        log.warning("The failure of block %s could not be recorded: %s", name, error)
+        job.workspace.record(job.stage, failure)
+    except OSError as refused:  # the disk may be why the block failed; the run itself knows of the failure
+        log.warning("The failure of block %s could not be recorded: %s", name, refused)
 
 
 class _Ledger:
@@ -335,12 +338,12 @@ class _Dispatcher(Generic[B]):
         if isinstance(error, BlockError):
             self._ledger.failed(name, error.args[0], data_error=error.args[1])
         else:  # it never came to the function, so no worker has recorded it
-            _record_failure(self._job, name, {"error": _text(error)})
+            _record_failure(self._job, name, _text(error))
             self._ledger.failed(name, _text(error))
 
     def _killed_again(self, trial: _Trial[B]) -> None:
         error = "every worker that ran it died (out of memory, or a crash)"
-        _record_failure(self._job, trial.block.name, {"error": error})
+        _record_failure(self._job, trial.block.name, error)
         self._ledger.failed(trial.block.name, error)
 
     def _check_cluster(self) -> None:

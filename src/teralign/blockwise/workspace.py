@@ -15,16 +15,17 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from teralign.addresses import Address
+from teralign.blockwise.records import BlockRecord, R, parse_record
 from teralign.errors import DataError, InputError
 from teralign.files import UNFINISHED, on_file_system_of, put_in_place, remove, write_atomically
 from teralign.lock import Lock
+from teralign.results import to_json
 from teralign.uploads import upload
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Workspace:
         self._lock: Lock | None = None
 
     @classmethod
-    def of(cls, output: Path | Address, work_dir: Path | None) -> Workspace:
+    def of(cls, output: Path | Address, work_dir: str | Path | None) -> Workspace:
         """That of an output: `work_dir`, else OUTPUT.partial beside it, and in this directory for an address."""
         name = f"{output.name}.partial"
         return cls(work_dir or (output.with_name(name) if isinstance(output, Path) else name))
@@ -68,7 +69,7 @@ class Workspace:
         InputError when another run is at work in it, or when it holds anything that is not a run's; DataError when it
         cannot be written.
         """
-        wanted = json.loads(_to_json(key))
+        wanted = json.loads(to_json(key))
         try:
             self._check_ours()
             self.path.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ class Workspace:
             for part in _PARTS:
                 (self.path / part).mkdir(exist_ok=True)
             self._sweep()
-            write_atomically(self.path / _KEY, _to_json(key).encode())
+            write_atomically(self.path / _KEY, to_json(key, indent=1).encode())
         except OSError as error:
             self.close()
             raise DataError(f"{self.path} cannot be used for unfinished work: {error.strerror}.") from error
@@ -89,18 +90,21 @@ class Workspace:
         """Where the block called `name` keeps what it found in `stage`; write it through `teralign.files`."""
         return self._place("payloads", stage, name, suffix)
 
-    def record(self, stage: str, name: str, record: Mapping[str, object]) -> None:
-        """Write what became of a block, so that a run which goes on knows it; numbers of numpy are welcome."""
-        write_atomically(self._place("records", stage, name, ".json"), _to_json({"block": name, **record}).encode())
+    def record(self, stage: str, record: BlockRecord) -> None:
+        """Write what became of a block, so that a run which goes on knows it."""
+        write_atomically(self._place("records", stage, record.block, ".json"), to_json(record, indent=1).encode())
 
-    def load_record(self, stage: str, name: str) -> dict[str, Any] | None:
-        """The record of a block, or None where there is none that is whole."""
+    def load_record(self, stage: str, name: str) -> BlockRecord | None:
+        """Return what every record of a block says, or None where there is no whole record."""
+        return self._load(stage, name, BlockRecord)
+
+    def _load(self, stage: str, name: str, kind: type[R]) -> R | None:
         try:
             with self._place("records", stage, name, ".json").open("rb", buffering=0) as file:
-                record = json.loads(file.read())
+                record = parse_record(kind, file.read())
         except (FileNotFoundError, ValueError):
             return None
-        return record if isinstance(record, dict) and record.get("block") == name else None
+        return record if record.block == name else None
 
     def recorded(self, stage: str) -> Container[str]:
         """The names of the blocks of a stage that have a record; quick where they are asked for in their order."""
@@ -110,12 +114,12 @@ class Workspace:
         """Whether any block of a stage has been at work here."""
         return (self.path / "records" / stage).exists()
 
-    def records(self, stage: str) -> Iterator[dict[str, Any]]:
-        """The records of a stage, one at a time, ordered by the blocks' names."""
+    def records(self, stage: str, kind: type[R]) -> Iterator[R]:
+        """Yield the records of a stage, one at a time, ordered by the blocks' names."""
         folder = self.path / "records" / stage
         for plane in sorted(folder.iterdir()) if folder.is_dir() else ():
             for path in sorted(plane.glob("*.json")):
-                record = self.load_record(stage, path.stem)
+                record = self._load(stage, path.stem, kind)
                 if record is not None:
                     yield record
 
@@ -227,22 +231,3 @@ class _Recorded(Container[str]):
 def _plane(name: str) -> str:
     """The folder of a block: the plane of blocks that it is in."""
     return name.split("_", 1)[0]
-
-
-def _to_json(value: object) -> str:
-    return json.dumps(_plain(value), indent=1, sort_keys=True, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - anything that JSON, numpy or pathlib know
-    """`value` in JSON's own types; a number that is not finite, which JSON lacks, becomes null."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

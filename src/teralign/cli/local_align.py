@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from teralign.cli import options
+from teralign.grids import FloatTriple, Triple
+from teralign.results import document
 
 
 @click.command()
@@ -51,12 +52,75 @@ from teralign.cli import options
 @options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
-def local_align(fixed: str, moving: str, output: Path, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
+def local_align(
+    fixed: str,
+    moving: str,
+    *,
+    output: Path,
+    initial_transforms: tuple[Path, ...],
+    steps: tuple[str, ...] | None,
+    config: Path | None,
+    block_size: Triple | None,
+    block_overlap: float | None,
+    field_spacing: FloatTriple | None,
+    max_failed: float,
+    fixed_mask: str | None,
+    moving_mask: str | None,
+    fixed_mask_labels: tuple[int, ...] | None,
+    moving_mask_labels: tuple[int, ...] | None,
+    fixed_spacing: FloatTriple | None,
+    moving_spacing: FloatTriple | None,
+    fixed_channel: int,
+    moving_channel: int,
+    fixed_timepoint: int,
+    moving_timepoint: int,
+    scheduler: str | None,
+    workers: int | None,
+    worker_cpus: int | None,
+    worker_mem_gb: float | None,
+    work_dir: Path | None,
+    seed: int,
+    threads: int | None,
+    dry_run: bool,
+    overwrite: bool,
+) -> None:
     """Refine an alignment block by block, on a Dask cluster.
 
     Writes a displacement field on a coarse grid, and beside it OUTPUT.blocks.json with the state and metrics of each
     block. A run that was cut off goes on where it stopped when the same command is given again.
     """
-    from teralign.tasks.local_align import local_align as task
+    from teralign.alignment import BlockOptions, Side
+    from teralign.cluster import Compute
+    from teralign.tasks import local_align as task
 
-    options.print_result(task(fixed, moving, output=output, **arguments))
+    sides = (
+        Side(fixed, fixed_spacing, fixed_channel, fixed_timepoint, fixed_mask, fixed_mask_labels),
+        Side(moving, moving_spacing, moving_channel, moving_timepoint, moving_mask, moving_mask_labels),
+    )
+    blocks = BlockOptions(block_size, block_overlap, field_spacing, max_failed)
+    compute = Compute(scheduler, workers, worker_cpus, worker_mem_gb, threads, work_dir)
+    if dry_run:
+        plan = task.plan_local_align(
+            *sides,
+            output=output,
+            initial_transforms=initial_transforms,
+            steps=steps,
+            config=config,
+            blocks=blocks,
+            compute=compute,
+            overwrite=overwrite,
+        )
+        options.print_result(document(plan))
+        return
+    result = task.local_align(
+        *sides,
+        output=output,
+        initial_transforms=initial_transforms,
+        steps=steps,
+        config=config,
+        blocks=blocks,
+        compute=compute,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    options.print_result(document(result))

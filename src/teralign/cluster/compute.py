@@ -29,7 +29,7 @@ class Compute:
     worker_cpus: int | None = None
     worker_mem_gb: float | None = None
     threads: int | None = None
-    work_dir: Path | None = None
+    work_dir: str | Path | None = None
 
     def connect(self) -> AbstractContextManager[Client]:
         """Return a context with a Dask client; workers that it starts end with the context.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teralign.addresses import Address
-from teralign.blockwise import RunSummary, Workspace, WriteUnit, WriteUnits, run_blocks
+from teralign.blockwise import BlockRecord, BlockState, RunSummary, Workspace, WriteUnit, WriteUnits, run_blocks
 from teralign.grids import Region, Triple
 from teralign.volumes import (
     PyramidLayout,
@@ -110,7 +110,7 @@ def _write(
     summary = run_blocks(FamilyMaker(source, writer), families, client=client, workspace=workspace, stage=stage)
     stages = [stage, *(s.stage for s in make_levels(writer, range(2, len(writer.levels)), client, workspace))]
     writer.finish(stored_files(workspace, stages))
-    states = Counter(record["state"] for record in workspace.records(stage))
+    states = Counter(record.state for record in workspace.records(stage, BlockRecord))
     return {"units": summary.total, "resumed": summary.resumed, "states": dict(sorted(states.items()))}
 
 
@@ -141,8 +141,16 @@ def _own_files(writer: VolumeWriter, level: int, unit: Triple) -> WriteUnits:
 def stored_files(workspace: Workspace, stages: Sequence[str]) -> Iterator[StoredFile]:
     """The files that the tasks of these stages have stored."""
     for stage in stages:
-        for record in workspace.records(stage):
-            yield from (StoredFile(*file) for file in record.get("stored", ()))
+        for record in workspace.records(stage, StoredUnit):
+            yield from record.stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredUnit(BlockRecord):
+    """What became of a write unit: the voxels read of each channel, and the files stored."""
+
+    read: int = 0
+    stored: tuple[StoredFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,16 +163,16 @@ class FamilyMaker:
     source: VoxelSource
     writer: VolumeWriter
 
-    def __call__(self, family: WriteUnit) -> dict[str, Any]:
-        """Write what is not empty; gives the record: state, voxels read of each channel, files stored."""
+    def __call__(self, family: WriteUnit) -> StoredUnit:
+        """Write what is not empty, and return its record."""
         cores = family.core.split(self.writer.write_shape)
         parts = [part for core in cores if (part := self.source.part(core)) is not None]
         if not parts:
-            return {"state": "outside"}
+            return StoredUnit(state=BlockState.OUTSIDE)
         times = range(self.writer.timepoints)
-        stored = [file for t in times for file in self._write(family.core, parts, t)]
+        stored = tuple(file for t in times for file in self._write(family.core, parts, t))
         read = sum(part.needed.size for part in parts) * len(times)
-        return {"state": "ok" if stored else "empty", "read": read, "stored": stored}
+        return StoredUnit(state=BlockState.OK if stored else BlockState.EMPTY, read=read, stored=stored)
 
     def _write(self, whole: Region, parts: Sequence[Part], timepoint: int) -> Iterator[StoredFile]:
         """Write the units and what they become at the next level; gives the files."""
@@ -189,12 +197,12 @@ class LevelMaker:
     writer: VolumeWriter
     level: int
 
-    def __call__(self, unit: WriteUnit) -> dict[str, Any]:
-        """Make one unit; gives its record: the files stored."""
-        stored = [
+    def __call__(self, unit: WriteUnit) -> StoredUnit:
+        """Make one unit, and return its record."""
+        stored = tuple(
             file
             for timepoint in range(self.writer.timepoints)
             for channel in range(self.writer.channels)
             for file in self.writer.build_level_region(self.level, unit.core, channel=channel, timepoint=timepoint)
-        ]
-        return {"state": "ok" if stored else "empty", "stored": stored}
+        )
+        return StoredUnit(state=BlockState.OK if stored else BlockState.EMPTY, stored=stored)

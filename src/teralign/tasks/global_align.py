@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from teralign.alignment import Side, Source, alignment_bytes, nothing_in, open_source, step_reports, step_seconds
+from teralign.alignment import (
+    ImageSource,
+    Side,
+    alignment_bytes,
+    described_steps,
+    nothing_in,
+    open_source,
+    step_seconds,
+)
 from teralign.blockwise import Workspace
 from teralign.cluster import Capacity, worker_threads
 from teralign.configuration import load_config
 from teralign.errors import InputError
-from teralign.files import write_atomically
 from teralign.filling import building
-from teralign.grids import FloatTriple, Grid
+from teralign.grids import Grid
 from teralign.plans import Plan
-from teralign.registration import Image, StepConfig, align
+from teralign.provenance import Run, config_content, own_name
+from teralign.registration import Image, StepConfig, StepReport, align
+from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.transforms import FIELD_STRIDE, Stack, as_field, save_field, warp
 from teralign.volumes import PyramidLayout, check_output, plan_output, plan_volume, split_uri
@@ -28,71 +36,48 @@ from teralign.volumes import PyramidLayout, check_output, plan_output, plan_volu
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class GlobalAlignment:
+    """What was written, and the report of each step."""
+
+    output: str
+    aligned: str | None
+    fixed: str
+    moving: str
+    seed: int
+    steps: tuple[StepReport, ...]
+
+
 def global_align(
-    fixed: str,
-    moving: str,
+    fixed: str | Path | Side,
+    moving: str | Path | Side,
     *,
-    output: Path,
+    output: str | Path,
     steps: Sequence[str] | None = None,
-    config: Path | None = None,
+    config: str | Path | Mapping[str, object] | None = None,
     aligned: str | None = None,
     ome_zarr: str | None = None,
-    fixed_mask: str | None = None,
-    moving_mask: str | None = None,
-    fixed_mask_labels: Sequence[int] | None = None,
-    moving_mask_labels: Sequence[int] | None = None,
-    fixed_spacing: FloatTriple | None = None,
-    moving_spacing: FloatTriple | None = None,
-    fixed_channel: int = 0,
-    moving_channel: int = 0,
-    fixed_timepoint: int = 0,
-    moving_timepoint: int = 0,
     threads: int | None = None,
     seed: int = 0,
-    dry_run: bool = False,
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Align the whole moving volume to the whole fixed one and write what maps fixed to moving points.
+) -> GlobalAlignment:
+    """Align the whole moving volume to the whole fixed one and write the transform from fixed to moving points.
 
-    `output` is a `.mat` (4×4 text, z,y,x in µm) or, needed with a deform step, a `.zarr` displacement field. A report
-    of the steps goes beside it with the ending `.json`. `aligned` is a volume to write: moving on the fixed grid; a
-    .zarr is OME-Zarr of version `ome_zarr` (None: 0.5).
+    `output` is a `.mat` (4×4 text, z, y, x in µm) or, needed with a deform step, a `.zarr` displacement field. A
+    report of the steps goes beside it with the ending `.json`. `aligned` is a volume to write: moving on the fixed
+    grid; a .zarr is OME-Zarr of version `ome_zarr` (None: 0.5). `steps` replaces the list of steps of `config`, a
+    YAML file or a mapping of the same shape.
 
-    Returns what was written and the report, with `dry_run` what would be done. Raises InputError and
-    DataError before any long work, for bad input.
+    Raises InputError and DataError before any long work for bad input.
     """
-    plan = load_config(config).steps("global_align", steps)
-    source_fixed = open_source(
-        "fixed", Side(fixed, fixed_spacing, fixed_channel, fixed_timepoint, fixed_mask, fixed_mask_labels)
-    )
-    source_moving = open_source(
-        "moving", Side(moving, moving_spacing, moving_channel, moving_timepoint, moving_mask, moving_mask_labels)
-    )
-    report_file = output.with_suffix(".json")
-    for path in (output, report_file):
-        (refuse_existing if dry_run else check_new_file)(path, overwrite=overwrite)
-    deforms = any(step.name == "deform" for step in plan)
-    if output.suffix not in {".mat", ".txt", ".zarr"} or (deforms and output.suffix != ".zarr"):
-        wanted = "a .zarr field, for a deform step" if deforms else "affine.mat, or a .zarr field"
-        raise InputError(f"--output {output} must be {wanted}.")
-    if aligned is not None:
-        (plan_output if dry_run else check_output)(aligned, overwrite=overwrite)
-        layout = plan_volume(aligned, grid=source_fixed.grid, dtype=source_moving.volume.dtype, ome_zarr=ome_zarr)
-    elif ome_zarr is not None:
-        raise InputError(f"--ome-zarr {ome_zarr} is the version of an --aligned volume; give its name too.")
-
+    job = _Job.of(fixed, moving, output, steps, config, aligned, ome_zarr, overwrite=overwrite, writes=True)
     threads = threads or worker_threads()
-    if dry_run:
-        return asdict(
-            _plan(source_fixed, source_moving, plan, output, deforms=deforms, aligned=aligned, threads=threads)
-        )
-
-    image_fixed, image_moving = _read(source_fixed), _read(source_moving)
-    log.info("aligning %s to %s: %s", moving, fixed, ", ".join(step.name for step in plan))
-    nodes = source_fixed.grid.coarsen((FIELD_STRIDE,) * 3) if deforms else None
-    found = align(image_fixed, image_moving, plan, start=Stack(), field_grid=nodes, seed=seed, threads=threads)
-    _save(found.transform, output, source_fixed.grid, overwrite=overwrite)
-    if aligned is not None:
+    image_fixed, image_moving = (_read(source) for source in job.sources)
+    log.info("aligning %s to %s: %s", job.sides[1].uri, job.sides[0].uri, ", ".join(step.name for step in job.steps))
+    nodes = job.fixed.grid.coarsen((FIELD_STRIDE,) * 3) if job.deforms else None
+    found = align(image_fixed, image_moving, job.steps, start=Stack(), field_grid=nodes, seed=seed, threads=threads)
+    _save(found.transform, job.output, job.fixed.grid, overwrite=overwrite)
+    if job.aligned is not None:
         array = warp(
             image_moving.array,
             image_moving.grid,
@@ -101,45 +86,124 @@ def global_align(
             transform=found.transform,
             threads=threads,
         )
-        _write_aligned(aligned, array, layout, overwrite=overwrite)
-    report = {
-        "output": str(output),
-        "aligned": aligned,
-        "fixed": fixed,
-        "moving": moving,
-        "seed": seed,
-        "steps": step_reports(found),
-    }
-    write_atomically(report_file, (json.dumps(report, indent=1) + "\n").encode())
-    return report
+        _write_aligned(*job.aligned, array, overwrite=overwrite)
+    result = GlobalAlignment(
+        output=str(output),
+        aligned=aligned,
+        fixed=own_name(job.sides[0].uri),
+        moving=own_name(job.sides[1].uri),
+        seed=seed,
+        steps=tuple(replace(report, seconds=round(report.seconds, 3)) for report in found.reports),
+    )
+    own = replace(result, output=own_name(output), aligned=None if aligned is None else own_name(aligned))
+    write_json(job.report, {**shallow(own), "run": job.run(seed)})
+    return result
 
 
-def _plan(
-    fixed: Source,
-    moving: Source,
-    steps: Sequence[StepConfig],
-    output: Path,
+def plan_global_align(
+    fixed: str | Path | Side,
+    moving: str | Path | Side,
     *,
-    deforms: bool,
-    aligned: str | None,
-    threads: int,
+    output: str | Path,
+    steps: Sequence[str] | None = None,
+    config: str | Path | Mapping[str, object] | None = None,
+    aligned: str | None = None,
+    ome_zarr: str | None = None,
+    threads: int | None = None,
+    overwrite: bool = False,
 ) -> Plan:
-    """Return the plan of reading, aligning and writing, all in this process."""
-    voxels = [source.grid.region.size for source in (fixed, moving)]
-    field = 3 * 4 * fixed.grid.coarsen((FIELD_STRIDE,) * 3).region.size if deforms else 0
+    """Return the plan of `global_align` with the same arguments, all in this process; writes nothing."""
+    job = _Job.of(fixed, moving, output, steps, config, aligned, ome_zarr, overwrite=overwrite, writes=False)
+    voxels = [source.grid.region.size for source in job.sources]
+    field = 3 * 4 * job.fixed.grid.coarsen((FIELD_STRIDE,) * 3).region.size if job.deforms else 0
     capacity = Capacity.here(threads)
     return Plan(
         output=str(output),
         blocks={"align": 1},
-        read_bytes=sum(n * source.voxel_bytes for n, source in zip(voxels, (fixed, moving), strict=True)),
-        write_bytes=field + (voxels[0] * moving.voxel_bytes if aligned is not None else 0),
+        read_bytes=sum(n * source.voxel_bytes for n, source in zip(voxels, job.sources, strict=True)),
+        write_bytes=field + (voxels[0] * job.moving.voxel_bytes if aligned is not None else 0),
         worker_memory_bytes=alignment_bytes(sum(voxels)),
-        estimated_seconds=round(capacity.seconds(step_seconds(steps, 1, voxels[0]), 1)),
+        estimated_seconds=round(capacity.seconds(step_seconds(job.steps, 1, voxels[0]), 1)),
     ).checked(capacity)
 
 
-def _read(source: Source) -> Image:
-    """The whole image; InputError when there is nothing in it to align."""
+@dataclass(frozen=True)
+class _Job:
+    """A checked request: volumes that are open, the steps, and what to write; `aligned` is a URI and its layout."""
+
+    sides: tuple[Side, Side]
+    sources: tuple[ImageSource, ImageSource]
+    steps: Sequence[StepConfig]
+    config: str | Path | Mapping[str, object] | None
+    output: Path
+    aligned: tuple[str, PyramidLayout] | None
+
+    @classmethod
+    def of(
+        cls,
+        fixed: str | Path | Side,
+        moving: str | Path | Side,
+        output: str | Path,
+        steps: Sequence[str] | None,
+        config: str | Path | Mapping[str, object] | None,
+        aligned: str | None,
+        ome_zarr: str | None,
+        *,
+        overwrite: bool,
+        writes: bool,
+    ) -> _Job:
+        """Open and check everything; InputError for what is wrong. A job that `writes` tries its output folders."""
+        chosen = load_config(config).steps("global_align", steps)
+        sides = Side.of(fixed), Side.of(moving)
+        sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
+        target = Path(output)
+        for path in (target, target.with_suffix(".json")):
+            (check_new_file if writes else refuse_existing)(path, overwrite=overwrite)
+        deforms = any(step.name == "deform" for step in chosen)
+        if target.suffix not in {".mat", ".txt", ".zarr"} or (deforms and target.suffix != ".zarr"):
+            wanted = "a .zarr field, for a deform step" if deforms else "affine.mat, or a .zarr field"
+            raise InputError(f"--output {target} must be {wanted}.")
+        if aligned is None and ome_zarr is not None:
+            raise InputError(f"--ome-zarr {ome_zarr} is the version of an --aligned volume; give its name too.")
+        planned = None
+        if aligned is not None:
+            (check_output if writes else plan_output)(aligned, overwrite=overwrite)
+            dtype = sources[1].volume.dtype
+            planned = aligned, plan_volume(aligned, grid=sources[0].grid, dtype=dtype, ome_zarr=ome_zarr)
+        return cls(sides, sources, chosen, config, target, planned)
+
+    @property
+    def fixed(self) -> ImageSource:
+        """The fixed image."""
+        return self.sources[0]
+
+    @property
+    def moving(self) -> ImageSource:
+        """The moving image."""
+        return self.sources[1]
+
+    @property
+    def deforms(self) -> bool:
+        """Whether a step finds a displacement field."""
+        return any(step.name == "deform" for step in self.steps)
+
+    @property
+    def report(self) -> Path:
+        """The file with the report of the steps."""
+        return self.output.with_suffix(".json")
+
+    def run(self, seed: int) -> Run:
+        """Return what the report says about where the transform comes from."""
+        fixed, moving = self.sides
+        return Run(
+            inputs={"fixed": self.fixed.described(fixed), "moving": self.moving.described(moving)},
+            parameters={"steps": described_steps(self.steps), "seed": seed},
+            config=config_content(self.config),
+        )
+
+
+def _read(source: ImageSource) -> Image:
+    """Return the whole image; InputError when there is nothing in it to align."""
     image = source.read()
     if reason := nothing_in(image):
         options = f"--{source.role}-channel" + (f" and --{source.role}-mask" if source.mask else "")
@@ -160,7 +224,7 @@ def _save(transform: Stack, output: Path, grid: Grid, *, overwrite: bool) -> Non
     affine.save(output)
 
 
-def _write_aligned(uri: str, array: NDArray[Any], layout: PyramidLayout, *, overwrite: bool) -> None:
+def _write_aligned(uri: str, layout: PyramidLayout, array: NDArray[np.generic], *, overwrite: bool) -> None:
     target = check_output(uri, overwrite=overwrite)
     _, dataset = split_uri(uri)
     with Workspace.of(target, None) as workspace:

@@ -2,123 +2,213 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import teralign
-from teralign.alignment import Side, StageRunner, open_source, plan_alignment, plan_stages
+from teralign.alignment import (
+    BlockOptions,
+    ImageSource,
+    Side,
+    Stage,
+    StageResult,
+    StageRunner,
+    StageSummary,
+    described_steps,
+    open_source,
+    plan_alignment,
+    plan_stages,
+)
 from teralign.blockwise import Workspace
 from teralign.cluster import Compute
 from teralign.configuration import load_config
 from teralign.errors import InputError
-from teralign.files import write_atomically
-from teralign.grids import FloatTriple, Triple
-from teralign.plans import CHECKED, SAMPLED
+from teralign.plans import CHECKED, SAMPLED, Plan
+from teralign.provenance import Run, config_content, own_name
+from teralign.registration import StepConfig
+from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
-from teralign.transforms import StoredField, load_stack
+from teralign.transforms import Stack, load_stack
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalAlignment(StageSummary):
+    """What was written, and the summary of the finest stage; `coarser` has those of the stages before it.
+
+    `report` is the file with the state and metrics of each block. An earlier run had finished `resumed` blocks.
+    """
+
+    output: str
+    fixed: str
+    moving: str
+    coarser: tuple[StageSummary, ...]
+    resumed: int
+    seconds: float
+    report: str
 
 
 def local_align(
-    fixed: str,
-    moving: str,
+    fixed: str | Path | Side,
+    moving: str | Path | Side,
     *,
-    output: Path,
-    initial_transforms: Sequence[Path] = (),
+    output: str | Path,
+    initial_transforms: Sequence[str | Path] = (),
     steps: Sequence[str] | None = None,
-    config: Path | None = None,
-    block_size: Triple | None = None,
-    block_overlap: float | None = None,
-    field_spacing: FloatTriple | None = None,
-    max_failed: float = 0.5,
-    fixed_mask: str | None = None,
-    moving_mask: str | None = None,
-    fixed_mask_labels: Sequence[int] | None = None,
-    moving_mask_labels: Sequence[int] | None = None,
-    fixed_spacing: FloatTriple | None = None,
-    moving_spacing: FloatTriple | None = None,
-    fixed_channel: int = 0,
-    moving_channel: int = 0,
-    fixed_timepoint: int = 0,
-    moving_timepoint: int = 0,
-    scheduler: str | None = None,
-    workers: int | None = None,
-    worker_cpus: int | None = None,
-    worker_mem_gb: float | None = None,
-    work_dir: Path | None = None,
+    config: str | Path | Mapping[str, object] | None = None,
+    blocks: BlockOptions = BlockOptions(),
+    compute: Compute = Compute(),
     seed: int = 0,
-    threads: int | None = None,
-    dry_run: bool = False,
     overwrite: bool = False,
-) -> dict[str, Any]:
+) -> LocalAlignment:
     """Refine `initial_transforms` block by block and write the displacement field that does it.
 
-    The field u (a `.zarr` group on a grid of `field_spacing` µm, rounded to whole voxels) is applied before the
-    initial transforms: x_moving = initial(x + u(x)). `block_size` (zyx) is in voxels, `block_overlap` a share of it.
-    Blocks that fail are filled from their neighbours and counted; more than a share of `max_failed` raises
-    AlignmentError. Beside the output, `NAME.blocks.json` tells the state and metrics of each block. Unfinished work
-    lies in `work_dir`, and the same call goes on with it.
+    `output` is a `.zarr` group: the field u in µm on a grid of nodes, applied before the initial transforms (files,
+    outermost first), so that x_moving = initial(x + u(x)). `steps` replaces the list of steps of `config`, a YAML
+    file or a mapping of the same shape. `NAME.blocks.json` beside it has the state and metrics of each block.
+    Blocks that fail are filled from their neighbours and counted. Unfinished work lies in the work directory of
+    `compute`, and the same call goes on with it.
 
-    Returns what was written and a summary, with `dry_run` what would be done. Raises InputError before any long work
-    for bad input.
+    Raises InputError before any long work for bad input, AlignmentError when too many blocks fail.
     """
-    settings = load_config(config)
-    plan = settings.steps("local_align", steps)
-    source_fixed = open_source(
-        "fixed", Side(fixed, fixed_spacing, fixed_channel, fixed_timepoint, fixed_mask, fixed_mask_labels)
-    )
-    source_moving = open_source(
-        "moving", Side(moving, moving_spacing, moving_channel, moving_timepoint, moving_mask, moving_mask_labels)
-    )
-    start = load_stack(initial_transforms)
-    if output.suffix != ".zarr":
-        raise InputError(f"--output {output} must be a .zarr: it becomes a displacement field.")
-    output = output.absolute()
-    report = output.with_suffix(".blocks.json")
-    for path in (output, report):
-        refuse_existing(path, overwrite=overwrite)
-    stages = plan_stages(
-        source_fixed,
-        source_moving,
-        plan,
-        block_size=block_size or settings.block_size,
-        overlap=settings.block_overlap if block_overlap is None else block_overlap,
-        field_spacing=field_spacing,
-    )
-    compute = Compute(scheduler, workers, worker_cpus, worker_mem_gb)
-    planned = plan_alignment(str(output), stages, start, compute.capacity(), samples=SAMPLED if dry_run else CHECKED)
-    if dry_run:
-        return asdict(planned)
-    for path in (output, report):
+    job = _Job.of(fixed, moving, output, initial_transforms, steps, config, blocks, overwrite=overwrite)
+    job.plan(compute, samples=CHECKED)
+    for path in (job.output, job.report):
         check_new_file(path, overwrite=overwrite)
-    key = {
-        "task": "local-align",
-        "version": teralign.__version__,
-        "output": output.name,
-        "fixed": source_fixed.digest(),
-        "moving": source_moving.digest(),
-        "start": start.digest(),
-        "steps": [{"step": step.name, **step.model_dump(mode="json")} for step in plan],
-        "stages": [stage.digest() for stage in stages],
-        "seed": seed,
-    }
-    with Workspace.of(output, work_dir) as workspace:
-        workspace.prepare(key, overwrite=False)
+    with Workspace.of(job.output, compute.work_dir) as workspace:
+        workspace.prepare(job.key(seed), overwrite=False)
         with compute.connect() as client:
-            runner = StageRunner(client, workspace, start, seed, threads)
-            coarse: StoredField | None = None
-            coarser = []
-            for stage in stages[:-1]:
-                built = workspace.output / f"coarse{stage.suffix}.zarr"
-                found = runner.run(stage, coarse, built, max_failed=1.0)
-                coarse = found.field
-                coarser.append({"spacing": stage.layout.grid.spacing} | found.summary)
-            found = runner.run(stages[-1], coarse, workspace.output / output.name, max_failed)
-        result = {"output": str(output), "fixed": fixed, "moving": moving} | found.summary
-        result |= {"coarser": coarser, "resumed": found.resumed, "seconds": round(found.seconds, 1)}
-        workspace.finish(workspace.output / output.name, output, overwrite=overwrite)
+            runner = StageRunner(client, workspace, job.start, seed, compute.threads)
+            *coarser, finest = runner.run_all(job.stages, job.output.name, job.blocks.max_failed)
+        workspace.finish(workspace.output / job.output.name, job.output, overwrite=overwrite)
+    result = job.result(finest, coarser)
+    report = replace(result, output=own_name(job.output), report=own_name(job.report))
+    records = [record.summary() for record in finest.records]
     # After the output: a report without one would keep a run that was cut off here from going on.
-    write_atomically(report, (json.dumps(result | {"records": found.records}, indent=1) + "\n").encode())
-    return result | {"report": str(report)}
+    write_json(job.report, {**shallow(report), "run": job.run(seed), "records": records})
+    return result
+
+
+def plan_local_align(
+    fixed: str | Path | Side,
+    moving: str | Path | Side,
+    *,
+    output: str | Path,
+    initial_transforms: Sequence[str | Path] = (),
+    steps: Sequence[str] | None = None,
+    config: str | Path | Mapping[str, object] | None = None,
+    blocks: BlockOptions = BlockOptions(),
+    compute: Compute = Compute(),
+    overwrite: bool = False,
+) -> Plan:
+    """Return the plan of `local_align` with the same arguments; writes nothing and starts no worker."""
+    job = _Job.of(fixed, moving, output, initial_transforms, steps, config, blocks, overwrite=overwrite)
+    return job.plan(compute, samples=SAMPLED)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A checked request: volumes that are open, the steps, and the stages that they make."""
+
+    sides: tuple[Side, Side]
+    sources: tuple[ImageSource, ImageSource]
+    output: Path
+    transforms: tuple[str, ...]
+    start: Stack
+    steps: Sequence[StepConfig]
+    config: str | Path | Mapping[str, object] | None
+    blocks: BlockOptions
+    stages: Sequence[Stage]
+
+    @classmethod
+    def of(
+        cls,
+        fixed: str | Path | Side,
+        moving: str | Path | Side,
+        output: str | Path,
+        initial_transforms: Sequence[str | Path],
+        steps: Sequence[str] | None,
+        config: str | Path | Mapping[str, object] | None,
+        blocks: BlockOptions,
+        *,
+        overwrite: bool,
+    ) -> _Job:
+        """Open and check everything; InputError for what is wrong."""
+        settings = load_config(config)
+        chosen = settings.steps("local_align", steps)
+        sides = Side.of(fixed), Side.of(moving)
+        sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
+        start = load_stack(initial_transforms)
+        target = Path(output)
+        if target.suffix != ".zarr":
+            raise InputError(f"--output {target} must be a .zarr: it becomes a displacement field.")
+        blocks = blocks.completed(settings.block_size, settings.block_overlap)
+        job = cls(
+            sides=sides,
+            sources=sources,
+            output=target.absolute(),
+            transforms=tuple(map(str, initial_transforms)),
+            start=start,
+            steps=chosen,
+            config=config,
+            blocks=blocks,
+            stages=plan_stages(*sources, chosen, blocks),
+        )
+        for path in (job.output, job.report):
+            refuse_existing(path, overwrite=overwrite)
+        return job
+
+    @property
+    def report(self) -> Path:
+        """The file with the state and metrics of each block."""
+        return self.output.with_suffix(".blocks.json")
+
+    def plan(self, compute: Compute, *, samples: int) -> Plan:
+        """Return the plan. Raises InputError when a block is too large for a worker."""
+        return plan_alignment(str(self.output), self.stages, self.start, compute.capacity(), samples=samples)
+
+    def key(self, seed: int) -> dict[str, object]:
+        """Return what the field depends on."""
+        fixed, moving = self.sources
+        return {
+            "task": "local-align",
+            "version": teralign.__version__,
+            "output": self.output.name,
+            "fixed": fixed.digest(),
+            "moving": moving.digest(),
+            "start": self.start.digest(),
+            "steps": described_steps(self.steps),
+            "stages": [stage.digest() for stage in self.stages],
+            "seed": seed,
+        }
+
+    def run(self, seed: int) -> Run:
+        """Return what the report says about where the field comes from."""
+        (fixed, moving), (fixed_source, moving_source) = self.sides, self.sources
+        return Run(
+            inputs={
+                "fixed": fixed_source.described(fixed),
+                "moving": moving_source.described(moving),
+                "initial_transforms": [own_name(path) for path in self.transforms],
+            },
+            parameters={
+                "steps": described_steps(self.steps),
+                "stages": [stage.described() for stage in self.stages],
+                "blocks": self.blocks,
+                "seed": seed,
+            },
+            config=config_content(self.config),
+        )
+
+    def result(self, finest: StageResult, coarser: Sequence[StageResult]) -> LocalAlignment:
+        """Return what the command answers."""
+        return LocalAlignment(
+            **shallow(finest.summary),
+            output=str(self.output),
+            fixed=own_name(self.sides[0].uri),
+            moving=own_name(self.sides[1].uri),
+            coarser=tuple(stage.summary for stage in coarser),
+            resumed=finest.resumed,
+            seconds=round(finest.seconds, 1),
+            report=str(self.report),
+        )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from teralign.alignment import Side, Source, open_source
+from teralign.alignment import ImageSource, Side, open_source
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.files import write_atomically, writing
@@ -83,7 +83,7 @@ def report(
     return {"overlay": str(pictures), "metrics": str(metrics), "similarity": alike}
 
 
-def _overview(source: Source) -> Overview:
+def _overview(source: ImageSource) -> Overview:
     return read_overview(source.volume, channel=source.channel)
 
 
@@ -154,7 +154,7 @@ def _fields(stack: Stack, paths: Sequence[Path], threads: int) -> dict[str, Any]
     }
 
 
-def _geometry(source: Source, shown: Grid) -> dict[str, Any]:
+def _geometry(source: ImageSource, shown: Grid) -> dict[str, Any]:
     """What was asked for and what of it was looked at; axes z, y, x, µm."""
     return {
         "uri": source.volume.uri,

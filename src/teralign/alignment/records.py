@@ -1,0 +1,98 @@
+"""What an alignment in blocks says about itself: records of blocks and chunks, and their summary."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from teralign.blockwise import BlockRecord, BlockState
+from teralign.grids import FloatTriple, Grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedBlock(BlockRecord):
+    """What became of a block that was aligned; None where it did not come to that.
+
+    `fixed_read` and `moving_read` are voxels. The metrics (higher is better) are those of the initial transforms and
+    of the field used, `share` is how much of what was found is in it, `min_jacobian` its smallest determinant.
+    `displacement` and `correction` (z, y, x) are means over the block's core in µm: of the field, and of what it adds
+    to the coarser stage's.
+    """
+
+    metric_before: float | None = None
+    metric_after: float | None = None
+    min_jacobian: float | None = None
+    share: float | None = None
+    displacement: FloatTriple | None = None
+    correction: FloatTriple | None = None
+    fixed_read: int | None = None
+    moving_read: int | None = None
+
+    def summary(self) -> dict[str, object]:
+        """Return the fields for the report of a run: all that are known, without worker, attempts and traceback."""
+        return {name: value for name in _REPORTED if (value := getattr(self, name)) is not None}
+
+
+_REPORTED = (
+    *("block", "state", "reason", "error", "metric_before", "metric_after"),
+    *("min_jacobian", "share", "displacement", "correction", "seconds", "fixed_read", "moving_read"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergedChunk(BlockRecord):
+    """What became of a chunk of the merged field: its smallest determinant, and the share of it that folds."""
+
+    min_jacobian: float
+    folded: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSummary:
+    """What became of the blocks of a stage, whose voxels are `spacing` (z, y, x) µm apart.
+
+    Blocks by state, the median metric of the blocks before and after, the smallest Jacobian determinant and the share
+    that folds of the merged field, and how often a voxel of each volume was read, in the mean.
+    """
+
+    spacing: FloatTriple
+    blocks: int
+    states: Mapping[BlockState, int]
+    metric_before: float | None
+    metric_after: float | None
+    min_jacobian: float
+    folded_share: float
+    fixed_reads: float
+    moving_reads: float
+
+    @classmethod
+    def of(
+        cls, blocks: Sequence[AlignedBlock], chunks: Sequence[MergedChunk], fixed: Grid, moving: Grid
+    ) -> StageSummary:
+        """Sum up the blocks of a stage and the chunks of its merged field."""
+        states = Counter(block.state for block in blocks)
+        return cls(
+            spacing=fixed.spacing,
+            blocks=len(blocks),
+            states=dict(sorted(states.items())),
+            metric_before=_median(block.metric_before for block in blocks),
+            metric_after=_median(block.metric_after for block in blocks),
+            min_jacobian=min(chunk.min_jacobian for chunk in chunks),
+            folded_share=sum(chunk.folded for chunk in chunks) / len(chunks),
+            fixed_reads=_reads(blocks, lambda block: block.fixed_read, fixed),
+            moving_reads=_reads(blocks, lambda block: block.moving_read, moving),
+        )
+
+
+def _reads(blocks: Iterable[AlignedBlock], voxels: Callable[[AlignedBlock], int | None], grid: Grid) -> float:
+    """Return how often a voxel of the grid was read, in the mean."""
+    return round(sum(voxels(block) or 0 for block in blocks) / math.prod(grid.shape), 2)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.median(known)) if known else None

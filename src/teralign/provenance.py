@@ -1,0 +1,79 @@
+"""Where a result comes from: command line, versions, inputs by the user's own names, and parameters as they acted.
+
+A pipeline runs commands on links in a work directory, whose names say nothing once the directory has gone. It tells
+the user's own names in the environment variable `TERALIGN_INPUT_NAMES`, a JSON object: a path as the command gets it,
+or a folder above it, and the name to record in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from teralign import __version__
+
+log = logging.getLogger(__name__)
+
+NAMES_VARIABLE = "TERALIGN_INPUT_NAMES"
+
+_LIBRARIES = ("numpy", "scipy", "SimpleITK", "numba", "dask", "distributed", "tensorstore", "zarr")
+
+
+def _versions() -> dict[str, str]:
+    libraries = {name: metadata.version(name) for name in _LIBRARIES}
+    return {"teralign": __version__, "python": platform.python_version(), **libraries}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a result was made from and by; `config` is the text of the YAML file, or the mapping given instead."""
+
+    inputs: Mapping[str, object]
+    parameters: Mapping[str, object]
+    config: object = None
+    command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
+    versions: Mapping[str, str] = field(default_factory=_versions)
+
+
+def config_content(config: str | Path | Mapping[str, object] | None) -> object:
+    """Return the text of a configuration file; a mapping, or None, as it is."""
+    return Path(config).read_text(encoding="utf-8") if isinstance(config, str | Path) else config
+
+
+def own_name(uri: str | Path) -> str:
+    """Return the user's own name of an input or output, or `uri` where the environment names no other."""
+    names = _names()
+    text = str(uri)
+    if text in names:
+        return names[text]
+    if "://" in text:
+        return text
+    path = Path(text).absolute()
+    known = {Path(given).absolute(): own for given, own in names.items() if "://" not in given}
+    for folder in (path, *path.parents):
+        if folder in known:
+            rest = path.relative_to(folder).as_posix()
+            return known[folder] if rest == "." else f"{known[folder].rstrip('/')}/{rest}"
+    return text
+
+
+def _names() -> dict[str, str]:
+    """Return the names of the environment; none, and a line in the log, where they cannot be read."""
+    text = os.environ.get(NAMES_VARIABLE, "")
+    if not text:
+        return {}
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        log.warning("%s is not a JSON object of names; paths are recorded as given", NAMES_VARIABLE)
+        return {}
+    return names
