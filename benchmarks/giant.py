@@ -31,7 +31,7 @@ COLUMNS = {
     "blocks": "blocks",
     **COST,
     "GiB of the largest process": "largest_gib:.2f",
-    "GiB of a worker, foretold": "foretold_gib:.2f",
+    "GiB of a worker, predicted": "predicted_gib:.2f",
 }
 _TERABYTE = (10240, 10240, 10240)
 _MILLION_FAMILIES = (25600, 25600, 25600)  # of 256³ voxels, in N5
@@ -92,7 +92,7 @@ def sparse(folder: Path, shape: Triple, workers: int) -> Row:
     gib = 2 * math.prod(shape) / 2**30
     label = f"apply-transform, {'×'.join(map(str, reverse_axes(shape)))} voxels, {gib:.0f} GiB, sparse"
     row = _row(label, run(command, limit=math.inf))
-    return row | {"blocks": sum(plan["blocks"].values()), "foretold_gib": plan["worker_memory_bytes"] / 2**30}
+    return row | {"blocks": sum(plan["blocks"].values()), "predicted_gib": plan["worker_memory_bytes"] / 2**30}
 
 
 def _blank(path: Path, shape: Triple, dtype: str) -> Path:

@@ -1,36 +1,36 @@
-"""Every error that a user can meet, each with its exit code.
+"""All errors for users, each with its exit code.
 
-A message says what is wrong, where (URI, block, option) and what to do next, in one sentence.
+A message is one sentence: what is wrong, where (URI, block, option) and what to do next.
 """
 
 from __future__ import annotations
 
 
 class TeralignError(Exception):
-    """Root of all errors that Teralign raises on purpose; a command exits with `exit_code`."""
+    """The root of all errors that Teralign raises on purpose; a command exits with `exit_code`."""
 
     exit_code = 1
 
 
 class InputError(TeralignError, ValueError):
-    """What the user asked for cannot be done: an option, a path, a configuration key."""
+    """A request that cannot be fulfilled: an option, a path or a configuration key is wrong."""
 
     exit_code = 2
 
 
 class DataError(TeralignError):
-    """Stored data cannot be read or written as it should be: corrupt chunks, a full disk, no permission."""
+    """A failure to read or write stored data: corrupt chunks, a full disk, no permission."""
 
     exit_code = 3
 
 
 class AlignmentError(TeralignError):
-    """The alignment failed: nothing to go on, or too many failed blocks."""
+    """A failed alignment: no usable start, or too many failed blocks."""
 
     exit_code = 4
 
 
 class ClusterError(TeralignError):
-    """The Dask cluster cannot be reached, or was lost."""
+    """A Dask cluster that cannot be reached, or was lost."""
 
     exit_code = 5

@@ -6,7 +6,7 @@ Conventions, here and everywhere else:
 - The origin is the physical position of the *centre* of voxel (0, 0, 0); voxel i covers i ± ½.
 - physical = origin + index · spacing, axis by axis; there are no direction cosines.
 
-Command lines and N5 metadata are (x, y, z): `reverse_axes` turns them round, and nothing else does.
+Command lines and N5 metadata are (x, y, z): only `reverse_axes` converts between the two orders.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ T = TypeVar("T")
 
 
 def reverse_axes(values: Sequence[T]) -> tuple[T, ...]:
-    """Turn (x, y, z) into (z, y, x), or back."""
+    """Return (z, y, x) for (x, y, z), and vice versa."""
     return tuple(reversed(values))
 
 
 @dataclass(frozen=True, order=True)
 class Region:
-    """A box of voxels of some grid: from `start` up to but not including `stop`, both (z, y, x)."""
+    """A box of voxels of a grid, from `start` up to but excluding `stop`, both (z, y, x)."""
 
     start: Triple
     stop: Triple
 
     @classmethod
     def whole(cls, shape: Sequence[int]) -> Region:
-        """The region of all voxels of an array of this (z, y, x) shape."""
+        """Return the region of all voxels of an array of this (z, y, x) shape."""
         z, y, x = (int(n) for n in shape)
         return cls((0, 0, 0), (z, y, x))
 
     @property
     def shape(self) -> Triple:
-        """Voxels along (z, y, x); 0 where the region is empty."""
+        """The number of voxels along (z, y, x); 0 where the region is empty."""
         z, y, x = (max(0, b - a) for a, b in zip(self.start, self.stop, strict=True))
         return z, y, x
 
@@ -57,50 +57,50 @@ class Region:
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
-        """What to index an array with to get this region."""
+        """The index of this region in an array."""
         z, y, x = (slice(a, max(a, b)) for a, b in zip(self.start, self.stop, strict=True))
         return z, y, x
 
     def grow(self, margin: Sequence[int]) -> Region:
-        """Extend by `margin` (z, y, x) voxels on either side; negative margins shrink."""
+        """Return the region extended by `margin` (z, y, x) voxels on either side; a negative margin shrinks it."""
         return Region(
             as_triple(a - m for a, m in zip(self.start, margin, strict=True)),
             as_triple(b + m for b, m in zip(self.stop, margin, strict=True)),
         )
 
     def intersect(self, other: Region) -> Region:
-        """The voxels that both regions hold; a region of size 0 when there are none."""
+        """Return the region that both regions share; it has size 0 if they share no voxel."""
         start = as_triple(max(a, b) for a, b in zip(self.start, other.start, strict=True))
         stop = as_triple(min(a, b) for a, b in zip(self.stop, other.stop, strict=True))
         return Region(start, as_triple(max(a, b) for a, b in zip(start, stop, strict=True)))
 
     def shift(self, offset: Sequence[int]) -> Region:
-        """Move by `offset` (z, y, x) voxels."""
+        """Return the region moved by `offset` (z, y, x) voxels."""
         return Region(
             as_triple(a + o for a, o in zip(self.start, offset, strict=True)),
             as_triple(b + o for b, o in zip(self.stop, offset, strict=True)),
         )
 
     def relative_to(self, other: Region) -> Region:
-        """The same voxels, counted from the start of `other`."""
+        """Return the same voxels, counted from the start of `other`."""
         return self.shift([-a for a in other.start])
 
     def split(self, shape: Sequence[int]) -> Iterator[Region]:
-        """Cut into regions of at most `shape` (z, y, x), on the lattice of that shape from voxel 0."""
+        """Yield regions of at most `shape` (z, y, x), cut along the lattice of that shape that starts at voxel 0."""
         cuts = (_cut(a, b, n) for a, b, n in zip(self.start, self.stop, shape, strict=True))
         for (z, z_end), (y, y_end), (x, x_end) in itertools.product(*cuts):
             yield Region((z, y, x), (z_end, y_end, x_end))
 
 
 def _cut(start: int, stop: int, size: int) -> list[tuple[int, int]]:
-    """The intervals of the lattice of `size` from 0, cut to those from `start` to `stop`."""
+    """Return the intervals of the lattice of `size` from 0, cut to `start` and `stop`."""
     cells = range(start // size, -(-stop // size)) if stop > start else ()
     return [(max(start, i * size), min(stop, (i + 1) * size)) for i in cells]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the voxels of a (z, y, x) array lie: `shape` voxels of `spacing` µm, the first centred at `origin` µm."""
+    """The voxel positions of a (z, y, x) array: `shape` voxels of `spacing` µm, the first centred at `origin` µm."""
 
     shape: Triple
     spacing: FloatTriple
@@ -117,12 +117,12 @@ class Grid:
 
     @property
     def region(self) -> Region:
-        """All voxels of the grid."""
+        """The region of all voxels of the grid."""
         return Region.whole(self.shape)
 
     @property
     def extent(self) -> FloatTriple:
-        """The physical size (z, y, x) in µm, outer faces to outer faces."""
+        """The physical size (z, y, x) in µm, from outer face to outer face."""
         return as_float_triple(n * s for n, s in zip(self.shape, self.spacing, strict=True))
 
     @property
@@ -131,17 +131,17 @@ class Grid:
         return self.to_physical((np.array(self.shape) - 1) / 2)
 
     def to_physical(self, index: ArrayLike) -> Floats:
-        """Positions in µm of voxel indices (…, 3), which may be fractional."""
+        """Return the positions in µm of voxel indices (…, 3), which may be fractional."""
         points: Floats = np.asarray(self.origin) + np.asarray(index, dtype=np.float64) * np.asarray(self.spacing)
         return points
 
     def to_index(self, points: ArrayLike) -> Floats:
-        """Fractional voxel indices of positions (…, 3) in µm."""
+        """Return the fractional voxel indices of positions (…, 3) in µm."""
         index: Floats = (np.asarray(points, dtype=np.float64) - np.asarray(self.origin)) / np.asarray(self.spacing)
         return index
 
     def crop(self, region: Region) -> Grid:
-        """The grid of `region`, whose voxels stay where they are; it may reach outside this grid."""
+        """Return the grid of `region`, its voxels at the same positions; `region` may reach outside this grid."""
         origin = self.to_physical(region.start)
         return Grid(region.shape, self.spacing, as_float_triple(origin))
 
@@ -154,9 +154,9 @@ class Grid:
         )
 
     def downsample(self, factors: Sequence[int]) -> Grid:
-        """The grid of means over `factors` (z, y, x) voxels: the origin moves by (factor − 1)/2 voxels.
+        """Return the grid of means over `factors` (z, y, x) voxels: the origin moves by (factor − 1)/2 voxels.
 
-        A last group that is not full is dropped, but an axis keeps at least one voxel.
+        An incomplete last group is dropped, but an axis keeps at least one voxel.
         """
         factors = as_triple(min(f, n) for f, n in zip(factors, self.shape, strict=True))
         return Grid(
@@ -166,27 +166,27 @@ class Grid:
         )
 
     def covering(self, low: ArrayLike, high: ArrayLike, margin: int = 0) -> Region:
-        """The region whose voxel centres enclose the box from `low` to `high` (µm), `margin` more voxels around.
+        """Return the region whose voxel centres enclose the box from `low` to `high` (µm), and `margin` more.
 
-        It is not cut to the grid: intersect it with `region` to read.
+        The result is not cut to the grid: intersect it with `region` before reading.
         """
         a = np.floor(self.to_index(low) + 1e-9).astype(int) - margin
         b = np.ceil(self.to_index(high) - 1e-9).astype(int) + 1 + margin
         return Region(as_triple(a), as_triple(b))
 
     def corners(self) -> Floats:
-        """The eight outermost voxel centres, (8, 3) µm."""
+        """Return the eight outermost voxel centres, (8, 3) µm."""
         ends = [(0, n - 1) for n in self.shape]
         return self.to_physical(list(itertools.product(*ends)))
 
 
 def as_triple(values: Iterable[SupportsInt]) -> Triple:
-    """Three whole numbers, such as (z, y, x), as a tuple of int."""
+    """Return three whole numbers, such as (z, y, x), as a tuple of int."""
     z, y, x = (int(v) for v in values)
     return z, y, x
 
 
 def as_float_triple(values: Iterable[SupportsFloat]) -> FloatTriple:
-    """Three numbers, such as (z, y, x), as a tuple of float."""
+    """Return three numbers, such as (z, y, x), as a tuple of float."""
     z, y, x = (float(v) for v in values)
     return z, y, x

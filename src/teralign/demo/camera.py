@@ -1,6 +1,6 @@
-"""What differs between imaging rounds: light, gain, offset and noise.
+"""The differences between imaging rounds: light, gain, offset and noise.
 
-A voxel of signal s (counts) reads offset + s + n, n normal with variance s · counts_per_photon + read_noise².
+A voxel of signal s (counts) reads offset + s + n; n is normal with variance s · counts_per_photon + read_noise².
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from teralign.grids import Floats, Region, Triple
 
 @dataclass(frozen=True)
 class Round:
-    """How one round turns the scene into counts; unevenness and bleaching over the whole field of view.
+    """The conversion of the scene into counts in one round; unevenness and bleaching span the whole field of view.
 
     `brightness` scales the scene; `unevenness` is the amplitude of the light's logarithm along y and x; a round
     bleaches to exp(−`bleaching`) at the last slice; about `haze` counts of autofluorescence belong to it alone.
@@ -31,7 +31,7 @@ class Round:
     counts_per_photon: float
 
     def light(self, whole: Triple, region: Region) -> tuple[Floats, Floats, Floats]:
-        """The light on the voxels of `region` in a volume of shape `whole`: factors along z, y and x to multiply."""
+        """Return the light on the voxels of `region` in a volume of shape `whole`: a factor along each of z, y, x."""
         z, y, x = _fractions(whole, region)
         return (
             self.brightness * np.exp(-self.bleaching * z),
@@ -40,7 +40,7 @@ class Round:
         )
 
     def fog(self, whole: Triple, region: Region) -> tuple[Floats, Floats, Floats]:
-        """The autofluorescence of this round alone, counts: factors along z, y and x to multiply."""
+        """Return the autofluorescence of this round alone, in counts: a factor along each of z, y, x."""
         z, y, x = _fractions(whole, region)
         shift = 0.7 * self.index
         return (
@@ -51,7 +51,7 @@ class Round:
 
 
 def _fractions(whole: Triple, region: Region) -> list[Floats]:
-    """Where the voxels of `region` lie in the whole volume, 0 to 1 along each axis."""
+    """Return the positions of the voxels of `region` in the whole volume, 0 to 1 along each axis."""
     return [np.arange(a, b) / n for a, b, n in zip(region.start, region.stop, whole, strict=True)]
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 jit = numba.njit(nogil=True, cache=True)
 
 CELL_EDGE = 1.15
-"""Where the soft edge of a cell ends, in radii of the cell."""
+"""The end of the soft edge of a cell, in radii of the cell."""
 ROUGHNESS = 0.2
-"""How far the outline of a cell is dented, in radii of the cell."""
+"""The depth of the dents in the outline of a cell, in radii of the cell."""
 
 
 @jit
@@ -31,7 +31,7 @@ def _mix(h: np.uint64) -> np.uint64:
 
 @jit
 def _slope(seed: np.uint64, i: int, j: int, k: int, z: float, y: float, x: float) -> float:
-    """The inner product of (z, y, x) with the pseudo-random gradient, in [−1, 1]³, of lattice node (i, j, k)."""
+    """Return the inner product of (z, y, x) with the random gradient, in [−1, 1]³, of lattice node (i, j, k)."""
     h = seed ^ (np.uint64(i) * np.uint64(0x9E3779B97F4A7C15))
     h ^= np.uint64(j) * np.uint64(0xC2B2AE3D27D4EB4F)
     h = _mix(h ^ (np.uint64(k) * np.uint64(0x165667B19E3779F9)))
@@ -44,7 +44,7 @@ def _slope(seed: np.uint64, i: int, j: int, k: int, z: float, y: float, x: float
 
 @jit
 def lattice_noise(z: float, y: float, x: float, seed: np.uint64) -> float:
-    """Gradient noise on the integer lattice, smooth to the second derivative, roughly within ±1 (Perlin 2002)."""
+    """Return gradient noise on the integer lattice, smooth to the second derivative, about ±1 (Perlin 2002)."""
     i, j, k = math.floor(z), math.floor(y), math.floor(x)
     z, y, x = z - i, y - j, x - k
     wz = z * z * z * (z * (z * 6 - 15) + 10)
@@ -64,7 +64,7 @@ def lattice_noise(z: float, y: float, x: float, seed: np.uint64) -> float:
 
 @jit
 def noise_at(points: NDArray[np.float64], size: float, seed: np.uint64) -> NDArray[np.float64]:
-    """Lattice noise with nodes `size` µm apart, at (n, 3) points: (n,)."""
+    """Return lattice noise with nodes `size` µm apart at points (n, 3): (n,)."""
     out = np.empty(len(points))
     for n in range(len(points)):
         out[n] = lattice_noise(points[n, 0] / size, points[n, 1] / size, points[n, 2] / size, seed)
@@ -73,7 +73,7 @@ def noise_at(points: NDArray[np.float64], size: float, seed: np.uint64) -> NDArr
 
 @jit
 def tissue_at(z: float, y: float, x: float, surface: NDArray[np.float64], seed: np.uint64) -> float:
-    """How much of this place is tissue, 0 to 1: one side of the undulating plane `surface` (nz, ny, nx, offset)."""
+    """Return the share of tissue at a point, 0 to 1: one side of the wavy plane `surface` (nz, ny, nx, offset)."""
     depth = surface[0] * z + surface[1] * y + surface[2] * x - surface[3]
     if depth > 40.0:
         return 1.0
@@ -88,7 +88,7 @@ def tissue_at(z: float, y: float, x: float, surface: NDArray[np.float64], seed: 
 def tissue_at_points(
     points: NDArray[np.float64], surface: NDArray[np.float64], seed: np.uint64
 ) -> NDArray[np.float64]:
-    """`tissue_at` for (n, 3) points: (n,)."""
+    """Return `tissue_at` for points (n, 3): (n,)."""
     out = np.empty(len(points))
     for n in range(len(points)):
         out[n] = tissue_at(points[n, 0], points[n, 1], points[n, 2], surface, seed)
@@ -97,14 +97,14 @@ def tissue_at_points(
 
 @jit
 def _weights(t: float) -> tuple[float, float, float, float]:
-    """The four cubic B-spline weights at fraction t between two knots."""
+    """Return the four cubic B-spline weights at fraction t between two knots."""
     s = 1 - t
     return s * s * s / 6, 2 / 3 - t * t * (2 - t) / 2, 2 / 3 - s * s * (2 - s) / 2, t * t * t / 6
 
 
 @jit
 def _bend(z: float, y: float, x: float, knots: NDArray[np.float64]) -> tuple[float, float, float]:
-    """The cubic B-spline deformation at (z, y, x) counted in knots; beyond them, its nearest value."""
+    """Return the cubic B-spline deformation at (z, y, x) counted in knots; beyond them, the nearest value."""
     i = min(max(math.floor(z), 1), knots.shape[0] - 3)
     j = min(max(math.floor(y), 1), knots.shape[1] - 3)
     k = min(max(math.floor(x), 1), knots.shape[2] - 3)
@@ -127,7 +127,7 @@ def _bend(z: float, y: float, x: float, knots: NDArray[np.float64]) -> tuple[flo
 def bend_points(
     points: NDArray[np.float64], origin: NDArray[np.float64], spacing: float, knots: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The B-spline deformation (n, 3) in µm at (n, 3) points; `knots` (z, y, x, 3) lie `spacing` µm apart."""
+    """Return the B-spline deformation (n, 3) in µm at points (n, 3); `knots` (z, y, x, 3) lie `spacing` µm apart."""
     out = np.empty_like(points)
     for n in range(len(points)):
         z, y, x = points[n, 0] - origin[0], points[n, 1] - origin[1], points[n, 2] - origin[2]
@@ -143,7 +143,7 @@ def scene_coordinates(
     spacing: float,
     knots: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """Where a tile's voxels lie in the scene, float32 (z, y, x, 3): p + b(p), p = `matrix` (3, 4) · (index, 1)."""
+    """Return a tile's scene coordinates, float32 (z, y, x, 3): p + b(p), with p = `matrix` (3, 4) · (index, 1)."""
     out = np.empty((shape[0], shape[1], shape[2], 3), dtype=np.float32)
     for i in range(shape[0]):
         for j in range(shape[1]):
@@ -160,7 +160,7 @@ def scene_coordinates(
 
 @jit
 def _cell_profile(q: float, hollow: float) -> float:
-    """The brightness of a cell at q radii from its middle: soft edge, paler nucleus (`hollow` of it), nucleolus."""
+    """Return the brightness of a cell at q radii from its middle: soft edge, nucleus paler by `hollow`, nucleolus."""
     t = min(1.0, (CELL_EDGE - q) / 0.3)
     edge = t * t * (3 - 2 * t)
     nucleus = min(1.0, max(0.0, (0.72 - q) / 0.2))
@@ -178,10 +178,10 @@ def draw_cells(
     brightness: NDArray[np.float64],
     hollow: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """The cells of a tile, (z, y, x): each in its box of voxels, the brighter one where two meet.
+    """Return the cells of a tile, (z, y, x): each in its box of voxels; where two meet, the brighter.
 
-    `boxes` (n, 2, 3) start and stop within the tile, `centres` (n, 3) in the scene, `frames` (n, 3, 3) turn an offset
-    from the centre into one in radii; a cell's outline is dented by lattice noise seeded by its number (`numbers`).
+    `boxes` (n, 2, 3) are starts and stops within the tile, `centres` (n, 3) lie in the scene, `frames` (n, 3, 3) turn
+    an offset from the centre into radii. Lattice noise seeded by a cell's number (`numbers`) dents its outline.
     """
     out = np.zeros(scene.shape[:3], dtype=np.float32)
     for n in range(len(boxes)):
@@ -211,7 +211,7 @@ def draw_vessels(
     radii: NDArray[np.float64],
     far: float,
 ) -> NDArray[np.float32]:
-    """The distance of a tile's voxels (z, y, x) to the nearest vessel wall, µm, negative inside, at most `far`.
+    """Return the distance of a tile's voxels (z, y, x) to the nearest vessel wall, µm: below 0 inside, at most `far`.
 
     Segments have two `ends` (n, 2, 3) and a radius at each, `radii` (n, 2).
     """
@@ -236,7 +236,7 @@ def draw_vessels(
 def _signal(
     z: float, y: float, x: float, cell: float, wall: float, surface: NDArray[np.float64], seed: np.uint64
 ) -> float:
-    """The scene's brightness in counts: background, neuropil, textured cells, dark vessels with bright walls."""
+    """Return the scene's brightness in counts: background, neuropil, textured cells, vessels with bright walls."""
     tissue = tissue_at(z, y, x, surface, seed)
     if tissue == 0.0:
         return 8.0
@@ -266,7 +266,7 @@ def expose(
     strides: tuple[int, int],
     seed: np.uint64,
 ) -> NDArray[np.uint16]:
-    """A tile as the camera records it, uint16 (z, y, x).
+    """Return a tile as the camera records it, uint16 (z, y, x).
 
     `light` and `fog` (counts that belong to this round alone) are products of one factor an axis. `noise` is (offset,
     read noise, counts a photon). Voxel (i, j, k) draws normal number `first` + (i, j) · `strides` + k of `seed`.
@@ -289,7 +289,7 @@ def expose(
 
 @jit
 def _normal(index: np.uint64, seed: np.uint64) -> float:
-    """A standard normal number that belongs to this index (Box and Muller 1958)."""
+    """Return the standard normal number of this index (Box and Muller 1958)."""
     h = _mix(_mix(index + seed * np.uint64(0x9E3779B97F4A7C15)) ^ seed)
     first = (np.float64(np.int64(h >> np.uint64(32))) + 0.5) / 4294967296.0
     second = np.float64(np.int64(h & np.uint64(0xFFFFFFFF))) / 4294967296.0

@@ -16,7 +16,7 @@ from teralign.grids import Floats, FloatTriple, Grid, Triple
 SPACING: FloatTriple = (0.84, 0.92, 0.92)
 """µm, zyx: that of the published EASI-FISH volumes at full resolution."""
 MOVING_SHAPE = (0.96, 1.03, 0.95)
-"""The moving round's voxels along z, y and x for each one of the fixed round."""
+"""Voxels of the moving round along z, y and x, as a factor of those of the fixed round."""
 LANDMARK_MARGIN = 4.0
 """µm: landmarks keep this far from the faces of both volumes."""
 MOST_LANDMARKS = 20_000
@@ -24,7 +24,7 @@ MOST_LANDMARKS = 20_000
 
 @dataclass(frozen=True)
 class Phantom:
-    """Both rounds of one tissue and what is true of them; landmarks (n, 3) are zyx, µm."""
+    """Both rounds of one tissue with the true map between them; landmarks (n, 3) are zyx in µm."""
 
     scene: Scene
     true_map: TrueMap
@@ -35,7 +35,7 @@ class Phantom:
 
 
 def make_phantom(shape: Triple, seed: int) -> Phantom:
-    """The phantom whose fixed round has this shape (z, y, x); the same seed gives the same one."""
+    """Return a phantom with a fixed round of this shape (z, y, x); the same seed gives the same phantom."""
     rng = np.random.default_rng(seed)
     fixed = Grid(shape, SPACING)
     z, y, x = (round(n * f) for n, f in zip(shape, MOVING_SHAPE, strict=True))
@@ -54,7 +54,7 @@ def make_phantom(shape: Triple, seed: int) -> Phantom:
 
 
 def _seen_by_either(true_map: TrueMap, fixed: Grid, moving: Grid) -> tuple[Floats, Floats]:
-    """The box of the scene, low and high, that holds all that either round sees and what reaches into it."""
+    """Return the box of the scene (low, high) that holds the fields of view of both rounds and their surroundings."""
     axes = [np.linspace(a, b, 17) for a, b in zip(moving.corners()[0], moving.corners()[-1], strict=True)]
     seen = true_map.to_scene(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3))
     low = np.minimum(fixed.corners()[0], seen.min(axis=0)) - 20
@@ -65,7 +65,7 @@ def _seen_by_either(true_map: TrueMap, fixed: Grid, moving: Grid) -> tuple[Float
 def _landmarks(
     rng: np.random.Generator, scene: Scene, true_map: TrueMap, fixed: Grid, moving: Grid
 ) -> tuple[Floats, Floats]:
-    """Middles of cells that both rounds show, and their true places in the moving one."""
+    """Return the centres of cells visible in both rounds, and their true positions in the moving round."""
     there = (scene.cells.brightness > 0).all(axis=1)
     places = scene.cells.centres[there]
     places = places[_inside(fixed, places)]
@@ -76,6 +76,6 @@ def _landmarks(
 
 
 def _inside(grid: Grid, points: Floats) -> NDArray[np.bool_]:
-    """Which points (n, 3) lie within the grid, and not at its faces."""
+    """Return a mask of the points (n, 3) within the grid and not at its faces."""
     low, high = grid.corners()[0] + LANDMARK_MARGIN, grid.corners()[-1] - LANDMARK_MARGIN
     return np.asarray(((points > low) & (points < high)).all(axis=1))

@@ -14,14 +14,14 @@ from teralign.demo.truth import TrueMap
 from teralign.grids import Floats, Grid, Region
 
 VESSEL_REACH = 4.0
-"""µm outside its wall at which a vessel can no longer be seen."""
+"""µm outside its wall at which a vessel is no longer visible."""
 SLACK = 1.1
-"""How much larger boxes are than the deformation at their middles says."""
+"""Factor by which boxes are larger than the deformation at their centres predicts."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A scene as one round sees it: `render` gives its voxels. Boxes (n, 2, 3) are starts and stops in `grid`."""
+    """A scene as imaged in one round: `render` returns its voxels. Boxes (n, 2, 3) are starts and stops in `grid`."""
 
     scene: Scene
     true_map: TrueMap
@@ -32,7 +32,7 @@ class View:
 
     @classmethod
     def of(cls, scene: Scene, true_map: TrueMap, grid: Grid, round_: Round) -> View:
-        """Find where in `grid` each cell and vessel will be seen; a cell that this round lacks has an empty box."""
+        """Find the box of each cell and vessel in `grid`; a cell missing in this round has an empty box."""
         cells, vessels = scene.cells, scene.vessels
         reach = np.where(cells.brightness[:, round_.index] > 0, kernels.CELL_EDGE * cells.reach, -np.inf)
         lengths = np.linalg.norm(vessels.ends[:, 1] - vessels.ends[:, 0], axis=1)
@@ -46,7 +46,7 @@ class View:
         )
 
     def render(self, region: Region) -> NDArray[np.uint16]:
-        """The voxels of a tile, uint16 (z, y, x)."""
+        """Return the voxels of a tile, uint16 (z, y, x)."""
         scene, camera, bend = self.scene, self.round, self.true_map
         matrix = bend.tile_matrix(self.grid.crop(region))
         places = kernels.scene_coordinates(region.shape, matrix, bend.origin, bend.spacing, bend.knots)
@@ -79,7 +79,7 @@ class View:
 
 
 def _boxes(true_map: TrueMap, grid: Grid, centres: Floats, reach: Floats) -> NDArray[np.int32]:
-    """Boxes of voxels (n, 2, 3) that hold what lies within `reach` µm of scene points; empty if that is negative."""
+    """Return the boxes of voxels (n, 2, 3) within `reach` µm of scene points; empty where `reach` is negative."""
     boxes = np.empty((len(centres), 2, 3), dtype=np.int32)
     for first in range(0, len(centres), PORTION):
         some = slice(first, first + PORTION)
@@ -97,7 +97,7 @@ def _boxes_at_once(true_map: TrueMap, grid: Grid, centres: Floats, reach: Floats
 
 
 def _within(boxes: NDArray[np.int32], region: Region) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which boxes meet the region, and the parts of them that do, counted from its start."""
+    """Return the indices of boxes that meet the region, and their parts inside it, counted from its start."""
     near = np.flatnonzero((boxes[:, 0, 0] < region.stop[0]) & (boxes[:, 1, 0] > region.start[0]))
     start = np.maximum(boxes[near, 0], region.start)
     stop = np.minimum(boxes[near, 1], region.stop)

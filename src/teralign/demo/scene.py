@@ -1,4 +1,4 @@
-"""What there is to see: cells, vessels and the surface of the tissue, in scene coordinates (zyx, µm).
+"""The contents of the scene: cells, vessels and the surface of the tissue, in scene coordinates (zyx, µm).
 
 The statistics follow expanded brain tissue under a light sheet: some cells large and hollow (pale nucleus, bright
 nucleolus), others small and bright, in clusters; vessels dark with bright walls, branching down to capillaries.
@@ -16,21 +16,21 @@ from teralign.demo import kernels
 from teralign.grids import Floats, Grid
 
 CANDIDATE_SPACING = 6.0
-"""µm: as many cells are tried as there are cubes of this side; crowding and sparse places leave about half."""
+"""µm: one cell is tried for each cube of this side; crowding and sparse places leave about half."""
 SEGMENT = 7.0
 """µm: length of a straight piece of vessel."""
 OVERLAP = 0.8
-"""Cells are at least this share of their mean radii's sum apart."""
+"""Smallest distance between two cells, as a share of the sum of their mean radii."""
 PORTION = 50_000
-"""Cells to look at together, which bounds the memory that this takes."""
+"""Number of cells processed together; it bounds the memory."""
 
 
 @dataclass(frozen=True)
 class Cells:
     """Ellipsoids with dents.
 
-    `centres` (n, 3) in µm; `frames` (n, 3, 3) turn an offset in µm into one in radii; `reach` (n,) is the longest
-    half-axis in µm; `brightness` (n, 2) counts in the fixed and the moving round, 0 where a cell is not there;
+    `centres` (n, 3) in µm; `frames` (n, 3, 3) turn an offset in µm into radii; `reach` (n,) is the longest
+    half-axis in µm; `brightness` (n, 2) counts in the fixed and the moving round, 0 where a cell is missing;
     `hollow` (n,), 0 to 1, how much paler the nucleus is.
     """
 
@@ -41,7 +41,7 @@ class Cells:
     hollow: Floats
 
     def select(self, keep: NDArray[np.bool_]) -> Cells:
-        """Only these cells."""
+        """Return only the cells where `keep` (n,) holds."""
         return Cells(
             self.centres[keep], self.frames[keep], self.reach[keep], self.brightness[keep], self.hollow[keep]
         )
@@ -65,12 +65,12 @@ class Scene:
     noise_seed: np.uint64
 
     def tissue(self, points: Floats) -> Floats:
-        """How much of these places (n, 3) is tissue, 0 to 1: (n,)."""
+        """Return the share of tissue at points (n, 3), 0 to 1: (n,)."""
         return np.asarray(kernels.tissue_at_points(np.ascontiguousarray(points), self.surface, self.noise_seed))
 
 
 def make_scene(rng: np.random.Generator, low: Floats, high: Floats, view: Grid) -> Scene:
-    """A scene that fills the box from `low` to `high`; its surface cuts a corner off the view."""
+    """Return a scene that fills the box from `low` to `high`; its surface cuts a corner off the view."""
     noise_seed = np.uint64(rng.integers(2**62))
     surface = _cut_corner(rng, view)
     vessels = _grow_vessels(rng, low, high)
@@ -81,7 +81,7 @@ def make_scene(rng: np.random.Generator, low: Floats, high: Floats, view: Grid) 
 
 
 def _cut_corner(rng: np.random.Generator, view: Grid) -> Floats:
-    """The plane (nz, ny, nx, offset) that leaves a sixth of the way through the view outside the tissue."""
+    """Return the plane (nz, ny, nx, offset) that leaves a sixth of the way through the view outside the tissue."""
     normal = np.array([1.0, 0.8, 0.5]) * rng.choice([-1.0, 1.0], 3)
     normal /= np.linalg.norm(normal)
     depth = view.corners() @ normal
@@ -89,7 +89,7 @@ def _cut_corner(rng: np.random.Generator, view: Grid) -> Floats:
 
 
 def _scatter_cells(rng: np.random.Generator, low: Floats, high: Floats, noise_seed: np.uint64) -> Cells:
-    """Cells everywhere in the box, denser in some places than in others, none inside another."""
+    """Return cells everywhere in the box, denser in some places than in others, without overlap."""
     count = int(np.prod(high - low) / CANDIDATE_SPACING**3)
     centres = rng.uniform(low, high, (count, 3))
     crowd = kernels.noise_at(centres, 60.0, noise_seed + np.uint64(5))
@@ -105,7 +105,7 @@ def _scatter_cells(rng: np.random.Generator, low: Floats, high: Floats, noise_se
 
 
 def _crowded(centres: Floats, radius: Floats) -> NDArray[np.bool_]:
-    """Which cells overlap one with a smaller number (Matérn's second thinning)."""
+    """Return a mask of the cells that overlap a cell with a smaller number (Matérn's second thinning)."""
     tree, reach = cKDTree(centres), 2 * OVERLAP * float(radius.max(initial=0.0))
     crowded = np.zeros(len(centres), dtype=bool)
     layers = np.argsort(centres[:, 0])
@@ -119,7 +119,7 @@ def _crowded(centres: Floats, radius: Floats) -> NDArray[np.bool_]:
 
 
 def _random_rotations(rng: np.random.Generator, count: int) -> Floats:
-    """(count, 3, 3) rotations, all equally likely, from unit quaternions."""
+    """Return rotations (count, 3, 3), all equally likely, from unit quaternions."""
     q = rng.normal(size=(count, 4))
     w, x, y, z = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
     rows = [
@@ -131,7 +131,7 @@ def _random_rotations(rng: np.random.Generator, count: int) -> Floats:
 
 
 def _draw_brightness(rng: np.random.Generator, small: NDArray[np.bool_]) -> Floats:
-    """Counts above the background in both rounds: most cells keep theirs, one in seven changes, goes or comes."""
+    """Return counts above the background in both rounds: one cell in seven changes, disappears or appears."""
     count = len(small)
     fixed = np.where(small, 420.0, 340.0) * np.exp(rng.normal(0, 0.55, count))
     moving = fixed * np.exp(rng.normal(0, 0.12, count))
@@ -143,13 +143,13 @@ def _draw_brightness(rng: np.random.Generator, small: NDArray[np.bool_]) -> Floa
 
 
 def _in_vessel(cells: Cells, vessels: Vessels) -> NDArray[np.bool_]:
-    """Which cells reach into a vessel by more than half."""
+    """Return a mask of the cells that reach into a vessel by more than half."""
     apart, nearest = cKDTree(vessels.ends.mean(axis=1)).query(cells.centres)
     return np.asarray(apart < vessels.radii.mean(axis=1)[nearest] + 0.5 * cells.reach)
 
 
 def _grow_vessels(rng: np.random.Generator, low: Floats, high: Floats) -> Vessels:
-    """Trees that start anywhere in the box, wander, branch and thin out until they are capillaries or leave it."""
+    """Return vessel trees: each starts anywhere in the box, branches, and ends in capillaries or outside the box."""
     trees = max(2, round(float(np.prod(high - low)) / 140.0**3))
     segments: list[tuple[Floats, Floats, float, float]] = []
     for start in rng.uniform(low, high, (trees, 3)):
@@ -164,7 +164,7 @@ def _grow_vessels(rng: np.random.Generator, low: Floats, high: Floats) -> Vessel
 def _grow_tree(
     rng: np.random.Generator, start: Floats, heading: Floats, radius: float, low: Floats, high: Floats
 ) -> list[tuple[Floats, Floats, float, float]]:
-    """One tree as segments (from, to, radius there, radius here)."""
+    """Return one tree as segments (from, to, radius there, radius here)."""
     segments = []
     tips = [(start, heading / np.linalg.norm(heading), radius)]
     while tips:
