@@ -20,5 +20,5 @@ def test_a_sparse_volume_is_warped_within_what_the_plan_says(tmp_path):
     """2 GiB of voxels, of which a 64th part is there."""
     row = sparse(tmp_path, (1024, 1024, 1024), workers=1)
     assert row["fault"] == ""
-    assert 0 < row["largest_gib"] < row["foretold_gib"] < 1
+    assert 0 < row["largest_gib"] < row["predicted_gib"] < 1
     print(row)

@@ -51,7 +51,7 @@ def warp(source, **options):
     )
 
 
-def test_a_conversion_is_foretold(source, scheduler):
+def test_a_conversion_is_predicted(source, scheduler):
     planned, done = convert(source, dry_run=True), convert(source, scheduler=scheduler)
     assert planned["blocks"] == {"convert": done["units"], "level-2": 2 * 1 * 1}
     voxels = [40 * 130 * 150, 40 * 65 * 75, 20 * 32 * 37]
@@ -67,7 +67,7 @@ def test_a_warp_reads_what_it_sees_of_the_moving_volume(source, scheduler):
     assert planned["write_bytes"] == 2 * 2 * 40 * 130 * 150
 
 
-def test_an_alignment_is_foretold(pair, tmp_path, scheduler):
+def test_an_alignment_is_predicted(pair, tmp_path, scheduler):
     """How much is read of the moving volume depends on what is found; it was not known before."""
 
     options = {
@@ -163,7 +163,7 @@ NODES = 40 * 130 * 150
         (jacobian_map, "jacobian.zarr", "determinants", 1 * 2 * 2),
     ],
 )
-def test_what_is_made_of_transforms_is_foretold(field, tmp_path, command, output, stage, blocks):
+def test_what_is_made_of_transforms_is_predicted(field, tmp_path, command, output, stage, blocks):
     before = sorted(tmp_path.rglob("*"))
     name = tmp_path / "new" / output
     plan = command(field, str(name) if command is jacobian_map else name, dry_run=True)
@@ -175,7 +175,7 @@ def test_what_is_made_of_transforms_is_foretold(field, tmp_path, command, output
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_inverse_and_affines_are_foretold(field, tmp_path):
+def test_an_inverse_and_affines_are_predicted(field, tmp_path):
     plan = invert_transform(transforms=field, output=tmp_path / "inverse.zarr", dry_run=True)
     assert plan["blocks"]["inverse"] >= 9
     assert plan["write_bytes"] >= NODES * 12
@@ -190,7 +190,7 @@ def test_an_inverse_and_affines_are_foretold(field, tmp_path):
     assert sorted(tmp_path.glob("whole*")) == sorted(tmp_path.glob("inverse*")) == []
 
 
-def test_levels_to_build_are_foretold(source, scheduler):
+def test_levels_to_build_are_predicted(source, scheduler):
     options = {"levels": 3, "scheduler": scheduler}
     plan = build_pyramid(str(source / "a.zarr"), **options, dry_run=True)
     assert not (source / "a.zarr" / "s1").exists()
@@ -202,7 +202,7 @@ def test_levels_to_build_are_foretold(source, scheduler):
     assert plan["write_bytes"] == 2 * 2 * sum(voxels[1:])
 
 
-def test_a_global_alignment_is_foretold(pair, tmp_path):
+def test_a_global_alignment_is_predicted(pair, tmp_path):
     options = {"output": tmp_path / "new" / "a.zarr", "aligned": str(tmp_path / "new" / "b.zarr")}
     plan = plan_global_align(pair.fixed, pair.moving, steps=["affine", "deform"], **options)
     voxels = [math.prod(open_volume(uri).grid.shape) for uri in (pair.fixed, pair.moving)]

@@ -92,7 +92,7 @@ class TrueMap:
 
 
 def random_map(rng: np.random.Generator, fixed: Grid, moving: Grid) -> TrueMap:
-    """Return a map as between two rounds: rotated some degrees, scaled, sheared, shifted by a tenth of the view, bent."""
+    """Return a map as between two rounds: rotated, scaled, sheared, shifted by a tenth of the view, bent."""
     affine = _random_affine(rng, fixed, moving)
     low, high = fixed.corners()[0], fixed.corners()[-1]
     corners = moving.corners() @ np.linalg.inv(affine)[:3, :3].T + np.linalg.inv(affine)[:3, 3]
