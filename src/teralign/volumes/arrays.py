@@ -19,6 +19,7 @@ from teralign.addresses import REFUSED, Address, Place, concurrency, reason, sha
 from teralign.errors import DataError, InputError
 from teralign.files import file_store
 from teralign.grids import Region, Triple
+from teralign.volumes.array_metadata import metadata_file, respelled
 from teralign.volumes.files import opening, read_json
 
 _SPACE = "zyx"
@@ -124,7 +125,8 @@ def open_array(driver: str, path: Place, scale: str = "") -> Any:  # noqa: ANN40
     Raises InputError when it cannot be opened or holds what is no number.
     """
     spec = {"driver": driver, "kvstore": _store(path), **_constraints(driver, path, scale)}
-    return _opened(spec, shared_context(), path / scale)
+    file = metadata_file(driver)
+    return _opened(spec, shared_context(), path / scale, path / file if file else None)
 
 
 def open_in_memory(driver: str, contents: Mapping[str, bytes], scale: str, name: Place) -> Any:  # noqa: ANN401
@@ -137,11 +139,22 @@ def open_in_memory(driver: str, contents: Mapping[str, bytes], scale: str, name:
     return _opened(spec, context, name)
 
 
-def _opened(spec: Mapping[str, Any], context: Any, name: Place) -> Any:  # noqa: ANN401 (tensorstore has no types)
+def _opened(
+    spec: Mapping[str, Any], context: ts.Context, name: Place, metadata: Place | None = None
+) -> ts.TensorStore:
+    """Open an array; where tensorstore refuses its `metadata` file, with what is in it respelled."""
     try:
         array = ts.open(spec, context=context, open=True).result()
     except REFUSED as error:
-        raise InputError(f"{name} cannot be opened: {reason(error)}.") from error
+        found = read_json(metadata) if metadata is not None else {}
+        if not found:
+            raise InputError(f"{name} cannot be opened: {reason(error)}.") from error
+        assumed = {**respelled(spec["driver"], found, str(name)), **spec["metadata"]}
+        try:
+            spec = {**spec, "metadata": assumed}
+            array = ts.open(spec, context=context, open=True, assume_metadata=True).result()
+        except REFUSED:
+            raise InputError(f"{name} cannot be opened: {reason(error)}.") from error
     dtype = np.dtype(array.dtype.numpy_dtype)
     if dtype.kind not in _KINDS_READ:
         raise InputError(f"{name} holds {array.dtype.name} values; only integers, floats and booleans can be read.")
