@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
 
 import numpy as np
 
 from teralign.errors import InputError
 from teralign.results import Json
-
-JsonObject: TypeAlias = Mapping[str, Json]
+from teralign.volumes.json_values import JsonObject
 
 _METADATA_FILES = {"n5": "attributes.json", "zarr": ".zarray", "zarr3": "zarr.json"}
 _ZARR_CODECS = {

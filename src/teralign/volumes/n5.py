@@ -1,37 +1,27 @@
 """N5: read with all attribute conventions in use, written so that bigstream and n5-viewer understand it.
 
-N5 metadata are in (x, y, z). The voxel size is `pixelResolution` (a list in µm, or {dimensions, unit}) or
-`resolution` with `units`, times `downsamplingFactors`; of the dataset itself, else of a group around it, whose
-`scales` then give the factors of the datasets s0, s1, …. COSEM's `transform` says scale and position outright, and
-comes first. Channels are groups c0, c1, … around the levels.
+Channels are groups c0, c1, … around the levels. What the attributes say is read by `n5_attributes`.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from teralign.addresses import Place
 from teralign.errors import InputError
-from teralign.grids import FloatTriple, Grid, Triple, reverse_axes
+from teralign.grids import Grid, Triple, reverse_axes
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial_chunks
-from teralign.volumes.description import Description, PyramidLayout, StatedSpacing, axes_by_position
+from teralign.volumes.description import Description, PyramidLayout
 from teralign.volumes.files import folders_around, read_json, subfolders, write_json
-from teralign.volumes.spacing import is_size
-from teralign.volumes.units import is_blank, micrometres, unknown_unit
+from teralign.volumes.n5_attributes import ATTRIBUTES, Attributes, read_axes, read_geometry
 from teralign.volumes.uri import no_dataset
 
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-_ATTRIBUTES = "attributes.json"
 _VERSION = "2.0.0"
 _GZIP_LEVEL = 1
 _DTYPES = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"}
@@ -45,21 +35,25 @@ def describe(container: Place, dataset: str) -> Description:
     if len({(tuple(a.shape), a.dtype) for a in arrays}) > 1:
         raise InputError(f"the channels of {container / dataset} differ in size or type; name one of them.")
     array = arrays[0]
-    axes = axes_by_position(str(paths[0]), array.ndim)[::-1]
+    around = folders_around(paths[0], container)
+    attributes = [Attributes(folder / ATTRIBUTES, read_json(folder / ATTRIBUTES)) for folder in around]
+    axes = read_axes(attributes[0], array.shape)
     size = dict(zip(axes, array.shape, strict=True))
-    spacing, origin, note = _geometry(paths[0], container)
+    geometry = read_geometry(attributes, axes)
     return Description(
         pixels=StoredArray("n5", paths, axes),
         shape=(size["z"], size["y"], size["x"]),
         dtype=np.dtype(array.dtype.numpy_dtype),
         chunk_shape=spatial_chunks(array, axes),
-        spacing=spacing,
-        origin=origin,
+        spacing=geometry.spacing,
+        origin=geometry.origin,
         channels=len(paths) if len(paths) > 1 else size.get("c", 1),
         timepoints=size.get("t", 1),
-        files=tuple(folder / _ATTRIBUTES for path in paths for folder in folders_around(path, container)),
+        files=tuple(folder / ATTRIBUTES for path in paths for folder in folders_around(path, container)),
         scales=_scales(paths, container),
-        spacing_note=note,
+        time_step=geometry.time_step,
+        spacing_note=geometry.note,
+        relative_spacing=geometry.relative_spacing,
     )
 
 
@@ -105,7 +99,7 @@ def _scales(paths: tuple[Place, ...], container: Place) -> tuple[str, ...]:
 
 
 def _is_dataset(path: Place) -> bool:
-    return "dimensions" in read_json(path / _ATTRIBUTES)
+    return "dimensions" in read_json(path / ATTRIBUTES)
 
 
 def _datasets(group: Path, depth: int = 0) -> Iterator[Path]:
@@ -114,106 +108,6 @@ def _datasets(group: Path, depth: int = 0) -> Iterator[Path]:
             yield folder
         elif depth < _DEEPEST:
             yield from _datasets(folder, depth + 1)
-
-
-def _geometry(path: Place, container: Place) -> tuple[StatedSpacing | None, FloatTriple, str]:
-    """Return spacing and origin (z, y, x) of a dataset, and a remark on the spacing, as in a `Description`."""
-    folders = folders_around(path, container)
-    own, *around = (read_json(folder / _ATTRIBUTES) for folder in folders)
-    if "transform" in own:
-        return _cosem(own["transform"], path)
-    base = _resolution(own, path)
-    factors = _numbers(own["downsamplingFactors"], path) if "downsamplingFactors" in own else None
-    if base is not None:
-        factors = factors or (1.0, 1.0, 1.0)
-    else:
-        factors = factors or _inherited_factors(path, around)
-        found = (_resolution(attributes, folder) for attributes, folder in zip(around, folders[1:], strict=True))
-        base = next((resolution for resolution in found if resolution is not None), None)
-    if factors is None:
-        return None, (0.0, 0.0, 0.0), ""
-    sizes, note = base or ((None, None, None), "")
-    spacing = [None if size is None else size * f for size, f in zip(sizes, factors, strict=True)]
-    origin = [b * (f - 1) / 2 if is_size(b) else (f - 1) / (2 * f) for b, f in zip(sizes, factors, strict=True)]
-    return _zyx(spacing), _zyx(origin), note
-
-
-def _resolution(attributes: Mapping[str, Any], path: Place) -> tuple[StatedSpacing, str] | None:
-    """Return the voxel size (x, y, z) in µm that attributes give, and a remark; None where they give none."""
-    value: Any = attributes.get("pixelResolution", attributes.get("resolution"))
-    units = attributes.get("units", "um" if "pixelResolution" in attributes else "")
-    if isinstance(value, dict):
-        value, units = value.get("dimensions"), value.get("unit", "um")
-    if value is None:
-        return None
-    sizes = _sizes(value, path)
-    names = [str(unit) for unit in ([units] * 3 if isinstance(units, str) else list(units)[:3])]
-    names += [""] * (3 - len(names))
-    if any(map(is_blank, names)):
-        _warn_of_no_unit(str(path / _ATTRIBUTES))
-    known = [1.0 if is_blank(name) else micrometres(name) for name in names]
-    x, y, z = (None if unit is None else size * unit for size, unit in zip(sizes, known, strict=True))
-    return (x, y, z), unknown_unit(*names)
-
-
-@functools.lru_cache(maxsize=1024)
-def _warn_of_no_unit(path: str) -> None:
-    """Log that a voxel size is taken for µm; once for each file, since commands read it repeatedly."""
-    log.warning("%s gives its resolution without units; it is taken for µm", path)
-
-
-def _inherited_factors(path: Place, around: Sequence[Mapping[str, Any]]) -> FloatTriple | None:
-    """The downsampling (x, y, z) of the dataset sN, as a group around it lists them."""
-    match = re.fullmatch(r"s(\d+)", path.name)
-    if match is None:
-        return None
-    level = int(match[1])
-    for attributes in around:
-        listed = attributes.get("scales", attributes.get("downsamplingFactors"))
-        if isinstance(listed, list) and level < len(listed):
-            return _numbers(listed[level], path)
-    return (1.0, 1.0, 1.0) if level == 0 else None
-
-
-def _cosem(transform: object, path: Place) -> tuple[StatedSpacing | None, FloatTriple, str]:
-    """Return what `_geometry` does by COSEM's {axes, scale, translate, units}."""
-    try:
-        columns = (transform[key] for key in ("axes", "scale", "translate", "units"))  # type: ignore[index]
-        rows = {str(axis): (float(s), float(t), str(u)) for axis, s, t, u in zip(*columns, strict=True)}
-        scale, translate, units = zip(*(rows[axis] for axis in "xyz"), strict=True)
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path / _ATTRIBUTES} has a transform without axes, units, scale and translate for x, y and z."
-        ) from error
-    known = [micrometres(unit) for unit in units]
-    spacing = [None if unit is None else size * unit for size, unit in zip(scale, known, strict=True)]
-    origin = [
-        shift * unit if unit is not None and is_size(size) else (shift / size if is_size(size) else 0.0)
-        for shift, size, unit in zip(translate, scale, known, strict=True)
-    ]
-    return _zyx(spacing), _zyx(origin), unknown_unit(*units)
-
-
-def _sizes(value: object, path: Place) -> FloatTriple:
-    """Return three numbers (x, y, z) of the attributes of `path`; more than three are channel and time."""
-    try:
-        x, y, z = (float(v) for v in list(value)[:3])  # type: ignore[call-overload]
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path / _ATTRIBUTES} has {value} where x,y,z numbers are expected.") from error
-    return x, y, z
-
-
-def _numbers(value: object, path: Place) -> FloatTriple:
-    """Return three positive numbers (x, y, z), as `_sizes` does."""
-    sizes = _sizes(value, path)
-    if not all(is_size(size) for size in sizes):
-        raise InputError(f"{path / _ATTRIBUTES} has {value} where positive numbers are expected.")
-    return sizes
-
-
-def _zyx(xyz: Sequence[T]) -> tuple[T, T, T]:
-    z, y, x = reverse_axes(xyz)
-    return z, y, x
 
 
 def check_layout(uri: str | Path, layout: PyramidLayout) -> None:
@@ -237,8 +131,8 @@ def create(container: Path, dataset: str, layout: PyramidLayout, *, resume: bool
         "scales": [reverse_axes(factors) for factors in layout.factors],
     }
     for folder in {group, *branches}:
-        write_json(folder / _ATTRIBUTES, pyramid)
-    write_json(container / _ATTRIBUTES, {"n5": _VERSION, **({} if dataset else pyramid)})
+        write_json(folder / ATTRIBUTES, pyramid)
+    write_json(container / ATTRIBUTES, {"n5": _VERSION, **({} if dataset else pyramid)})
     stored = []
     for level, (grid, factors) in enumerate(zip(layout.levels, layout.factors, strict=True)):
         metadata = _array_metadata(layout, grid, finest, factors)

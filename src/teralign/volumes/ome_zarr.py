@@ -89,6 +89,13 @@ class OmeImage:
             return None, as_float_triple(translation / scale)
         return as_float_triple(scale * np.array(sizes)), as_float_triple(translation * np.array(sizes))
 
+    def relative_spacing(self, level: str, axes: str) -> FloatTriple | None:
+        """Return the voxel size (z, y, x) of a level in the units of the axes, None where no level has a scale."""
+        if not any(step.kind == "scale" for stored in self.metadata.levels for step in stored.steps):
+            return None  # of versions before 0.4
+        scale, _ = self._transform(level, len(axes))
+        return as_float_triple(scale[[axes.index(axis) for axis in "zyx"]])
+
     def time_step(self, level: str, axes: str) -> float | None:
         """Return the seconds between timepoints, None if not given, as a scale of 1 without a unit is not."""
         if "t" not in axes:

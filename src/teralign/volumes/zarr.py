@@ -65,6 +65,7 @@ def _describe_level(image: OmeImage, level: str, container: Place) -> Descriptio
         display=image.display if described else (),
         time_step=image.time_step(level, axes),
         scales=scales,
+        relative_spacing=image.relative_spacing(level, axes),
     )
 
 
