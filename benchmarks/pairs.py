@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.environments import FOLDER
-from teralign.grids import Floats, Grid, Region
-from teralign.registration.image import group_means
+from teralign.grids import Floats, Grid, Region, group_means
 from teralign.volumes import open_volume
 
 log = logging.getLogger("benchmarks")

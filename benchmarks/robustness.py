@@ -91,7 +91,7 @@ def _try(kind: str, seed: int, fixed: Image, moving: Image, points: Floats, thre
         array = seen.array
         seen = Image(np.where(array > 0, array.max() + 1 - array, 0).astype(array.dtype), seen.grid)
     steps, cpu = load_config(None).steps("global_align"), time.process_time()
-    found = align(fixed, seen, steps, start=Stack(), threads=threads).transform
+    found = align(fixed, seen, steps, initial_transform=Stack(), threads=threads).transform
     cpu = time.process_time() - cpu
     error = np.linalg.norm(found.map_points(points) - true.map_points(points), axis=1)
     return float(np.median(error)), cpu
@@ -117,7 +117,9 @@ def _aligned_pair(data: Path, threads: int) -> tuple[Image, Image, Floats]:
         volume = open_volume(data / f"{name}.n5" / "lowres")
         images.append(Image(volume.read(), volume.grid).coarsen((2, 2, 2)))
     fixed, moving = images
-    found = align(fixed, moving, load_config(None).steps("global_align"), start=Stack(), threads=threads).transform
+    found = align(
+        fixed, moving, load_config(None).steps("global_align"), initial_transform=Stack(), threads=threads
+    ).transform
     array = warp(moving.array, moving.grid, grid=fixed.grid, region=fixed.grid.region, transform=found)
     smooth = ndimage.gaussian_filter(fixed.array, 1.0)
     index = np.argwhere((smooth > np.percentile(smooth, 75)) & (array > 0))

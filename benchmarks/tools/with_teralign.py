@@ -19,7 +19,7 @@ def run(job: Job) -> None:
     steps = config.steps("global_align") if job.start is None else []
     steps += [] if job.affine_only else config.steps("local_align")
     with job.aligning():
-        found = align(fixed, moving, steps, start=start, threads=job.threads)
+        found = align(fixed, moving, steps, initial_transform=start, threads=job.threads)
     for transform in start.then(*found.transform.transforms).simplified().transforms:
         if isinstance(transform, Affine):
             transform.save(job.out / "affine.mat")

@@ -15,12 +15,13 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import SupportsFloat, SupportsInt, TypeAlias, TypeVar
+from typing import Any, SupportsFloat, SupportsInt, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
+Bools: TypeAlias = NDArray[np.bool_]
 Triple: TypeAlias = tuple[int, int, int]
 FloatTriple: TypeAlias = tuple[float, float, float]
 T = TypeVar("T")
@@ -165,6 +166,10 @@ class Grid:
             as_float_triple(self.to_physical([(f - 1) / 2 for f in factors])),
         )
 
+    def factors_to(self, spacing: float) -> Triple:
+        """Return the whole factors (z, y, x), at least 1, that bring the voxels closest to `spacing` µm."""
+        return as_triple(max(1, min(n, round(spacing / d))) for d, n in zip(self.spacing, self.shape, strict=True))
+
     def covering(self, low: ArrayLike, high: ArrayLike, margin: int = 0) -> Region:
         """Return the region whose voxel centres enclose the box from `low` to `high` (µm), and `margin` more.
 
@@ -190,3 +195,21 @@ def as_float_triple(values: Iterable[SupportsFloat]) -> FloatTriple:
     """Return three numbers, such as (z, y, x), as a tuple of float."""
     z, y, x = (float(v) for v in values)
     return z, y, x
+
+
+def group_means(
+    array: NDArray[Any], factors: Sequence[int], *, dtype: type[np.floating[Any]] = np.float32
+) -> NDArray[Any]:
+    """Return the means over groups of `factors` (z, y, x) voxels, on the grid that `Grid.downsample` gives.
+
+    Sums and means are of `dtype`. An incomplete last group is dropped.
+    """
+    means = array
+    for axis, f in enumerate(factors):
+        n = means.shape[axis] // f
+        parts = [means[(slice(None),) * axis + (slice(i, n * f, f),)] for i in range(f)]
+        means = parts[0].astype(dtype)
+        for part in parts[1:]:
+            means += part
+    means /= dtype(math.prod(factors))
+    return means

@@ -12,9 +12,8 @@ from teralign.alignment.align_block import REFINING_MARGIN
 from teralign.alignment.coarse_source import CoarseSource
 from teralign.alignment.stages import BlockLayout, BlockOptions, plan_stages
 from teralign.configuration import load_config
-from teralign.grids import Grid, Region
+from teralign.grids import Grid, Region, group_means
 from teralign.registration import DeformConfig
-from teralign.registration.image import group_means
 from teralign.volumes import create_volume
 
 SHAPE, SPACING = (66, 90, 130), (2.0, 1.0, 1.0)

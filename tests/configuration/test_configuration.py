@@ -1,6 +1,7 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -181,6 +182,26 @@ def test_a_mapping_means_what_a_file_does(load):
     assert mapping.block_size == file.block_size
     with pytest.raises(InputError, match=r"^the configuration: ransac has no key 'nspot'; did you mean 'nspots'\?"):
         load_config({"ransac": {"nspot": 3}})
+
+
+def test_rotations_are_degrees_and_the_former_keys_keep_their_units(load):
+    former = load("ransac: {max_rotation: 20}\nrandom: {max_rotation: [1e-1, 0.2, 0]}")
+    assert former.steps("global_align", ["ransac"])[0].max_rotation_degrees == 20
+    degrees = former.steps("global_align", ["random"])[0].max_rotation_degrees
+    assert degrees == pytest.approx(np.degrees([0.1, 0.2, 0]))
+    layers = load("random: {max_rotation: 0.1}\nglobal_align: {random: {max_rotation_degrees: 3}}")
+    assert layers.steps("global_align", ["random"])[0].max_rotation_degrees == 3
+    assert load("random: {max_rotation: null}").steps("global_align", ["random"])[0].max_rotation_degrees is None
+
+
+def test_greedy_is_the_former_name_of_gauss_newton(load):
+    (step,) = load("deform: {engine: greedy}").steps("local_align")
+    assert step == DeformConfig(engine="gauss_newton")
+
+
+def test_null_is_the_default_of_what_the_voxels_do_not_decide(load):
+    (step,) = load("deform: {min_jacobian: null, max_step: null}").steps("local_align")
+    assert step == DeformConfig()
 
 
 def test_a_path_may_be_text(tmp_path):

@@ -10,6 +10,7 @@ from teralign.registration.blobs import Blobs, find_blobs
 from teralign.registration.config import RansacConfig
 from teralign.registration.matching import match
 from teralign.registration.ransac import fit_maps, ransac
+from teralign.registration.steps import StepContext
 from teralign.transforms import Affine, Stack
 
 SCENE = Scene.cells()
@@ -112,7 +113,7 @@ def test_simple_models_keep_their_form():
 def test_large_rotations_are_found(rotation):
     truth = affine_about(CENTRE, shift=(5, -10, 10), rotation=rotation)
     fixed, moving = pair(SCENE, cube(), cube(), truth)
-    result = ransac(fixed, moving, RansacConfig(), start=Stack())
+    result = ransac(fixed, moving, RansacConfig(), StepContext(Stack()))
     assert result.transform is not None, result.reason
     assert errors(result.transform.map_points, truth.map_points, fixed.grid).mean() < 1.0
 
@@ -120,7 +121,7 @@ def test_large_rotations_are_found(rotation):
 def test_inverted_brightness_is_matched():
     truth = affine_about(CENTRE, shift=(5, -10, 20), rotation=(0, 0, 4))
     fixed, moving = pair(SCENE, cube(), cube(), truth)
-    result = ransac(fixed, moving.negative(), RansacConfig(), start=Stack())
+    result = ransac(fixed, moving.negative(), RansacConfig(), StepContext(Stack()))
     assert result.transform is not None, result.reason
     assert errors(result.transform.map_points, truth.map_points, fixed.grid).mean() < 1.0
 
@@ -137,7 +138,7 @@ def test_inverted_brightness_is_matched():
 def test_a_threshold_that_is_not_met_keeps_the_start(config, reason):
     truth = affine_about(CENTRE, shift=(0, 3, 3), rotation=(12, 0, 0))
     fixed, moving = pair(SCENE, cube(), cube(), truth)
-    result = ransac(fixed, moving, config, start=Stack())
+    result = ransac(fixed, moving, config, StepContext(Stack()))
     assert result.transform is None
     assert result.reason.endswith(reason)
 
@@ -146,10 +147,12 @@ def test_bigstreams_sizes_are_voxels_and_given_spots_are_used():
     truth = affine_about(CENTRE, shift=(0, 6, -4))
     fixed, moving = pair(SCENE, cube(), cube(), truth)
     config = RansacConfig(blob_sizes=(2, 4), cc_radius=8, align_threshold=2.0, num_sigma_max=3)
-    found = ransac(fixed, moving, config, start=Stack())
+    found = ransac(fixed, moving, config, StepContext(Stack()))
     assert errors(found.transform.map_points, truth.map_points, fixed.grid).mean() < 0.7
     inside = SCENE.centres[((SCENE.centres > 15) & (SCENE.centres < 145)).all(axis=1)]
     fixed_spots = tuple(tuple(row) for row in fixed.grid.to_index(inside).tolist())
     moving_spots = tuple(tuple(row) for row in moving.grid.to_index(truth.map_points(inside)).tolist())
-    given_spots = ransac(fixed, moving, RansacConfig(fix_spots=fixed_spots, mov_spots=moving_spots), start=Stack())
+    given_spots = ransac(
+        fixed, moving, RansacConfig(fix_spots=fixed_spots, mov_spots=moving_spots), StepContext(Stack())
+    )
     assert errors(given_spots.transform.map_points, truth.map_points, fixed.grid).mean() < 0.05

@@ -10,6 +10,7 @@ from teralign.transforms import (
     DisplacementField,
     Stack,
     as_field,
+    cell_determinants,
     folding,
     inverse_field,
     jacobian_determinants,
@@ -118,6 +119,24 @@ def test_a_fold_is_seen_where_it_is():
     found = folding(field)
     assert found.least == pytest.approx(-0.25)
     assert found.share == pytest.approx(2 / NODES.region.size)
+
+
+def test_cells_and_nodes_have_the_same_smallest_determinants():
+    values = np.random.default_rng(0).normal(scale=2, size=(5, 6, 7, 3)).astype(np.float32)
+    field = DisplacementField(values, Grid((5, 6, 7), (3.0, 2.0, 2.0)))
+    nodes, cells = jacobian_determinants(field), cell_determinants(field)
+    assert cells.shape == (4, 5, 6)
+    assert cells.min() == nodes.min()
+    around = np.pad(cells, 1, constant_values=np.inf)
+    corners = [around[i : i + 5, j : j + 6, k : k + 7] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+    assert (np.min(corners, axis=0) <= nodes).all()
+
+
+def test_a_single_plane_has_a_plane_of_cells():
+    values = np.zeros((1, 4, 5, 3), np.float32)
+    values[..., 2] = 0.1 * np.arange(5)
+    found = cell_determinants(DisplacementField(values, Grid((1, 4, 5), (1.0, 1.0, 1.0))))
+    np.testing.assert_allclose(found, np.full((1, 3, 4), 1.1), rtol=1e-6)
 
 
 def test_the_volume_change_of_a_stack_is_the_product_of_its_parts():

@@ -75,7 +75,7 @@ class BlockAligner:
             fixed,
             moving,
             self.stage.steps,
-            start=start,
+            initial_transform=start,
             field_grid=layout.nodes.crop(nodes),
             seed=self.seed,
             threads=threads,

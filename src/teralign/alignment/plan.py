@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from teralign.alignment.align_block import moving_region, search_box
-from teralign.alignment.stages import BlockLayout, Stage, is_greedy
+from teralign.alignment.stages import BlockLayout, Stage
 from teralign.blockwise import WriteUnits
 from teralign.cluster import Capacity
 from teralign.grids import Region
 from teralign.plans import START_SECONDS, WORKER_BYTES, Plan
 from teralign.registration import StepConfig
+from teralign.registration.config import is_gauss_newton
 from teralign.transforms import CHUNK_SHAPE, Stack
 
 _COMPILED = 264 << 20
@@ -66,7 +67,7 @@ def step_seconds(steps: Sequence[StepConfig], blocks: int, voxels: int) -> float
     seconds = 0.0
     for step in steps:
         deforms = step.name == "deform"
-        of_block, of_voxel = _STEP_SECONDS[step.name] if not deforms or is_greedy(step) else _SIMPLEITK_DEFORM
+        of_block, of_voxel = _STEP_SECONDS[step.name] if not deforms or is_gauss_newton(step) else _SIMPLEITK_DEFORM
         seconds += blocks * of_block + (voxels if deforms else min(voxels, blocks * _SEEN)) * of_voxel
     return seconds
 

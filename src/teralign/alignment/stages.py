@@ -8,8 +8,8 @@ blocks, which need no more halo than it takes to correct what a coarse voxel lea
 A coarser field has a node a voxel: its nodes lie as close as those of the finest one, or the next stage would have to
 undo the kinks that linear interpolation makes.
 
-Only the greedy `deform` engine has coarser stages: its other values hold at any sampling. The finer stages leave out
-its levels that are as coarse as the stage before.
+Only `deform` with `engine: gauss_newton` has coarser stages: its other values hold at any sampling. The finer stages
+leave out its levels that are as coarse as the stage before.
 """
 
 from __future__ import annotations
@@ -17,24 +17,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeGuard
+from typing import Protocol
 
 from teralign.alignment.coarse_source import CoarseSource
 from teralign.alignment.sources import ImageSource
 from teralign.blockwise import BlockPlan, plan_blocks
 from teralign.grids import FloatTriple, Grid, Region, Triple, as_triple
 from teralign.progress import counted
-from teralign.registration import DeformConfig, Image, StepConfig, factors_to
-from teralign.registration.deform_engine import DeformParameters
+from teralign.registration import DeformConfig, Image, StepConfig
+from teralign.registration.config import is_gauss_newton
 from teralign.transforms import FIELD_STRIDE
 
 COARSER = 4
-_REFINING = 0.5  # of the iterations that a level has by default: the start is close
 _LEAST_HALO = 8  # voxels, of blocks that overlap: within a window of a face there is less to go on
 _LEAST_AXIS = 8  # voxels that a coarser stage leaves along an axis
-_WINDOW = 18.0  # µm: fine voxels are noisy, and a window should hold some cells
-_MOST_WINDOW = 20  # voxels
-_USUAL_WINDOW = 12  # voxels
 
 
 class Readable(Protocol):
@@ -175,7 +171,7 @@ def plan_stages(
     assert overlap is not None
     layouts = [BlockLayout.of(fixed.grid, field_spacing, block_size, overlap)]
     factors: list[Triple] = [(1, 1, 1)]
-    deforms = [step for step in steps if is_greedy(step)]
+    deforms = [step for step in steps if is_gauss_newton(step)]
     while deforms and len(layouts[-1].blocks) > 1:
         wanted = _factors(fixed.grid, COARSER ** len(layouts))
         if wanted == factors[-1]:
@@ -184,18 +180,23 @@ def plan_stages(
         coarser = fixed.grid.downsample(wanted)
         layouts.append(BlockLayout.of(coarser, coarser.spacing, block_size, overlap))
     stages = [
-        _coarse_stage(fixed, moving, deforms, layout, by, COARSER**i, refining=i < len(layouts) - 1)
+        _coarse_stage(fixed, moving, deforms, layout, by, level=i, coarsest=len(layouts) - 1)
         for i, (layout, by) in enumerate(zip(layouts, factors, strict=True))
         if i > 0
     ]
-    finest = _windowed(_refining(steps) if stages else steps, fixed.grid)
+    voxel = math.cbrt(math.prod(fixed.grid.spacing))
+    previous = COARSER if stages else None
+    finest = [
+        step.at_stage(1, previous=previous).with_window_for(voxel) if is_gauss_newton(step) else step
+        for step in steps
+    ]
     stages.insert(0, Stage("", fixed, moving, finest, layouts[0]))
     return stages[::-1]
 
 
 def _factors(grid: Grid, coarser: int) -> Triple:
     """The whole factors that bring each axis closest to `coarser` times the finest spacing, with some voxels left."""
-    wanted = factors_to(grid, coarser * min(grid.spacing))
+    wanted = grid.factors_to(coarser * min(grid.spacing))
     return as_triple(min(f, max(1, n // _LEAST_AXIS)) for f, n in zip(wanted, grid.shape, strict=True))
 
 
@@ -205,56 +206,16 @@ def _coarse_stage(
     deforms: Sequence[DeformConfig],
     layout: BlockLayout,
     factors: Triple,
-    coarser: int,
     *,
-    refining: bool,
+    level: int,
+    coarsest: int,
 ) -> Stage:
+    coarser, previous = COARSER**level, COARSER ** (level + 1) if level < coarsest else None
     spacing = coarser * min(fixed.grid.spacing)
-    steps: list[StepConfig] = [_scaled(step, coarser) for step in deforms]
     return Stage(
         f"-{coarser}",
         CoarseSource.of(fixed, factors),
-        CoarseSource.of(moving, factors_to(moving.grid, spacing)),
-        _refining(steps) if refining else steps,
+        CoarseSource.of(moving, moving.grid.factors_to(spacing)),
+        [step.at_stage(coarser, previous=previous) for step in deforms],
         layout,
-    )
-
-
-def _scaled(step: DeformConfig, coarser: int) -> DeformConfig:
-    """The step with its lengths in µm, which are those of full resolution, as the engine scales them for a level."""
-    lengths = {"control_point_spacing": coarser, "window": coarser, "smoothness": coarser**1.25}
-    return step.model_copy(
-        update={name: f * getattr(step, name) for name, f in lengths.items() if getattr(step, name) is not None}
-    )
-
-
-def _windowed(steps: Sequence[StepConfig], grid: Grid) -> list[StepConfig]:
-    """The steps with wider windows for `deform` where nobody chose them and voxels are small."""
-    voxel = math.cbrt(math.prod(grid.spacing))
-    window = min(max(_WINDOW, _USUAL_WINDOW * voxel), _MOST_WINDOW * voxel)
-    return [
-        step.model_copy(update={"window": window}) if is_greedy(step) and step.window is None else step
-        for step in steps
-    ]
-
-
-def is_greedy(step: StepConfig) -> TypeGuard[DeformConfig]:
-    """Whether a step is the deformation that has coarser stages."""
-    return isinstance(step, DeformConfig) and step.engine == "greedy"
-
-
-def _refining(steps: Sequence[StepConfig]) -> list[StepConfig]:
-    """The steps without the levels of `deform` that the coarser stage has been through."""
-    return [_finer(step) if is_greedy(step) else step for step in steps]
-
-
-def _finer(step: DeformConfig) -> DeformConfig:
-    """The step without its coarse levels, and with fewer iterations where nobody chose them."""
-    shrink, iterations = step.shrink_factors, step.iterations
-    if shrink is None:
-        shrink = DeformParameters.shrink_factors
-        iterations = iterations or tuple(math.ceil(_REFINING * n) for n in DeformParameters.iterations)
-    first = next((i for i, factor in enumerate(shrink) if factor < COARSER), len(shrink) - 1)
-    return step.model_copy(
-        update={"shrink_factors": shrink[first:], "iterations": None if iterations is None else iterations[first:]}
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from teralign.configuration.sentences import nearest
 from teralign.errors import InputError
-from teralign.registration.config import DeformConfig, LinearConfig, MetricConfig
+from teralign.registration.config import DeformConfig, LinearConfig, MetricConfig, is_gauss_newton
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ _SIMPLEITK_ONLY = (
     "interpolator",
 )
 _DEFORM_SIMPLEITK_ONLY = (*_SIMPLEITK_ONLY, "smooth_sigmas", "control_point_levels")
-_DEFORM_GREEDY_ONLY = (
+_DEFORM_GAUSS_NEWTON_ONLY = (
     "iterations",
     "window",
     "smoothness",
@@ -116,9 +116,16 @@ def check_arguments(step: MetricConfig, source: str) -> None:
             if argument not in known:
                 near = nearest(argument, known) if known else ", which takes none."
                 raise InputError(f"{source}: {step.name}.{key} has no key {argument!r} for {chosen}{near}")
-    levels = {"shrink_factors": step.shrink_factors, "smooth_sigmas": step.smooth_sigmas}
+    levels: dict[str, Sequence[float] | None] = {
+        "shrink_factors": step.shrink_factors,
+        "smooth_sigmas": step.smooth_sigmas,
+    }
     if isinstance(step, DeformConfig) and len(step.control_point_levels) > 1:
         levels["control_point_levels"] = step.control_point_levels
+    if is_gauss_newton(step) and step.iterations is not None:
+        levels["iterations"] = step.iterations
+        if step.shrink_factors is None:
+            levels["shrink_factors"] = tuple(factor for factor, _ in DeformConfig().levels)
     lengths = {key: len(values) for key, values in levels.items() if values is not None}
     if len(set(lengths.values())) > 1:
         counts = " and ".join(f"{n} in {key}" for key, n in lengths.items())
@@ -138,8 +145,8 @@ def _idle_keys(step: MetricConfig) -> tuple[Sequence[str], str]:
     """Return the keys without effect, and the search that ignores them."""
     if isinstance(step, DeformConfig):
         if step.engine == "simpleitk":
-            return _DEFORM_GREEDY_ONLY, "engine simpleitk; greedy uses them"
-        return _DEFORM_SIMPLEITK_ONLY, "engine greedy, which has a search of its own; simpleitk uses them"
+            return _DEFORM_GAUSS_NEWTON_ONLY, "engine simpleitk; gauss_newton uses them"
+        return _DEFORM_SIMPLEITK_ONLY, "engine gauss_newton, which has a search of its own; simpleitk uses them"
     if isinstance(step, LinearConfig) and step.metric == "LNCC":
         return _SIMPLEITK_ONLY, "metric LNCC, which has a search of its own; MMI uses them"
     return (), ""

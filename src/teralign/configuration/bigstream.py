@@ -1,8 +1,9 @@
-"""The keys of bigstream's configuration that are accepted and change nothing, each with the reason."""
+"""The keys that are accepted beside our own: former names, and keys of bigstream that change nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 from teralign.configuration.sections import LocalSection
 from teralign.registration.config import (
@@ -14,6 +15,12 @@ from teralign.registration.config import (
     Section,
     SpotDetection,
 )
+
+RENAMED: Mapping[type[Section], Mapping[str, tuple[str, Callable[[float], float]]]] = {
+    RansacConfig: {"max_rotation": ("max_rotation_degrees", float)},
+    RandomConfig: {"max_rotation": ("max_rotation_degrees", math.degrees)},
+}
+"""Former keys of a section, each with its present name and the conversion of its numbers."""
 
 OTHER_STEPS = ("demons", "elastix_affine", "elastix_deform")
 """Steps of bigstream that Teralign lacks."""

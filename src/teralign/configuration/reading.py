@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from teralign.configuration.bigstream import NO_EFFECT, OTHER_STEPS
+from teralign.configuration.bigstream import NO_EFFECT, OTHER_STEPS, RENAMED
 from teralign.configuration.config import Config, StepList, Values, check_step_name
 from teralign.configuration.sections import DEFAULT_STEPS, SECTION_MODELS
 from teralign.configuration.sentences import nearest, readable, sentence
@@ -100,7 +100,7 @@ class _Reader:
     def step(self, name: str, value: object, where: str) -> Values:
         """Return the given values of one step, checked, without the keys that have no effect."""
         model = STEP_MODELS[name]
-        values = self._effective(model, self._mapping(value, where), where)
+        values = self._renamed(model, self._effective(model, self._mapping(value, where), where), where)
         for key, info in model.model_fields.items():
             inner = info.annotation
             if isinstance(inner, type) and issubclass(inner, Section) and key in values:
@@ -136,6 +136,15 @@ class _Reader:
                 self.note(f"{where}.{key}", idle[key])
         return {key: value for key, value in values.items() if key not in idle}
 
+    def _renamed(self, model: type[Section], values: dict[str, Any], where: str) -> dict[str, Any]:
+        """Return `values` with former keys by their present names, and their numbers converted."""
+        for old, (new, convert) in RENAMED.get(model, {}).items():
+            if old in values and new in values:
+                raise InputError(f"{self._source}: {where} has both {old} and {new}, its present name; keep one.")
+            if old in values:
+                values[new] = _converted(values.pop(old), convert)
+        return values
+
     def _mapping(self, value: object, where: str) -> Values:
         if value is None:
             return {}
@@ -149,3 +158,13 @@ class _Reader:
         except ValidationError as error:
             known = (*NO_EFFECT.get(model, {}), *known)
             raise InputError(f"{self._source}: {sentence(error, model, where, known)}") from error
+
+
+def _converted(value: object, convert: Callable[[float], float]) -> object:
+    """Return a number, or each number of a list, converted; any other value as it is, for the model to refuse."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_converted(entry, convert) for entry in value]
+    try:
+        return convert(float(value)) if isinstance(value, (int, float, str)) else value
+    except ValueError:
+        return value

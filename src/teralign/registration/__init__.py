@@ -3,7 +3,7 @@
 from teralign.registration.align import Alignment, StepReport, align
 from teralign.registration.config import DeformConfig, StepConfig
 from teralign.registration.foreground import find_foreground
-from teralign.registration.image import Image, factors_to
+from teralign.registration.image import Image
 from teralign.registration.linear import measure_of
 from teralign.registration.metrics import Measure, Windows
 
@@ -16,7 +16,6 @@ __all__ = [
     "StepReport",
     "Windows",
     "align",
-    "factors_to",
     "find_foreground",
     "measure_of",
 ]

@@ -1,8 +1,8 @@
-"""The steps of an alignment, one after the other, each from what those before it found.
+"""The steps of an alignment, one after the other, each from what the steps before it found.
 
-The transform so far is a stack that maps fixed to moving points; a step finds T with x_moving = start(T(x)), which is
-appended: `start ∘ T₁ ∘ T₂ …`, last applied first. A step that does not improve its metric leaves no trace but its
-report.
+The transform so far is a stack that maps fixed to moving points; a step finds T with x_moving = initial(T(x)), which
+is appended: `initial ∘ T₁ ∘ T₂ …`, last applied first. A step that does not improve its metric
+leaves only its report.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypedDict
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from threadpoolctl import threadpool_limits
 
 from teralign.grids import Grid
-from teralign.registration.bspline import bspline
 from teralign.registration.config import (
     AffineConfig,
     DeformConfig,
@@ -29,7 +28,8 @@ from teralign.registration.image import Image
 from teralign.registration.linear import linear
 from teralign.registration.random_search import random_search
 from teralign.registration.ransac import ransac
-from teralign.registration.steps import Detail, StepResult
+from teralign.registration.simpleitk_deform import simpleitk_deform
+from teralign.registration.steps import Detail, StepContext, StepResult
 from teralign.transforms import Stack
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StepReport:
-    """What became of one step. Of the metrics higher is better; NaN means that it was not measured."""
+    """The outcome of one step. Higher metrics are better; NaN: not measured."""
 
     name: str
     state: Literal["improved", "kept"]
@@ -50,7 +50,7 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Alignment:
-    """What the steps found, without the start: the whole map is `start @ transform`."""
+    """The transform that the steps found, to be applied before the initial one, and a report for each step."""
 
     transform: Stack
     reports: tuple[StepReport, ...]
@@ -61,35 +61,29 @@ def align(
     moving: Image,
     steps: Sequence[StepConfig],
     *,
-    start: Stack,
+    initial_transform: Stack,
     field_grid: Grid | None = None,
     seed: int = 0,
     threads: int = 1,
 ) -> Alignment:
-    """Align the moving image to the fixed one, beginning at `start` (fixed to moving points).
+    """Align the moving image to the fixed one, beginning at `initial_transform` (fixed to moving points, µm).
 
     `field_grid` holds the nodes of a displacement field that a deform step finds; by default the step chooses. The
-    same input, seed and steps give the same result, whatever the number of threads: so linear algebra, whose products
-    are small, has one.
+    same input, seed and steps give the same result, whatever the number of threads.
     """
+    context = StepContext(initial_transform, field_grid, seed, threads)
+    # The products of linear algebra here are small, and on several threads their sums differ in the last bits.
     with threadpool_limits(1, user_api="blas"):
-        return _align(fixed.finite(), moving.finite(), steps, start, field_grid, seed, threads)
+        return _align(fixed.finite(), moving.finite(), steps, context)
 
 
-def _align(
-    fixed: Image,
-    moving: Image,
-    steps: Sequence[StepConfig],
-    start: Stack,
-    field_grid: Grid | None,
-    seed: int,
-    threads: int,
-) -> Alignment:
+def _align(fixed: Image, moving: Image, steps: Sequence[StepConfig], context: StepContext) -> Alignment:
     found = Stack()
     reports = []
     for step in steps:
         began = time.monotonic()
-        result = _run(step, fixed, moving, start @ found, field_grid, seed, threads)
+        so_far = replace(context, initial_transform=context.initial_transform @ found)
+        result = _run(step, fixed, moving, so_far)
         if result.transform is not None:
             found = found @ result.transform
         report = StepReport(
@@ -106,31 +100,21 @@ def _align(
     return Alignment(found.simplified(), tuple(reports))
 
 
-class _Common(TypedDict):
-    start: Stack
-    field_grid: Grid | None
-    seed: int
-    threads: int
-
-
-def _run(
-    config: StepConfig, fixed: Image, moving: Image, start: Stack, field_grid: Grid | None, seed: int, threads: int
-) -> StepResult:
-    common = _Common(start=start, field_grid=field_grid, seed=seed, threads=threads)
+def _run(config: StepConfig, fixed: Image, moving: Image, context: StepContext) -> StepResult:
     match config:
         case RansacConfig():
-            return ransac(fixed, moving, config, **common)
+            return ransac(fixed, moving, config, context)
         case RandomConfig():
-            return random_search(fixed, moving, config, **common)
+            return random_search(fixed, moving, config, context)
         case RigidConfig() | AffineConfig():
-            return linear(fixed, moving, config, **common)
+            return linear(fixed, moving, config, context)
         case DeformConfig(engine="simpleitk"):
-            return bspline(fixed, moving, config, **common)
+            return simpleitk_deform(fixed, moving, config, context)
         case DeformConfig():
             # Its compiled kernels take a while to load, and not every alignment needs them.
             from teralign.registration.deform import deform
 
-            return deform(fixed, moving, config, **common)
+            return deform(fixed, moving, config, context)
         case _:
             raise TypeError(f"there is no step for {type(config).__name__}")
 

@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from teralign.grids import Floats
-from teralign.registration.image import Image, Mask, Volume32
-from teralign.registration.start import compress
+from teralign.grids import Bools, Floats
+from teralign.registration.image import Image, Volume32, compress_brightness
 
-_VOXELS_A_RADIUS = 2.0  # of the image in which the smallest blobs are sought
+_VOXELS_A_RADIUS = 2.0  # of the smallest blobs: σ is then 1.2 voxels, which a Gaussian needs to be sampled well
 _CELLS_A_BLOB = 1 / 12  # for spreading: cells hold a dozen blobs on average
 
 
@@ -40,7 +39,7 @@ class Blobs:
         return len(self.points)
 
     def take(self, index: NDArray[np.intp]) -> Blobs:
-        """The blobs of these indices."""
+        """Return the blobs of these indices."""
         return Blobs(self.points[index], self.strengths[index])
 
 
@@ -49,12 +48,12 @@ def find_blobs(
     radii: Sequence[float],
     *,
     count: int,
-    least: float = 0.01,
+    min_strength: float = 0.01,
     clip: tuple[float, float] | None = None,
 ) -> Blobs:
-    """The `count` strongest blobs with radii among `radii` µm (ascending), spread over the image.
+    """Find the `count` strongest blobs with radii among `radii` µm (ascending), spread over the image.
 
-    Blobs weaker than `least` times the strongest do not count. `clip` is the share of the darkest and of the
+    Blobs weaker than `min_strength` times the strongest do not count. `clip` is the share of the darkest and of the
     brightest voxels whose brightness is cut.
     """
     image = image.coarsen_to(radii[0] / _VOXELS_A_RADIUS)
@@ -62,7 +61,7 @@ def find_blobs(
     if clip is not None:
         low, high = np.quantile(array[::2, ::2, ::2], (clip[0], 1 - clip[1]))
         array = np.clip(array, low, high)
-    array = compress(array)
+    array = compress_brightness(array)
     if image.mask is not None and image.mask.any():
         array = np.where(image.mask, array, np.median(array[image.mask]))
     responses = _responses(array, [r / math.sqrt(3) for r in radii], image.grid.spacing)
@@ -72,7 +71,7 @@ def find_blobs(
         return Blobs(np.empty((0, 3)), np.empty(0))
     sizes = np.repeat(np.arange(len(peaks)), [len(p) for p in peaks])
     strengths = np.array([responses[k][tuple(i)] for k, i in zip(sizes, index, strict=True)], dtype=np.float64)
-    keep = strengths >= least * strengths.max()
+    keep = strengths >= min_strength * strengths.max()
     index, sizes, strengths = index[keep], sizes[keep], strengths[keep]
     points = image.grid.to_physical(index + _subvoxel(responses, sizes, index))
     order = _spread(points, strengths, count)
@@ -81,7 +80,7 @@ def find_blobs(
 
 
 def _responses(array: Volume32, sigmas: Sequence[float], spacing: Sequence[float]) -> list[Volume32]:
-    """The responses of all sizes, sigmas in µm; each Gaussian is made from the one before it."""
+    """Return the responses of all sizes, sigmas in µm; each Gaussian is made from the one before it."""
     ratio = (sigmas[-1] / sigmas[0]) ** (1 / (len(sigmas) - 1)) if len(sigmas) > 1 else 2 ** (1 / 3)
     blurred, had, previous = [], 0.0, array
     for sigma in [*sigmas, sigmas[-1] * ratio]:
@@ -92,8 +91,8 @@ def _responses(array: Volume32, sigmas: Sequence[float], spacing: Sequence[float
     return [(a - b) / np.float32(ratio - 1) for a, b in itertools.pairwise(blurred)]
 
 
-def _maxima(responses: Sequence[Volume32], k: int, mask: Mask | None) -> NDArray[np.intp]:
-    """The voxels (N, 3) where the response of size k exceeds its neighbours in space and size."""
+def _maxima(responses: Sequence[Volume32], k: int, mask: Bools | None) -> NDArray[np.intp]:
+    """Return the voxels (N, 3) where the response of size k is at least that of its neighbours in space and size."""
     here = responses[k]
     peak = here > 0
     for other in {k - 1, k + 1} & set(range(len(responses))):
@@ -112,7 +111,7 @@ def _maxima(responses: Sequence[Volume32], k: int, mask: Mask | None) -> NDArray
 
 
 def _subvoxel(responses: Sequence[Volume32], sizes: NDArray[np.intp], index: NDArray[np.intp]) -> Floats:
-    """The offsets (N, 3) in voxels of the tops of parabolas through the responses at each maximum."""
+    """Return the offsets (N, 3) in voxels of the tops of parabolas through the responses at each maximum."""
     stack = np.stack(responses)
     last = np.array(stack.shape[1:]) - 1
     offsets = np.zeros(index.shape)
@@ -127,7 +126,7 @@ def _subvoxel(responses: Sequence[Volume32], sizes: NDArray[np.intp], index: NDA
 
 
 def _spread(points: Floats, strengths: Floats, count: int) -> NDArray[np.intp]:
-    """The indices of `count` blobs, best first, where a blob counts less the more stronger ones are near it."""
+    """Return the indices of `count` blobs, best first; a blob counts less the more stronger blobs are near it."""
     low, high = points.min(axis=0), points.max(axis=0)
     side = max(float(np.prod(np.maximum(high - low, 1e-9)) / max(1.0, count * _CELLS_A_BLOB)) ** (1 / 3), 1e-9)
     cell = np.floor((points - low) / side).astype(np.intp)
@@ -143,7 +142,7 @@ def _spread(points: Floats, strengths: Floats, count: int) -> NDArray[np.intp]:
 
 
 def _apart(blobs: Blobs, distance: float) -> NDArray[np.intp]:
-    """The indices of blobs with no better one within `distance` µm."""
+    """Return the indices of blobs without a stronger blob within `distance` µm."""
     pairs = cKDTree(blobs.points).query_pairs(distance, output_type="ndarray")
     keep = np.ones(len(blobs), bool)
     keep[pairs.max(axis=1)] = False

@@ -6,8 +6,9 @@ Lengths are µm unless a key says voxels; all triples are (z, y, x). How a file 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeGuard
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -20,6 +21,16 @@ def _number(value: object) -> object:
         except ValueError:
             return value
     return value
+
+
+def _engine(value: object) -> object:
+    """Return the name of an engine; `greedy` is what gauss_newton was called first."""
+    return "gauss_newton" if value == "greedy" else value
+
+
+def _none_is(default: float) -> BeforeValidator:
+    """Return a validator that reads None, YAML's null, as `default`."""
+    return BeforeValidator(lambda value: default if value is None else value)
 
 
 def _order(pair: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -45,8 +56,26 @@ PerAxis: TypeAlias = tuple[Positive, Positive, Positive]
 Limits: TypeAlias = NonNegative | tuple[NonNegative, NonNegative, NonNegative]
 SizeRange: TypeAlias = Annotated[tuple[Positive | PerAxis, Positive | PerAxis], AfterValidator(_order)]
 Metric: TypeAlias = Literal["LNCC", "ANC", "C", "D", "JHMI", "MMI", "MS"]
+Objective: TypeAlias = Literal["lncc", "ncc", "mse", "mi"]
 Row: TypeAlias = tuple[Number, Number, Number, Number]
 Matrix: TypeAlias = Annotated[tuple[Row, ...], AfterValidator(_square)]
+
+
+_SHRINK_FACTORS, _ITERATIONS = (4, 2, 1), (15, 10, 6)  # a fourth level, of 8, gained nothing on made pairs
+_REFINING = 0.5  # of the default iterations after a coarser stage: all of them gain 0.006 µm in a third more time
+USUAL_WINDOW = 12  # voxels along the edge of a window: three control points across
+_CELLS_WINDOW = 18.0  # µm: a window should hold some cells, which small voxels resolve but do not fill
+_MAX_WINDOW = 20  # voxels: wider ones lose accuracy, 0.150 instead of 0.124 µm on a made pair
+
+_OBJECTIVES: Mapping[Metric, Objective] = {
+    "LNCC": "lncc",
+    "ANC": "lncc",
+    "C": "ncc",
+    "MS": "mse",
+    "D": "mse",
+    "MMI": "mi",
+    "JHMI": "mi",
+}
 
 
 class Section(BaseModel):
@@ -89,7 +118,7 @@ class RansacConfig(StepConfig):
     match_threshold: Share = 0.6
     match_ratio: Share = 0.9
     max_spot_match_distance: Positive | None = None
-    max_rotation: NonNegative = 35.0
+    max_rotation_degrees: NonNegative = 35.0
     point_matches_threshold: CountOrZero = 8
     align_threshold: Positive | None = None
     confidence: Share = 0.999
@@ -138,44 +167,96 @@ class RandomConfig(StepConfig):
     random_iterations: Count = 1000
     nreturn: Count = 10
     max_translation: Limits | None = None
-    max_rotation: Limits | None = 0.2
+    max_rotation_degrees: Limits | None = 11.459155902616464  # 0.2 radians
     max_scale: Limits | None = 1.05
     max_shear: Limits | None = None
     alignment_spacing: Positive | None = None
 
 
 class DeformConfig(MetricConfig):
-    """Optimise a smooth displacement field.
+    """Optimise a smooth displacement field, by Gauss–Newton steps or by SimpleITK's B-spline.
 
-    The engine chooses each value that is None: greedy by the voxel size, simpleitk as bigstream (MMI, one level).
+    A length of None follows from the voxels; `metric` None is LNCC for gauss_newton and MMI for simpleitk;
+    `shrink_factors` and `iterations` None are those of `levels` for gauss_newton, and one level for simpleitk. With
+    local correlation as the metric, a smoothness of None goes on to what the images support. A coarser level has as
+    many times larger control points and windows, and a field smoother by `smoothness_growth`.
     """
 
     name: ClassVar[str] = "deform"
-    engine: Literal["greedy", "simpleitk"] = "greedy"
+
+    engine: Annotated[Literal["gauss_newton", "simpleitk"], BeforeValidator(_engine)] = "gauss_newton"
     metric: Metric | None = None
     control_point_spacing: Positive | None = None
     control_point_levels: tuple[Count, ...] = (1,)
     iterations: tuple[Count, ...] | None = None
     window: Positive | None = None
     smoothness: Positive | None = None
-    foreground_emphasis: Share | None = None
-    max_step: Positive | None = None
-    min_jacobian: Share | None = None
-    tolerance: Positive | None = None
+    # A strong emphasis loses 0.003 µm on made pairs and 0.006 of local correlation on a real one.
+    foreground_emphasis: Annotated[Share, _none_is(0.25)] = 0.25
+    # Voxels: the images are linearised, which holds about as far as a voxel.
+    max_step: Annotated[Positive, _none_is(1.0)] = 1.0
+    # Above 0, since blending blocks and composing with a start squeeze space further.
+    min_jacobian: Annotated[Share, _none_is(0.1)] = 0.1
+    # In units of the metric, which is of the order of 1.
+    tolerance: Annotated[Positive, _none_is(2e-5)] = 2e-5
+
+    @property
+    def objective(self) -> Objective:
+        """The metric as the engine gauss_newton knows it."""
+        return _OBJECTIVES[self.metric or "LNCC"]
+
+    @property
+    def levels(self) -> tuple[tuple[int, int], ...]:
+        """The levels of gauss_newton, coarse to fine: shrink factor, and the most iterations."""
+        if self.shrink_factors is None:
+            return tuple(zip(_SHRINK_FACTORS, self.iterations or _ITERATIONS, strict=True))
+        iterations = self.iterations or tuple(10 if factor > 1 else 5 for factor in self.shrink_factors)
+        return tuple(zip(self.shrink_factors, iterations, strict=True))
+
+    def at_stage(self, coarser: int, *, previous: int | None = None) -> DeformConfig:
+        """Return the step for a stage that sees the volume `coarser` times coarser than the finest stage does.
+
+        Lengths, which are those of the finest stage, grow as for a coarser level. After a stage `previous` times
+        coarser (None: this is the first), the levels that it has been through are left out, and half the default
+        iterations are enough.
+        """
+        lengths = {"control_point_spacing": coarser, "window": coarser, "smoothness": smoothness_growth(coarser)}
+        values: dict[str, object] = {
+            name: factor * getattr(self, name) for name, factor in lengths.items() if getattr(self, name) is not None
+        }
+        if previous is not None:
+            factors, iterations = self.shrink_factors, self.iterations
+            if factors is None:
+                factors = _SHRINK_FACTORS
+                iterations = iterations or tuple(math.ceil(_REFINING * n) for n in _ITERATIONS)
+            ratio = previous // coarser
+            first = next((i for i, factor in enumerate(factors) if factor < ratio), len(factors) - 1)
+            values["shrink_factors"] = factors[first:]
+            values["iterations"] = None if iterations is None else iterations[first:]
+        return self.model_copy(update=values)
+
+    def with_window_for(self, voxel: float) -> DeformConfig:
+        """Return the step with a window, if none is given, that holds some cells even of small voxels (edge, µm)."""
+        if self.window is not None:
+            return self
+        window = min(max(_CELLS_WINDOW, USUAL_WINDOW * voxel), _MAX_WINDOW * voxel)
+        return self.model_copy(update={"window": window})
+
+
+def smoothness_growth(coarser: float) -> float:
+    """Return by what factor a deformation is smoother at a level `coarser` times coarser.
+
+    A little more than its voxels are larger (exponent 1): a coarse level is there for what is large and smooth.
+    """
+    return float(coarser**1.25)
+
+
+def is_gauss_newton(step: StepConfig) -> TypeGuard[DeformConfig]:
+    """Return whether a step is the deformation by Gauss–Newton steps, which has stages."""
+    return isinstance(step, DeformConfig) and step.engine == "gauss_newton"
 
 
 STEP_MODELS: Mapping[str, type[StepConfig]] = {
     model.name: model for model in (RansacConfig, RandomConfig, RigidConfig, AffineConfig, DeformConfig)
 }
 """The steps by name."""
-
-GREEDY_METRICS: Mapping[str, Literal["lncc", "ncc", "mse", "mi"]] = {
-    "LNCC": "lncc",
-    "ANC": "lncc",
-    "C": "ncc",
-    "MS": "mse",
-    "D": "mse",
-    "MMI": "mi",
-    "JHMI": "mi",
-}
-"""The engine greedy's own name of each metric."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from teralign.registration.kernels import F64
+from teralign.registration.deform_kernels import F64
 
 BINS = 32
 _BLUR = 1.0  # bins

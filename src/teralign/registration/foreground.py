@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from teralign.grids import Floats
-from teralign.registration.image import Image, Mask
+from teralign.grids import Bools, Floats
+from teralign.registration.image import Image
 
 _BOX = 5  # voxels
 _CLIPPED = (0.1, 99.9)  # percentiles: specks say nothing about the rest
@@ -35,7 +35,7 @@ _GAP = 4  # voxels: gaps of twice that are tissue
 _SPECK = 0.02  # of the largest component: smaller ones are dirt
 
 
-def find_foreground(image: Image, *, margin: float) -> Mask:
+def find_foreground(image: Image, *, margin: float) -> Bools:
     """Which voxels (z, y, x) show tissue, or lie within about `margin` µm of it; all, when that cannot be told.
 
     Meant for an image of some 200 voxels a side. Holes are filled, in each plane as well, and specks left out. What
@@ -43,7 +43,7 @@ def find_foreground(image: Image, *, margin: float) -> Mask:
     """
     array = _filled(image)
     low, high = np.percentile(array, _CLIPPED)
-    found: Mask = np.zeros(array.shape, dtype=bool)
+    found: Bools = np.zeros(array.shape, dtype=bool)
     if high > low:
         mean, deviation = _moments(np.clip(array, low, high))
         texture = np.log(deviation / (high - low) + _NO_TEXTURE)
@@ -71,21 +71,21 @@ def _moments(array: Floats) -> tuple[Floats, Floats]:
     return mean + middle, np.sqrt(np.maximum(square - mean * mean, 0))
 
 
-def _by_texture(texture: Floats, varies: Mask) -> Mask:
+def _by_texture(texture: Floats, varies: Bools) -> Bools:
     """What has more texture than the background, or any where much has none.
 
     A box that only touches tissue has its texture too, so that is taken back.
     """
-    rough: Mask = varies & (texture > _valley(texture[varies]))
+    rough: Bools = varies & (texture > _valley(texture[varies]))
     rest = varies & ~rough
     if not rough.any() or texture[rough].mean() - texture[rest].mean() < _CONTRAST:
         rough = varies if varies.mean() < _FULLEST else np.zeros_like(varies)
     return _shrink(_fill(_close(rough)), [_BOX // 2] * 3)
 
 
-def _by_brightness(mean: Floats, texture: Floats) -> Mask:
+def _by_brightness(mean: Floats, texture: Floats) -> Bools:
     """What is not as bright as the background."""
-    bright: Mask = mean > _valley(mean)
+    bright: Bools = mean > _valley(mean)
     if not bright.any():
         return bright
     return ~bright if np.median(texture[bright]) < np.median(texture[~bright]) else bright
@@ -109,13 +109,13 @@ def _valley(values: Floats) -> float:
     return float((edges[bottom] + edges[bottom + 1]) / 2)
 
 
-def _close(found: Mask) -> Mask:
+def _close(found: Bools) -> Bools:
     return _shrink(_grow(found, [_GAP] * 3), [_GAP] * 3)
 
 
-def _fill(found: Mask) -> Mask:
+def _fill(found: Bools) -> Bools:
     """Without holes, in the whole and in each plane: tissue that a face of the volume cuts has them there."""
-    filled: Mask = ndimage.binary_fill_holes(found)
+    filled: Bools = ndimage.binary_fill_holes(found)
     for axis in range(3):
         plane = np.zeros((3, 3, 3), dtype=bool)
         plane[tuple(slice(1, 2) if a == axis else slice(None) for a in range(3))] = True
@@ -123,25 +123,25 @@ def _fill(found: Mask) -> Mask:
     return filled
 
 
-def _without_specks(found: Mask) -> Mask:
+def _without_specks(found: Bools) -> Bools:
     labels, _ = ndimage.label(found)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    kept: Mask = (sizes > 0) & (sizes >= _SPECK * sizes.max())
-    solid: Mask = kept[labels]
+    kept: Bools = (sizes > 0) & (sizes >= _SPECK * sizes.max())
+    solid: Bools = kept[labels]
     return solid
 
 
-def _grow(found: Mask, reach: list[int]) -> Mask:
+def _grow(found: Bools, reach: list[int]) -> Bools:
     """What lies within `reach` (z, y, x) voxels along each axis of something found."""
     return _extreme(ndimage.maximum_filter, found, reach)
 
 
-def _shrink(found: Mask, reach: list[int]) -> Mask:
+def _shrink(found: Bools, reach: list[int]) -> Bools:
     """What has nothing that was not found within `reach` (z, y, x) voxels along each axis."""
     return _extreme(ndimage.minimum_filter, found, reach)
 
 
-def _extreme(of: Any, found: Mask, reach: list[int]) -> Mask:  # noqa: ANN401 - a filter of scipy, which has no types
-    changed: Mask = of(found.view(np.uint8), size=[2 * r + 1 for r in reach], mode="nearest").astype(bool)
+def _extreme(of: Any, found: Bools, reach: list[int]) -> Bools:  # noqa: ANN401 - a filter of scipy, which has no types
+    changed: Bools = of(found.view(np.uint8), size=[2 * r + 1 for r in reach], mode="nearest").astype(bool)
     return changed

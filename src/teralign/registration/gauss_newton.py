@@ -39,21 +39,21 @@ class _Linearised:
 
 
 def refine(
-    windows: Windows, matrix: Floats, start: Affine, centre: Floats, *, rigid: bool, spacing: float
+    windows: Windows, matrix: Floats, initial: Affine, centre: Floats, *, rigid: bool, spacing: float
 ) -> tuple[Floats, int]:
     """The (4, 4) map T, from `matrix`, under which the windows correlate best, and the number of iterations.
 
-    `start` is S; T turns about `centre` (µm) and stays rigid where asked; `spacing` is that of the voxels in µm.
+    `initial` is S; T turns about `centre` (µm) and stays rigid where asked; `spacing` is that of the voxels in µm.
     """
     reach = float(np.abs(windows.points - centre).max()) or 1.0
     slopes: Volume32 = np.asarray(np.gradient(windows.moving.array, *windows.moving.grid.spacing), dtype=np.float32)
     damping = 1e-3
-    here = _linearise(windows, slopes, matrix, start, centre, reach, rigid=rigid)
+    here = _linearise(windows, slopes, matrix, initial, centre, reach, rigid=rigid)
     for iteration in range(_ITERATIONS):
         damped = here.normal + damping * np.diag(np.diag(here.normal) + 1e-12)
         step: Floats = np.asarray(np.linalg.lstsq(damped, here.slope)[0], dtype=np.float64)
         proposed = _stepped(matrix, step, centre, reach, rigid=rigid)
-        there = _linearise(windows, slopes, proposed, start, centre, reach, rigid=rigid)
+        there = _linearise(windows, slopes, proposed, initial, centre, reach, rigid=rigid)
         if there.score > here.score:
             gain = there.score - here.score
             matrix, here, damping = proposed, there, damping / 5
@@ -67,12 +67,12 @@ def refine(
 
 
 def _linearise(
-    windows: Windows, slopes: Volume32, matrix: Floats, start: Affine, centre: Floats, reach: float, *, rigid: bool
+    windows: Windows, slopes: Volume32, matrix: Floats, initial: Affine, centre: Floats, reach: float, *, rigid: bool
 ) -> _Linearised:
     size = 6 if rigid else 12
     image = windows.moving
     normal, slope = np.zeros((size, size)), np.zeros(size)
-    to_index = start.matrix.copy()
+    to_index = initial.matrix.copy()
     to_index[:3, 3] -= image.grid.origin
     to_index[:3] /= np.array(image.grid.spacing)[:, None]
     total, used = window_kernels.linearise(
@@ -84,7 +84,7 @@ def _linearise(
         np.ones((1, 1, 1), bool) if image.mask is None else image.mask,
         matrix,
         to_index,
-        start.matrix[:3, :3].copy(),
+        initial.matrix[:3, :3].copy(),
         matrix[:3, :3] @ centre + matrix[:3, 3] if rigid else centre,
         reach,
         _KEPT_WEIGHT,

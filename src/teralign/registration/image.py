@@ -1,4 +1,4 @@
-"""An image in memory: voxels, where they lie, and which of them count.
+"""An image in memory: voxels, their grid, and a mask of those that count.
 
 Coarser versions are means over whole groups of voxels, so nothing aliases and every voxel stays where the group's
 middle is (`Grid.downsample`).
@@ -15,20 +15,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from teralign.grids import Floats, Grid, Triple
+from teralign.grids import Bools, Floats, Grid, group_means
 
 Array = NDArray[Any]
 Volume32 = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Image:
-    """Voxels (z, y, x) of any real dtype on a grid; `mask`, of the same shape, is True where they count."""
+    """Voxels (z, y, x) of any real dtype on a grid; `mask`, of the same shape, is True where a voxel counts."""
 
     array: Array
     grid: Grid
-    mask: Mask | None = None
+    mask: Bools | None = None
 
     def __post_init__(self) -> None:
         if self.array.shape != self.grid.shape:
@@ -37,7 +36,7 @@ class Image:
             raise ValueError(f"a mask of shape {self.mask.shape} does not fit an image of {self.array.shape}")
 
     def finite(self) -> Image:
-        """The image with NaNs and infinities set to 0 and masked out."""
+        """Return the image with NaNs and infinities set to 0 and masked out."""
         if self.array.dtype.kind != "f":
             return self
         good = np.isfinite(self.array)
@@ -47,11 +46,11 @@ class Image:
         return Image(np.where(good, self.array, 0), self.grid, mask)
 
     def negative(self) -> Image:
-        """The image with dark and bright exchanged, float32."""
+        """Return the image with dark and bright exchanged, float32."""
         return Image(-self.array.astype(np.float32), self.grid, self.mask)
 
     def coarsen(self, factors: Sequence[int]) -> Image:
-        """The means over groups of `factors` (z, y, x) voxels, float32; a mask keeps groups of which half is in."""
+        """Return the means over groups of `factors` (z, y, x) voxels, float32; half of a group must count."""
         factors = [min(f, n) for f, n in zip(factors, self.array.shape, strict=True)]
         if max(factors) == 1:
             return Image(self.array.astype(np.float32, copy=False), self.grid, self.mask)
@@ -59,22 +58,22 @@ class Image:
         return Image(group_means(self.array, factors), self.grid.downsample(factors), mask)
 
     def coarsen_to(self, spacing: float) -> Image:
-        """The image with voxels of about `spacing` µm, by whole factors; never finer than it is."""
-        return self.coarsen(factors_to(self.grid, spacing))
+        """Return the image with voxels of about `spacing` µm, by whole factors; never finer than it is."""
+        return self.coarsen(self.grid.factors_to(spacing))
 
     def smooth(self, sigma: float) -> Image:
-        """The image blurred by a Gaussian of `sigma` µm, float32."""
+        """Return the image blurred by a Gaussian of `sigma` µm, float32."""
         array = self.array.astype(np.float32, copy=False)
         if sigma > 0:
             sigmas = [sigma / d for d in self.grid.spacing]
             array = ndimage.gaussian_filter(array, sigmas, mode="nearest", truncate=3.0)
         return Image(array, self.grid, self.mask)
 
-    def sample(self, points: ArrayLike) -> tuple[Volume32, Mask]:
-        """Linear interpolation at points (…, 3) µm: the values, and which points lie inside and in the mask."""
+    def sample(self, points: ArrayLike) -> tuple[Volume32, Bools]:
+        """Interpolate linearly at points (…, 3) µm; return the values, and which points lie inside and count."""
         index = np.moveaxis(self.grid.to_index(points), -1, 0)
         last = np.array(self.array.shape).reshape(3, *[1] * (index.ndim - 1)) - 1
-        inside: Mask = np.all((index >= -0.5) & (index <= last + 0.5), axis=0)
+        inside: Bools = np.all((index >= -0.5) & (index <= last + 0.5), axis=0)
         values: Volume32 = ndimage.map_coordinates(
             self.array, index, order=1, mode="nearest", output=np.float32, prefilter=False
         )
@@ -84,33 +83,14 @@ class Image:
         return values, inside
 
 
-def group_means(array: Array, factors: Sequence[int]) -> Volume32:
-    """Means over groups of `factors` (z, y, x) voxels, float32; an incomplete last group is dropped."""
-    means: Array = array
-    for axis, f in enumerate(factors):
-        n = means.shape[axis] // f
-        parts = [means[(slice(None),) * axis + (slice(i, n * f, f),)] for i in range(f)]
-        means = parts[0].astype(np.float32)
-        for part in parts[1:]:
-            means += part
-    means /= np.float32(math.prod(factors))
-    return means
-
-
-def factors_to(grid: Grid, spacing: float) -> Triple:
-    """The whole factors (z, y, x), at least 1, that bring the grid's voxels closest to `spacing` µm."""
-    z, y, x = (max(1, min(n, round(spacing / d))) for d, n in zip(grid.spacing, grid.shape, strict=True))
-    return z, y, x
-
-
 def spacing_for(grid: Grid, voxels: int) -> float:
-    """The isotropic spacing in µm at which the grid's extent has at most `voxels` voxels; not below its finest."""
+    """Return the isotropic spacing in µm that gives a grid at most `voxels` voxels; not below its finest."""
     volume = math.prod(grid.extent)
     return max(min(grid.spacing), math.cbrt(volume / voxels))
 
 
 def mean_position(image: Image) -> Floats:
-    """The centre of mass (z, y, x) in µm of what is brighter than the image's median; its middle if all is flat."""
+    """Return the centre of mass (z, y, x) µm of what exceeds the image's median; its middle if the image is flat."""
     array = image.array.astype(np.float32, copy=False)
     chosen = array if image.mask is None else array[image.mask]
     weight = np.clip(array - np.median(chosen), 0, None) if chosen.size else np.zeros_like(array)
@@ -121,3 +101,11 @@ def mean_position(image: Image) -> Floats:
         return image.grid.centre
     sums = (weight.sum(axis=tuple(a for a in range(3) if a != axis), dtype=np.float64) for axis in range(3))
     return image.grid.to_physical([float(s @ np.arange(s.size)) / total for s in sums])
+
+
+def compress_brightness(array: Volume32) -> Volume32:
+    """Return brightness above the background on a logarithmic scale, so that the brightest structures do not rule."""
+    low, middle, high = np.percentile(array[::2, ::2, ::2], (1, 50, 99))
+    scale = max(middle - low, 0.02 * (high - low), float(np.finfo(np.float32).tiny))
+    result: Volume32 = np.log1p(np.clip(array - low, 0, None) / np.float32(scale))
+    return result

@@ -14,9 +14,10 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name it goes by everywhere
 from scipy import ndimage
 
-from teralign.grids import Floats, Grid, reverse_axes
+from teralign.grids import Bools, Floats, Grid, reverse_axes
 from teralign.registration.config import AffineConfig, DeformConfig, RigidConfig
-from teralign.registration.image import Array, Image, Mask, Volume32
+from teralign.registration.image import Array, Image, Volume32
+from teralign.registration.steps import StepContext
 from teralign.transforms import Affine
 
 SearchConfig: TypeAlias = RigidConfig | AffineConfig | DeformConfig
@@ -24,7 +25,7 @@ SitkImage: TypeAlias = Any
 SitkTransform: TypeAlias = Any
 Method: TypeAlias = Any
 
-_SAMPLES = 30_000  # a level
+_SAMPLES = 30_000  # a level: 2500 for each parameter of an affine map
 _INFORMATIVE = 0.4  # the share of voxels, those with the most structure, that samples come from
 _STRUCTURE = 5  # voxels along the edge of the window in which structure is measured
 
@@ -60,11 +61,11 @@ _NEEDED_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "GDLS": {"learningRate": 1.0, "numberOfIterations": 100},
     "OPOE": {"numberOfIterations": 100},
 }
-"""What SimpleITK's optimizers cannot do without and a configuration may leave out; RSGD's follow the voxel size."""
+"""Arguments that SimpleITK's optimizers need and a configuration may leave out; RSGD's follow the voxel size."""
 
 
 def to_sitk(array: Array, image: Image) -> SitkImage:
-    """An ITK image of this (z, y, x) array, float32 or a mask, where the voxels of `image` lie."""
+    """Return an ITK image of this (z, y, x) array, float32 or a mask, on the grid of `image`."""
     result = sitk.GetImageFromArray(array.astype(np.uint8 if array.dtype == bool else np.float32, copy=False))
     result.SetSpacing(reverse_axes(image.grid.spacing))
     result.SetOrigin(reverse_axes(image.grid.origin))
@@ -72,7 +73,7 @@ def to_sitk(array: Array, image: Image) -> SitkImage:
 
 
 def matrix_of(transform: SitkTransform) -> Floats:
-    """The (4, 4) matrix, (z, y, x) µm, of an ITK affine or Euler transform, whatever its centre."""
+    """Return the (4, 4) matrix, (z, y, x) µm, of an ITK affine or Euler transform, whatever its centre."""
     linear = np.array(transform.GetMatrix()).reshape(3, 3)
     centre, shift = np.array(transform.GetCenter()), np.array(transform.GetTranslation())
     matrix = np.eye(4)
@@ -82,7 +83,7 @@ def matrix_of(transform: SitkTransform) -> Floats:
 
 
 def set_matrix(transform: SitkTransform, matrix: Floats, centre: Floats) -> None:
-    """Make an ITK affine or Euler transform the map of a (4, 4) matrix, turning about `centre`, (z, y, x) µm."""
+    """Set an ITK affine or Euler transform to the map of a (4, 4) matrix, turning about `centre`, (z, y, x) µm."""
     linear = matrix[:3, :3]
     transform.SetCenter([float(c) for c in centre[::-1]])
     transform.SetMatrix([float(v) for v in linear[::-1, ::-1].ravel()])
@@ -90,14 +91,14 @@ def set_matrix(transform: SitkTransform, matrix: Floats, centre: Floats) -> None
 
 
 def affine_of(matrix: Floats) -> SitkTransform:
-    """An ITK affine transform of a (4, 4) matrix, (z, y, x) µm."""
+    """Return the ITK affine transform of a (4, 4) matrix, (z, y, x) µm."""
     transform = sitk.AffineTransform(3)
     set_matrix(transform, matrix, np.zeros(3))
     return transform
 
 
 def flat_bspline(low: Floats, high: Floats, spacing: float) -> SitkTransform:
-    """A cubic B-spline that moves nothing, from `low` to `high`, control points at most `spacing` µm apart."""
+    """Return a cubic B-spline that moves nothing, from `low` to `high`, control points at most `spacing` µm apart."""
     transform = sitk.BSplineTransform(3, 3)
     transform.SetTransformDomainOrigin([float(v) for v in low[::-1]])
     transform.SetTransformDomainPhysicalDimensions([float(v) for v in (high - low)[::-1]])
@@ -106,7 +107,7 @@ def flat_bspline(low: Floats, high: Floats, spacing: float) -> SitkTransform:
 
 
 def displacements(transform: SitkTransform, nodes: Grid) -> Volume32:
-    """The displacements (z, y, x, 3), (dz, dy, dx) in µm, of an ITK transform at the nodes of a grid."""
+    """Return the displacements (z, y, x, 3), (dz, dy, dx) in µm, of an ITK transform at the nodes of a grid."""
     field = sitk.TransformToDisplacementField(
         transform,
         sitk.sitkVectorFloat32,
@@ -118,8 +119,8 @@ def displacements(transform: SitkTransform, nodes: Grid) -> Volume32:
 
 
 @dataclass(frozen=True)
-class Level:
-    """The two images at one resolution, and the spacing in µm that steps are measured in."""
+class LevelPair:
+    """The two images at one resolution, and its spacing in µm, the unit of an optimizer's steps."""
 
     fixed: Image
     moving: Image
@@ -127,40 +128,38 @@ class Level:
 
 
 def linear_search(
-    levels: Sequence[Level],
+    levels: Sequence[LevelPair],
     matrix: Floats,
-    lead: Affine,
+    initial: Affine,
     centre: Floats,
     config: RigidConfig | AffineConfig,
-    *,
-    seed: int,
-    threads: int,
+    context: StepContext,
 ) -> tuple[Floats, int]:
-    """Improve a (4, 4) map, before which the moving image is seen through `lead`, level by level.
+    """Improve a (4, 4) map, applied before `initial`, level by level.
 
-    It turns about `centre` (µm), and samples are taken, where the configuration does not say, at random where the
-    fixed image has structure. Gives the map and the number of iterations. Raises RuntimeError when ITK gives up.
+    It turns about `centre` (µm). By default, samples are taken at random where the fixed image has structure. Returns
+    the map and the number of iterations. Raises RuntimeError when ITK gives up.
     """
     transform = sitk.Euler3DTransform() if isinstance(config, RigidConfig) else sitk.AffineTransform(3)
     set_matrix(transform, matrix, centre)
     iterations = 0
     for level in levels:
-        method = search(config, step=level.spacing, seed=seed, threads=threads)
+        method = search(config, context, step=level.spacing)
         mask = level.fixed.mask
         if config.sampling is None:
             mask = informative(level.fixed)
             method.SetMetricSamplingStrategy(method.RANDOM)
-            method.SetMetricSamplingPercentage(min(1.0, _SAMPLES / max(1, int(mask.sum()))), seed + 1)
+            method.SetMetricSamplingPercentage(min(1.0, _SAMPLES / max(1, int(mask.sum()))), context.seed + 1)
         set_masks(method, level.fixed, mask, level.moving)
-        method.SetMovingInitialTransform(affine_of(lead.matrix))
+        method.SetMovingInitialTransform(affine_of(initial.matrix))
         method.SetInitialTransform(transform, inPlace=True)
         method.Execute(to_sitk(level.fixed.array, level.fixed), to_sitk(level.moving.array, level.moving))
         iterations += int(method.GetOptimizerIteration())
     return matrix_of(transform), iterations
 
 
-def informative(image: Image) -> Mask:
-    """The voxels with the most structure around them (variance in a small window), within the mask."""
+def informative(image: Image) -> Bools:
+    """Return the voxels (z, y, x) of the mask with the most structure (variance in a small window) around them."""
     array = image.array.astype(np.float32, copy=False)
     array = array - array.mean()
     mean = ndimage.uniform_filter(array, _STRUCTURE)
@@ -169,12 +168,12 @@ def informative(image: Image) -> Mask:
     if not inside.any():
         return inside
     limit = np.quantile(variance[inside], 1 - _INFORMATIVE)
-    chosen: Mask = inside & (variance >= limit)
+    chosen: Bools = inside & (variance >= limit)
     return chosen
 
 
-def set_masks(method: Method, fixed: Image, mask: Mask | None, moving: Image) -> None:
-    """Limit what a method looks at: to `mask` in the fixed image, and to the moving image's own."""
+def set_masks(method: Method, fixed: Image, mask: Bools | None, moving: Image) -> None:
+    """Limit a method to `mask` in the fixed image, and to the mask of the moving image."""
     if mask is not None:
         method.SetMetricFixedMask(to_sitk(mask, fixed))
     if moving.mask is not None:
@@ -182,25 +181,25 @@ def set_masks(method: Method, fixed: Image, mask: Mask | None, moving: Image) ->
 
 
 def plain(error: RuntimeError) -> str:
-    """The last line of an ITK exception, which is the one that says what happened."""
+    """Return the last line of an ITK exception, which says what happened."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].split("): ")[-1] if lines else "SimpleITK gave no reason"
 
 
-def search(config: SearchConfig, *, step: float, seed: int, threads: int) -> Method:
-    """A registration method with the metric, sampling, interpolator and optimizer of a configuration.
+def search(config: SearchConfig, context: StepContext, *, step: float) -> Method:
+    """Return a registration method with the metric, sampling, interpolator and optimizer of a configuration.
 
-    `step` is the length in µm of the first step where the configuration gives none.
+    `step` is the default length in µm of the first step.
     """
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(threads)
+    method.SetNumberOfThreads(context.threads)
     method.SetInterpolator(_INTERPOLATORS[config.interpolator])
     _set_metric(method, config)
     if config.sampling is not None:
         method.SetMetricSamplingStrategy(getattr(method, config.sampling))
         if config.sampling_percentage is not None and config.sampling != "NONE":
-            method.SetMetricSamplingPercentage(config.sampling_percentage, seed + 1)
-    _set_optimizer(method, config, step, seed)
+            method.SetMetricSamplingPercentage(config.sampling_percentage, context.seed + 1)
+    _set_optimizer(method, config, step, context.seed)
     return method
 
 

@@ -14,55 +14,46 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from teralign.grids import Floats, Grid
+from teralign.grids import Floats
 from teralign.registration import gauss_newton, itk
 from teralign.registration.config import AffineConfig, RigidConfig, StepConfig
+from teralign.registration.fourier_shift import find_shift
 from teralign.registration.image import Image, mean_position, spacing_for
 from teralign.registration.metrics import Measure, Windows
-from teralign.registration.start import find_shift
-from teralign.registration.steps import StepResult, accepted_if_better, kept
-from teralign.transforms import Affine, Stack, warp
+from teralign.registration.steps import StepContext, StepResult, accepted_if_better, kept
+from teralign.transforms import Affine, warp
 
 log = logging.getLogger(__name__)
 
-_VOXELS = 1_500_000  # of the finest level
+_VOXELS = 1_500_000  # of the finest level: a gain of hundredths of a voxel beyond is left to local alignment
 _LEVELS = (4, 2, 1)  # in units of the finest level's spacing
-_LEAST_VOXELS = 5  # along an axis, for a level to be worth while
-_GOOD = 0.5  # a correlation in windows that only a start near the truth has
+_MIN_VOXELS = 5  # along an axis: on fewer, a gradient says little
+_GOOD = 0.5  # a correlation in windows that only an initial transform near the truth has
 
 LinearConfig = RigidConfig | AffineConfig
 
 
-def linear(
-    fixed: Image,
-    moving: Image,
-    config: LinearConfig,
-    *,
-    start: Stack,
-    field_grid: Grid | None = None,
-    seed: int = 0,
-    threads: int = 1,
-) -> StepResult:
-    """The rigid (RigidConfig) or affine (AffineConfig) map after which `start` fits better.
+def linear(fixed: Image, moving: Image, config: LinearConfig, context: StepContext) -> StepResult:
+    """Find the rigid (RigidConfig) or affine (AffineConfig) map after which the initial transform fits better.
 
-    Its metric is measured before and after on the same samples: mutual information in nats for MMI and JHMI, minus
-    the mean square for MS and D, else mean correlation in windows, for which an image with inverted brightness is
-    turned round.
+    The metric is measured before and after on the same samples: mutual information in nats for MMI and JHMI, minus
+    the mean square for MS and D, else mean correlation in windows, for which an image of inverted brightness is
+    replaced by its negative.
     """
-    moving, lead = through_fields(fixed, moving, start, threads)
+    moving, initial = through_fields(fixed, moving, context)
     finest = _finest(fixed, moving, config)
     fixed, moving = fixed.coarsen_to(finest), moving.coarsen_to(finest)
     measure = measure_of(config)
     windows = Windows.of(fixed, moving)
     if fault := windows.fault():
         return kept(fault)
-    guesses = dict(_guesses(fixed, moving, config, lead, windows.score(lead, measure)))
-    scores = {name: windows.score(lead @ Affine(matrix), measure) for name, matrix in guesses.items()}
+    guesses = dict(_guesses(fixed, moving, config, initial, windows.score(initial, measure)))
+    scores = {name: windows.score(initial @ Affine(matrix), measure) for name, matrix in guesses.items()}
     scores = {name: score if math.isfinite(score) else -math.inf for name, score in scores.items()}
     if measure == "lncc" and -min(scores.values()) > 2 * max(*scores.values(), 0.02) and min(scores.values()) > -1:
         moving, windows = moving.negative(), windows.negative()
         scores = {name: -score for name, score in scores.items()}
-    before = windows.score(lead, measure)
+    before = windows.score(initial, measure)
     origin = max(scores, key=lambda name: scores[name])
     centre = mean_position(fixed)
     rigid = isinstance(config, RigidConfig)
@@ -72,17 +63,17 @@ def linear(
         levels = levels[-1:]
     try:
         if config.metric == "LNCC":
-            matrix, iterations = _gauss_newton(levels, matrix, lead, centre, rigid=rigid)
+            matrix, iterations = _gauss_newton(levels, matrix, initial, centre, rigid=rigid)
         else:
-            matrix, iterations = itk.linear_search(levels, matrix, lead, centre, config, seed=seed, threads=threads)
+            matrix, iterations = itk.linear_search(levels, matrix, initial, centre, config, context)
     except RuntimeError as error:
         return kept(f"the search failed: {itk.plain(error)}", before=before, start=origin)
-    after = windows.score(lead @ Affine(matrix), measure)
+    after = windows.score(initial @ Affine(matrix), measure)
     return accepted_if_better(Affine(matrix), before, after, start=origin, iterations=iterations, measure=measure)
 
 
 def nearest_rigid(matrix: Floats, centre: Floats) -> Floats:
-    """The rigid (4, 4) map nearest to an affine one that does the same to `centre`."""
+    """Return the rigid (4, 4) map nearest to an affine one that maps `centre` (µm) to the same place."""
     u, _, vt = np.linalg.svd(matrix[:3, :3])
     rotation = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
     rigid = np.eye(4)
@@ -92,28 +83,33 @@ def nearest_rigid(matrix: Floats, centre: Floats) -> Floats:
 
 
 def measure_of(config: StepConfig) -> Measure:
-    """What a step with this metric, or with none, is judged by, before and after."""
+    """Return the measure that judges a step of this configuration, before and after."""
     measures: dict[str, Measure] = {"MMI": "mi", "JHMI": "mi", "MS": "ms", "D": "ms"}
     return measures.get(getattr(config, "metric", None) or "LNCC", "lncc")
 
 
-def through_fields(fixed: Image, moving: Image, start: Stack, threads: int) -> tuple[Image, Affine]:
-    """The moving image and the affine that leads to it; behind a field, the image is warped to the fixed grid."""
-    if start.affine is not None:
-        return moving, start.affine
-    return warped_image(fixed, moving, start, threads), Affine.identity()
+def through_fields(fixed: Image, moving: Image, context: StepContext) -> tuple[Image, Affine]:
+    """Return the moving image and the affine that maps to it; the image is warped where fields come first."""
+    affine = context.initial_transform.affine
+    return (warped_image(fixed, moving, context), Affine.identity()) if affine is None else (moving, affine)
 
 
-def warped_image(fixed: Image, moving: Image, transform: Stack, threads: int) -> Image:
-    """The moving image on the fixed grid, float32, its mask True where there is moving image that counts."""
+def warped_image(fixed: Image, moving: Image, context: StepContext) -> Image:
+    """Return the moving image on the fixed grid, float32, through the initial transform, and masked outside it."""
     mask = np.ones(moving.array.shape, np.uint8) if moving.mask is None else moving.mask.astype(np.uint8)
-    onto = functools.partial(warp, grid=fixed.grid, region=fixed.grid.region, transform=transform, threads=threads)
+    onto = functools.partial(
+        warp,
+        grid=fixed.grid,
+        region=fixed.grid.region,
+        transform=context.initial_transform,
+        threads=context.threads,
+    )
     array = onto(moving.array.astype(np.float32, copy=False), moving.grid)
     return Image(array, fixed.grid, onto(mask, moving.grid, interpolation="nearest") > 0)
 
 
 def _finest(fixed: Image, moving: Image, config: LinearConfig) -> float:
-    """The spacing in µm of the finest level."""
+    """Return the spacing in µm of the finest level."""
     if config.alignment_spacing is not None:
         return config.alignment_spacing
     if config.shrink_factors is not None:
@@ -122,23 +118,23 @@ def _finest(fixed: Image, moving: Image, config: LinearConfig) -> float:
 
 
 def _guesses(
-    fixed: Image, moving: Image, config: LinearConfig, lead: Affine, score: float
+    fixed: Image, moving: Image, config: LinearConfig, initial: Affine, score: float
 ) -> Iterator[tuple[str, Floats]]:
-    """The (4, 4) maps that may be started from, by name; `score` is that of the first, the start itself."""
+    """Yield the (4, 4) maps to choose a start from, by name; `score` is that of the initial transform alone."""
     yield "start", np.eye(4)
     wanted = config.initial_condition
     if wanted == "CENTER":
-        target = lead.inverse().map_points(mean_position(moving)[None])[0]
+        target = initial.inverse().map_points(mean_position(moving)[None])[0]
         yield "centre of mass", _translation(target - mean_position(fixed))
     elif isinstance(wanted, tuple):
         yield "given", np.array(wanted, dtype=np.float64)
     known = measure_of(config) == "lncc" and score > _GOOD
-    unmoved = np.array_equal(lead.matrix, np.eye(4))
+    unmoved = np.array_equal(initial.matrix, np.eye(4))
     if wanted == "FFT" or (wanted != "IDENTITY" and unmoved and not known):
         shift = find_shift(fixed, moving, inverted=measure_of(config) != "ms")
         log.debug("shift by Fourier transform: %s µm, %.1f standard deviations", shift.translation, shift.strength)
         if shift.significant:
-            yield "Fourier transform", (lead.inverse() @ Affine(_translation(shift.translation))).matrix
+            yield "Fourier transform", (initial.inverse() @ Affine(_translation(shift.translation))).matrix
 
 
 def _translation(shift: Floats) -> Floats:
@@ -147,22 +143,22 @@ def _translation(shift: Floats) -> Floats:
     return matrix
 
 
-def _levels(fixed: Image, moving: Image, config: LinearConfig, finest: float) -> Iterator[itk.Level]:
-    """The images from coarse to fine, by the configuration's shrink_factors and smooth_sigmas or by their size."""
+def _levels(fixed: Image, moving: Image, config: LinearConfig, finest: float) -> Iterator[itk.LevelPair]:
+    """Yield the images from coarse to fine, by shrink_factors and smooth_sigmas or by their size."""
     factors = config.shrink_factors or _LEVELS
     sigmas = config.smooth_sigmas or (0.0,) * len(factors)
     for number, (factor, sigma) in enumerate(zip(factors, sigmas, strict=True)):
-        near, far = (image.smooth(sigma).coarsen_to(factor * finest) for image in (fixed, moving))
-        if number == len(factors) - 1 or min(near.array.shape + far.array.shape) >= _LEAST_VOXELS:
-            yield itk.Level(near, far, factor * finest)
+        coarse = [image.smooth(sigma).coarsen_to(factor * finest) for image in (fixed, moving)]
+        if number == len(factors) - 1 or min(coarse[0].array.shape + coarse[1].array.shape) >= _MIN_VOXELS:
+            yield itk.LevelPair(coarse[0], coarse[1], factor * finest)
 
 
 def _gauss_newton(
-    levels: Sequence[itk.Level], matrix: Floats, lead: Affine, centre: Floats, *, rigid: bool
+    levels: Sequence[itk.LevelPair], matrix: Floats, initial: Affine, centre: Floats, *, rigid: bool
 ) -> tuple[Floats, int]:
     iterations = 0
     for level in levels:
         windows = Windows.of(level.fixed, level.moving, spacing=level.spacing)
-        matrix, more = gauss_newton.refine(windows, matrix, lead, centre, rigid=rigid, spacing=level.spacing)
+        matrix, more = gauss_newton.refine(windows, matrix, initial, centre, rigid=rigid, spacing=level.spacing)
         iterations += more
     return matrix, iterations

@@ -1,8 +1,8 @@
-"""How alike two images are, higher is better.
+"""The agreement of two images, by measures of which higher is better.
 
-`ncc` is Pearson's correlation r = cov(f, m) / (σ_f σ_m) over all voxels that count; `lncc` is its mean over small
-windows, which neither light nor bleaching upsets. Steps are judged by `Windows`: window correlation (or another
-measure) at fixed sample points of the fixed foreground, before and after on the same samples.
+Steps are judged by `Windows`, at sample points in small windows of the fixed foreground, before and after on the same
+samples. "lncc" is the mean over windows of Pearson's correlation r = cov(f, m) / (σ_f σ_m), which neither light nor
+bleaching changes; "mi" is mutual information in nats over all samples, "ms" minus the mean square of differences.
 """
 
 from __future__ import annotations
@@ -12,57 +12,19 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
-from teralign.grids import Floats
-from teralign.registration.image import Image, Mask, Volume32, spacing_for
+from teralign.grids import Bools, Floats
+from teralign.registration.image import Image, Volume32, spacing_for
 from teralign.transforms import Affine, Stack
 
-Measure: TypeAlias = Literal["lncc", "ncc", "mi", "ms"]
+Measure: TypeAlias = Literal["lncc", "mi", "ms"]
 
-_SIDE = 6  # samples along a window's edge
-_VOXELS = 1_500_000  # of the images that are sampled
-
-
-def ncc(fixed: NDArray[np.floating], moving: NDArray[np.floating], mask: Mask | None = None) -> float:
-    """Pearson's correlation of two arrays of one shape, where the mask is True; NaN if either is flat there."""
-    f, m = (a.ravel() if mask is None else a[mask] for a in (fixed, moving))
-    if f.size < 2:
-        return math.nan
-    f, m = f - f.mean(dtype=np.float64), m - m.mean(dtype=np.float64)
-    scale = math.sqrt(float(f @ f) * float(m @ m))
-    return float(f @ m) / scale if scale > 0 else math.nan
-
-
-def lncc(fixed: NDArray[np.floating], moving: NDArray[np.floating], radius: int, mask: Mask | None = None) -> float:
-    """The mean correlation in windows of (2 · radius + 1)³ voxels around the voxels where the mask is True.
-
-    Both arrays are (z, y, x) on one grid. Voxels whose window is flat in either do not count; NaN if none counts.
-    """
-    values = local_correlation(fixed, moving, radius)
-    values = values.ravel() if mask is None else values[mask]
-    return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
-
-
-def local_correlation(fixed: NDArray[np.floating], moving: NDArray[np.floating], radius: int) -> Volume32:
-    """Pearson's correlation in the window of (2 · radius + 1)³ voxels around each voxel; NaN where one is flat."""
-    f, m = (a.astype(np.float64) - a.mean(dtype=np.float64) for a in (fixed, moving))
-
-    def mean(a: NDArray[np.float64]) -> NDArray[np.float64]:
-        box: NDArray[np.float64] = ndimage.uniform_filter(a, 2 * radius + 1, mode="nearest")
-        return box
-
-    mean_f, mean_m = mean(f), mean(m)
-    covariance = mean(f * m) - mean_f * mean_m
-    variance = (mean(f * f) - mean_f**2) * (mean(m * m) - mean_m**2)
-    flat = variance <= 1e-10 * f.var() * m.var()
-    result: Volume32 = np.where(flat, np.nan, covariance / np.sqrt(np.where(flat, 1, variance))).astype(np.float32)
-    return result
+_SIDE = 6  # samples along a window's edge, 1.5 voxels apart: 9 voxels, some cells
+_VOXELS = 1_500_000  # of the images that are sampled: as of the finest level of the linear steps
 
 
 def mutual_information(fixed: Volume32, moving: Volume32, bins: int = 32) -> float:
-    """Mutual information in nats of two lists of samples, by a joint histogram of their middle 98 %."""
+    """Return the mutual information in nats of two lists of samples, by a joint histogram of their middle 98 %."""
     edges = [np.percentile(a, (1, 99)) for a in (fixed, moving)]
     if any(high <= low for low, high in edges):
         return math.nan
@@ -85,12 +47,12 @@ class Windows:
 
     points: Floats
     values: Volume32
-    inside: Mask
+    inside: Bools
     moving: Image
 
     @classmethod
     def of(cls, fixed: Image, moving: Image, *, spacing: float | None = None, count: int = 600) -> Windows:
-        """At most `count` windows spread evenly over the fixed foreground, each of `_SIDE`³ samples.
+        """Return at most `count` windows spread evenly over the fixed foreground, each of `_SIDE`³ samples.
 
         The images are first brought to about `spacing` µm, by default as fine as a fixed budget of voxels allows.
         """
@@ -103,7 +65,7 @@ class Windows:
         return cls(points, *fixed.sample(points), moving)
 
     def fault(self) -> str:
-        """Why nothing can be compared, if so: what is masked out, or flat. Empty if all is well."""
+        """Return the reason why nothing can be compared, a mask or a flat image; empty if there is none."""
         moving = self.moving.array if self.moving.mask is None else self.moving.array[self.moving.mask]
         for role, values in (("fixed", self.values[self.inside]), ("moving", moving)):
             if not values.size:
@@ -113,11 +75,11 @@ class Windows:
         return ""
 
     def negative(self) -> Windows:
-        """The same windows on the moving image with dark and bright exchanged."""
+        """Return the same windows on the negative of the moving image."""
         return Windows(self.points, self.values, self.inside, self.moving.negative())
 
     def score(self, transform: Stack | Affine, measure: Measure = "lncc") -> float:
-        """How well the moving image, looked up through `transform`, agrees: NaN if a tenth or less is inside."""
+        """Measure the agreement with the moving image through `transform`; NaN if a tenth or less is inside."""
         values, inside = self.moving.sample(
             transform.map_points(self.points.reshape(-1, 3)).reshape(self.points.shape)
         )
@@ -129,22 +91,20 @@ class Windows:
         f, m = self.values[inside], values[inside]
         if measure == "mi":
             return mutual_information(f, m)
-        if measure == "ms":
-            return -float(np.mean((f.astype(np.float64) - m) ** 2))
-        return ncc(f, m)
+        return -float(np.mean((f.astype(np.float64) - m) ** 2))
 
 
-def _foreground_lattice(image: Image, window: float, most: int) -> Floats:
-    """At most `most` points (N, 3) µm of a lattice, the brighter half of them, for windows of `window` µm.
+def _foreground_lattice(image: Image, window: float, count: int) -> Floats:
+    """Return at most `count` points (N, 3) µm of a lattice, the brighter half of them, for windows of `window` µm.
 
     Windows overlap by half where the image is small, and lie apart where it is large.
     """
     grid = image.grid
-    distance = max(window / 2, (math.prod(grid.extent) / (2 * most)) ** (1 / 3))
+    distance = max(window / 2, (math.prod(grid.extent) / (2 * count)) ** (1 / 3))
     axes = []
     for n, d, o in zip(grid.shape, grid.spacing, grid.origin, strict=True):
-        count = max(1, round(n * d / distance))
-        axes.append(o - d / 2 + (np.arange(count) + 0.5) * n * d / count)
+        steps = max(1, round(n * d / distance))
+        axes.append(o - d / 2 + (np.arange(steps) + 0.5) * n * d / steps)
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
     # Four voxels a sigma are enough, and a blur takes as long as it is wide.
     blurred = image.coarsen_to(distance / 8).smooth(distance / 2)
@@ -153,11 +113,11 @@ def _foreground_lattice(image: Image, window: float, most: int) -> Floats:
         return points[:0]
     points, values = points[inside], values[inside]
     order = np.argsort(-values, kind="stable")
-    return np.asarray(points[np.sort(order[: min(most, max(8, len(order) // 2))])])
+    return np.asarray(points[np.sort(order[: min(count, max(8, len(order) // 2))])])
 
 
-def _mean_correlation(fixed: Volume32, moving: Volume32, inside: Mask) -> float:
-    """The mean over windows (rows) of the correlation of their samples that are inside."""
+def _mean_correlation(fixed: Volume32, moving: Volume32, inside: Bools) -> float:
+    """Return the mean over windows (rows) of the correlation of their samples that are inside."""
     count = inside.sum(axis=1)
     use = count > 0.5 * inside.shape[1]
     if not use.any():
@@ -166,6 +126,6 @@ def _mean_correlation(fixed: Volume32, moving: Volume32, inside: Mask) -> float:
     n = w.sum(axis=1, keepdims=True)
     f, m = (a[use] - (a[use] * w).sum(axis=1, keepdims=True) / n for a in (fixed, moving))
     ff, mm, fm = ((w * a * b).sum(axis=1) for a, b in ((f, f), (m, m), (f, m)))
-    some = (ff > 0) & (mm > 0)
-    r = np.where(some, fm / np.sqrt(np.where(some, ff * mm, 1)), 0.0)
+    varies = (ff > 0) & (mm > 0)
+    r = np.where(varies, fm / np.sqrt(np.where(varies, ff * mm, 1)), 0.0)
     return float(r.mean())

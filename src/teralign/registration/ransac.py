@@ -8,7 +8,6 @@ which the images have two million voxels gives blobs of 2 s to 4 s, contexts of 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -26,22 +25,22 @@ from teralign.registration.image import Image, spacing_for
 from teralign.registration.linear import through_fields
 from teralign.registration.matching import Contexts, match
 from teralign.registration.metrics import Windows
-from teralign.registration.steps import StepResult, accepted_if_better, kept
-from teralign.transforms import Affine, Stack
+from teralign.registration.steps import StepContext, StepResult, accepted_if_better, kept
+from teralign.transforms import Affine
 
-_VOXELS = 2_000_000
-_MOST_TRIALS = 4000
+_VOXELS = 2_000_000  # at which cells of tissue sections are a few voxels across
+_MAX_TRIALS = 4000  # enough for an inlier share of 0.12, at the default confidence of 0.999
 _REFINED = 8  # proposals
 _ROTATION_STEP = 17.5  # degrees; contexts still match when turned by half of that
 _SEARCHED = 600  # blobs of each image in the search over rotations
 _CHANCE = 1e-4  # the greatest probability that a set of inliers is chance
 _MODELS = ("rigid", "similarity", "affine")
-_LEAST_INLIERS = {"rigid": 4, "similarity": 5, "affine": 8}
+_MIN_INLIERS = {"rigid": 4, "similarity": 5, "affine": 8}
 
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Lengths in µm: blob radii of both images, reach of contexts, and how far an inlier may be off."""
+    """Lengths in µm: blob radii of both images, reach of contexts, and the largest residual of an inlier."""
 
     fixed_radii: Sequence[float]
     moving_radii: Sequence[float]
@@ -51,7 +50,7 @@ class _Sizes:
 
 @dataclass(frozen=True)
 class _Fit:
-    """A (4, 4) map, z, y, x µm, and the matches that agree with it."""
+    """A (4, 4) map, (z, y, x) µm, and the matches that agree with it."""
 
     matrix: Floats
     inliers: NDArray[np.bool_]
@@ -59,8 +58,8 @@ class _Fit:
 
 
 @dataclass(frozen=True)
-class _Side:
-    """One of the two images: its blobs, strongest first, and what lies around any place."""
+class _ImageBlobs:
+    """An image, its blobs, strongest first, and the surroundings of any place in it."""
 
     image: Image
     blobs: Blobs
@@ -72,70 +71,67 @@ class _Side:
         image: Image,
         radii: Sequence[float],
         context: float | Floats,
-        config: RansacConfig,
-        how: SpotDetection,
-        spots: Sequence[Sequence[float]] | None,
-    ) -> _Side:
-        if spots:
-            blobs = _given(spots, image)
+        count: int,
+        detection: SpotDetection,
+        given: Sequence[Sequence[float]] | None = None,
+    ) -> _ImageBlobs:
+        """Find the `count` strongest blobs with these radii (µm), or take the rows of a configuration."""
+        if given:
+            blobs = _given(given, image)
         else:
-            blobs = find_blobs(image, radii, count=config.nspots, least=how.threshold_rel, clip=how.winsorize_limits)
+            limit, clip = detection.threshold_rel, detection.winsorize_limits
+            blobs = find_blobs(image, radii, count=count, min_strength=limit, clip=clip)
         return cls(image, blobs, Contexts.of(image, context))
+
+    def __len__(self) -> int:
+        return len(self.blobs)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """The moving image, as it is or with its brightness inverted, how many blobs match, and the maps they support."""
+class _Matched:
+    """The moving image, as it is or as its negative, the number of blobs that match, and the maps they support."""
 
     moving: Image
     matches: int
     fits: Sequence[_Fit]
 
 
-def ransac(
-    fixed: Image,
-    moving: Image,
-    config: RansacConfig,
-    *,
-    start: Stack,
-    field_grid: Grid | None = None,
-    seed: int = 0,
-    threads: int = 1,
-) -> StepResult:
-    """The linear map on which the matches of blobs agree, if they do, and if the images are then more alike.
+def ransac(fixed: Image, moving: Image, config: RansacConfig, context: StepContext) -> StepResult:
+    """Find the linear map on which the matches of blobs agree, and accept it if the images then agree better.
 
-    The metric is the mean correlation in windows. Where there is no start yet and the images turn out not to match as
-    they lie, rotations up to `max_rotation` degrees are tried.
+    The metric is the mean correlation in windows. Without an initial transform, and if nothing matches as the images
+    lie, rotations up to `max_rotation_degrees` are tried.
     """
-    moving, lead = through_fields(fixed, moving, start, threads)
+    moving, initial = through_fields(fixed, moving, context)
     if config.alignment_spacing is not None:
         fixed, moving = (image.coarsen_to(config.alignment_spacing) for image in (fixed, moving))
     sizes = _sizes(fixed, moving, config)
-    ours = _Side.of(
-        fixed, sizes.fixed_radii, sizes.context, config, config.fix_spot_detection_kwargs, config.fix_spots
+    fixed_blobs = _ImageBlobs.of(
+        fixed, sizes.fixed_radii, sizes.context, config.nspots, config.fix_spot_detection_kwargs, config.fix_spots
     )
-    theirs = _Side.of(
-        moving, sizes.moving_radii, sizes.context, config, config.mov_spot_detection_kwargs, config.mov_spots
+    moving_blobs = _ImageBlobs.of(
+        moving, sizes.moving_radii, sizes.context, config.nspots, config.mov_spot_detection_kwargs, config.mov_spots
     )
-    details = {"fixed_blobs": len(ours.blobs), "moving_blobs": len(theirs.blobs)}
-    for role, side, least in (
-        ("fixed", ours, config.fix_spots_count_threshold),
-        ("moving", theirs, config.mov_spots_count_threshold),
+    details = {"fixed_blobs": len(fixed_blobs), "moving_blobs": len(moving_blobs)}
+    for role, found, threshold in (
+        ("fixed", fixed_blobs, config.fix_spots_count_threshold),
+        ("moving", moving_blobs, config.mov_spots_count_threshold),
     ):
-        if len(side.blobs) < max(least, 3):
-            reason = f"only {len(side.blobs)} blobs in the {role} image, {max(least, 3)} are needed"
-            return kept(reason, **details)
-    found = _search(ours, theirs, lead, config, sizes, seed)
-    details["matches"] = found.matches
-    if found.matches < config.point_matches_threshold:
-        return kept(f"only {found.matches} blobs match, {config.point_matches_threshold} are needed", **details)
-    if not found.fits:
-        return kept(f"the {found.matches} matches of blobs agree on no map", **details)
-    return _judge(fixed, found.moving, lead, found.fits, config, details)
+        needed = max(threshold, 3)  # three points fix a rigid map
+        if len(found) < needed:
+            return kept(f"only {len(found)} blobs in the {role} image, {needed} are needed", **details)
+    search = _Search(fixed_blobs, initial, config, sizes, context.seed)
+    matched = search.run(moving_blobs)
+    details["matches"] = matched.matches
+    if matched.matches < config.point_matches_threshold:
+        return kept(f"only {matched.matches} blobs match, {config.point_matches_threshold} are needed", **details)
+    if not matched.fits:
+        return kept(f"the {matched.matches} matches of blobs agree on no map", **details)
+    return _judge(fixed, matched.moving, initial, matched.fits, config, details)
 
 
 def _judge(
-    fixed: Image, moving: Image, lead: Affine, fits: Sequence[_Fit], config: RansacConfig, details: dict[str, int]
+    fixed: Image, moving: Image, initial: Affine, fits: Sequence[_Fit], config: RansacConfig, details: dict[str, int]
 ) -> StepResult:
     allowed = fits
     limit = config.diagonal_constraint
@@ -147,8 +143,8 @@ def _judge(
                 f"the diagonal of the map is {off:.2f} off 1, more than diagonal_constraint allows", **details
             )
     windows = Windows.of(fixed, moving)
-    before = windows.score(lead)
-    scores = [windows.score(lead @ Affine(fit.matrix)) for fit in allowed]
+    before = windows.score(initial)
+    scores = [windows.score(initial @ Affine(fit.matrix)) for fit in allowed]
     best = int(np.argmax([s if math.isfinite(s) else -math.inf for s in scores]))
     fit = allowed[best]
     inliers = int(fit.inliers.sum())
@@ -156,7 +152,7 @@ def _judge(
 
 
 def _sizes(fixed: Image, moving: Image, config: RansacConfig) -> _Sizes:
-    """The configuration's lengths, in µm, and what the images suggest where it gives none."""
+    """Return the configuration's lengths, in µm; the voxel size of the images gives those left open."""
     s = max(spacing_for(image.grid, _VOXELS) for image in (fixed, moving))
     radii = [_radii(config, image.grid, s) for image in (fixed, moving)]
     context: float | Floats = 8 * s
@@ -168,7 +164,7 @@ def _sizes(fixed: Image, moving: Image, config: RansacConfig) -> _Sizes:
 
 
 def _radii(config: RansacConfig, grid: Grid, s: float) -> list[float]:
-    """The blob radii to look for in µm, ascending; blob_sizes are voxels of the image at hand."""
+    """Return the blob radii to look for in µm, ascending; blob_sizes are voxels of this image."""
     if config.blob_radii is not None:
         low, high = (float(np.mean(r)) for r in config.blob_radii)
     elif config.blob_sizes is not None:
@@ -180,82 +176,88 @@ def _radii(config: RansacConfig, grid: Grid, s: float) -> list[float]:
 
 
 def _given(spots: Sequence[Sequence[float]], image: Image) -> Blobs:
-    """Blobs from a configuration: rows of z, y, x in voxels and, where there is one, a score."""
+    """Return the blobs of a configuration: rows of z, y, x in voxels and, optionally, a score."""
     rows = np.array([list(spot[:4]) + [1.0] * (4 - len(spot)) for spot in spots], dtype=np.float64)
     order = np.argsort(-rows[:, 3], kind="stable")
     return Blobs(image.grid.to_physical(rows[order, :3]), rows[order, 3])
 
 
-def _search(ours: _Side, theirs: _Side, lead: Affine, config: RansacConfig, sizes: _Sizes, seed: int) -> _Found:
-    """The matches and the maps that they support.
+@dataclass(frozen=True)
+class _Search:
+    """The search for matches with the blobs of the fixed image, and for the maps that the matches support."""
 
-    Where nothing is known yet and nothing matches, the moving image is tried with inverted brightness, and turned.
-    """
-    attempt = functools.partial(_attempt, ours, lead=lead, config=config, threshold=sizes.threshold, seed=seed)
-    upright = attempt(theirs, rotation=np.eye(3), most=config.nspots)
-    if upright.fits or not np.array_equal(lead.matrix, np.eye(4)):
-        return upright
-    inside_out = _Side.of(
-        theirs.image.negative(), sizes.moving_radii, sizes.context, config, config.mov_spot_detection_kwargs, None
-    )
-    inverted = attempt(inside_out, rotation=np.eye(3), most=config.nspots)
-    if inverted.fits:
-        return inverted
-    support = []
-    for rotation in _rotations(config.max_rotation):
-        turned = attempt(theirs, rotation=rotation, most=_SEARCHED, model="similarity")
-        support.append((max((int(fit.inliers.sum()) for fit in turned.fits), default=0), rotation))
-    count, rotation = max(support, key=lambda entry: entry[0], default=(0, np.eye(3)))
-    return attempt(theirs, rotation=rotation, most=config.nspots) if count else upright
+    fixed: _ImageBlobs
+    initial: Affine
+    config: RansacConfig
+    sizes: _Sizes
+    seed: int
+
+    def run(self, moving: _ImageBlobs) -> _Matched:
+        """Match the blobs of the moving image.
+
+        Without an initial transform, and if nothing matches, also try its negative, and rotations.
+        """
+        config, sizes, upright = self.config, self.sizes, np.eye(3)
+        found = self._attempt(moving, upright, config.nspots, config.model)
+        if found.fits or not np.array_equal(self.initial.matrix, np.eye(4)):
+            return found
+        negative = _ImageBlobs.of(
+            moving.image.negative(),
+            sizes.moving_radii,
+            sizes.context,
+            config.nspots,
+            config.mov_spot_detection_kwargs,
+        )
+        inverted = self._attempt(negative, upright, config.nspots, config.model)
+        if inverted.fits:
+            return inverted
+        support = []
+        for rotation in _rotations(config.max_rotation_degrees):
+            turned = self._attempt(moving, rotation, _SEARCHED, "similarity")
+            support.append((max((int(fit.inliers.sum()) for fit in turned.fits), default=0), rotation))
+        count, rotation = max(support, key=lambda entry: entry[0], default=(0, upright))
+        return self._attempt(moving, rotation, config.nspots, config.model) if count else found
+
+    def _attempt(self, moving: _ImageBlobs, rotation: Floats, count: int, model: str) -> _Matched:
+        """Match the `count` strongest blobs, the moving ones' surroundings turned, and fit maps to the matches."""
+        config, initial = self.config, self.initial
+        fixed_blobs, moving_blobs = (
+            side.blobs.take(np.arange(min(count, len(side)))) for side in (self.fixed, moving)
+        )
+        moving_blobs = Blobs(initial.inverse().map_points(moving_blobs.points), moving_blobs.strengths)
+        pairs = match(
+            self.fixed.contexts.around(fixed_blobs.points, Affine.identity(), np.eye(3)),
+            moving.contexts.around(moving_blobs.points, initial, rotation),
+            fixed_blobs,
+            moving_blobs,
+            threshold=config.match_threshold,
+            ratio=config.match_ratio,
+            distance=config.max_spot_match_distance,
+        )
+        p, q = fixed_blobs.points[pairs[:, 0]], moving_blobs.points[pairs[:, 1]]
+        threshold, confidence = self.sizes.threshold, config.confidence
+        fits = fit_maps(p, q, threshold, model=model, confidence=confidence, seed=self.seed)
+        return _Matched(moving.image, len(pairs), fits)
 
 
-def _attempt(
-    ours: _Side,
-    theirs: _Side,
-    *,
-    lead: Affine,
-    rotation: Floats,
-    most: int,
-    config: RansacConfig,
-    threshold: float,
-    seed: int,
-    model: str | None = None,
-) -> _Found:
-    """Match the `most` strongest blobs, with the moving ones' surroundings turned, and fit maps to the matches."""
-    near, far = (side.blobs.take(np.arange(min(most, len(side.blobs)))) for side in (ours, theirs))
-    far = Blobs(lead.inverse().map_points(far.points), far.strengths)
-    pairs = match(
-        ours.contexts.around(near.points, Affine.identity(), np.eye(3)),
-        theirs.contexts.around(far.points, lead, rotation),
-        near,
-        far,
-        threshold=config.match_threshold,
-        ratio=config.match_ratio,
-        distance=config.max_spot_match_distance,
-    )
-    p, q = near.points[pairs[:, 0]], far.points[pairs[:, 1]]
-    fits = fit_maps(p, q, threshold, model=model or config.model, confidence=config.confidence, seed=seed)
-    return _Found(theirs.image, len(pairs), fits)
-
-
-def _rotations(most: float) -> Iterator[Floats]:
-    """Rotation matrices up to `most` degrees, `_ROTATION_STEP` apart, without the identity."""
-    n = int(most / _ROTATION_STEP)
+def _rotations(limit: float) -> Iterator[Floats]:
+    """Yield the rotation matrices up to `limit` degrees, `_ROTATION_STEP` apart, without the identity."""
+    n = int(limit / _ROTATION_STEP)
     for index in itertools.product(range(-n, n + 1), repeat=3):
         turn = np.array(index) * _ROTATION_STEP
-        if 0 < np.linalg.norm(turn) <= most + 1e-9:
+        if 0 < np.linalg.norm(turn) <= limit + 1e-9:
             yield Rotation.from_rotvec(turn, degrees=True).as_matrix()
 
 
 def fit_maps(
     p: Floats, q: Floats, threshold: float, *, model: str = "affine", confidence: float = 0.999, seed: int = 0
 ) -> list[_Fit]:
-    """Maps p → q of matched points (N, 3) on which more of them agree within `threshold` µm than by chance.
+    """Fit maps p → q of matched points (N, 3) µm on which more of them agree within `threshold` µm than by chance.
 
-    One fit for `model` and for each simpler one, the richest first; none if the matches do not agree.
+    Returns a fit for `model` and for each simpler model, the richest first; none if the matches do not agree.
     """
     n = len(p)
-    if n < _LEAST_INLIERS["rigid"]:
+    if n < _MIN_INLIERS["rigid"]:
         return []
     proposals = _proposals(p, q, threshold, confidence, np.random.default_rng(seed))
     fits = []
@@ -268,18 +270,18 @@ def fit_maps(
 
 
 def _proposals(p: Floats, q: Floats, threshold: float, confidence: float, rng: np.random.Generator) -> list[Floats]:
-    """Similarity maps of three matches each, those on which most matches agree, best first.
+    """Return similarity maps of three matches each, those on which most matches agree, best first.
 
-    Trials end when, at the inlier share found so far, one without outliers would have come up with this confidence.
+    Trials end when, at the inlier share found so far, a trial without outliers has been made with this confidence.
     """
     n, tried = len(p), 0
     found: list[tuple[int, Floats]] = []
     most = 0
-    while tried < _MOST_TRIALS:
+    while tried < _MAX_TRIALS:
         trios = (
-            np.argsort(rng.random((_MOST_TRIALS // 4, n)), axis=1)[:, :3]
+            np.argsort(rng.random((_MAX_TRIALS // 4, n)), axis=1)[:, :3]
             if n <= 64
-            else rng.integers(n, size=(_MOST_TRIALS // 4, 3))
+            else rng.integers(n, size=(_MAX_TRIALS // 4, 3))
         )
         tried += len(trios)
         matrices = _similarities(p[trios], q[trios], threshold)
@@ -296,7 +298,7 @@ def _proposals(p: Floats, q: Floats, threshold: float, confidence: float, rng: n
 
 
 def _similarities(p: Floats, q: Floats, threshold: float) -> Floats:
-    """Similarity maps (K, 4, 4) of triples (H, 3, 3) whose triangles are large enough and of like shape."""
+    """Return similarity maps (K, 4, 4) of triples (H, 3, 3) whose triangles are large enough and of similar shape."""
     sides_p, sides_q = (np.linalg.norm(a - np.roll(a, 1, axis=1), axis=2) for a in (p, q))
     long = (np.minimum(sides_p, sides_q) > 4 * threshold).all(axis=1)
     alike = (np.abs(np.log(np.maximum(sides_q, 1e-9) / np.maximum(sides_p, 1e-9))) < math.log(1.25)).all(axis=1)
@@ -305,7 +307,11 @@ def _similarities(p: Floats, q: Floats, threshold: float) -> Floats:
 
 
 def _kabsch(p: Floats, q: Floats, *, scale: bool) -> Floats:
-    """Least-squares rotations and shifts, with a scale or without, of point sets (H, N, 3): (H, 4, 4) maps."""
+    """Return least-squares rotations and shifts, with a scale or without, of point sets (H, N, 3): (H, 4, 4) maps.
+
+    Kabsch: A solution for the best rotation to relate two sets of vectors, 1976. Umeyama: Least-squares estimation of
+    transformation parameters between two point patterns, 1991.
+    """
     centre_p, centre_q = p.mean(axis=1), q.mean(axis=1)
     a, b = p - centre_p[:, None], q - centre_q[:, None]
     u, s, vt = np.linalg.svd(np.swapaxes(b, 1, 2) @ a)
@@ -322,8 +328,8 @@ def _kabsch(p: Floats, q: Floats, *, scale: bool) -> Floats:
 
 
 def _refine(p: Floats, q: Floats, matrix: Floats, threshold: float, model: str) -> _Fit | None:
-    """The model fitted again and again to its inliers until they stay the same."""
-    least = _LEAST_INLIERS[model]
+    """Fit the model to its inliers until they stay the same; None without enough of them."""
+    least = _MIN_INLIERS[model]
     inliers = _close(matrix, p, q, 2 * threshold)
     for _ in range(20):
         if inliers.sum() < least:
@@ -351,10 +357,10 @@ def _close(matrix: Floats, p: Floats, q: Floats, threshold: float) -> NDArray[np
 
 
 def _beyond_chance(fit: _Fit, p: Floats, q: Floats, threshold: float, trials: int) -> bool:
-    """Whether so many inliers are unlikely for matches whose ends lie anywhere among the moving points."""
+    """Return whether so many inliers are unlikely for matches whose ends lie anywhere among the moving points."""
     volume = float(np.prod(np.maximum(np.ptp(q, axis=0), 2 * threshold)))
     chance = min(0.5, 4 / 3 * math.pi * threshold**3 / volume)
-    free = _LEAST_INLIERS[fit.model] - 1  # matches that a map can be made to fit
+    free = _MIN_INLIERS[fit.model] - 1  # matches that a map can be made to fit
     count = int(fit.inliers.sum()) - free
     # scipy.special: scipy.stats takes a second to import, in every process.
-    return bool(bdtrc(count - 1, len(p), chance) * _MOST_TRIALS * trials < _CHANCE) if count > 0 else False
+    return bool(bdtrc(count - 1, len(p), chance) * _MAX_TRIALS * trials < _CHANCE) if count > 0 else False

@@ -1,21 +1,37 @@
-"""What every step of an alignment gives back."""
+"""The input and the result that all steps of an alignment share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from teralign.transforms import Affine, DisplacementField
+from teralign.grids import Grid
+from teralign.transforms import Affine, DisplacementField, Stack
 
-Detail = float | int | str
+Detail: TypeAlias = float | int | str
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """The circumstances of a step, beside the images and its parameters.
+
+    `initial_transform` maps fixed to moving points; `field_grid` holds the nodes of a displacement field
+    that the step finds (None: the step chooses); `seed` is that of all random choices.
+    """
+
+    initial_transform: Stack
+    field_grid: Grid | None = None
+    seed: int = 0
+    threads: int = 1
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step found: `transform` maps fixed points to points that the start maps to moving ones.
+    """The result of one step: `transform` maps fixed points to points that the initial transform maps to moving ones.
 
-    None keeps the start, and `reason` says why. Of the metrics higher is better; NaN means that it was not measured.
+    None keeps the initial transform, and `reason` says why. Higher metrics are better; NaN: not measured.
     """
 
     transform: Affine | DisplacementField | None
@@ -26,18 +42,18 @@ class StepResult:
 
 
 def kept(reason: str, *, before: float = math.nan, after: float = math.nan, **details: Detail) -> StepResult:
-    """The result of a step that leaves everything as it was, and why."""
+    """Return the result of a step that changes nothing, with the reason."""
     return StepResult(None, before, after, reason, details)
 
 
 def accepted_if_better(
     transform: Affine | DisplacementField, before: float, after: float, **details: Detail
 ) -> StepResult:
-    """The result of a step that counts only if its metric went up; NaN is not better."""
+    """Return the result of a step that counts only if its metric improved; NaN is no improvement."""
     if after > before or (math.isnan(before) and math.isfinite(after)):
         return StepResult(transform, before, after, "", details)
     if not math.isfinite(after):
-        return kept("what it found leaves too little overlap to measure", before=before, after=after, **details)
+        return kept("the map found leaves too little overlap to measure", before=before, after=after, **details)
     return kept(
-        f"what it found is no better: {after:.4f} after, {before:.4f} before", before=before, after=after, **details
+        f"the map found is no better: {after:.4f} after, {before:.4f} before", before=before, after=after, **details
     )

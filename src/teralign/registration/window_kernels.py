@@ -28,7 +28,7 @@ def linearise(
     mask: NDArray[np.bool_],
     matrix: F64,
     to_index: F64,
-    lead: F64,
+    initial: F64,
     pivot: F64,
     reach: float,
     least_weight: float,
@@ -39,9 +39,9 @@ def linearise(
 
     points (windows, samples, 3) µm with the fixed `values` there; `moving` (z, y, x), its derivatives `slopes`
     (3, z, y, x) per µm, and a mask of its shape, or of one voxel for none. `matrix` (4, 4) is the map of points,
-    `to_index` (4, 4) takes mapped points to the moving image's voxels, `lead` (3, 3) turns derivatives into those by
-    mapped points. Arms of a rigid step reach from `pivot` to mapped points, of an affine one to points, in units of
-    `reach`. `normal` (p, p) and `slope` (p,) come in as 0: p is 6 for a rigid step, 12 for an affine one. A
+    `to_index` (4, 4) takes mapped points to the moving image's voxels, `initial` (3, 3) turns derivatives into those
+    by mapped points. Arms of a rigid step reach from `pivot` to mapped points, of an affine one to points, in units
+    of `reach`. `normal` (p, p) and `slope` (p,) come in as 0: p is 6 for a rigid step, 12 for an affine one. A
     window counts if half of it is inside.
     """
     rigid = slope.size == 6
@@ -91,7 +91,7 @@ def linearise(
         by_f[:] = 0
         square[:] = 0
         for s in range(count):
-            _derivatives(gradient[s], lead, arm[s], j)
+            _derivatives(gradient[s], initial, arm[s], j)
             for a in range(size):
                 one[a] += j[a]
                 by_m[a] += j[a] * m[s]
@@ -158,10 +158,10 @@ def _normalise(f: F64, m: F64, count: int, mean_f: float, mean_m: float) -> tupl
 
 
 @njit(cache=True, nogil=True)
-def _derivatives(gradient: F64, lead: F64, arm: F64, out: F64) -> None:
+def _derivatives(gradient: F64, initial: F64, arm: F64, out: F64) -> None:
     """The derivatives of a moving sample by the parameters: shift, then turn about `arm` or linear part."""
     for a in range(3):
-        out[a] = gradient[0] * lead[0, a] + gradient[1] * lead[1, a] + gradient[2] * lead[2, a]
+        out[a] = gradient[0] * initial[0, a] + gradient[1] * initial[1, a] + gradient[2] * initial[2, a]
     if out.size == 6:
         out[3] = arm[1] * out[2] - arm[2] * out[1]
         out[4] = arm[2] * out[0] - arm[0] * out[2]

@@ -75,7 +75,9 @@ def global_align(
     image_fixed, image_moving = (_read(source) for source in job.sources)
     log.info("aligning %s to %s: %s", job.sides[1].uri, job.sides[0].uri, ", ".join(step.name for step in job.steps))
     nodes = job.fixed.grid.coarsen((FIELD_STRIDE,) * 3) if job.deforms else None
-    found = align(image_fixed, image_moving, job.steps, start=Stack(), field_grid=nodes, seed=seed, threads=threads)
+    found = align(
+        image_fixed, image_moving, job.steps, initial_transform=Stack(), field_grid=nodes, seed=seed, threads=threads
+    )
     _save(found.transform, job.output, job.fixed.grid, overwrite=overwrite)
     if job.aligned is not None:
         array = warp(

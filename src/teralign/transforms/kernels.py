@@ -851,6 +851,27 @@ def jacobians(first: int, last: int, values: NDArray[np.float32], spacing: Float
 
 
 @compiled
+def cell_jacobians(
+    first: int, last: int, values: NDArray[np.float32], spacing: Floats, out: NDArray[np.float32]
+) -> int:
+    """Write, for planes `first` to `last` of cells, the least determinant of 1 + du/dx at their corners."""
+    last_z, last_y, last_x = values.shape[0] - 1, values.shape[1] - 1, values.shape[2] - 1
+    for z in range(first, last):
+        for y in range(out.shape[1]):
+            for x in range(out.shape[2]):
+                least = np.inf
+                for corner in range(8):
+                    i, j, k = corner >> 2, (corner >> 1) & 1, corner & 1
+                    p, q, r = min(z + i, last_z), min(y + j, last_y), min(x + k, last_x)
+                    a = _edge(values, p, q, r, 0, 1 - i, spacing[0])
+                    b = _edge(values, p, q, r, 1, 1 - j, spacing[1])
+                    c = _edge(values, p, q, r, 2, 1 - k, spacing[2])
+                    least = min(least, _determinant(a, b, c))
+                out[z, y, x] = least
+    return 0
+
+
+@compiled
 def _edge(
     values: NDArray[np.float32], z: int, y: int, x: int, axis: int, forward: int, spacing: float
 ) -> tuple[float, float, float]:

@@ -138,6 +138,22 @@ def jacobian_determinants(field: DisplacementField, *, threads: int = 1) -> NDAr
     return out
 
 
+def cell_determinants(field: DisplacementField, *, threads: int = 1) -> NDArray[np.float32]:
+    """Return the smallest Jacobian determinant of x + u(x) at the corners of each cell between nodes (z, y, x).
+
+    An axis with a single node has a single cell.
+    """
+    z, y, x = (max(n - 1, 1) for n in field.region.shape)
+    out = np.empty((z, y, x), np.float32)
+    spacing = np.array(field.grid.spacing)
+    over_ranges(
+        lambda first, last: kernels.cell_jacobians(first, last, field.values, spacing, out),
+        out.shape[0],
+        threads=threads,
+    )
+    return out
+
+
 def volume_change(transform: Stack, grid: Grid, region: Region, *, threads: int = 1) -> NDArray[np.float32]:
     """By what factor `transform` scales volume at the nodes `region` (z, y, x) of `grid`.
 

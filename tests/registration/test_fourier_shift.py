@@ -4,7 +4,7 @@ import pytest
 from phantoms import Scene, affine_about, cube, pair
 from teralign.grids import Grid
 from teralign.registration import Image
-from teralign.registration.start import find_shift
+from teralign.registration.fourier_shift import find_shift
 
 SCENE = Scene.cells()
 

@@ -1,4 +1,4 @@
-"""A start by Fourier transform: the translation at which two images agree, however far apart they lie.
+"""The translation at which two images agree, by Fourier transform, however far apart they lie.
 
 Both images are brought to one coarse isotropic spacing, their brightness compressed and band-passed by a difference
 of Gaussians, so that structures count and neither light nor background does. Their correlation at every shift d,
@@ -18,16 +18,19 @@ import numpy as np
 from scipy import fft, ndimage
 
 from teralign.grids import Floats
-from teralign.registration.image import Image, Volume32, spacing_for
+from teralign.registration.image import Image, Volume32, compress_brightness, spacing_for
 
 _VOXELS = 400_000  # of each coarse image: 0.3 s, and still a few voxels a cell in a tissue section
-_LEAST_OVERLAP = 0.05  # of the smaller image
+_MIN_OVERLAP = 0.05  # of the smaller image: with less, noise decides
 _SIGNIFICANT = 8.0  # standard deviations over all shifts; noise alone reaches 5 to 6
 
 
 @dataclass(frozen=True)
 class Shift:
-    """A translation (z, y, x) µm from fixed to moving points, how far it stands out, and whether contrast turns."""
+    """A translation (z, y, x) µm from fixed to moving points, its strength, and whether brightness is inverted.
+
+    The strength is in standard deviations of the score over all shifts.
+    """
 
     translation: Floats
     strength: float
@@ -40,9 +43,9 @@ class Shift:
 
 
 def find_shift(fixed: Image, moving: Image, *, inverted: bool = False, voxels: int = _VOXELS) -> Shift:
-    """The translation under which the moving image agrees best with the fixed one.
+    """Find the translation under which the moving image agrees best with the fixed one.
 
-    With `inverted`, an image that is bright where the other is dark counts as agreement as well. `voxels` bounds the
+    With `inverted`, an image that is bright where the other is dark agrees as well. `voxels` bounds the
     size of the coarse images that are compared.
     """
     spacing = max(spacing_for(image.grid, voxels) for image in (fixed, moving))
@@ -50,7 +53,7 @@ def find_shift(fixed: Image, moving: Image, *, inverted: bool = False, voxels: i
     shape = [fft.next_fast_len(a + b - 1, real=True) for a, b in zip(f.shape, m.shape, strict=True)]
     spectrum = np.conj(fft.rfftn(f, shape)) * fft.rfftn(m, shape)
     overlap = _overlap(f.shape, m.shape, shape)
-    enough = overlap >= _LEAST_OVERLAP * min(f.size, m.size)
+    enough = overlap >= _MIN_OVERLAP * min(f.size, m.size)
     score = np.where(enough, fft.irfftn(spectrum, shape) / np.sqrt(np.maximum(overlap, 1)), 0)
     noise = 1.4826 * float(np.median(np.abs(score[enough]))) or 1.0
     best = np.abs(score) if inverted else score
@@ -62,26 +65,18 @@ def find_shift(fixed: Image, moving: Image, *, inverted: bool = False, voxels: i
 
 
 def image_origin(image: Image, spacing: float) -> Floats:
-    """Where (z, y, x) µm the first voxel of the isotropic version of an image lies: its outer faces are kept."""
+    """Return the position (z, y, x) µm of the first isotropic voxel of an image, whose outer faces are kept."""
     grid = image.grid
     return np.array([o - d / 2 + spacing / 2 for o, d in zip(grid.origin, grid.spacing, strict=True)])
 
 
-def compress(array: Volume32) -> Volume32:
-    """Brightness above the background on a logarithmic scale, so that the brightest structures do not rule."""
-    low, middle, high = np.percentile(array[::2, ::2, ::2], (1, 50, 99))
-    scale = max(middle - low, 0.02 * (high - low), float(np.finfo(np.float32).tiny))
-    result: Volume32 = np.log1p(np.clip(array - low, 0, None) / np.float32(scale))
-    return result
-
-
 def _structure(image: Image, spacing: float) -> Volume32:
-    """The image's structures on isotropic voxels: compressed, band-passed, outliers cut, 0 outside the mask."""
+    """Return the image's structures on isotropic voxels: compressed, band-passed, clipped, 0 outside the mask."""
     coarse = image.coarsen_to(spacing)
     counts = [max(1, round(e / spacing)) for e in image.grid.extent]
     axes = [o + spacing * np.arange(n) for o, n in zip(image_origin(image, spacing), counts, strict=True)]
     values, inside = coarse.sample(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
-    values = compress(values)
+    values = compress_brightness(values)
     values[~inside] = values[inside].mean() if inside.any() else 0
     band = ndimage.gaussian_filter(values, 1.0, mode="nearest") - ndimage.gaussian_filter(values, 3.0, mode="nearest")
     limit = 3 * float(band[inside].std()) if inside.any() else 0.0
@@ -90,7 +85,7 @@ def _structure(image: Image, spacing: float) -> Volume32:
 
 
 def _overlap(fixed: tuple[int, ...], moving: tuple[int, ...], shape: list[int]) -> Volume32:
-    """The number of voxels that overlap at each circular shift."""
+    """Return the number of voxels that overlap at each circular shift."""
     counts = []
     for a, b, n in zip(fixed, moving, shape, strict=True):
         lag = np.arange(n)
@@ -101,7 +96,7 @@ def _overlap(fixed: tuple[int, ...], moving: tuple[int, ...], shape: list[int]) 
 
 
 def _subvoxel(score: Volume32, peak: tuple[np.intp, ...]) -> Floats:
-    """The offset (z, y, x) in voxels of the top of the parabola through a peak and its neighbours."""
+    """Return the offset (z, y, x) in voxels of the top of the parabola through a peak and its neighbours."""
     offset = np.zeros(3)
     for axis in range(3):
         n = score.shape[axis]

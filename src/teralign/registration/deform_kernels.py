@@ -672,28 +672,3 @@ def sample_spline(first: int, last: int, c: F32, at_z: F64, at_y: F64, at_x: F64
                     for k in range(4):
                         total += wx[x, k] * row[d, bx + k]
                     out[z, y, x, d] = total
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def cell_jacobians(first: int, last: int, field: F32, spacing: F64, out: F32) -> None:
-    """The least determinant of ∂(x + u)/∂x at the eight corners of each cell of a field (z, y, x, 3)."""
-    _, ny, nx, _ = field.shape
-    hz, hy, hx = np.float32(1 / spacing[0]), np.float32(1 / spacing[1]), np.float32(1 / spacing[2])
-    one = np.float32(1)
-    for z in range(first, last):
-        for y in range(ny - 1):
-            for x in range(nx - 1):
-                least = np.float32(np.inf)
-                for corner in range(8):
-                    i, j, k = z + (corner >> 2), y + ((corner >> 1) & 1), x + (corner & 1)
-                    zz = one + (field[z + 1, j, k, 0] - field[z, j, k, 0]) * hz
-                    yz = (field[z + 1, j, k, 1] - field[z, j, k, 1]) * hz
-                    xz = (field[z + 1, j, k, 2] - field[z, j, k, 2]) * hz
-                    zy = (field[i, y + 1, k, 0] - field[i, y, k, 0]) * hy
-                    yy = one + (field[i, y + 1, k, 1] - field[i, y, k, 1]) * hy
-                    xy = (field[i, y + 1, k, 2] - field[i, y, k, 2]) * hy
-                    zx = (field[i, j, x + 1, 0] - field[i, j, x, 0]) * hx
-                    yx = (field[i, j, x + 1, 1] - field[i, j, x, 1]) * hx
-                    xx = one + (field[i, j, x + 1, 2] - field[i, j, x, 2]) * hx
-                    least = min(least, zz * (yy * xx - yx * xy) - zy * (yz * xx - yx * xz) + zx * (yz * xy - yy * xz))
-                out[z, y, x] = least

@@ -1,8 +1,7 @@
 """`deform` with `engine: simpleitk`: a cubic B-spline, as bigstream does it, with its keys.
 
 Outside its mesh a B-spline of ITK's is 0. The mesh here reaches one control point spacing beyond the image and beyond
-the nodes of the field that is returned, so nothing that is asked for lies outside, and the field has no cliff at its
-faces.
+the nodes of the field, so that no node lies outside, and the field has no cliff at its faces.
 """
 
 from __future__ import annotations
@@ -15,30 +14,21 @@ from teralign.registration.config import DeformConfig
 from teralign.registration.image import Image
 from teralign.registration.linear import measure_of, warped_image
 from teralign.registration.metrics import Windows
-from teralign.registration.steps import StepResult, accepted_if_better, kept
+from teralign.registration.steps import StepContext, StepResult, accepted_if_better, kept
 from teralign.transforms import FIELD_STRIDE, Affine, DisplacementField, Stack
 
-_SPACING = 50.0  # µm from control point to control point
+_SPACING = 50.0  # µm from control point to control point, as in bigstream
 _SAMPLES = 20_000  # the cost is their number times the number of control points
 
 
-def bspline(
-    fixed: Image,
-    moving: Image,
-    config: DeformConfig,
-    *,
-    start: Stack,
-    field_grid: Grid | None = None,
-    seed: int = 0,
-    threads: int = 1,
-) -> StepResult:
-    """The B-spline displacement after which `start` fits better, on `field_grid`'s nodes.
+def simpleitk_deform(fixed: Image, moving: Image, config: DeformConfig, context: StepContext) -> StepResult:
+    """Find the B-spline displacement after which the initial transform fits better, on the context's field grid.
 
-    Its metric is measured before and after on the same samples, as `linear` does.
+    The metric is measured before and after on the same samples, as `linear` does.
     """
     config = _with_defaults(config)
-    moving = warped_image(fixed, moving, start, threads)
-    nodes = field_grid or fixed.grid.coarsen((FIELD_STRIDE,) * 3)
+    moving = warped_image(fixed, moving, context)
+    nodes = context.field_grid or fixed.grid.coarsen((FIELD_STRIDE,) * 3)
     measure = measure_of(config)
     windows = Windows.of(fixed, moving)
     if fault := windows.fault():
@@ -46,7 +36,7 @@ def bspline(
     before = windows.score(Affine.identity(), measure)
     transform = _flat(fixed.grid, nodes, (config.control_point_spacing or _SPACING) * config.control_point_levels[0])
     try:
-        iterations = _optimise(fixed, moving, transform, config, seed, threads)
+        iterations = _optimise(fixed, moving, transform, config, context)
     except RuntimeError as error:
         return kept(f"the search failed: {itk.plain(error)}", before=before)
     found = DisplacementField(itk.displacements(transform, nodes), nodes)
@@ -55,32 +45,32 @@ def bspline(
 
 
 def _with_defaults(config: DeformConfig) -> DeformConfig:
-    """What is not given, as bigstream has it; LNCC is what SimpleITK calls ANC."""
+    """Return the configuration with bigstream's defaults; LNCC is SimpleITK's ANC."""
     metric = "ANC" if config.metric == "LNCC" else config.metric or "MMI"
     spacing = config.control_point_spacing or _SPACING
     return config.model_copy(update={"metric": metric, "control_point_spacing": spacing})
 
 
 def _flat(image: Grid, nodes: Grid, spacing: float) -> itk.SitkTransform:
-    """A B-spline that moves nothing, on a mesh that reaches `spacing` µm beyond the image and the nodes."""
+    """Return a B-spline that moves nothing, on a mesh that reaches `spacing` µm beyond the image and the nodes."""
     corners = np.concatenate([image.corners(), nodes.corners()])
     low, high = corners.min(axis=0) - spacing, corners.max(axis=0) + spacing
     return itk.flat_bspline(low, high, spacing)
 
 
 def _optimise(
-    fixed: Image, moving: Image, transform: itk.SitkTransform, config: DeformConfig, seed: int, threads: int
+    fixed: Image, moving: Image, transform: itk.SitkTransform, config: DeformConfig, context: StepContext
 ) -> int:
-    """Improve the B-spline in place, level by level; the number of iterations of the last level."""
+    """Improve the B-spline in place, level by level; return the number of iterations of the last level."""
     spacing = max(config.alignment_spacing or 0.0, *fixed.grid.spacing)
     fixed, moving = fixed.coarsen_to(spacing), moving.coarsen_to(spacing)
     factors = config.shrink_factors or (1,) * len(config.control_point_levels)
     # Shrinking picks every n-th voxel: without a blur of half that width it would alias.
     sigmas = config.smooth_sigmas or tuple(0.5 * spacing * n if n > 1 else 0.0 for n in factors)
-    method = itk.search(config, step=spacing, seed=seed, threads=threads)
+    method = itk.search(config, context, step=spacing)
     if config.sampling is None:
         method.SetMetricSamplingStrategy(method.RANDOM)
-        method.SetMetricSamplingPercentage(min(1.0, _SAMPLES / fixed.array.size), seed + 1)
+        method.SetMetricSamplingPercentage(min(1.0, _SAMPLES / fixed.array.size), context.seed + 1)
     method.SetShrinkFactorsPerLevel(factors)
     method.SetSmoothingSigmasPerLevel(sigmas)
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()

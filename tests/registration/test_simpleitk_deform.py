@@ -27,7 +27,7 @@ def found(deformed):
     config = DeformConfig(engine="simpleitk", control_point_spacing=80.0, metric="C", sampling="RANDOM",
                           sampling_percentage=0.1, optimizer_args={"numberOfIterations": 30})  # fmt: skip
     nodes = GRID.coarsen((3, 3, 3))
-    return align(*deformed, [config], start=Stack(), field_grid=nodes), nodes
+    return align(*deformed, [config], initial_transform=Stack(), field_grid=nodes), nodes
 
 
 def test_a_smooth_deformation_is_found(found):
@@ -55,13 +55,13 @@ def test_levels_refine_the_mesh(deformed):
     config = DeformConfig(engine="simpleitk", control_point_spacing=80.0, control_point_levels=(2, 1),
                           shrink_factors=(2, 1), metric="C", sampling="REGULAR",
                           sampling_percentage=0.1, optimizer_args={"numberOfIterations": 2})  # fmt: skip
-    report = align(*deformed, [config], start=Stack()).reports[0]
+    report = align(*deformed, [config], initial_transform=Stack()).reports[0]
     assert report.metric_after > report.metric_before
 
 
 def test_nothing_to_go_on_keeps_the_start(deformed):
     fixed, _ = deformed
     empty = type(fixed)(np.zeros_like(fixed.array), fixed.grid)
-    report = align(fixed, empty, [DeformConfig(engine="simpleitk")], start=Stack()).reports[0]
+    report = align(fixed, empty, [DeformConfig(engine="simpleitk")], initial_transform=Stack()).reports[0]
     assert report.state == "kept"
     assert report.reason == "the moving image has one value everywhere"
