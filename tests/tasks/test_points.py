@@ -28,17 +28,17 @@ def transforms(tmp_path):
 def test_points_are_xyz_and_their_rows_stay(tmp_path, transforms):
     (tmp_path / "in.csv").write_text("x,y,z,gene,count\n10,20,30,Slc17a7,4\n1,2,3,Gad1,1\n")
     result = transform_points(tmp_path / "in.csv", transforms=transforms[:1], output=tmp_path / "out.csv")
-    assert result["points"] == 2
+    assert result.points == 2
     lines = (tmp_path / "out.csv").read_text().splitlines()
-    assert lines[0] == "x,y,z,gene,count"
-    assert lines[1] == "8.000000,18.000000,38.000000,Slc17a7,4"
-    assert lines[2].endswith(",Gad1,1")
+    assert lines[0] == "x,y,z,gene,count,space"
+    assert lines[1] == "8.000000,18.000000,38.000000,Slc17a7,4,moving"
+    assert lines[2].endswith(",Gad1,1,moving")
 
 
 def test_a_spreadsheets_mark_makes_no_header_of_the_first_point(tmp_path, transforms):
     (tmp_path / "in.csv").write_text("10,20,30\n1,2,3\n", encoding="utf-8-sig")
     result = transform_points(tmp_path / "in.csv", transforms=transforms[:1], output=tmp_path / "out.csv")
-    assert result["points"] == 2
+    assert result.points == 2
 
 
 def test_there_and_back(tmp_path, transforms):
@@ -48,8 +48,48 @@ def test_there_and_back(tmp_path, transforms):
     result = transform_points(
         tmp_path / "there.csv", transforms=transforms, output=tmp_path / "back.csv", inverse=True
     )
-    assert result["not_converged"] == 0
+    assert result.not_converged == 0
     np.testing.assert_allclose(np.loadtxt(tmp_path / "back.csv", delimiter=","), points, atol=1e-4)
+
+
+def test_the_table_and_the_result_say_of_which_volume_the_points_are(tmp_path, transforms):
+    (tmp_path / "in.csv").write_text("x,y,z\n30,40,50\n")
+    there = transform_points(str(tmp_path / "in.csv"), transforms=transforms, output=str(tmp_path / "there.csv"))
+    back = transform_points(tmp_path / "there.csv", transforms=transforms, output=tmp_path / "back.csv", inverse=True)
+    assert (there.space, back.space) == ("moving", "fixed")
+    assert (tmp_path / "there.csv").read_text().splitlines()[1].endswith(",moving")
+    assert (tmp_path / "back.csv").read_text() == "x,y,z,space\n30.000000,40.000000,50.000000,fixed\n"
+
+
+@pytest.mark.parametrize(("space", "inverse"), [("moving", False), ("fixed", True)])
+def test_points_of_the_other_volume_get_a_warning(tmp_path, transforms, caplog, space, inverse):
+    (tmp_path / "in.csv").write_text(f"x,y,z,space\n30,40,50,{space}\n")
+    options = {"transforms": transforms, "output": tmp_path / "o.csv", "inverse": inverse, "overwrite": True}
+    transform_points(tmp_path / "in.csv", **options)
+    assert f"are of the {space} volume by their column space" in caplog.text
+    caplog.clear()
+    transform_points(tmp_path / "in.csv", **options | {"inverse": not inverse})
+    assert "by their column space" not in caplog.text
+
+
+def test_points_outside_what_the_field_covers_are_counted_and_most_of_them_warned_of(tmp_path, transforms, caplog):
+    field = transforms[1:]  # nodes 8 µm apart, from 0 to 88 µm
+    rows = "".join(f"{x},40,50\n" for x in (10, 50, 91.9, 92.1, 192))
+    (tmp_path / "in.csv").write_text("x,y,z\n" + rows)
+    result = transform_points(tmp_path / "in.csv", transforms=field, output=tmp_path / "a.csv")
+    assert (result.outside, result.max_outside_um) == (2, 100.0)
+    assert "lie outside" not in caplog.text
+    (tmp_path / "in.csv").write_text("x,y,z\n-500,40,50\n200,40,50\n1,2,3\n")
+    for inverse in (False, True):
+        result = transform_points(
+            tmp_path / "in.csv", transforms=field, output=tmp_path / f"{inverse}.csv", inverse=inverse
+        )
+        assert result.outside == 2
+        assert "2 of 3 points lie outside the part of the fixed volume" in caplog.text
+        assert f"points of the {'moving' if inverse else 'fixed'} volume, in µm" in caplog.text
+        caplog.clear()
+    result = transform_points(tmp_path / "in.csv", transforms=transforms[:1], output=tmp_path / "b.csv")
+    assert (result.outside, result.max_outside_um) == (None, None)
 
 
 def test_the_inverse_of_affines_is_an_affine(tmp_path, transforms):
@@ -110,5 +150,5 @@ def test_a_line_that_is_no_point_is_named(tmp_path, transforms, text, sentence):
 
 def test_an_empty_table_stays_empty(tmp_path, transforms):
     (tmp_path / "in.csv").write_text("")
-    assert transform_points(tmp_path / "in.csv", transforms=transforms, output=tmp_path / "o.csv")["points"] == 0
+    assert transform_points(tmp_path / "in.csv", transforms=transforms, output=tmp_path / "o.csv").points == 0
     assert (tmp_path / "o.csv").read_text() == ""

@@ -1,105 +1,115 @@
-"""`transform-points`: a table of points through transforms, or back."""
+"""`transform-points`: a table of points through transforms, from the fixed to the moving volume or back."""
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from teralign.cluster import worker_threads
-from teralign.errors import InputError
-from teralign.files import write_atomically
-from teralign.grids import Floats
+from teralign.grids import Floats, Grid
 from teralign.tasks.inputs import check_new_file
-from teralign.transforms import load_stack
+from teralign.tasks.node_grids import covered_grid
+from teralign.transforms import PointTable, Stack, load_stack, read_point_table
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class TransformedPoints:
+    """The table that was written, and what is worth knowing of its points.
+
+    `space` is the volume that they are points of now, fixed or moving. `not_converged` have no inverse and are nan.
+    `outside` lie outside the part of the fixed volume that the field covers, by up to `max_outside_um`: beyond it the
+    field continues with its nearest value. Both are None for affines, which cover all of space.
+    """
+
+    output: str
+    points: int
+    space: str
+    not_converged: int
+    outside: int | None
+    max_outside_um: float | None
+
+
 def transform_points(
-    points: Path,
+    points: str | Path,
     *,
-    transforms: Sequence[Path],
-    output: Path,
+    transforms: Sequence[str | Path],
+    output: str | Path,
     inverse: bool = False,
     threads: int | None = None,
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Map fixed points to where they lie in the moving volume, or with `inverse` moving points to fixed ones.
+) -> TransformedPoints:
+    """Map points of the fixed volume to the moving volume, or with `inverse` from moving to fixed.
 
-    `points` is a CSV file: x, y, z in µm in the first three columns, whatever else behind, which is kept; a first
-    line that is no numbers is a header and stays. `transforms` are files, outermost first. `output` has the same
-    lines in the same order. A point whose inverse does not converge becomes `nan`
-    and is counted in what is returned.
+    `points` is a table (`teralign.transforms.PointTable`): columns named x, y and z, in µm, or the first three where
+    there is no header; other columns are kept. `transforms` are files, outermost first. `output` has the same rows in
+    the same order, with the new x, y and z in their place, and `fixed` or `moving` in a column `space` if there is a
+    header. A point whose inverse does not converge becomes nan.
 
-    Raises InputError naming the line of a point that is no point.
+    Points that say they are of the other volume, and points most of which the field does not cover, get a warning.
+    Raises InputError for a table whose columns are not clear, and for a row that is no point, with its line.
     """
-    stack = load_stack(transforms)
-    header, rows = _read_rows(points)
-    coordinates = _parse(points, rows, first_line=1 + len(header))
+    stack, output = load_stack(transforms), Path(output)
+    table = read_point_table(Path(points))
     check_new_file(output, overwrite=overwrite)
-    threads = threads or worker_threads()
-    lost = 0
-    if inverse:
-        mapped, converged = stack.inverse_map_points(coordinates, threads=threads)
-        lost = int((~converged).sum())
-        mapped[~converged] = math.nan
-    else:
-        mapped = stack.map_points(coordinates, threads=threads)
+    source, space = ("moving", "fixed") if inverse else ("fixed", "moving")
+    if table.space == space:
+        log.warning(
+            "the points %s are of the %s volume by their column space, but are mapped as points of the %s volume; %s",
+            points,
+            table.space,
+            source,
+            "leave out --inverse" if inverse else "add --inverse",
+        )
+    log.info("Mapping %d points of the %s volume to the %s volume", len(table.points), source, space)
+    mapped, converged = _mapped(stack, table, inverse=inverse, threads=threads or worker_threads())
+    lost = int((~converged).sum())
     if lost:
-        log.warning("%d of %d points have no inverse here; they are written as nan", lost, len(rows))
-    _write_rows(output, header, rows, mapped)
-    return {"output": str(output), "points": len(rows), "not_converged": lost}
+        log.warning("%d of %d points have no inverse here; they are written as nan", lost, len(mapped))
+    distances = _distances_outside(stack, (mapped if inverse else table.points)[converged])
+    table.moved(mapped, space).save(output)
+    if distances is None:
+        return TransformedPoints(str(output), len(mapped), space, lost, None, None)
+    outside, farthest = int((distances > 0).sum()), float(distances.max(initial=0.0))
+    if outside > len(distances) / 2:
+        log.warning(
+            "%d of %d points lie outside the part of the fixed volume that the field covers, by up to %.0f µm: check "
+            "that they are points of the %s volume, in µm",
+            outside,
+            len(mapped),
+            farthest,
+            source,
+        )
+    return TransformedPoints(str(output), len(mapped), space, lost, outside, round(farthest, 3))
 
 
-def _read_rows(path: Path) -> tuple[list[list[str]], list[list[str]]]:
-    """The header (no or one row) and the other rows of a CSV file; empty lines are left out."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except OSError as error:
-        raise InputError(f"the points {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"the points {path} are not a text file with commas.") from error
-    if rows and not _is_number(rows[0][0]):
-        return rows[:1], rows[1:]
-    return [], rows
+def _mapped(stack: Stack, table: PointTable, *, inverse: bool, threads: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the images (n, 3) of the points, nan where there is none, and a mask (n,) of those that there are."""
+    if not inverse:
+        return stack.map_points(table.points, threads=threads), np.ones(len(table.points), dtype=bool)
+    mapped, converged = stack.inverse_map_points(table.points, threads=threads)
+    mapped[~converged] = math.nan
+    return mapped, converged
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _distances_outside(stack: Stack, fixed_points: Floats) -> Floats | None:
+    """Return how far (µm) points (n, 3) of the fixed volume lie outside the fields; None without fields."""
+    if not stack.grids:
+        return None
+    low, high = _extent(covered_grid(stack))
+    beyond = np.maximum(np.maximum(low - fixed_points, fixed_points - high), 0)
+    distances: Floats = np.linalg.norm(beyond, axis=1)
+    return distances
 
 
-def _parse(path: Path, rows: list[list[str]], *, first_line: int) -> Floats:
-    """The points (n, 3) of the rows as z, y, x."""
-    found = np.empty((len(rows), 3))
-    for i, row in enumerate(rows):
-        try:
-            x, y, z = (float(text) for text in row[:3])
-        except ValueError as error:
-            raise InputError(
-                f"line {first_line + i} of {path} is no point: it must begin with x,y,z in µm, not {','.join(row)!r}."
-            ) from error
-        if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
-            raise InputError(f"line {first_line + i} of {path} is no point: {','.join(row[:3])} is not finite.")
-        found[i] = z, y, x
-    return found
-
-
-def _write_rows(path: Path, header: list[list[str]], rows: list[list[str]], points: Floats) -> None:
-    """Write the rows with new points, whole or not at all."""
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
-    out.writerows(header)
-    out.writerows([*(f"{v:.6f}" for v in p[::-1]), *row[3:]] for p, row in zip(points, rows, strict=True))
-    write_atomically(path, text.getvalue().encode())
+def _extent(nodes: Grid) -> tuple[Floats, Floats]:
+    """Return the low and high corner of the cells around the nodes: a node stands for half its spacing around it."""
+    half = np.array(nodes.spacing) / 2
+    return nodes.origin - half, nodes.to_physical(np.array(nodes.shape) - 1) + half

@@ -3,6 +3,7 @@
 from teralign.transforms.affine import Affine
 from teralign.transforms.field import FIELD_STRIDE, DisplacementField
 from teralign.transforms.files import load_transform
+from teralign.transforms.point_tables import PointTable, read_point_table
 from teralign.transforms.sampling import (
     Folding,
     Residual,
@@ -38,6 +39,7 @@ __all__ = [
     "DisplacementField",
     "FieldWriter",
     "Folding",
+    "PointTable",
     "Residual",
     "Stack",
     "StoredField",
@@ -55,6 +57,7 @@ __all__ = [
     "load_transform",
     "needed_region",
     "node_positions",
+    "read_point_table",
     "representation_error",
     "round_trip",
     "save_field",
