@@ -1,11 +1,14 @@
 """Files and folders written whole or not at all."""
 
+import hashlib
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from teralign.errors import InputError
-from teralign.files import on_file_system_of, put_in_place, writing, writing_by_name, writing_folder
+from teralign.files import on_file_system_of, put_in_place, write_arrays, writing, writing_by_name, writing_folder
 
 
 def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
@@ -62,3 +65,12 @@ def test_a_folder_replaces_a_file_and_a_file_a_folder(tmp_path: Path) -> None:
     put_in_place(on_file_system_of(path, tmp_path / "file"), path)
     assert path.is_file()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_arrays_are_written_as_the_same_bytes_by_every_python() -> None:
+    content = io.BytesIO()
+    write_arrays(content, {"a": np.arange(6, dtype=np.int64).reshape(2, 3), "b": np.array(2.5)})
+    with np.load(io.BytesIO(content.getvalue())) as file:
+        assert (file["a"].tolist(), float(file["b"])) == ([[0, 1, 2], [3, 4, 5]], 2.5)
+    digest = hashlib.blake2b(content.getvalue(), digest_size=8).hexdigest()
+    assert digest == "c9e2cf1be18cc1fe", "the bytes that Python 3.6 to 3.13 write"

@@ -10,6 +10,7 @@ import errno
 import functools
 import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,8 @@ from teralign.errors import InputError
 REFUSED = (ValueError, NotImplementedError, OSError)
 """What tensorstore raises when it cannot do what it is asked for."""
 
+_ARCHIVE = "zip://"
+_NOT_OURS = "__MACOSX/"  # which macOS adds to archives
 _READ = ("s3", "gs", "http", "https")
 _CACHE_BYTES = 64 << 20
 _THREADS = 2  # that decode and encode chunks, where nobody says how many cores there are
@@ -74,10 +77,22 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Address:
-    """A file or folder in a bucket or on a web server; `path` counts from the `root` ("s3://bucket")."""
+    """A file or folder in a bucket, on a web server or in a zip archive; `path` counts from the `root`.
+
+    A root is "s3://bucket", "https://server" or, within Teralign only, "zip:///folder/a.zarr.zip".
+    """
 
     root: str
     path: PurePosixPath
+
+    @classmethod
+    def in_archive(cls, archive: Path) -> Address:
+        """Return the folder of all that is in a zip archive on a disk; what is in its only folder, where it has one.
+
+        Raises OSError when the archive cannot be read, zipfile.BadZipFile when it is damaged.
+        """
+        changed = archive.stat().st_mtime_ns
+        return cls(f"{_ARCHIVE}{archive.absolute()}", PurePosixPath(_only_folder(archive, changed)))
 
     @classmethod
     def parse(cls, text: str) -> Address:
@@ -91,7 +106,13 @@ class Address:
         return cls(f"{scheme.lower()}://{host}", PurePosixPath(path.strip("/")))
 
     def __str__(self) -> str:
-        return f"{self.root}/{self.path}" if self.path.parts else self.root
+        root = self.root.removeprefix(_ARCHIVE)
+        return f"{root}/{self.path}" if self.path.parts else root
+
+    @property
+    def archive(self) -> Path | None:
+        """The zip archive that it is in, None for a place that is in none."""
+        return Path(self.root.removeprefix(_ARCHIVE)) if self.root.startswith(_ARCHIVE) else None
 
     @property
     def name(self) -> str:
@@ -146,6 +167,8 @@ class Address:
         """How tensorstore is told of the key-value store that is this folder."""
         scheme, _, host = self.root.partition("://")
         path = f"{self.path}/" if self.path.parts else ""
+        if self.archive is not None:
+            return {"driver": "zip", "base": {"driver": "file", "path": str(self.archive.resolve())}, "path": path}
         if scheme == "s3":
             return {"driver": "s3", "bucket": host, "path": path, **_s3_settings(os.environ)}
         if scheme == "gs":
@@ -160,6 +183,15 @@ class Address:
         if str(error).startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):
             return PermissionError(errno.EACCES, reason(error), str(self))
         return OSError(errno.EIO, reason(error), str(self))
+
+
+@functools.lru_cache(maxsize=64)
+def _only_folder(archive: Path, changed: int) -> str:
+    """Return the name of the folder that holds all of a zip archive, "" where there is more than one."""
+    with zipfile.ZipFile(archive) as file:
+        names = [name for name in file.namelist() if not name.startswith(_NOT_OURS)]
+    tops = {name.partition("/")[0] for name in names}
+    return min(tops) if len(tops) == 1 and any("/" in name for name in names) else ""
 
 
 def as_place(uri: str | Path) -> Path | Address:

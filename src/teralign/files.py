@@ -7,18 +7,26 @@ or the new one, even after a power cut.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import shutil
 import socket
 import uuid
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from teralign.errors import InputError
 
 log = logging.getLogger(__name__)
+
+_UNIX = 3  # as zipfile numbers the systems that write archives
+_READABLE = 0o600
 
 UNFINISHED = ".tmp"
 """The ending of temporary names."""
@@ -104,6 +112,21 @@ def remove(path: Path) -> None:
 def temporary_name(path: Path) -> Path:
     """Return a name beside `path` that no other process on any host uses."""
     return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{UNFINISHED}")
+
+
+def write_arrays(file: IO[bytes], arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """Write arrays by name as an .npz file whose bytes depend on the arrays alone.
+
+    `numpy.savez` asks zipfile for 64-bit sizes, which patch releases of Python write differently.
+    """
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy")  # of 1980
+            entry.create_system = _UNIX
+            entry.external_attr = _READABLE << 16
+            archive.writestr(entry, content.getvalue())
 
 
 def file_store(folder: Path) -> dict[str, str]:

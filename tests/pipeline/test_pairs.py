@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +269,12 @@ def test_a_mask_that_cannot_be_read_is_named(volumes: Path) -> None:
     (volumes / "broken.tif").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"^--fixed_mask: .*broken\.tif"):
         resolved(volumes, fixed_mask="broken.tif")
+
+
+def test_an_archive_is_staged_as_one_file_and_has_scales(volumes: Path) -> None:
+    shutil.make_archive(str(volumes / "image.zarr"), "zip", volumes / "image.zarr")
+    pair = resolved(volumes, fixed="image.zarr.zip", moving="image.zarr.zip/s3")
+    assert (pair.id, pair.fixed.path) == ("image-to-image", volumes / "image.zarr.zip")
+    assert (pair.fixed.datasets["global"], pair.fixed.datasets["local"]) == ("image.zarr.zip/s3", "image.zarr.zip/s2")
+    assert set(pair.moving.datasets.values()) == {"image.zarr.zip/s3"}
+    assert pair.fixed.fingerprints["local"] == "", "a single file is seen by the pipeline"

@@ -249,3 +249,23 @@ def test_broken_metadata_are_named(tmp_path):
     none = write_ome_zarr(tmp_path / "f.zarr", {}, space_axes(), {})
     with pytest.raises(InputError, match=r"f.zarr declares an image without levels"):
         open_volume(none)
+
+
+@pytest.mark.parametrize("derived", ["0.4-dev-spatialdata", "0.5-dev-spatialdata", "0.4.1"])
+def test_versions_derived_from_a_release_are_read(derived, tmp_path):
+    steps = {"s0": [scale(2, 1, 1)], "s1": [scale(4, 2, 2)]}
+    array = noise(SHAPE, "uint8")
+    path = write_ome_zarr(
+        tmp_path / "a.zarr",
+        {"s0": array, "s1": array[::2, ::2, ::2]},
+        space_axes(),
+        steps,
+        group_transforms=[{"type": "affine", "affine": [[1, 0, 0, 5]], "input": {}, "output": {"name": "global"}}],
+        version=derived[:3],
+    )
+    metadata = next(file for file in (path / "zarr.json", path / ".zattrs") if file.exists())
+    metadata.write_text(metadata.read_text().replace(f'"version": "{derived[:3]}"', f'"version": "{derived}"'))
+    assert derived in metadata.read_text()
+    volume = open_volume(path)
+    assert (volume.grid.spacing, volume.scales) == ((2, 1, 1), ("s1",))
+    np.testing.assert_array_equal(volume.read(), array)

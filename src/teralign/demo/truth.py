@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teralign.demo import kernels
+from teralign.files import write_arrays, writing
 from teralign.grids import Floats, Grid
 
 STEEPEST = 0.45
@@ -82,7 +83,11 @@ class TrueMap:
 
     def save(self, path: Path) -> None:
         """Write all numbers of the map to an .npz file for `load`."""
-        np.savez(path, affine=self.affine, origin=self.origin, spacing=self.spacing, knots=self.knots)
+        spacing = np.array(self.spacing)
+        with writing(path) as file:
+            write_arrays(
+                file, {"affine": self.affine, "origin": self.origin, "spacing": spacing, "knots": self.knots}
+            )
 
     @classmethod
     def load(cls, path: Path) -> TrueMap:

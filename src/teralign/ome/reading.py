@@ -16,7 +16,8 @@ from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.ome.model import Axis, Channel, Level, Multiscale, Step
 
-_VERSION = re.compile(r"0\.[1-5]|0\.6(\.?(dev|rc)\d+)?")
+# Releases, their patches, and versions of others that are derived from them, such as SpatialData's.
+_VERSION = re.compile(r"0\.[1-5]([.+-].*)?|0\.6(\.?(dev|rc)\d+)?")
 _KIND_OF_NAME = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 WINDOW_KEYS = ("min", "max", "start", "end")
 Json = Mapping[str, Any]
@@ -53,7 +54,8 @@ def read_multiscale(group: Place, attributes: Json) -> Multiscale | None:
 
 
 def _levels(content: Json) -> Iterator[Level]:
-    group_steps = () if content.get("coordinateSystems") else content.get("coordinateTransformations", ())
+    whole = () if content.get("coordinateSystems") else content.get("coordinateTransformations", ())
+    group_steps = [step for step in whole if "output" not in step]  # SpatialData's lead to other systems
     for dataset in content["datasets"]:
         steps = (*dataset.get("coordinateTransformations", ()), *group_steps)
         yield Level(str(dataset["path"]), read_steps(steps))

@@ -132,6 +132,9 @@ def _container(path: Path, given: Given) -> tuple[Path, str]:
         if not path.exists():
             raise given.refuse(f"{path} does not exist.") from error
         raise given.refuse(str(error)) from error
+    if isinstance(container, Address) and container.archive is not None:
+        inside = "/".join(filter(None, (container.path.as_posix().removeprefix("."), group)))
+        return container.archive, inside
     assert isinstance(container, Path)
     if not container.exists():
         raise given.refuse(f"{container} does not exist.")
@@ -166,7 +169,7 @@ def _is_array(container: Path, group: str) -> bool:
         stored = open_anyhow(container, group).stored
     except InputError:
         return container.is_file()
-    if stored is None or stored.places == (container / group,):
+    if stored is None or [str(place) for place in stored.places] == [str(container / group)]:
         return True
     channels = len(stored.places) > 1  # of N5, each in a group of its own: c0/s2, c1/s2
     return channels and all(place.name == (container / group).name for place in stored.places)

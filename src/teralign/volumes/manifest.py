@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from teralign.addresses import Place
 from teralign.errors import DataError
-from teralign.files import writing
+from teralign.files import write_arrays, writing
 from teralign.volumes.chunk_files import Index
 
 FILE = "manifest.npz"
@@ -79,6 +79,6 @@ class Manifest:
         """Write the manifest of the array in `folder`. Raises DataError when the disk refuses."""
         try:
             with writing(folder / FILE) as file:
-                np.savez(file, sizes=self.sizes, crcs=self.crcs)
+                write_arrays(file, {"sizes": self.sizes, "crcs": self.crcs})
         except OSError as error:
             raise DataError(f"{folder / FILE} cannot be written: {error.strerror or error}.") from error

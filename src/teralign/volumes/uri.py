@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import difflib
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import overload
 
 from teralign.addresses import Address, Place, as_place
 from teralign.errors import InputError
-from teralign.volumes.files import read_json
+from teralign.volumes.files import opening, read_json
 from teralign.volumes.slice_names import is_slice_folder
 
 FOLDER_SUFFIXES = {".n5": "n5", ".zarr": "zarr", ".precomputed": "precomputed"}
@@ -27,6 +28,7 @@ FILE_SUFFIXES = {
     ".hdf5": "hdf5",
     ".ims": "hdf5",
 }
+ARCHIVE_SUFFIXES = {".zarr.zip": "zarr", ".ozx": "zarr", ".n5.zip": "n5"}
 _MARKERS = {
     "attributes.json": "n5",
     "zarr.json": "zarr",
@@ -36,7 +38,7 @@ _MARKERS = {
 }
 _READ = (
     "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff), NRRD (.nrrd, .nhdr), NIfTI (.nii, .nii.gz), "
-    "HDF5 (.h5, .hdf5), Imaris (.ims), "
+    "HDF5 (.h5, .hdf5), Imaris (.ims), zipped Zarr and N5 (.zarr.zip, .ozx, .n5.zip), "
     "Neuroglancer precomputed (a folder with a file info) and folders of nothing but slices (.tif, .tiff, .png)"
 )
 _BY_ADDRESS = "By address N5, Zarr and Neuroglancer precomputed can be read."
@@ -71,6 +73,12 @@ def locate_by_name(path: Place) -> tuple[Place, str, str] | None:
     """
     for part in (*reversed(path.parents), path):
         folder_form, file_form = (_by_suffix(part, known) for known in (FOLDER_SUFFIXES, FILE_SUFFIXES))
+        archive_form = _by_suffix(part, ARCHIVE_SUFFIXES)
+        if archive_form is not None and isinstance(part, Path) and not part.is_dir():
+            container = _opened_archive(part)
+            inside = PurePosixPath(_inside(path, part))
+            top = container.path if inside.is_relative_to(container.path) else ""
+            return container, "/".join(inside.relative_to(top).parts), archive_form
         if folder_form is not None:
             return part, _inside(path, part), folder_form
         if file_form is not None and isinstance(part, Address):
@@ -99,14 +107,25 @@ def nearest_name(wanted: str, names: Iterable[str]) -> str:
 def no_dataset(container: Place, wanted: str, dataset: str, found: Callable[[Path], Iterable[Path]]) -> InputError:
     """The error where a container has not what was `wanted`; `found` gives the datasets that it has."""
     if not isinstance(container, Path):
+        archived = isinstance(container, Address) and container.archive is not None
+        kind, kinds = ("archive", "archives") if archived else ("address", "addresses")
         return InputError(
-            f"nothing that can be read is found at {container / dataset}; check the address and the dataset, since "
-            "addresses are not searched."
+            f"nothing that can be read is found at {container / dataset}; check the {kind} and the dataset, since "
+            f"{kinds} are not searched."
         )
     if not container.is_dir():
         return InputError(f"there is no {container}; check the path.")
     names = [path.relative_to(container).as_posix() for path in found(container)]
     return InputError(f"{container} has {wanted}; {nearest_name(dataset, names)}.")
+
+
+def _opened_archive(path: Path) -> Address:
+    """Return the folder in an archive. Raises InputError when it cannot be read."""
+    with opening(path):
+        try:
+            return Address.in_archive(path)
+        except zipfile.BadZipFile as error:
+            raise InputError(f"{path} is damaged: {error}; copy it again.") from error
 
 
 def _by_suffix(path: Place, forms: Mapping[str, str]) -> str | None:
