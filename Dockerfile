@@ -9,7 +9,7 @@ RUN apt-get update \
 WORKDIR /opt/teralign
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip install --no-cache-dir --constraint constraints.txt '.[hdf5]'
+RUN pip install --no-cache-dir --constraint constraints.txt '.[hdf5,nifti]'
 
 # Kernels are compiled on first use: here, once, for processors like this one; on others by whichever user the container
 # runs as.

@@ -31,7 +31,7 @@ $(VENV)/.python:
 
 $(VENV)/.env: pyproject.toml constraints.txt | $(VENV)/.python
 	@echo "Installing Teralign and its libraries in $(VENV): one to three minutes, about 1 GB"
-	@$(PIP) install --disable-pip-version-check --constraint constraints.txt --editable '.[hdf5]'
+	@$(PIP) install --disable-pip-version-check --constraint constraints.txt --editable '.[hdf5,nifti]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.python

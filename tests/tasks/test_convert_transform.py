@@ -223,18 +223,19 @@ FLIPPED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def image(path, direction, origin=(20.0, -30.0, 40.0)):
-    """An image that covers NODES, whose axes are turned for ITK, and where we see its voxels."""
+    """An image that covers NODES, whose axes are turned for ITK, and as we read it."""
     found = sitk.Image((40, 41, 42), sitk.sitkUInt8)
     found.SetSpacing((1.5, 1.75, 2.0))
     found.SetOrigin(origin)
     found.SetDirection(direction)
     sitk.WriteImage(found, str(path))
-    return found, open_volume(path).grid
+    return found, open_volume(path)
 
 
-def seen_by_itk(found, grid, points):
-    """ITK's points at our (z, y, x) points of an image, by their indices."""
-    index = grid.to_index(points)[:, ::-1].tolist()
+def seen_by_itk(found, volume, points):
+    """ITK's points at our (z, y, x) points of an image, by their indices in the file."""
+    stored = Affine(volume.description.orientation.to_stored(volume.grid.shape))
+    index = stored.map_points(volume.grid.to_index(points))[:, ::-1].tolist()
     return np.array([found.TransformContinuousIndexToPhysicalPoint(i) for i in index])
 
 
@@ -470,3 +471,9 @@ def test_an_image_that_is_no_field_is_refused(files):
     sitk.WriteImage(sitk.Image((4, 5, 6), sitk.sitkUInt8), str(files / "x.nrrd"))
     with pytest.raises(InputError, match="no displacement field"):
         convert_transform([files / "x.nrrd"], files / "t.zarr")
+
+
+def test_points_of_a_flipped_image_are_those_of_itk(tmp_path):
+    found, volume = image(tmp_path / "a.nrrd", FLIPPED)
+    points = volume.grid.to_physical([[0, 0, 0], [41, 40, 39], [3, 20, 7]])
+    np.testing.assert_allclose(seen_by_itk(found, volume, points), points[:, ::-1])

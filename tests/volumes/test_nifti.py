@@ -1,4 +1,5 @@
-import logging
+import gzip
+import sys
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_sizes_are_the_decimals_that_were_meant(tmp_path):
 
 @pytest.mark.parametrize("codes", [(1, 1), (1, 0), (0, 1)])
 @pytest.mark.parametrize("turned", [False, True])
-def test_positions_are_those_of_itk_by_rotation_and_by_affine(turned, codes, tmp_path, caplog):
+def test_positions_are_those_of_itk_by_rotation_and_by_affine(turned, codes, tmp_path):
     image = SimpleITK.GetImageFromArray(noise(SHAPE, "uint8"))
     image.SetSpacing(SPACING[::-1])
     image.SetOrigin(ORIGIN[::-1])
@@ -57,13 +58,16 @@ def test_positions_are_those_of_itk_by_rotation_and_by_affine(turned, codes, tmp
     SimpleITK.WriteImage(image, str(path))
     edit_nifti(path, IN_CODES, "<2h", *codes)
     found = read_by_itk(path)
-    with caplog.at_level(logging.WARNING):
-        grid = open_volume(path).grid
-    np.testing.assert_allclose(grid.spacing, np.array(found.GetSpacing()[::-1]) * 1000, rtol=1e-6)
-    np.testing.assert_allclose(grid.origin, np.array(found.GetOrigin()[::-1]) * 1000, rtol=1e-6)
-    identity = np.allclose(found.GetDirection(), np.eye(3).ravel(), atol=1e-4)
-    assert identity is not turned
-    assert ("turned axes, which are not used" in caplog.text) is turned
+    volume = open_volume(path)
+    voxels = volume.read()
+    for index in ((0, 0, 0), (3, 2, 1), tuple(n - 1 for n in voxels.shape)):
+        point = volume.grid.to_physical(index)[::-1] / 1000
+        assert found[found.TransformPhysicalPointToIndex(point.tolist())] == voxels[index]
+    first = found.GetOrigin()
+    if turned:
+        assert voxels.shape == (6, 10, 4)
+        first = (first[0] - 3 * 2.0, first[1], first[2])
+    np.testing.assert_allclose(volume.grid.origin, np.array(first[::-1]) * 1000, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "float32"])
@@ -157,3 +161,48 @@ def test_what_is_no_volume_is_said(tmp_path):
     many = write_nifti_by_hand(tmp_path / "many.nii", noise((2, 1, 1, 2, 2, 2), "uint8"), 1, "<")
     with pytest.raises(InputError, match=r"many.nii has the dimensions \[2, 2, 2, 1, 1, 2\]"):
         open_volume(many)
+
+
+@pytest.mark.parametrize("size", [300, 352, 600])
+def test_a_file_that_was_cut_off_is_said_when_it_is_opened(size, tmp_path):
+    path = write_nifti(tmp_path / "a.nii", noise((8, 8, 8), "uint16"))
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(
+        (InputError, DataError), match=r"a.nii (was cut off: it has \d+ of 1376 bytes|is not a NIfTI)"
+    ):
+        open_volume(path)
+
+
+@pytest.mark.parametrize("left", [0.2, 0.9, 0.99])
+def test_a_gzipped_file_that_was_cut_off_is_said(left, tmp_path):
+    path = write_nifti(tmp_path / "a.nii.gz", noise((16, 32, 32), "uint16"))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(left * len(content))])
+    with pytest.raises(DataError, match=r"a.nii.gz cannot be read: .*ended before the end-of-stream"):
+        open_volume(path).read()
+
+
+def test_a_gzipped_file_with_too_few_voxels_is_said(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", noise((8, 8, 8), "uint16"))
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(path.read_bytes()[:-100]))
+    with pytest.raises(DataError, match=r"a.nii.gz cannot be read: Expected 1024 bytes, got 924"):
+        open_volume(tmp_path / "a.nii.gz").read()
+
+
+def test_without_nibabel_the_extra_is_named(tmp_path, monkeypatch):
+    path = write_nifti(tmp_path / "a.nii", noise(SHAPE, "uint8"))
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    with pytest.raises(
+        InputError, match=r"a.nii is a NIfTI file, which needs nibabel; .* pip install 'teralign\[nifti\]'"
+    ):
+        open_volume(path)
+
+
+def test_an_affine_of_zeros_gives_no_voxel_size(tmp_path):
+    path = write_nifti_by_hand(tmp_path / "a.nii", noise(SHAPE, "int16"), 1, "<")
+    edit_nifti(path, IN_CODES, "<2h", 0, 1)
+    with pytest.raises(
+        InputError, match=r"a.nii says that its voxels are 0 µm along x, 0 µm along y and 0 µm along z"
+    ):
+        open_volume(path)
+    assert open_volume(path, spacing=SPACING).grid == Grid(SHAPE, SPACING)

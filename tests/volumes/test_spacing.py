@@ -122,7 +122,7 @@ def test_a_resolution_without_units_is_taken_for_micrometres_and_said_once(tmp_p
     with caplog.at_level(logging.WARNING):
         assert open_volume(path).grid.spacing == SPACING
         open_volume(path)
-    assert caplog.text.count("gives its resolution without units; it is taken for µm") == 1
+    assert caplog.text.count("gives its voxel size without a unit; it is taken for µm") == 1
 
 
 def test_a_unit_that_is_not_known_is_named(tmp_path):

@@ -60,7 +60,9 @@ def frame_of_image(path: str | Path) -> Affine:
         raise InputError(f"{path} is not an image that ITK reads, so its axes are not known.") from error
     if reader.GetDimension() != 3:
         raise InputError(f"{path} has {reader.GetDimension()} dimensions; the axes of a 3-D image are wanted.")
-    return Affine(_index_frame(reader).matrix @ to_index(open_volume(Path(path).absolute()).grid))
+    volume = open_volume(Path(path).absolute())
+    stored = volume.description.orientation.to_stored(volume.grid.shape)
+    return Affine(_index_frame(reader).matrix @ stored @ to_index(volume.grid))
 
 
 @dataclass(frozen=True)

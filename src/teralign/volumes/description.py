@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
+from teralign.volumes.orientation import Orientation
 
 Voxels: TypeAlias = NDArray[Any]
 """Voxels of any type of number, (z, y, x) unless something else is said."""
@@ -48,8 +49,9 @@ class Description:
     `spacing` is None where the metadata state none; `spacing_note` says why, if there is more to say. `origin` is in
     µm along axes with a usable size, in voxels along the others. `channel_names` and `display` are empty or have an
     entry for each channel; `time_step` is the seconds between timepoints; `files` are those whose change means
-    another volume; `scales` are the datasets of the container that may hold the same image at other scales.
-    `relative_spacing` is in an unknown unit that all scales of the image share.
+    another volume; `scales` are the datasets of the container that may hold the same image at other scales;
+    `orientation` is how the stored array was turned. `relative_spacing` is in an unknown unit that all scales of the
+    image share.
     """
 
     pixels: Pixels
@@ -66,6 +68,7 @@ class Description:
     files: tuple[Place, ...] = ()
     scales: tuple[str, ...] = ()
     spacing_note: str = ""
+    orientation: Orientation = field(default_factory=Orientation)
     relative_spacing: FloatTriple | None = None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Triple, as_float_triple, as_triple
-from teralign.volumes.spacing import is_size
+from teralign.volumes.units import is_size
 from teralign.volumes.uri import locate
 from teralign.volumes.volume import Volume, open_level
 

@@ -11,8 +11,6 @@ the factors of the datasets s0, s1, …. COSEM's `transform` gives scale and pos
 
 from __future__ import annotations
 
-import functools
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,10 +22,9 @@ from teralign.grids import FloatTriple, reverse_axes
 from teralign.results import Json
 from teralign.volumes.description import StatedSpacing, axes_by_name, axes_by_position
 from teralign.volumes.json_values import JsonObject, as_list, as_number, as_object
-from teralign.volumes.spacing import is_size
-from teralign.volumes.units import is_blank, micrometres, unknown_unit
+from teralign.volumes.spacing import note_micrometres
+from teralign.volumes.units import is_blank, is_size, micrometres, unknown_unit
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ATTRIBUTES = "attributes.json"
@@ -135,16 +132,10 @@ def _resolution(own: Attributes, axes: str) -> tuple[StatedSpacing, str] | None:
     listed = units if isinstance(units, list) else [units] * 3
     names = _by_axis(["" if unit is None else str(unit) for unit in listed], axes)
     if any(map(is_blank, names)):
-        _warn_of_no_unit(str(own.file))
+        note_micrometres(str(own.file))
     known = [1.0 if is_blank(name) else micrometres(name) for name in names]
     x, y, z = (None if unit is None else size * unit for size, unit in zip(sizes, known, strict=True))
     return (x, y, z), unknown_unit(*names)
-
-
-@functools.lru_cache(maxsize=1024)
-def _warn_of_no_unit(path: str) -> None:
-    """Log that a voxel size is taken for µm; once for each file, since commands read it repeatedly."""
-    log.warning("%s gives its resolution without units; it is taken for µm", path)
 
 
 def _inherited_factors(name: str, around: Sequence[Attributes]) -> FloatTriple | None:

@@ -1,115 +1,112 @@
 """NRRD (.nrrd, .nhdr) through SimpleITK.
 
-No part of a file can be read alone, so the first read takes all of it into memory. Direction cosines are not used:
-positions run along the array's own axes. Lengths are µm unless the header's `space units` (or `units`) say otherwise.
+Lengths are µm unless the header's `space units` (or `units`) say otherwise. ITK would take a spacing that is NaN for
+1, and one that is negative for a flipped axis; here such a size is unknown. bzip2, which ITK lacks, is decompressed
+first. http://teem.sourceforge.net/nrrd/format.html
 """
 
 from __future__ import annotations
 
-import logging
+import math
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import SimpleITK
-from numpy.typing import NDArray
-
-from teralign.errors import DataError, InputError
-from teralign.grids import FloatTriple, reverse_axes
+from teralign.errors import InputError
 from teralign.volumes.description import Description
 from teralign.volumes.files import opening
-from teralign.volumes.units import micrometres
-from teralign.volumes.whole_file import WholeFilePixels, check_one_image
-
-log = logging.getLogger(__name__)
+from teralign.volumes.itk_image import ItkHeader, StandIn, are_usable, describe_image
+from teralign.volumes.whole_file import check_one_image
 
 _IO = "NrrdImageIO"
 _LONGEST_HEADER = 1 << 20
-sitk: Any = SimpleITK  # half annotated: as good as untyped
+_PLACE = ("space", "space dimension", "space directions", "space origin", "spacings", "measurement frame")
+_DATA = ("data file", "datafile")
+_DOMAIN_KINDS = {"domain", "space", "time"}
 
 
 def describe(container: Path, dataset: str) -> Description:
     """Describe the image of a file: a fourth axis is time, the components of a voxel are channels."""
     check_one_image(container, dataset)
-    header = _header(container)
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(_IO)
-    reader.SetFileName(str(container))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError(f"{container} is not an NRRD file that can be read: {_reason(error)}.") from error
-    size = reader.GetSize()
-    if len(size) not in (3, 4):
-        raise InputError(f"{container} has {len(size)} dimensions; only 3-D volumes can be aligned, in time or not.")
-    if reader.GetDirection() != tuple(np.eye(len(size)).ravel()):
-        log.warning("%s has turned axes, which are not used: positions run along the array's own axes.", container)
-    units = _units(header)
-    told = "spacings" in header or "space directions" in header
-    shape = _zyx(size)
-    return Description(
-        pixels=NrrdPixels(container),
-        shape=(int(shape[0]), int(shape[1]), int(shape[2])),
-        dtype=_dtype(container, reader.GetPixelIDValue()),
-        chunk_shape=(int(shape[0]), int(shape[1]), int(shape[2])),
-        spacing=_scaled(reader.GetSpacing(), units) if told else None,
-        origin=_scaled(reader.GetOrigin(), units),
-        channels=reader.GetNumberOfComponents(),
-        timepoints=size[3] if len(size) == 4 else 1,
-        files=(container,),
-    )
+    lines, offset = _read_header(container)
+    fields = {name.lower(): value for name, value in lines if name}
+    sizes = _sizes(fields)
+    is_bzip2 = fields.get("encoding", "").lower() in ("bzip2", "bz2")
+    stand_in = None
+    if is_bzip2 or not are_usable(sizes):
+        stand_in = _stand_in(container, lines, offset, is_bzip2=is_bzip2, drop_place=not are_usable(sizes))
+    return describe_image(container, _IO, ItkHeader(sizes, _units(fields), stand_in))
 
 
-class NrrdPixels(WholeFilePixels):
-    """The voxels of a file, all of which ITK reads at once."""
-
-    def _load(self) -> NDArray[Any]:
-        try:
-            image = sitk.ReadImage(str(self.path), imageIO=_IO)
-        except RuntimeError as error:
-            raise DataError(f"{self.path} cannot be read: {_reason(error)}.") from error
-        array: NDArray[Any] = sitk.GetArrayFromImage(image)
-        array = array if image.GetNumberOfComponentsPerPixel() > 1 else array[..., np.newaxis]
-        return array if image.GetDimension() == 4 else array[np.newaxis]
-
-
-def _header(path: Path) -> dict[str, str]:
-    """The fields of the text header, names in lower case."""
+def _read_header(path: Path) -> tuple[list[tuple[str, str]], int]:
+    """Return the lines of the header, as name and value ("" for what is no field), and where the voxels begin."""
     with opening(path), path.open("rb") as file:
-        text = file.read(_LONGEST_HEADER).split(b"\n\n")[0].split(b"\r\n\r\n")[0].decode("latin-1")
-    if not text.startswith("NRRD"):
+        content = file.read(_LONGEST_HEADER)
+    if not content.startswith(b"NRRD"):
         raise InputError(f"{path} is not an NRRD file: it does not begin with NRRD.")
-    lines = (line.split(":", maxsplit=1) for line in text.splitlines() if re.match(r"[\w ]+:(?!=)", line))
-    return {name.strip().lower(): value.strip() for name, value in lines}
+    end = re.search(rb"\r?\n\r?\n", content)
+    text = content[: end.start() if end else len(content)].decode("latin-1")
+    fields = (re.match(r"([\w ]+):(?!=)(.*)", line) for line in text.splitlines())
+    lines = [
+        (match[1].strip(), match[2].strip()) if match else ("", line)
+        for match, line in zip(fields, text.splitlines(), strict=True)
+    ]
+    return lines, end.end() if end else len(content)
 
 
-def _units(header: dict[str, str]) -> FloatTriple:
-    """µm for each unit of length along (z, y, x)."""
-    names = re.findall(r'"([^"]*)"', header.get("space units", header.get("units", "")))
-    sizes = [micrometres(name) or 1.0 for name in names if name]
-    return _zyx(sizes) if len(sizes) >= 3 else (1.0, 1.0, 1.0)
+def _stand_in(
+    path: Path, lines: Sequence[tuple[str, str]], offset: int, *, is_bzip2: bool, drop_place: bool
+) -> StandIn:
+    """Return a file without bzip2, and without a place that ITK refuses."""
+    source = path
+    kept = []
+    for name, value in lines:
+        field = name.lower()
+        if field in _DATA:
+            if not (path.parent / value).is_file():
+                raise InputError(f"{path} has its voxels in {value}, which is not one file; make one .nrrd of them.")
+            source, offset = path.parent / value, 0
+        elif field == "encoding" and is_bzip2:
+            kept.append("encoding: raw")
+        elif not (drop_place and field in _PLACE):
+            kept.append(f"{name}: {value}" if name else value)
+    return StandIn("\n".join([*kept, "", ""]).encode("latin-1"), source, offset, is_bzip2)
 
 
-def _dtype(path: Path, pixel_id: int) -> np.dtype[Any]:
-    name = sitk.GetPixelIDValueAsString(pixel_id)
-    match = re.fullmatch(r"(?:vector of )?(\d+)-bit (unsigned integer|signed integer|float)", name)
-    if match is None:
-        raise InputError(f"{path} holds {name} values; only integers and floats can be read.")
-    kind = {"u": "u", "s": "i", "f": "f"}[match[2][0]]
-    return np.dtype(f"{kind}{int(match[1]) // 8}")
+def _sizes(fields: Mapping[str, str]) -> tuple[float, float, float] | None:
+    """Return the voxel sizes (x, y, z) exactly as the header states them, None where it states none."""
+    if "space directions" in fields:
+        vectors = re.findall(r"none|\([^)]*\)", fields["space directions"].lower())
+        values = [_length(vector) for vector in vectors]
+    elif "spacings" in fields:
+        values = [_number(value) for value in fields["spacings"].split()]
+    else:
+        return None
+    values = _of_space(values, fields)
+    return (values[0], values[1], values[2]) if len(values) >= 3 else None
 
 
-def _scaled(xyz: tuple[float, ...], units: FloatTriple) -> FloatTriple:
-    z, y, x = (value * unit for value, unit in zip(_zyx(xyz), units, strict=True))
-    return z, y, x
+def _of_space(values: Sequence[float], fields: Mapping[str, str]) -> list[float]:
+    """Return the entries for axes of space: not those of components, which `kinds` names."""
+    kinds = fields.get("kinds", "").lower().split()
+    if len(kinds) != len(values):
+        return list(values)
+    return [value for value, kind in zip(values, kinds, strict=True) if kind in _DOMAIN_KINDS]
 
 
-def _zyx(values: tuple[float, ...] | list[float]) -> FloatTriple:
-    z, y, x = reverse_axes(values[:3])
-    return z, y, x
+def _length(vector: str) -> float:
+    return math.nan if vector == "none" else math.hypot(*(_number(part) for part in vector.strip("()").split(",")))
 
 
-def _reason(error: RuntimeError) -> str:
-    """What ITK says, without the place in its source."""
-    return str(error).strip().splitlines()[-1].strip().rstrip(".")
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _units(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the unit of each axis (x, y, z), none where the header names fewer than three."""
+    names = re.findall(r'"([^"]*)"', fields.get("space units", fields.get("units", "")))
+    named = tuple(name for name in names if name.strip())
+    return named[:3] if len(named) >= 3 else ()

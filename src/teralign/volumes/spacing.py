@@ -10,11 +10,12 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
-from typing import TypeAlias, TypeGuard
+from typing import TypeAlias
 
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, as_float_triple, reverse_axes
 from teralign.volumes.description import Description
+from teralign.volumes.units import is_size
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +23,6 @@ log = logging.getLogger(__name__)
 _SMALLEST, _LARGEST = 0.005, 1000.0
 
 Sizes: TypeAlias = Sequence[float | None]
-
-
-def is_size(value: float | None) -> TypeGuard[float]:
-    """Return whether a stated voxel size can be one: a positive, finite number."""
-    return value is not None and math.isfinite(value) and value > 0
 
 
 def place_voxels(uri: str, description: Description, given: Sequence[float] | None, option: str) -> Grid:
@@ -67,6 +63,12 @@ def _warn(uri: str, spacing: FloatTriple, option: str) -> None:
         _LARGEST / 1000,
         option,
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def note_micrometres(name: str) -> None:
+    """Log that a voxel size without a unit is taken for µm; once for each file, since commands read it repeatedly."""
+    log.warning("%s gives its voxel size without a unit; it is taken for µm", name)
 
 
 def _question(uri: str, stated: Sizes, note: str, option: str) -> str:

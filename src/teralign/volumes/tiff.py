@@ -26,8 +26,8 @@ from teralign.errors import DataError, InputError
 from teralign.grids import FloatTriple, Region, as_float_triple
 from teralign.volumes.description import Description, StatedSpacing, Voxels
 from teralign.volumes.files import opening
-from teralign.volumes.spacing import is_size
 from teralign.volumes.tiff_metadata import read_metadata
+from teralign.volumes.units import is_size
 from teralign.volumes.uri import nearest_name
 from teralign.volumes.whole_file import check_one_image
 

@@ -18,9 +18,8 @@ import tifffile
 
 from teralign.grids import FloatTriple
 from teralign.volumes.description import DisplaySettings, StatedSpacing
-from teralign.volumes.spacing import is_size
 from teralign.volumes.tiff_file import CREATOR
-from teralign.volumes.units import is_blank, micrometres, seconds, unknown_unit
+from teralign.volumes.units import is_blank, is_size, micrometres, parse_number, seconds, unknown_unit
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +43,6 @@ def read_metadata(tiff: tifffile.TiffFile) -> TiffMetadata:
     if tiff.is_ome:
         return _read_ome(str(tiff.ome_metadata or ""), tiff.filename)
     return _read_imagej(tiff) if tiff.is_imagej else TiffMetadata()
-
-
-def parse_number(text: object) -> float | None:
-    """Return the number that a text holds, None if it holds none; some writers put a comma for the decimal point."""
-    try:
-        return float(str(text).strip().replace(",", "."))
-    except ValueError:
-        return None
 
 
 def _read_ome(xml: str, name: str) -> TiffMetadata:

@@ -1,9 +1,11 @@
-"""Units of length and time, as file formats and their writers spell them."""
+"""Numbers and units of length and time, as file formats and their writers spell them."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from typing import TypeGuard
 
 _MICROMETRES = {
     1e-6: ("picometer", "picometre", "pm"),
@@ -32,6 +34,19 @@ _ESCAPED_MICRO = re.compile(r"\\u00b5|\\u03bc|\\xb5|&micro;|&mu;|&#181;|&#956;|&
 # outside ASCII.
 _GARBLED_MICRO = re.compile(r"(?:[^\x00-\x7f]|\?)+(m|s)")
 _MEGAMETRE = "Mm"  # in lower case a millimetre
+
+
+def is_size(value: float | None) -> TypeGuard[float]:
+    """Return whether a stated voxel size can be one: a positive, finite number."""
+    return value is not None and math.isfinite(value) and value > 0
+
+
+def parse_number(text: object) -> float | None:
+    """Return the number that a text holds, None if it holds none; some writers put a comma for the decimal point."""
+    try:
+        return float(str(text).strip().replace(",", "."))
+    except ValueError:
+        return None
 
 
 def micrometres(unit: str) -> float | None:

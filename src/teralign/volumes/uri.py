@@ -22,6 +22,8 @@ FILE_SUFFIXES = {
     ".tiff": "tiff",
     ".nrrd": "nrrd",
     ".nhdr": "nrrd",
+    ".mha": "metaimage",
+    ".mhd": "metaimage",
     ".nii": "nifti",
     ".nii.gz": "nifti",
     ".h5": "hdf5",
@@ -37,8 +39,8 @@ _MARKERS = {
     ".zattrs": "zarr",
 }
 _READ = (
-    "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff), NRRD (.nrrd, .nhdr), NIfTI (.nii, .nii.gz), "
-    "HDF5 (.h5, .hdf5), Imaris (.ims), zipped Zarr and N5 (.zarr.zip, .ozx, .n5.zip), "
+    "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), "
+    "NIfTI (.nii, .nii.gz), HDF5 (.h5, .hdf5), Imaris (.ims), zipped Zarr and N5 (.zarr.zip, .ozx, .n5.zip), "
     "Neuroglancer precomputed (a folder with a file info) and folders of nothing but slices (.tif, .tiff, .png)"
 )
 _BY_ADDRESS = "By address N5, Zarr and Neuroglancer precomputed can be read."

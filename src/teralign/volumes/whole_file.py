@@ -6,13 +6,13 @@ import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from teralign.errors import InputError
 from teralign.grids import Region
+from teralign.volumes.description import Voxels
 
 
 @dataclass
@@ -20,14 +20,17 @@ class WholeFilePixels(ABC):
     """The voxels of a file, kept in memory from the first read on. Pickled without them."""
 
     path: Path
-    _array: NDArray[Any] | None = field(default=None, init=False, repr=False, compare=False)
+    _array: Voxels | None = field(default=None, init=False, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         return type(self), tuple(getattr(self, f.name) for f in fields(self) if f.init)
 
-    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
-        """The (z, y, x) voxels of `region`, C order, native byte order. Raises DataError when they cannot be read."""
+    def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
+        """Read the (z, y, x) voxels of `region`, C order, native byte order.
+
+        Raises DataError when they cannot be read.
+        """
         with self._lock:
             if self._array is None:
                 self._array = self._load()
@@ -35,11 +38,11 @@ class WholeFilePixels(ABC):
         return np.ascontiguousarray(found, dtype=found.dtype.newbyteorder("="))
 
     @abstractmethod
-    def _load(self) -> NDArray[Any]:
-        """All voxels, as (t, z, y, x, c), in any byte order. Raises DataError when they cannot be read."""
+    def _load(self) -> Voxels:
+        """Return all voxels as (t, z, y, x, c), in any byte order. Raises DataError when they cannot be read."""
 
 
 def check_one_image(path: Path, dataset: str) -> None:
-    """Raise InputError where a dataset is looked for in a file that is one image."""
+    """Raise InputError where a dataset is named in a file that is one image."""
     if dataset:
         raise InputError(f"{path} is one image and holds no dataset {dataset}; give only the file.")

@@ -1,0 +1,162 @@
+"""Images through SimpleITK, for the formats that it reads as a header and voxels: NRRD and MetaImage.
+
+No part of a file can be read alone, so the first read takes all of it into memory. A header that ITK refuses, or a
+compression that it lacks, is replaced in a copy that lives while the file is read.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+
+from teralign.errors import DataError, InputError
+from teralign.grids import as_triple, reverse_axes
+from teralign.volumes.description import Description, Voxels
+from teralign.volumes.orientation import Orientation, straighten
+from teralign.volumes.spacing import note_micrometres
+from teralign.volumes.units import is_size, micrometres, unknown_unit
+from teralign.volumes.whole_file import WholeFilePixels
+
+sitk: Any = SimpleITK  # half annotated: as good as untyped
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A file that ITK reads in place of another: a header, then the bytes of `source` from `offset` on."""
+
+    header: bytes
+    source: Path
+    offset: int
+    is_bzip2: bool = False
+
+    @contextlib.contextmanager
+    def written(self, path: Path, *, voxels: bool) -> Iterator[Path]:
+        """Write the file for a while, named like `path`; without voxels only its header.
+
+        Raises OSError or EOFError where the voxels are damaged.
+        """
+        with tempfile.TemporaryDirectory(prefix="teralign-") as folder:
+            copy = Path(folder, path.name)
+            with copy.open("wb") as target:
+                target.write(self.header)
+                if voxels:
+                    with self.source.open("rb") as source:
+                        source.seek(self.offset)
+                        shutil.copyfileobj(bz2.BZ2File(source) if self.is_bzip2 else source, target)
+            yield copy
+
+
+@dataclass(frozen=True)
+class ItkHeader:
+    """What a header states beside what ITK understands of it; (x, y, z).
+
+    `sizes` are the voxel sizes in the header's `units`, None where it states none; without units they are µm.
+    """
+
+    sizes: tuple[float, float, float] | None
+    units: tuple[str, ...] = ()
+    stand_in: StandIn | None = None
+
+
+def are_usable(sizes: Sequence[float] | None) -> bool:
+    """Return whether ITK accepts the voxel sizes of a header, or lack of them."""
+    return sizes is None or all(is_size(size) for size in sizes)
+
+
+def describe_image(path: Path, io: str, header: ItkHeader) -> Description:
+    """Describe the image of a file by ITK's `io`: a fourth axis is time, the components of a voxel are channels."""
+    reader = _read_information(path, io, header.stand_in)
+    count = len(reader.GetSize())
+    if count not in (3, 4):
+        raise InputError(f"{path} has {count} dimensions; only 3-D volumes can be aligned, in time or not.")
+    stored = as_triple(reverse_axes(reader.GetSize()[:3]))
+    directions = np.array(reader.GetDirection()).reshape(count, count)[2::-1, 2::-1]
+    orientation = Orientation.nearest(directions)
+    first = straighten(str(path), reverse_axes(reader.GetOrigin()[:3]), directions, stored)
+    scales = [micrometres(unit) for unit in header.units] or [1.0, 1.0, 1.0]
+    steps = reader.GetSpacing()[:3]  # as ITK understands the sizes
+    stated = header.sizes if header.sizes is not None and not are_usable(header.sizes) else steps
+    known = [
+        None if header.sizes is None or scale is None else size * scale
+        for size, scale in zip(stated, scales, strict=True)
+    ]
+    sizes = orientation.sizes(reverse_axes(known))
+    units = [
+        1 / step if size is None else (scale or 1.0) for size, step, scale in zip(known, steps, scales, strict=True)
+    ]
+    position = zip(first, orientation.triple(reverse_axes(units)), strict=True)
+    shape = orientation.shape(stored)
+    if header.sizes is not None and not header.units:
+        note_micrometres(str(path))
+    return Description(
+        pixels=ItkPixels(path, io, orientation, header.stand_in),
+        shape=shape,
+        dtype=_dtype(path, reader.GetPixelIDValue()),
+        chunk_shape=shape,
+        spacing=sizes,
+        origin=orientation.origin([o * unit for o, unit in position], sizes, shape),
+        channels=reader.GetNumberOfComponents(),
+        timepoints=reader.GetSize()[3] if count == 4 else 1,
+        files=(path,),
+        spacing_note=unknown_unit(*header.units),
+        orientation=orientation,
+    )
+
+
+@dataclass
+class ItkPixels(WholeFilePixels):
+    """The voxels of a file, all of which ITK reads at once by its `io`."""
+
+    io: str
+    orientation: Orientation
+    stand_in: StandIn | None
+
+    def _load(self) -> Voxels:
+        try:
+            with _readable(self.path, self.stand_in, voxels=True) as path:
+                image = sitk.ReadImage(str(path), imageIO=self.io)
+        except (RuntimeError, OSError, EOFError) as error:
+            raise DataError(f"{self.path} cannot be read: {_reason(error)}.") from error
+        array: Voxels = sitk.GetArrayFromImage(image)
+        array = array if image.GetNumberOfComponentsPerPixel() > 1 else array[..., np.newaxis]
+        return self.orientation.turn(array if image.GetDimension() == 4 else array[np.newaxis])
+
+
+def _read_information(path: Path, io: str, stand_in: StandIn | None) -> Any:  # noqa: ANN401 (SimpleITK's reader)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(io)
+    try:
+        with _readable(path, stand_in, voxels=False) as readable:
+            reader.SetFileName(str(readable))
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"{path} is not an image that can be read: {_reason(error)}.") from error
+    return reader
+
+
+def _readable(path: Path, stand_in: StandIn | None, *, voxels: bool) -> contextlib.AbstractContextManager[Path]:
+    return contextlib.nullcontext(path) if stand_in is None else stand_in.written(path, voxels=voxels)
+
+
+def _dtype(path: Path, pixel_id: int) -> np.dtype[Any]:
+    name = sitk.GetPixelIDValueAsString(pixel_id)
+    match = re.fullmatch(r"(?:vector of )?(\d+)-bit (unsigned integer|signed integer|float)", name)
+    if match is None:
+        raise InputError(f"{path} holds {name} values; only integers and floats can be read.")
+    kind = {"u": "u", "s": "i", "f": "f"}[match[2][0]]
+    return np.dtype(f"{kind}{int(match[1]) // 8}")
+
+
+def _reason(error: Exception) -> str:
+    """Return ITK's own words, without the place in its source."""
+    return str(error).strip().splitlines()[-1].strip().rstrip(".") if str(error).strip() else repr(error)

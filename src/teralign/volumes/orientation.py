@@ -1,0 +1,130 @@
+"""How the axes of a stored array run in space, and the array turned so that they run along z, y, x.
+
+NIfTI, NRRD and MetaImage give a direction to each axis of their array. ITK counts x to the left, y to the back and z
+upwards (LPS), and so does Teralign: an axis that runs the other way is read backwards, axes in another order are
+exchanged, and the origin is the position of the voxel that is then the first. So a voxel has the physical position
+that ITK gives it.
+
+An array that is turned by any other angle would have to be resampled. Its space is turned instead, about position 0,
+until its axes are straight: images with the same axes keep their places to each other, others do not.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.grids import Floats, FloatTriple, Triple, as_float_triple, as_triple
+from teralign.volumes.units import is_size
+
+log = logging.getLogger(__name__)
+
+_STRAIGHT = 1e-4  # of a cosine: headers are rounded to float32, and quaternions lose half of its digits
+_VISIBLE = 0.5  # voxels: less moves no voxel to the place of its neighbour
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """For each of z, y, x: the axis of the stored (z, y, x) array along it, and whether this runs backwards."""
+
+    axes: Triple = (0, 1, 2)
+    flipped: tuple[bool, bool, bool] = (False, False, False)
+
+    @classmethod
+    def nearest(cls, directions: Floats) -> Orientation:
+        """Return the orientation that comes closest to the `directions` of the stored axes.
+
+        `directions` (3, 3) has as column j the unit vector (z, y, x) of axis j (z, y, x).
+        """
+        if not np.isfinite(directions).all():
+            return cls()
+        orders = itertools.permutations(range(3))
+        axes = max(orders, key=lambda order: sum(abs(directions[i, axis]) for i, axis in enumerate(order)))
+        back = tuple(bool(directions[i, axis] < 0) for i, axis in enumerate(axes))
+        return cls(as_triple(axes), cast("tuple[bool, bool, bool]", back))
+
+    @property
+    def directions(self) -> Floats:
+        """The directions of the stored axes, as in `nearest`."""
+        straight = np.zeros((3, 3))
+        for i, (axis, back) in enumerate(zip(self.axes, self.flipped, strict=True)):
+            straight[i, axis] = -1.0 if back else 1.0
+        return straight
+
+    def triple(self, values: Sequence[float]) -> FloatTriple:
+        """Return lengths along the stored axes (z, y, x) in the order of the turned ones."""
+        return as_float_triple(values[axis] for axis in self.axes)
+
+    def shape(self, shape: Sequence[int]) -> Triple:
+        """Return the shape of the turned array."""
+        return as_triple(shape[axis] for axis in self.axes)
+
+    def sizes(self, sizes: Sequence[float | None]) -> tuple[float | None, float | None, float | None]:
+        """Return the stated voxel sizes of the stored axes in the order of the turned ones."""
+        z, y, x = (sizes[axis] for axis in self.axes)
+        return z, y, x
+
+    def origin(self, first: Sequence[float], sizes: Sequence[float | None], shape: Sequence[int]) -> FloatTriple:
+        """Return the origin of the turned array from the position (z, y, x) of the first stored voxel.
+
+        `sizes` and `shape` are those of the turned array. Along an axis of unknown size, positions are in voxels.
+        """
+        steps = zip(first, sizes, shape, self.flipped, strict=True)
+        return as_float_triple(
+            o - (n - 1) * (size if is_size(size) else 1.0) if back else o for o, size, n, back in steps
+        )
+
+    def turn(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return a view of stored (t, z, y, x, c) voxels whose axes run along z, y, x."""
+        turned = array.transpose(0, *(axis + 1 for axis in self.axes), 4)
+        return turned[(slice(None), *(slice(None, None, -1 if back else 1) for back in self.flipped))]
+
+    def to_stored(self, shape: Sequence[int]) -> Floats:
+        """Return the affine (4, 4) from indices (z, y, x) of a turned array of `shape` to those of the stored one."""
+        affine = np.eye(4)
+        affine[:3, :3] = self.directions.T
+        last = np.array([n - 1 if back else 0 for n, back in zip(shape, self.flipped, strict=True)])
+        affine[:3, 3] = -self.directions.T @ last
+        return affine
+
+
+def straighten(name: str, first: Sequence[float], directions: Floats, shape: Sequence[int]) -> FloatTriple:
+    """Return the position (z, y, x) of the first stored voxel after the space is turned until the axes are straight.
+
+    `directions` are as in `Orientation.nearest`, `shape` is the stored one. Logs a warning where that moves a voxel
+    visibly, and a line where axes are read backwards or in another order.
+    """
+    straight = Orientation.nearest(directions)
+    if not np.isfinite(directions).all() or np.allclose(directions, straight.directions, rtol=0, atol=_STRAIGHT):
+        if straight != Orientation():
+            _note_turned(name)
+        return as_float_triple(first)
+    off = np.abs(directions - straight.directions) @ (np.asarray(shape) - 1.0)
+    if off.max() > _VISIBLE:
+        cosines = (directions * straight.directions).sum(axis=0)
+        _warn_of_oblique(name, float(np.rad2deg(np.arccos(np.clip(cosines.min(), -1.0, 1.0)))))
+    return as_float_triple(straight.directions @ np.linalg.solve(directions, np.asarray(first)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _note_turned(name: str) -> None:
+    """Log once for each file: commands open it repeatedly."""
+    log.info("%s is read with its axes turned to run along x, y and z as in ITK", name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_of_oblique(name: str, degrees: float) -> None:
+    """Log once for each file: commands open it repeatedly."""
+    log.warning(
+        "%s has axes that run oblique to x, y and z, by up to %.2g°: its space is turned by that, so only images "
+        "with the same axes lie where ITK puts them; resample it onto straight axes first if there are others",
+        name,
+        degrees,
+    )

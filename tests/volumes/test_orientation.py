@@ -1,0 +1,112 @@
+"""Files that give their axes a direction: each voxel lies where ITK puts it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from teralign.grids import Region
+from teralign.tasks.convert_volume import convert_volume
+from teralign.volumes import open_volume
+from volume_files import ORIGIN, SPACING, noise
+
+SHAPE = (3, 4, 5)
+FORMATS = {"a.nii": 1000.0, "a.nii.gz": 1000.0, "a.nrrd": 1.0, "a.nhdr": 1.0, "a.mha": 1.0, "a.mhd": 1.0}
+SIGNED_PERMUTATIONS = [
+    np.diag(signs)[list(order)]
+    for order in itertools.permutations(range(3))
+    for signs in itertools.product((1.0, -1.0), repeat=3)
+]
+RAS = np.diag((-1.0, -1.0, 1.0))  # any NIfTI whose axes run to the right, the front and up
+
+
+def image_of(array, directions, **options):
+    image = SimpleITK.GetImageFromArray(array, **options)
+    image.SetSpacing(SPACING[::-1])
+    image.SetOrigin(ORIGIN[::-1])
+    image.SetDirection(np.ravel(directions).tolist())
+    return image
+
+
+def turned(degrees):
+    """RAS axes, turned about z."""
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ RAS
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_voxel_lies_where_itk_puts_it(name, tmp_path):
+    array = np.arange(60, dtype="uint16").reshape(SHAPE)
+    for number, directions in enumerate(SIGNED_PERMUTATIONS):
+        (tmp_path / str(number)).mkdir()
+        path = tmp_path / str(number) / name
+        SimpleITK.WriteImage(image_of(array, directions), str(path))
+        itk = SimpleITK.ReadImage(str(path))
+        volume = open_volume(path)
+        voxels = volume.read()
+        assert sorted(voxels.ravel()) == sorted(array.ravel())
+        for index in np.ndindex(voxels.shape):
+            point = volume.grid.to_physical(index)[::-1] / FORMATS[name]
+            assert itk[itk.TransformPhysicalPointToIndex(point.tolist())] == voxels[index]
+        region = Region((1, 0, 2), tuple(n - (i == 0) for i, n in enumerate(voxels.shape)))
+        np.testing.assert_array_equal(volume.read(region), voxels[region.slices])
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nrrd", "a.mha"])
+@pytest.mark.parametrize("directions", [RAS, SIGNED_PERMUTATIONS[13], turned(0.01)])
+def test_a_crop_is_found_where_it_was_taken(name, directions, tmp_path, scheduler):
+    """What resampling does: `convert-volume` of a crop must find the crop that SimpleITK.Resample finds."""
+    full = image_of(noise((12, 14, 16), "uint16"), directions)
+    crop = full[3:13, 4:12, 2:10]
+    for image, stem in ((full, "full"), (crop, "crop")):
+        SimpleITK.WriteImage(image, str(tmp_path / f"{stem}{name[1:]}"))
+    whole, part = (open_volume(tmp_path / f"{stem}{name[1:]}") for stem in ("full", "crop"))
+    start = whole.grid.to_index(part.grid.origin)
+    np.testing.assert_allclose(start, np.rint(start), atol=0.02)
+    found = Region(tuple(np.rint(start).astype(int)), tuple(np.rint(start).astype(int) + part.grid.shape))
+    np.testing.assert_array_equal(whole.read(found), part.read())
+    convert_volume(str(tmp_path / f"crop{name[1:]}"), str(tmp_path / "out.nrrd"), scheduler=scheduler)
+    itk = SimpleITK.Resample(crop, SimpleITK.ReadImage(tmp_path / "out.nrrd"), SimpleITK.Transform(), 1)
+    assert itk.GetSize() == part.grid.shape[::-1]
+
+
+def test_channels_and_times_turn_along(tmp_path):
+    colours = noise((*SHAPE, 3), "uint8")
+    SimpleITK.WriteImage(image_of(colours, RAS, isVector=True), str(tmp_path / "c.nrrd"))
+    volume = open_volume(tmp_path / "c.nrrd")
+    np.testing.assert_array_equal(volume.read(channel=2), colours[:, ::-1, ::-1, 2])
+    times = noise((2, *SHAPE), "uint8")
+    image = SimpleITK.GetImageFromArray(times, isVector=False)
+    image.SetDirection(np.diag((-1.0, -1.0, 1.0, 1.0)).ravel().tolist())
+    for name in ("t.nrrd", "t.nii"):
+        SimpleITK.WriteImage(image, str(tmp_path / name))
+        volume = open_volume(tmp_path / name)
+        assert volume.timepoints == 2
+        np.testing.assert_array_equal(volume.read(timepoint=1), times[1, :, ::-1, ::-1])
+
+
+def test_a_spacing_that_replaces_the_stated_one_turns_along(tmp_path):
+    SimpleITK.WriteImage(image_of(noise(SHAPE, "uint8"), RAS), str(tmp_path / "a.nrrd"))
+    stated = open_volume(tmp_path / "a.nrrd").grid
+    doubled = open_volume(tmp_path / "a.nrrd", spacing=[2 * s for s in SPACING]).grid
+    np.testing.assert_allclose(doubled.origin, 2 * np.array(stated.origin))
+    np.testing.assert_allclose(stated.origin, (3.0, -1.5 - 3 * 0.5, 0.75 - 4 * 0.25))
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nrrd", "a.mha"])
+def test_oblique_images_keep_their_places_to_each_other_and_say_what_does_not(name, tmp_path, caplog):
+    array = noise((6, 40, 50), "uint16")
+    full = image_of(array, turned(10))
+    crop = full[5:30, 10:40, 1:5]
+    for image, stem in ((full, "full"), (crop, "crop")):
+        SimpleITK.WriteImage(image, str(tmp_path / f"{stem}{name[1:]}"))
+    with caplog.at_level(logging.WARNING, "teralign"):
+        whole, part = (open_volume(tmp_path / f"{stem}{name[1:]}") for stem in ("full", "crop"))
+    assert f"full{name[1:]} has axes that run oblique to x, y and z, by up to 10°: its space is turned" in caplog.text
+    start = whole.grid.to_index(part.grid.origin)
+    np.testing.assert_allclose(start, (1, 0, 20), atol=1e-3)  # flipped along x and y
+    np.testing.assert_array_equal(whole.read(Region((1, 0, 20), (5, 30, 45))), part.read())
