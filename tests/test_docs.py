@@ -80,6 +80,14 @@ def test_python_in_the_documentation_imports_and_calls_what_exists(page: Path) -
                 inspect.signature(called).bind(*node.args, **keywords)
 
 
+def test_files_named_in_the_architecture_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text().split("## Where to make a change")[1]
+    names = re.findall(r"`([\w/.]+\.(?:py|nf|md|yml|json|toml|config)|[\w/]+/)`", text)
+    roots = (ROOT, ROOT / "src" / "teralign")
+    assert len(names) > 30
+    assert [name for name in names if not any((root / name).exists() for root in roots)] == []
+
+
 @pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
 def test_decisions_have_date_title_and_sections_and_fit_on_a_page(page: Path) -> None:
     text = page.read_text()
