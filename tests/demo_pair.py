@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from teralign.cluster import connect
+from teralign.cluster import Compute
 from teralign.grids import Floats
 from teralign.tasks.global_align import global_align
 from teralign.tasks.make_demo_data import make_demo_data
@@ -54,7 +54,7 @@ class Pair:
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """The address of a cluster of two workers that the tests of a module share."""
-    with connect(workers=2, worker_cpus=1, worker_mem_gb=1) as client:
+    with Compute(workers=2, worker_cpus=1, worker_mem_gb=1).connect() as client:
         yield client.scheduler.address
 
 

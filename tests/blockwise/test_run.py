@@ -19,13 +19,13 @@ import pytest
 from block_functions import Found, calls, fail_for, hog, items, kill_for, payloads, slow, square
 
 from teralign.blockwise import Workspace, plan_blocks, run_blocks
-from teralign.cluster import connect
+from teralign.cluster import Compute
 from teralign.errors import AlignmentError, ClusterError, DataError
 
 
 @pytest.fixture(scope="module")
 def client():
-    with connect(workers=2, worker_cpus=1, worker_mem_gb=0.5) as client:
+    with Compute(workers=2, worker_cpus=1, worker_mem_gb=0.5).connect() as client:
         client.wait_for_workers(2, timeout=60)
         yield client
 
@@ -194,7 +194,10 @@ def test_blocks_are_taken_as_they_are_needed(client, workspace):
 
 def test_workers_compute_with_their_cores_and_end_with_their_context(tmp_path):
     before = psutil.Process().children(recursive=True)
-    with connect(workers=1, worker_cpus=3, worker_mem_gb=1) as client, Workspace(tmp_path / "partial") as workspace:
+    with (
+        Compute(workers=1, worker_cpus=3, worker_mem_gb=1).connect() as client,
+        Workspace(tmp_path / "partial") as workspace,
+    ):
         workspace.prepare({})
         run_blocks(
             functools.partial(slow, workspace=workspace, seconds=0),
@@ -234,9 +237,9 @@ SCRIPT = """
 import functools, sys
 from block_functions import items, slow
 from teralign.blockwise import Workspace, run_blocks
-from teralign.cluster import connect
+from teralign.cluster import Compute
 if __name__ == "__main__":
-    with Workspace(sys.argv[1]) as workspace, connect(sys.argv[2] or None, 2, 1, 1) as client:
+    with Workspace(sys.argv[1]) as workspace, Compute(sys.argv[2] or None, 2, 1, 1).connect() as client:
         workspace.prepare({})
         function = functools.partial(slow, workspace=workspace, seconds=0.2)
         print("ready", flush=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from teralign.blockwise import BlockRecord, Workspace, run_blocks
-from teralign.cluster import connect
+from teralign.cluster import Compute
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     workspace = Workspace(Path(folder) / "partial")
     function = functools.partial(work, folder=Path(folder), seconds=float(seconds), killer="".join(killer))
-    with workspace, connect(os.environ.get("TERALIGN_SCHEDULER"), 2, 1, 1) as client:
+    with workspace, Compute(os.environ.get("TERALIGN_SCHEDULER"), 2, 1, 1).connect() as client:
         workspace.prepare({"count": count})
         items = [Item(n) for n in range(int(count))]
         summary = run_blocks(function, items, client=client, workspace=workspace, stage="work", patience=30)

@@ -8,10 +8,10 @@ import socket
 import time
 
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 
-from teralign.cluster import connect
-from teralign.cluster.client import find
+from teralign.cluster import Compute
+from teralign.cluster.client import find_address
 from teralign.cluster.local import local_cluster
 from teralign.cluster.machine import WorkerSize
 from teralign.cluster.worker import serve
@@ -20,7 +20,7 @@ from teralign.errors import ClusterError
 
 def refused(scheduler) -> str:
     started = time.monotonic()
-    with pytest.raises(ClusterError) as error, connect(str(scheduler)):
+    with pytest.raises(ClusterError) as error, Compute(str(scheduler)).connect():
         pass
     assert time.monotonic() - started < 20
     assert "--scheduler" in str(error.value)
@@ -72,18 +72,26 @@ def test_a_scheduler_is_found_by_address_file_and_directory(tmp_path):
         (tmp_path / "scheduler.json").write_text(json.dumps({"address": address, "id": "s", "workers": {}}))
         (tmp_path / "mine.json").write_text(json.dumps({"address": address, "id": "s"}))
         for scheduler in (address, address.removeprefix("tcp://"), tmp_path, tmp_path / "mine.json"):
-            assert find(str(scheduler)) == address
-        with connect(str(tmp_path)) as client:
+            assert find_address(str(scheduler)) == address
+        with Compute(str(tmp_path)).connect() as client:
             assert client.scheduler.address == address
 
 
 def test_own_workers_have_the_size_that_is_asked_for():
-    with connect(workers=2, worker_cpus=1, worker_mem_gb=0.75) as client:
+    with Compute(workers=2, worker_cpus=1, worker_mem_gb=0.75).connect() as client:
         client.wait_for_workers(2, timeout=60)
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         assert [w["nthreads"] for w in workers] == [1, 1]
         assert {w["memory_limit"] for w in workers} == {750_000_000}
         assert client.scheduler.address.startswith("tcp://127.0.0.1")
+
+
+def test_a_plan_counts_all_workers_of_a_scheduler():
+    """Dask tells of five workers unless it is asked for all."""
+    options = {"processes": False, "threads_per_worker": 1, "memory_limit": 10**9, "dashboard_address": None}
+    with LocalCluster(n_workers=7, scheduler_kwargs={"dashboard": False}, **options) as cluster:
+        found = Compute(cluster.scheduler_address).capacity()
+    assert (found.workers, found.cpus, found.memory) == (7, 7, 10**9)
 
 
 def test_workers_of_the_same_host_name_and_process_number_are_all_taken():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from teralign.cluster import Compute, connect
+from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform
@@ -20,7 +20,7 @@ GRID = Grid((256, 256, 256), (1.0, 1.0, 1.0))
 @pytest.fixture
 def worker():
     """A scheduler with one worker of its own, and the most memory that the worker has held (bytes)."""
-    with connect(workers=1, worker_cpus=1, worker_mem_gb=4) as client:
+    with Compute(workers=1, worker_cpus=1, worker_mem_gb=4).connect() as client:
         yield client.scheduler.address, lambda: max(client.run(_most_held).values())
 
 
@@ -97,7 +97,7 @@ def test_blocks_too_large_for_a_worker_are_an_error_before_the_start(pair, noise
 
 
 def test_workers_of_a_scheduler_are_asked_what_they_have(noise, tmp_path):
-    with connect(workers=2, worker_cpus=1, worker_mem_gb=0.3) as client:
+    with Compute(workers=2, worker_cpus=1, worker_mem_gb=0.3).connect() as client:
         client.wait_for_workers(2, timeout=60)
         options = {"chunk_size": (256,) * 3, "scheduler": client.scheduler.address, "dry_run": True}
         with pytest.raises(InputError, match=r"a worker has 0.30 GB"):

@@ -31,7 +31,7 @@ from teralign.alignment.align_block import node_region
 from teralign.alignment.records import MergedChunk
 from teralign.alignment.stages import BlockLayout
 from teralign.blockwise import Block, Workspace, WriteUnit
-from teralign.files import writing
+from teralign.files import write_arrays, writing
 from teralign.grids import Floats, Region, Triple
 from teralign.transforms import (
     DisplacementField,
@@ -57,7 +57,7 @@ class UsableBlocks:
     def save(self, path: Path) -> None:
         """Store for the workers."""
         with writing(path) as file:
-            np.savez(file, index=self.index, correction=self.correction)
+            write_arrays(file, {"index": self.index, "correction": self.correction})
 
     @classmethod
     def load(cls, path: Path) -> UsableBlocks:

@@ -1,7 +1,6 @@
 """Start, find, join and stop a Dask scheduler and its workers."""
 
 from teralign.cluster.capacity import Capacity
-from teralign.cluster.client import connect
 from teralign.cluster.compute import Compute
 from teralign.cluster.machine import (
     ENDED_AT,
@@ -21,7 +20,6 @@ __all__ = [
     "WorkerSize",
     "available_cores",
     "available_memory",
-    "connect",
     "fit_workers",
     "worker_threads",
 ]

@@ -1,4 +1,4 @@
-"""Closing what is Dask's: in the end it may wait without end for a peer that has gone."""
+"""Bounded closing of Dask's objects, which may wait for ever for a peer that has gone."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _CLOSE_SECONDS = 20.0
 
 
 async def within(seconds: float, closing: Coroutine[Any, Any, object], what: str) -> None:
-    """Await a closing for so long, and then go on without it."""
+    """Await `closing` for `seconds` at most, then cancel it; `what` names the object in the log."""
     task = asyncio.create_task(closing)
     await asyncio.wait({task}, timeout=seconds)
     if task.done():
         task.result()
     else:
-        log.warning("%s does not close within %.0f s, and is left as it is", what, seconds)
+        log.warning("%s does not close within %.0f s and is left as it is", what, seconds)
         task.cancel()
 
 
 @contextlib.asynccontextmanager
 async def started(scheduler: Scheduler) -> AsyncIterator[Scheduler]:
-    """A scheduler while it serves; closed afterwards."""
+    """Run a scheduler within the context, and close it afterwards."""
     await scheduler
     try:
         yield scheduler

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import contextlib
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teralign.cluster.capacity import Capacity
-from teralign.cluster.client import client_of, connect
-from teralign.cluster.machine import CPUS, fit_workers
+from teralign.cluster.client import client_of, client_of_new_workers
+from teralign.cluster.machine import CPUS, WorkerSize, fit_workers
 
 if TYPE_CHECKING:
     from distributed import Client
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Compute:
     """A running scheduler, or the workers to start on this machine; threads; and the folder of unfinished work.
 
-    `scheduler` is an address, a scheduler.json, or the directory that holds one; without it, `workers` with
-    `worker_cpus` cores and `worker_mem_gb` GB each are started, None choosing as many as fit. `threads` (default: the
-    cores of a worker) compute in each process. `work_dir` (default: OUTPUT.partial) keeps unfinished work.
+    `scheduler` is an address, a scheduler.json, or the directory that holds one. Without it, `workers` are started
+    with `worker_cpus` cores and `worker_mem_gb` GB each; None chooses as many as fit. `threads` (default: the cores
+    of a worker) compute in each process. `work_dir` (default: OUTPUT.partial) keeps unfinished work.
     """
 
     scheduler: str | None = None
@@ -31,12 +35,24 @@ class Compute:
     threads: int | None = None
     work_dir: str | Path | None = None
 
-    def connect(self) -> AbstractContextManager[Client]:
-        """Return a context with a Dask client; workers that it starts end with the context.
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Client]:
+        """Run a Dask client; workers that it starts end with the context.
 
-        Raises ClusterError when no scheduler answers within some seconds.
+        Raises ClusterError when no scheduler answers within some seconds, InputError when workers are to be started
+        from a script without a `__main__` guard.
         """
-        return connect(self.scheduler, self.workers, self.worker_cpus, self.worker_mem_gb)
+        from teralign.cluster import settings
+
+        settings.quieten()
+        with client_of(self.scheduler) if self.scheduler else client_of_new_workers(*self._fitted()) as client:
+            if self.scheduler:
+                workers = len(client.nthreads())
+                log.info("Connected to the Dask scheduler at %s; workers: %d", self.scheduler, workers)
+            try:
+                yield client
+            finally:
+                settings.quieten(logging.CRITICAL)
 
     def capacity(self) -> Capacity:
         """Return the capacity of the workers that `connect` would give; starts none.
@@ -44,13 +60,16 @@ class Compute:
         Raises ClusterError when no scheduler answers within some seconds.
         """
         if self.scheduler is None:
-            count, size = fit_workers(self.workers, self.worker_cpus, self.worker_mem_gb)
+            count, size = self._fitted()
             return Capacity(count, count * size.cpus, size.memory)
         from teralign.cluster import settings
 
         settings.quieten()
         with client_of(self.scheduler) as client:
-            found = list(client.scheduler_info()["workers"].values())
+            found = list(client.scheduler_info(n_workers=-1)["workers"].values())
         limits = [worker["memory_limit"] for worker in found if worker["memory_limit"]]
         cpus = sum(int(worker["resources"].get(CPUS, worker["nthreads"])) for worker in found)
         return Capacity(len(found), cpus, min(limits, default=0))
+
+    def _fitted(self) -> tuple[int, WorkerSize]:
+        return fit_workers(self.workers, self.worker_cpus, self.worker_mem_gb)

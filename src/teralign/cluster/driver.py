@@ -1,8 +1,8 @@
 """A Dask scheduler with some workers of its own, alone or around a command.
 
-Scheduler, workers and command are one process tree: the scheduler and the watch over the others in this process, the
-workers and the command in child processes which the kernel ends with it. So whatever ends this process ends all, and
-there is never a scheduler that waits for work that does not come, nor a command that waits for a scheduler.
+Scheduler, workers and command are one process tree. This process runs the scheduler and watches the others; workers
+and command are child processes, which the kernel ends with it. Whatever ends this process therefore ends all of them:
+no scheduler is left waiting for work, and no command for a scheduler.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from teralign.errors import ClusterError, InputError
 log = logging.getLogger(__name__)
 
 SCHEDULER_VARIABLE = "TERALIGN_SCHEDULER"
-"""Environment variable that tells a command where its scheduler is."""
+"""The environment variable in which a command finds its scheduler."""
 
 _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 8.0
@@ -50,14 +50,15 @@ def run_scheduler(
     interface: str | None = None,
     last_attempt: bool = False,
 ) -> int:
-    """Run a scheduler that workers and clients find in `directory`, and give the exit code.
+    """Run a scheduler that workers and clients find in `directory`, and return the exit code.
 
-    With a command it lasts as long as that, and the exit code is the command's, 128 + n when signal n ended it. When
-    the command succeeded, or failed in its last attempt, helping workers are told to leave; else they wait for the
-    next attempt. Without a command it lasts until it is told to stop, by a signal or through the directory.
+    With a command, the scheduler lasts as long as the command, and the exit code is the command's (128 + n when
+    signal n ended it). When the command succeeds, or fails in its last attempt, helping workers are told to leave;
+    otherwise they wait for the next attempt. Without a command, the scheduler lasts until a signal or the directory
+    stops it.
 
-    `workers` (default: one for a command, none without) run in this process tree.
-    InputError when the command cannot be found; ClusterError when another scheduler is at work in the directory.
+    `workers` (default: 1 with a command, 0 without) run in this process tree.
+    Raises InputError when the command cannot be found, ClusterError when the directory has a running scheduler.
     """
     if command and shutil.which(command[0]) is None:
         raise InputError(f"There is no command {command[0]!r} to run under the scheduler.")
@@ -67,7 +68,7 @@ def run_scheduler(
         log.info("Workers of its own: %d × (%s)", count, size)
     settings.quieten()
     environment = {**os.environ, SCHEDULER_VARIABLE: str(directory.absolute() / rendezvous.SCHEDULER_FILE)}
-    os.environ.update(settings.worker_environment(size))  # for our workers, but not for the command
+    os.environ.update(settings.worker_environment(size))  # for our workers, not for the command
 
     async def work(signals: Signals) -> int:
         return await (_run(command, environment, directory, signals) if command else _stand(directory, signals))
@@ -78,7 +79,7 @@ def run_scheduler(
 async def _drive(
     work: Callable[[Signals], Awaitable[int]], directory: Path, workers: OwnWorkers, last_attempt: bool
 ) -> int:
-    """Have a scheduler with workers while `work` goes on, and leave the directory as its exit code demands."""
+    """Run a scheduler with workers while `work` runs, and leave the directory as its exit code requires."""
     await _take(directory)
     over = False
     with Signals() as signals:
@@ -98,11 +99,11 @@ async def _drive(
 
 
 async def _take(directory: Path) -> None:
-    """Clear what an earlier scheduler left in the directory; ClusterError when it is still at work."""
+    """Clear the files of an earlier scheduler from the directory; ClusterError when that one is still running."""
     found = rendezvous.read(directory)
     if found and await answers(found.address, found.id):
         raise ClusterError(
-            f"A scheduler is at work in {directory} already (process {found.pid} on {found.host}): "
+            f"A scheduler is already running in {directory} (process {found.pid} on {found.host}): "
             "choose another --dir, or stop it with stop-dask-cluster."
         )
     try:
@@ -113,7 +114,7 @@ async def _take(directory: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def _scheduler(directory: Path, interface: str | None) -> AsyncIterator[Scheduler]:
-    """A scheduler that is published in the directory."""
+    """Run a scheduler that is published in the directory."""
     host = None if interface else own_address()
     scheduler = Scheduler(host=host, interface=interface, port=0, dashboard=False, dashboard_address=":0")
     async with started(scheduler):
@@ -124,7 +125,7 @@ async def _scheduler(directory: Path, interface: str | None) -> AsyncIterator[Sc
 
 
 def own_address() -> str:
-    """The address of this machine that others most likely reach it by; the loopback where it has no other."""
+    """Return the address by which other machines most likely reach this one; the loopback if it has no other."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -134,7 +135,7 @@ def own_address() -> str:
 
 
 async def _run(command: Sequence[str], environment: Mapping[str, str], directory: Path, signals: Signals) -> int:
-    """Run the command; what we are told to do, it is told."""
+    """Run the command and return its exit code; signals to this process are passed on to it."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *command),
         env=environment,
@@ -151,7 +152,7 @@ async def _run(command: Sequence[str], environment: Mapping[str, str], directory
 
 
 async def _tell(group: int, directory: Path, signals: Signals) -> None:
-    """Pass on signals, and SIGTERM when the directory says that the work is over; kill after some grace."""
+    """Pass signals on to a process group, SIGTERM when the directory says the work is over; SIGKILL later."""
     kill_at: float | None = None
     loop = asyncio.get_running_loop()
     while kill_at is None or loop.time() < kill_at:
@@ -165,7 +166,7 @@ async def _tell(group: int, directory: Path, signals: Signals) -> None:
 
 
 async def _clear_group(group: int) -> None:
-    """See to it that nothing of the command stays: what has not ended by itself in a moment is ended."""
+    """End what is left of the command's process group, gently at first."""
     for number in (0, signal.SIGTERM, signal.SIGKILL):
         for _ in range(10):
             if not _signal_group(group, number):
@@ -175,7 +176,7 @@ async def _clear_group(group: int) -> None:
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """Send a signal, 0 for none, to a process group; whether there is anyone in it."""
+    """Send a signal (0 for none) to a process group; return whether it has any process."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:
@@ -184,7 +185,7 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 async def _stand(directory: Path, signals: Signals) -> int:
-    """Wait until told to stop."""
+    """Wait until a signal or the directory says to stop."""
     log.info("Stop it with: stop-dask-cluster --dir %s", directory)
     while not rendezvous.is_over(directory):
         if await signals.next(timeout=_POLL_SECONDS) is not None:
@@ -193,7 +194,7 @@ async def _stand(directory: Path, signals: Signals) -> int:
 
 
 async def _until_left(scheduler: Scheduler) -> None:
-    """Let workers elsewhere leave by themselves, so that none of them takes the end for a loss."""
+    """Wait a moment for workers elsewhere to leave, so that none of them takes the end for a lost scheduler."""
     for _ in range(int(_LEAVE_SECONDS / 0.1)):
         if not scheduler.workers:
             return

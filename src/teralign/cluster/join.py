@@ -1,4 +1,4 @@
-"""A worker that joins whatever scheduler is at work in a directory, and leaves with it."""
+"""A worker that joins the scheduler of a directory, and leaves with it."""
 
 from __future__ import annotations
 
@@ -31,41 +31,41 @@ def run_worker(
     wait: float = 300.0,
     rejoin: float = 60.0,
 ) -> int:
-    """Work for the scheduler of `directory` until it says that the work is over, and give the exit code.
+    """Work for the scheduler of `directory` until it says that the work is over, and return the exit code.
 
-    A scheduler may take up to `wait` seconds to appear. When it goes without saying that the work is over, another
-    one, of the next attempt at the same work, may take up to `rejoin` seconds. The exit code is 0 whatever becomes of
-    the scheduler, and 128 + n when signal n ended the worker.
-    ClusterError when there is no such directory, or when no worker can be started on this machine.
+    The scheduler may take up to `wait` seconds to appear. When it disappears without saying that the work is over,
+    the scheduler of the next attempt may take up to `rejoin` seconds. The exit code is 0 whatever happens to the
+    scheduler, and 128 + n when signal n ended the worker.
+    Raises ClusterError when there is no such directory, or when no worker can be started on this machine.
     """
     _, size = fit_workers(1, worker_cpus, worker_mem_gb)
     settings.quieten()
     os.environ.update(settings.worker_environment(size))
-    return asyncio.run(_work_unless_told(directory.absolute(), size, interface, wait, rejoin))
+    return asyncio.run(_work_until_signal(directory.absolute(), size, interface, wait, rejoin))
 
 
-async def _work_unless_told(
+async def _work_until_signal(
     directory: Path, size: WorkerSize, interface: str | None, wait: float, rejoin: float
 ) -> int:
     with Signals() as signals:
-        told = asyncio.create_task(signals.next())
+        signal_received = asyncio.create_task(signals.next())
         work = asyncio.create_task(_work(directory, size, interface, wait, rejoin))
-        await asyncio.wait({told, work}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({signal_received, work}, return_when=asyncio.FIRST_COMPLETED)
         settings.quieten(logging.CRITICAL)
         if work.done():
-            told.cancel()
+            signal_received.cancel()
             work.result()
             return 0
         work.cancel()
         await asyncio.wait({work})
-        received = told.result()
+        received = signal_received.result()
         assert received is not None
         log.info("Leaving after %s", received.name)
         return 128 + received
 
 
 async def _work(directory: Path, size: WorkerSize, interface: str | None, wait: float, rejoin: float) -> None:
-    """Join one scheduler after the other until the work is over, or none comes."""
+    """Join one scheduler after another until the work is over or no scheduler appears."""
     patience, quick_ends = wait, 0
     while (found := await _find(directory, patience)) is not None:
         log.info("Joining the scheduler at %s with %s", found.address, size)
@@ -79,7 +79,7 @@ async def _work(directory: Path, size: WorkerSize, interface: str | None, wait: 
 
 
 async def _find(directory: Path, patience: float) -> SchedulerInfo | None:
-    """The scheduler of the directory, once it answers; None when the work is over, or none answers in time."""
+    """Return the scheduler of the directory once it answers; None when the work is over or none answers in time."""
     end = time.monotonic() + patience
     while not rendezvous.is_over(directory):
         found = rendezvous.read(directory)
@@ -94,7 +94,7 @@ async def _find(directory: Path, patience: float) -> SchedulerInfo | None:
 
 
 async def _serve(found: SchedulerInfo, directory: Path, size: WorkerSize, interface: str | None) -> None:
-    """Work for one scheduler until it is gone, or the work is over."""
+    """Work for one scheduler until it disappears or the work is over."""
     serving = asyncio.create_task(serve(found.address, size, interface=interface))
     try:
         while not serving.done() and not rendezvous.is_over(directory):

@@ -2,7 +2,7 @@
 
     python leash.py PID COMMAND …
 
-PID is that process. A script that loads nothing, and is soon replaced by the command.
+PID is the starting process. This script imports no other module of ours, since the command soon replaces it.
 """
 
 import ctypes
@@ -14,12 +14,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Tie this process to its parent, and become the command."""
+    """Tie this process to its parent, then become the command."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
-            sys.exit(1)  # it ended before it was asked for
+            sys.exit(1)  # the parent ended before it could be watched
     os.execvp(command[0], command)
 
 

@@ -1,7 +1,7 @@
 """A scheduler and workers on this machine, for as long as this process needs them.
 
-Not Dask's own LocalCluster: 15 s after a worker's death that looks whether it is back, and where its successor has
-just died too, gives it up for good; a few blocks that kill workers leave it without any.
+Dask's own LocalCluster does not serve: it checks for a dead worker's successor after 15 s, and when the successor has
+just died too, it gives the worker up for good. A few blocks that kill workers leave it without any.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _CLOSE_SECONDS = 20.0
 
 @contextlib.contextmanager
 def local_cluster(count: int, size: WorkerSize) -> Iterator[str]:
-    """The address of a scheduler with `count` workers, which other machines cannot reach."""
+    """Run a scheduler with `count` workers, out of reach of other machines; yields its address."""
     variables = settings.worker_environment(size)
-    numba = [name for name in variables if name.startswith("NUMBA")]  # must not change where numba is at work already
+    numba = [name for name in variables if name.startswith("NUMBA")]  # must not change once numba is in use
     with settings.environment({k: v for k, v in variables.items() if k not in numba}):
         cluster = _Cluster(OwnWorkers(count, size))
         cluster.start()
@@ -38,7 +38,7 @@ def local_cluster(count: int, size: WorkerSize) -> Iterator[str]:
 
 
 class _Cluster(threading.Thread):
-    """The event loop of scheduler and workers; `address` is known once the scheduler listens."""
+    """The thread with the event loop of scheduler and workers; `address` is set once the scheduler listens."""
 
     def __init__(self, workers: OwnWorkers) -> None:
         super().__init__(name="Dask cluster", daemon=True)
@@ -48,7 +48,7 @@ class _Cluster(threading.Thread):
         self._over = asyncio.Event()
 
     def run(self) -> None:
-        """Serve until stopped."""
+        """Run scheduler and workers until stopped."""
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._serve())
@@ -58,7 +58,7 @@ class _Cluster(threading.Thread):
             self.address.set_exception(error)
 
     def stop(self) -> None:
-        """Serve no longer, and return when the workers have ended."""
+        """Stop, and return when the workers have ended."""
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
             self._loop.call_soon_threadsafe(self._over.set)
         self.join(_CLOSE_SECONDS)

@@ -1,4 +1,4 @@
-"""What this process may use of the machine, and the workers that fit in it."""
+"""The cores and memory that this process may use, and the workers that fit in them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 import psutil
 
 THREADS_VARIABLE = "TERALIGN_THREADS"
-"""Environment variable that tells a worker how many cores it has."""
+"""The environment variable that holds a worker's number of cores."""
 
 CPUS = "cpus"
-"""Dask resource by which a worker tells its scheduler how many cores it computes with."""
+"""The Dask resource in which a worker tells its scheduler how many cores it computes with."""
 
 GB = 10**9
 ENDED_AT = 0.95
-"""The share of its memory at which a worker is ended."""
+"""A worker is ended at this share of its memory limit."""
 
-_COMFORTABLE_MEMORY = 4 * GB  # what a worker gets before a second one is worth having
-_SHARE_OF_MEMORY = 0.9  # the rest is for the command itself
+_COMFORTABLE_MEMORY = 4 * GB  # below this, fewer workers with more cores do better than more workers
+_SHARE_OF_MEMORY = 0.9  # the rest is for the command's own process
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class WorkerSize:
-    """How many cores a worker computes with, and how many bytes of memory it may take; 0 is no limit."""
+    """The cores of a worker, and its memory limit in bytes; 0 is no limit."""
 
     cpus: int
     memory: int
@@ -40,9 +40,9 @@ class WorkerSize:
 def fit_workers(
     workers: int | None = None, cpus: int | None = None, memory_gb: float | None = None
 ) -> tuple[int, WorkerSize]:
-    """How many workers of which size to start on this machine; what is None is chosen to fill it.
+    """Return how many workers to start on this machine, and their size; None is chosen to fill the machine.
 
-    By choice a worker has one core and at least 4 GB: where memory is short, fewer workers with more cores each.
+    A worker has by choice one core and at least 4 GB; where memory is short, fewer workers have more cores each.
     """
     cores = available_cores()
     memory = int(available_memory() * _SHARE_OF_MEMORY)
@@ -57,18 +57,18 @@ def fit_workers(
 
 
 def worker_threads() -> int:
-    """The cores to compute with: those of the worker in which this runs, else those of this process."""
+    """Return the cores to compute with: those of the Dask worker that this process is, else all of this process."""
     return int(os.environ.get(THREADS_VARIABLE, 0)) or available_cores()
 
 
 def available_cores() -> int:
-    """Cores that this process may use: within its affinity, and the quota of its container or batch job."""
+    """Return the cores that this process may use, within its affinity and the quota of its container or batch job."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.floor(min([cores, *_cpu_quotas()])))
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take: what is free, within the limit of its container or batch job."""
+    """Return the bytes that this process may still take: free memory, within its container's or batch job's limit."""
     return int(min([psutil.virtual_memory().available, *_memory_limits()]))
 
 
@@ -91,9 +91,9 @@ def _memory_limits() -> Iterator[int]:
 
 
 def _own_cgroups(controller: str) -> Iterator[Path]:
-    """The control groups that this process is in and those around them, of version 1 and 2.
+    """Yield the control groups (versions 1 and 2) that this process is in, and their parents.
 
-    In a container, /proc names groups that only its host can see; the outermost one that it sees is its own.
+    In a container, /proc names groups that only the host can see; the outermost visible group is the container's.
     """
     for line in _read(Path("/proc/self/cgroup")).splitlines():
         _, controllers, path = line.split(":", 2)

@@ -1,4 +1,4 @@
-"""What each Dask worker process does first: see to it that it never outlives the process that started it."""
+"""Preload of each Dask worker process: the worker never outlives the process that started it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 def dask_setup(worker: Worker) -> None:
-    """Called by Dask in the worker's process."""
+    """Set the worker process up; Dask calls this."""
     die_with_parent()
     prefer_as_victim()
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however that ends and whatever this one is doing."""
+    """Have the kernel kill this process when its parent ends, for whatever reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def prefer_as_victim() -> None:
-    """Have the kernel, when memory runs out, end this worker, which can be replaced, and not its scheduler."""
+    """When memory runs out, have the kernel end this worker, which can be replaced, rather than its scheduler."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")

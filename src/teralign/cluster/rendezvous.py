@@ -1,7 +1,7 @@
 """The directory in which a scheduler, its workers and its clients meet.
 
-DIR/scheduler.json   where the scheduler is; there as long as it runs
-DIR/terminate        the work is over: workers leave, and a scheduler that stands alone ends
+DIR/scheduler.json   the address of the scheduler; exists as long as it runs
+DIR/terminate        the work is over: workers leave, and a scheduler without a command ends
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ANSWER_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class SchedulerInfo:
-    """Where a scheduler is: its address, its id, which no other one has, and its process."""
+    """A scheduler: its address, its unique id, and its process."""
 
     address: str
     id: str
@@ -30,19 +30,19 @@ class SchedulerInfo:
 
 
 def publish(directory: Path, info: SchedulerInfo) -> Path:
-    """Let everyone know of the scheduler, by a file that is there whole or not at all; gives its path."""
+    """Write the scheduler's file, whole or not at all, and return its path."""
     path = directory / SCHEDULER_FILE
     write_atomically(path, json.dumps(asdict(info), indent=1).encode())
     return path
 
 
 def read(directory: Path) -> SchedulerInfo | None:
-    """The scheduler of a directory, if there is one."""
+    """Return the scheduler of a directory, or None."""
     return read_file(directory / SCHEDULER_FILE)
 
 
 def read_file(path: Path) -> SchedulerInfo | None:
-    """The scheduler that a file tells of, if it does; Dask's own scheduler files will do."""
+    """Return the scheduler that a file names, or None; Dask's own scheduler files are read too."""
     try:
         found = json.loads(path.read_bytes())
         return SchedulerInfo(
@@ -53,22 +53,22 @@ def read_file(path: Path) -> SchedulerInfo | None:
 
 
 def withdraw(directory: Path) -> None:
-    """Take back what was published: nobody can join any more."""
+    """Remove the scheduler's file, so that no worker joins any more."""
     (directory / SCHEDULER_FILE).unlink(missing_ok=True)
 
 
 def end(directory: Path) -> None:
-    """Say that the work is over."""
+    """Mark the work as over."""
     write_atomically(directory / TERMINATE_FILE, b"")
 
 
 def is_over(directory: Path) -> bool:
-    """Whether the work is over."""
+    """Return whether the work is over."""
     return (directory / TERMINATE_FILE).exists()
 
 
 def reset(directory: Path) -> None:
-    """Make the directory ready for a new scheduler: make it, and remove what an earlier one left."""
+    """Create the directory, and remove the files of an earlier scheduler."""
     directory.mkdir(parents=True, exist_ok=True)
     withdraw(directory)
     (directory / TERMINATE_FILE).unlink(missing_ok=True)

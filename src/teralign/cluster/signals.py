@@ -9,7 +9,7 @@ _NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Signals:
-    """Collects SIGTERM, SIGINT and SIGHUP while it is open, instead of letting them end the process."""
+    """Collects SIGTERM, SIGINT and SIGHUP within the context, instead of letting them end the process."""
 
     def __init__(self) -> None:
         self._received: asyncio.Queue[signal.Signals] = asyncio.Queue()
@@ -26,7 +26,7 @@ class Signals:
             loop.remove_signal_handler(number)
 
     async def next(self, timeout: float | None = None) -> signal.Signals | None:
-        """The next signal; None when none has come within `timeout` seconds."""
+        """Return the next signal; None when none arrives within `timeout` seconds."""
         try:
             return await asyncio.wait_for(self._received.get(), timeout)
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""Stop the cluster of a directory."""
+"""Stopping the cluster of a directory."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _POLL_SECONDS = 0.2
 
 
 def stop_cluster(directory: Path, *, wait: float = 30.0) -> None:
-    """Tell scheduler, workers and command of `directory` to end, and return when they have.
+    """Tell scheduler, workers and command of `directory` to end, and return when the scheduler has ended.
 
-    ClusterError when there is no scheduler, or when it has not ended after `wait` seconds.
+    Raises ClusterError when there is no scheduler, or when it still runs after `wait` seconds.
     """
     settings.quieten(logging.CRITICAL)
     found = rendezvous.read(directory)
@@ -39,5 +39,5 @@ async def _until_gone(directory: Path, found: SchedulerInfo, wait: float) -> Non
             )
         await asyncio.sleep(_POLL_SECONDS)
     log.info("The scheduler at %s has ended", found.address)
-    if rendezvous.read(directory) == found:  # it was killed, and could not do that itself
+    if rendezvous.read(directory) == found:  # it was killed before it could remove its file
         rendezvous.withdraw(directory)

@@ -1,4 +1,4 @@
-"""One Dask worker with one block at a time, tied to a scheduler."""
+"""Dask workers that run one block at a time, tied to a scheduler."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _RESTART_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class OwnWorkers:
-    """How many workers run in this process tree, of which size, on which network."""
+    """The workers of this process tree: their number, size, and network interface."""
 
     count: int
     size: WorkerSize
@@ -37,7 +37,7 @@ class OwnWorkers:
 
 @contextlib.asynccontextmanager
 async def serving(address: str, workers: OwnWorkers) -> AsyncIterator[None]:
-    """Have workers for a while, each replaced as often as it is lost; nobody waits for them to be there."""
+    """Run workers within the context, restarting any that die; does not wait for them to start."""
     tasks = [asyncio.create_task(_keep_serving(address, workers, number)) for number in range(workers.count)]
     try:
         yield
@@ -52,14 +52,14 @@ async def _keep_serving(address: str, workers: OwnWorkers, number: int) -> None:
         try:
             await serve(address, workers.size, interface=workers.interface)
         except (OSError, RuntimeError) as error:
-            log.warning("Worker %d could not be started, and is tried again: %s", number, error)
+            log.warning("Worker %d could not be started and is tried again: %s", number, error)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def serve(address: str, size: WorkerSize, *, interface: str | None = None) -> None:
-    """Be a worker of the scheduler at `address` until that is gone, or until cancelled.
+    """Run a worker of the scheduler at `address` until the scheduler disappears, or until cancelled.
 
-    A worker process that dies is replaced. OSError or RuntimeError when no worker can be started.
+    A worker process that dies is replaced. Raises OSError or RuntimeError when no worker can be started.
     """
     nanny = Nanny(
         address,
@@ -67,7 +67,7 @@ async def serve(address: str, size: WorkerSize, *, interface: str | None = None)
         memory_limit=size.memory,
         resources={CPUS: size.cpus},
         env=settings.worker_environment(size),
-        # Not by process: containers on a host's network share its name, and each counts its processes from 1.
+        # Not the process number: containers on a host's network share its name, and each counts processes from 1.
         name=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
         interface=interface,
         dashboard=False,
@@ -87,7 +87,7 @@ async def serve(address: str, size: WorkerSize, *, interface: str | None = None)
 
 
 async def _live(nanny: Nanny) -> None:
-    """Start the worker, and wait until its nanny has ended or has given up on replacing it."""
+    """Start the worker, and wait until its nanny ends or gives up on replacing it."""
     await nanny
     seconds_without = 0.0
     while nanny.status is not Status.closed and seconds_without < _RESTART_SECONDS:
@@ -96,7 +96,7 @@ async def _live(nanny: Nanny) -> None:
 
 
 async def _end(nanny: Nanny) -> None:
-    """End the worker, whatever it is doing; a nanny by itself waits for one that is just starting."""
+    """End the worker whatever it is doing; a nanny alone would wait for a worker that is just starting."""
     starting = nanny.process
     if starting and starting.process and starting.status is Status.starting:
         await starting.process.kill()
@@ -105,7 +105,7 @@ async def _end(nanny: Nanny) -> None:
 
 
 async def _until_gone(address: str) -> None:
-    """Wait until the scheduler closes a connection, or its host is not heard of any more."""
+    """Wait until the scheduler closes a connection, or its host no longer answers."""
     with contextlib.suppress(OSError):
         comm = await connect(address)
         try:
