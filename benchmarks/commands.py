@@ -10,6 +10,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ def _likeness(data: Path, transforms: Sequence[str], scale: str = "lowres") -> R
     region = Region((0, 0, 0), (*shape[:2], _HIGHRES_COLUMNS // 2 if scale == "highres" else shape[2]))
     stack = Stack(tuple(load_transform(path) for path in transforms))
     aligned = warp(moving.read(), moving.grid, grid=fixed.grid, region=region, transform=stack)
-    return dict(similarity(fixed.read(region).astype(np.float32), aligned.astype(np.float32), aligned > 0))
+    return asdict(similarity(fixed.read(region).astype(np.float32), aligned.astype(np.float32), aligned > 0))
 
 
 def _through_nextflow(data: Path, folder: str) -> Row:

@@ -6,6 +6,8 @@ tool found it, it is measured by the same code.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -50,7 +52,7 @@ def likeness(
     inside = ((at >= -0.5) & (at <= last + 0.5)).all(axis=0)
     warped = ndimage.map_coordinates(moving, at, order=1, mode="nearest", output=np.float32) * inside
     scores = similarity(fixed.astype(np.float32), warped, warped > 0)
-    return {name: float(value) if value is not None else float("nan") for name, value in scores.items()}
+    return {name: float(value) if value is not None else float("nan") for name, value in asdict(scores).items()}
 
 
 def folded(found: Map, grid: Grid) -> float:

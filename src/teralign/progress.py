@@ -1,4 +1,4 @@
-"""Progress of long work, as log lines with an estimate of the time that is left."""
+"""Progress of long work, as log lines with an estimate of the remaining time; numbers as people write them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Progress:
         self._started = self._last = time.monotonic()
 
     def skip(self, count: int) -> None:
-        """Count items that an earlier run had finished: they say nothing about speed."""
+        """Count items that an earlier run had finished; they do not enter the estimate of the remaining time."""
         self._done += count
         self._skipped += count
 
@@ -36,7 +36,7 @@ class Progress:
 
 
 def readable_time(seconds: float) -> str:
-    """A duration as a person would say it: 8 s, 3 min 20 s, 2 h 05 min."""
+    """Return a duration as people write it: 8 s, 3 min 20 s, 2 h 05 min."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"

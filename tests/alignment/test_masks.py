@@ -128,7 +128,7 @@ def test_auto_reads_a_coarser_scale_where_there_is_one(tmp_path, monkeypatch):
     path = write(tmp_path / "image.zarr", scene.draw(GRID).array, GRID)
     with pytest.raises(InputError, match=r"--fixed-mask auto: .*image\.zarr is too large .* build-pyramid"):
         open_source("fixed", Side(path, mask="auto"))
-    build_pyramid(str(tmp_path / "image.zarr"), levels=2, workers=1)
+    build_pyramid(str(tmp_path / "image.zarr"), levels=2, compute=Compute(workers=1))
     source = open_source("fixed", Side(path, mask="auto"))
     assert source.mask.grid.spacing == (5.0, 5.0, 5.0)
 

@@ -38,13 +38,13 @@ def printed(capsys, name, arguments):
 )
 def test_what_is_printed_is_what_the_report_holds(here, capsys, name, arguments, report):
     said = printed(capsys, name, arguments)
-    assert said.pop("report") == report
-    assert said == json.loads((here / report).read_text())
+    assert said["report"] == report
+    assert said.items() >= json.loads((here / report).read_text()).items()
 
 
 def test_an_affine_for_itk_needs_no_report(here, capsys):
     said = printed(capsys, "convert-transform", "a.mat c.mat --to itk")
-    assert said == {"output": "c.mat", "kind": "an affine of ITK", "transforms": ["a.mat"]}
+    assert said.items() >= {"output": "c.mat", "kind": "an affine of ITK", "transforms": ["a.mat"]}.items()
     assert sorted(path.name for path in here.iterdir()) == ["a.mat", "c.mat", "u.zarr"]
 
 

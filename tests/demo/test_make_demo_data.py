@@ -73,7 +73,7 @@ def test_demo_data_are_replaced_only_when_asked(tmp_path):
 
 def test_other_folders_are_never_replaced(tmp_path):
     (tmp_path / "thesis.txt").write_text("all my work")
-    with pytest.raises(InputError, match="holds no demo data"):
+    with pytest.raises(InputError, match="is not demo data"):
         make_demo_data(tmp_path, shape=(48, 48, 48), overwrite=True)
     assert (tmp_path / "thesis.txt").exists()
 

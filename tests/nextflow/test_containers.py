@@ -55,4 +55,4 @@ def test_the_demo_data_are_aligned_in_containers(image: str, data: Path, tmp_pat
     assert all(row["peak_rss"].endswith("B") for row in run.trace)
 
     errors = demo_score(data, tmp_path / "results" / "demo")
-    assert errors["tre_um_after"]["median"] < 0.5 < errors["tre_um_global"]["median"] < 5
+    assert errors.tre_um_after.median < 0.5 < errors.tre_um_global.median < 5

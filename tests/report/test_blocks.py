@@ -16,20 +16,18 @@ def test_blocks_are_counted_and_measured(tmp_path):
     path = tmp_path / "t.blocks.json"
     path.write_text(json.dumps({"output": "t.zarr", "records": records}))
     summary = summarise_blocks(path)
-    assert summary["blocks"] == 4
-    assert summary["states"] == {"ok": 2, "empty": 1, "kept": 1}
-    assert summary["reasons"] == {"the fixed volume is 0 everywhere here": 1, "no gain": 1}
-    assert summary["metric_before"] == pytest.approx(
-        {"min": 0.2, "p10": 0.22, "median": 0.3, "p90": 0.38, "max": 0.4}
-    )
-    assert summary["metric_after"]["median"] == pytest.approx(0.7)
-    assert summary["min_jacobian"]["min"] == 0.7
+    assert summary.blocks == 4
+    assert summary.states == {"ok": 2, "empty": 1, "kept": 1}
+    assert summary.reasons == {"the fixed volume is 0 everywhere here": 1, "no gain": 1}
+    assert summary.metric_before == pytest.approx({"min": 0.2, "p10": 0.22, "median": 0.3, "p90": 0.38, "max": 0.4})
+    assert summary.metric_after["median"] == pytest.approx(0.7)
+    assert summary.min_jacobian["min"] == 0.7
 
 
 def test_no_blocks_make_an_empty_summary(tmp_path):
     path = tmp_path / "t.blocks.json"
     path.write_text('{"records": []}')
-    assert summarise_blocks(path)["metric_before"] == {}
+    assert summarise_blocks(path).metric_before == {}
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{}", '{"records": [1]}', '{"records": [{"name": "a"}]}'])

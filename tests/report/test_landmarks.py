@@ -17,10 +17,10 @@ def landmarks(tmp_path):
 
 def test_errors_before_and_after(landmarks):
     before = landmark_errors(Stack(), *landmarks)
-    assert before["n"] == 50
-    assert [before[k] for k in ("median", "p95", "mean")] == pytest.approx([3, 3, 3])
+    assert before.n == 50
+    assert [getattr(before, k) for k in ("median", "p95", "mean")] == pytest.approx([3, 3, 3])
     after = landmark_errors(Stack((Affine.from_parts(np.eye(3), (2.0, 2.0, 1.0)),)), *landmarks)
-    assert after["p95"] < 1e-9
+    assert after.p95 < 1e-9
 
 
 def test_one_point_is_enough(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from teralign.errors import InputError
+from teralign.results import to_plain
 from teralign.tasks.demo_score import demo_score
 from teralign.tasks.make_demo_data import make_demo_data
 from teralign.tasks.report import report
@@ -28,7 +29,7 @@ def run(demo, output, **arguments):
 def test_the_truth_looks_better_and_better(demo, tmp_path):
     result = run(demo, tmp_path / "report")
     metrics = json.loads((tmp_path / "report/metrics.json").read_text())
-    assert metrics["similarity"] == result["similarity"]
+    assert metrics["similarity"] == to_plain(result.similarity)
     lncc = [metrics["similarity"][state]["lncc_mean"] for state in ("before", "global", "after")]
     assert lncc[0] < 0.3 < lncc[2] and lncc[0] < lncc[1] < lncc[2]
     (field,) = metrics["fields"].values()
@@ -66,7 +67,7 @@ def test_folds_are_found(demo, tmp_path):
         output_dir=tmp_path / "report",
     )
     metrics = json.loads((tmp_path / "report/metrics.json").read_text())
-    assert list(result["similarity"]) == ["before", "after"]
+    assert list(result.similarity) == ["before", "after"]
     (found,) = metrics["fields"].values()
     assert found["share"] > 0 and found["least"] < 0
 
@@ -78,7 +79,7 @@ def test_an_affine_alone_makes_two_columns(demo, tmp_path):
         transforms=[demo / "true_affine.mat"],
         output_dir=tmp_path,
     )
-    assert list(result["similarity"]) == ["before", "global"]
+    assert list(result.similarity) == ["before", "global"]
 
 
 def test_volumes_that_do_not_meet_make_a_report_too(demo, tmp_path):
@@ -89,16 +90,16 @@ def test_volumes_that_do_not_meet_make_a_report_too(demo, tmp_path):
         transforms=[tmp_path / "away.mat"],
         output_dir=tmp_path / "report",
     )
-    assert result["similarity"]["global"]["foreground_covered"] == 0
+    assert result.similarity["global"].foreground_covered == 0
 
 
 def test_the_truth_scores_nearly_nothing(demo, tmp_path):
     (tmp_path / "affine.mat").write_bytes((demo / "true_affine.mat").read_bytes())
     (tmp_path / "transform.zarr").symlink_to(demo / "true_transform.zarr")
     score = demo_score(demo, tmp_path)
-    assert score["tre_um_before"]["median"] > 5 > score["tre_um_global"]["median"] > 0.3
-    assert score["tre_um_after"]["p95"] < 0.05
-    assert score["outdir"] == str(tmp_path)
+    assert score.tre_um_before.median > 5 > score.tre_um_global.median > 0.3
+    assert score.tre_um_after.p95 < 0.05
+    assert score.outdir == str(tmp_path)
 
 
 def test_a_missing_result_is_named(demo, tmp_path):

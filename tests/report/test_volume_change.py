@@ -14,10 +14,10 @@ def test_percentiles_are_those_of_all_values_to_a_thousandth():
     for part in np.array_split(values, 7, axis=1):
         spread.add(part)
     found = spread.summary()
-    assert found["min"] == values.min()
-    assert found["folded_share"] == pytest.approx((values <= 0).mean())
+    assert found.min == values.min()
+    assert found.folded_share == pytest.approx((values <= 0).mean())
     for name, share in (("p1", 1), ("median", 50), ("p99", 99)):
-        assert found[name] == pytest.approx(np.percentile(values, share, method="inverted_cdf"), rel=1e-3)
+        assert getattr(found, name) == pytest.approx(np.percentile(values, share, method="inverted_cdf"), rel=1e-3)
 
 
 @pytest.mark.parametrize("value", [1.0, -0.25, 0.0, 1e-30, 3e8])
@@ -25,5 +25,5 @@ def test_one_value_is_each_percentile(value):
     spread = VolumeChange()
     spread.add(np.full((2, 3, 4), value, np.float32))
     found = spread.summary()
-    assert found["folded_share"] == (1.0 if value <= 0 else 0.0)
-    assert [found[name] for name in ("p1", "median", "p99")] == pytest.approx([value] * 3, rel=1e-3)
+    assert found.folded_share == (1.0 if value <= 0 else 0.0)
+    assert [getattr(found, name) for name in ("p1", "median", "p99")] == pytest.approx([value] * 3, rel=1e-3)

@@ -10,8 +10,10 @@ import pytest
 from scipy import ndimage
 
 from teralign.blockwise import run_blocks
+from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.grids import Grid, Region
+from teralign.results import to_json
 from teralign.tasks.apply_transform import apply_transform
 from teralign.transforms import Affine, DisplacementField, Stack, save_field, warp
 from teralign.volumes import audit_volume, create_volume, open_volume
@@ -65,7 +67,12 @@ def _apply(folder, output, **options):
 @pytest.mark.parametrize("interpolation", ["linear", "nearest", "cubic"])
 def test_blocks_equal_one_shot_to_the_bit(case, tmp_path, interpolation):
     folder, channels, stack = case
-    _apply(folder, tmp_path / "out.zarr", interpolation=interpolation, workers=2, worker_cpus=1, worker_mem_gb=1)
+    _apply(
+        folder,
+        tmp_path / "out.zarr",
+        interpolation=interpolation,
+        compute=Compute(workers=2, worker_cpus=1, worker_mem_gb=1),
+    )
     out = open_volume(tmp_path / "out.zarr")
     assert (out.channels, out.grid) == (2, FIXED)
     assert interpolation == "nearest" or out.channel_names == ("c0", "c1")
@@ -84,8 +91,8 @@ def test_coarser_levels_are_made_of_the_finest_one(case, tmp_path, interpolation
     shutil.copytree(folder / "moving.zarr", tmp_path / "moving.zarr")
     shutil.copy(folder / "affine.mat", tmp_path)
     shutil.copytree(folder / "field.zarr", tmp_path / "field.zarr")
-    result = _apply(tmp_path, tmp_path / "out.zarr", interpolation=interpolation, workers=1)
-    assert set(result["states"]) == {"ok", "outside"}
+    result = _apply(tmp_path, tmp_path / "out.zarr", interpolation=interpolation, compute=Compute(workers=1))
+    assert set(result.states) == {"ok", "outside"}
     paths = [tmp_path / "out.zarr" / f"s{level}" for level in range(3)]
     levels = [open_volume(path) for path in paths]
     assert all((path / FILE).exists() for path in paths)
@@ -110,7 +117,7 @@ def test_coarser_levels_are_made_of_the_finest_one(case, tmp_path, interpolation
 
 def test_one_channel_as_n5(case, tmp_path):
     folder, channels, stack = case
-    _apply(folder, tmp_path / "out.n5", moving_channels=[1], workers=1)
+    _apply(folder, tmp_path / "out.n5", channels=[1], compute=Compute(workers=1))
     out = open_volume(tmp_path / "out.n5")
     expected = warp(channels[1], MOVING, grid=FIXED, region=FIXED.region, transform=stack)
     assert out.channels == 1
@@ -124,7 +131,7 @@ def test_every_path_may_go_up_and_through_links(case, tmp_path):
     inside.mkdir(exist_ok=True)
     (tmp_path / "link").symlink_to(inside)
     up = tmp_path / "link" / ".."
-    _apply(up, up / "up.zarr", moving_channels=[1], workers=1)
+    _apply(up, up / "up.zarr", channels=[1], compute=Compute(workers=1))
     expected = warp(channels[1], MOVING, grid=FIXED, region=FIXED.region, transform=stack)
     np.testing.assert_array_equal(open_volume(folder / "up.zarr").read(), expected)
 
@@ -133,7 +140,7 @@ def test_a_run_goes_on_from_what_is_done(case, tmp_path, monkeypatch):
     """The first of two runs ends after three of eight units, in the middle of writing a fourth."""
     folder, _, _ = case
     whole, output = tmp_path / "whole" / "a.zarr", tmp_path / "resumed" / "a.zarr"
-    assert _apply(folder, whole, workers=1)["resumed"] == 0
+    assert _apply(folder, whole, compute=Compute(workers=1)).resumed == 0
 
     def cut_off(function, units, **options):
         run_blocks(function, list(units)[:3], **options)
@@ -141,11 +148,11 @@ def test_a_run_goes_on_from_what_is_done(case, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("teralign.filling.fill.run_blocks", cut_off)
-        _apply(folder, output, workers=1)
+        patch.setattr("teralign.filling.filling.run_blocks", cut_off)
+        _apply(folder, output, compute=Compute(workers=1))
     assert not output.exists()
-    result = _apply(folder, output, workers=1)
-    assert (result["units"], result["resumed"]) == (8, 3)
+    result = _apply(folder, output, compute=Compute(workers=1))
+    assert (result.units, result.resumed) == (8, 3)
     assert _content(output) == _content(whole)
 
 
@@ -155,12 +162,12 @@ def _content(folder):
 
 def test_an_output_that_exists_is_replaced_only_when_told_to(case, tmp_path):
     folder, _, _ = case
-    _apply(folder, tmp_path / "a.zarr", moving_channels=[0], workers=1)
+    _apply(folder, tmp_path / "a.zarr", channels=[0], compute=Compute(workers=1))
     before = _content(tmp_path / "a.zarr")
     with pytest.raises(InputError, match="exists already"):
-        _apply(folder, tmp_path / "a.zarr", moving_channels=[1], workers=1)
+        _apply(folder, tmp_path / "a.zarr", channels=[1], compute=Compute(workers=1))
     assert _content(tmp_path / "a.zarr") == before
-    _apply(folder, tmp_path / "a.zarr", moving_channels=[1], workers=1, overwrite=True)
+    _apply(folder, tmp_path / "a.zarr", channels=[1], compute=Compute(workers=1), overwrite=True)
     assert _content(tmp_path / "a.zarr") != before
 
 
@@ -174,10 +181,10 @@ def test_one_timepoint_or_all(tmp_path):
     moving = str(tmp_path / "moving.zarr")
     for timepoint, expected in ((None, frames), (1, frames[1:2])):
         output = tmp_path / f"{timepoint}.zarr"
-        options = {"transforms": [tmp_path / "affine.mat"], "moving_timepoint": timepoint, "workers": 1}
+        options = {"transforms": [tmp_path / "affine.mat"], "timepoint": timepoint, "compute": Compute(workers=1)}
         result = apply_transform(moving, moving, output=str(output), **options)
         out = open_volume(output)
-        assert result["timepoints"] == out.timepoints == len(expected)
+        assert result.timepoints == out.timepoints == len(expected)
         for t, frame in enumerate(expected):
             np.testing.assert_array_equal(out.read(timepoint=t), frame)
 
@@ -190,19 +197,19 @@ def test_far_away_nothing_is_read_and_all_is_zero(case, tmp_path):
         str(folder / "moving.zarr"),
         transforms=[tmp_path / "far.mat"],
         output=str(tmp_path / "out.zarr"),
-        workers=1,
+        compute=Compute(workers=1),
     )
-    assert result["states"] == {"outside": 8}
+    assert result.states == {"outside": 8}
     assert not open_volume(tmp_path / "out.zarr").read().any()
 
 
 def test_a_channel_that_is_not_there_is_named(case, tmp_path):
     folder, _, _ = case
     with pytest.raises(InputError, match="no channel 2"):
-        _apply(folder, tmp_path / "x.zarr", moving_channels=[2])
+        _apply(folder, tmp_path / "x.zarr", channels=[2])
 
 
 def test_the_result_is_json(case, tmp_path):
     folder, _, _ = case
-    result = _apply(folder, tmp_path / "j.zarr", moving_channels=[1, 0], workers=1)
-    assert json.loads(json.dumps(result))["channels"] == 2
+    result = _apply(folder, tmp_path / "j.zarr", channels=[1, 0], compute=Compute(workers=1))
+    assert json.loads(to_json(result))["channels"] == 2

@@ -7,9 +7,10 @@ import pytest
 
 from teralign.addresses import Address
 from teralign.alignment import Side, open_source
+from teralign.cluster import Compute
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
-from teralign.tasks.apply_transform import apply_transform
+from teralign.tasks.apply_transform import apply_transform, plan_apply_transform
 from teralign.tasks.build_pyramid import build_pyramid
 from teralign.tasks.convert_volume import convert_volume
 from teralign.tasks.global_align import global_align
@@ -34,15 +35,13 @@ def case(tmp_path):
     return tmp_path
 
 
-def apply(case, output, *, fixed=None, moving=None, **options):
-    return apply_transform(
+def apply(case, output, *, task=apply_transform, fixed=None, moving=None, **options):
+    return task(
         fixed or str(case / "fixed.zarr"),
         moving or str(case / "moving.n5"),
         transforms=[case / "affine.mat"],
         output=str(output),
-        workers=1,
-        worker_cpus=1,
-        worker_mem_gb=1,
+        compute=Compute(workers=1, worker_cpus=1, worker_mem_gb=1),
         **options,
     )
 
@@ -87,7 +86,7 @@ def test_an_output_in_a_bucket_is_that_on_a_disk_to_the_bit(case, bucket, monkey
     monkeypatch.chdir(case)
     apply(case, case / name)
     result = apply(case, f"{bucket.address}/{name}")
-    assert result["output"] == f"{bucket.address}/{name}"
+    assert result.output == f"{bucket.address}/{name}"
     assert objects_of(bucket) == files_of(case / name)
     assert not (case / f"{name}.partial").exists()
     local, remote = open_volume(case / name), open_volume(f"{bucket.address}/{name}")
@@ -97,18 +96,18 @@ def test_an_output_in_a_bucket_is_that_on_a_disk_to_the_bit(case, bucket, monkey
 
 
 def test_a_dry_run_stores_nothing_and_knows_what_is_there(case, bucket):
-    plan = apply(case, f"{bucket.address}/out.zarr", dry_run=True)
-    assert plan["output"] == f"{bucket.address}/out.zarr"
-    assert plan["write_bytes"] == 2 * 2 * GRID.region.size
+    plan = apply(case, f"{bucket.address}/out.zarr", task=plan_apply_transform)
+    assert plan.output == f"{bucket.address}/out.zarr"
+    assert plan.write_bytes == 2 * 2 * GRID.region.size
     assert bucket.stored() == []
     bucket.upload(case / "fixed.zarr")
     stored = bucket.stored()
     with pytest.raises(InputError, match=rf"^{bucket.address}/fixed.zarr exists already"):
-        apply(case, f"{bucket.address}/fixed.zarr", dry_run=True)
-    assert apply(case, f"{bucket.address}/fixed.zarr", dry_run=True, overwrite=True)["write_bytes"]
+        apply(case, f"{bucket.address}/fixed.zarr", task=plan_apply_transform)
+    assert apply(case, f"{bucket.address}/fixed.zarr", task=plan_apply_transform, overwrite=True).write_bytes
     assert bucket.stored() == stored
     with pytest.raises(InputError, match=r"gs://bucket/out.zarr cannot be written; outputs go to a disk or to s3://"):
-        apply(case, "gs://bucket/out.zarr", dry_run=True)
+        apply(case, "gs://bucket/out.zarr", task=plan_apply_transform)
 
 
 def test_an_output_that_is_replaced_leaves_nothing_behind(case, bucket):
@@ -121,7 +120,9 @@ def test_an_output_that_is_replaced_leaves_nothing_behind(case, bucket):
 
 
 def convert(volume, output, **options):
-    return convert_volume(str(volume), str(output), workers=1, worker_cpus=1, worker_mem_gb=1, **options)
+    return convert_volume(
+        str(volume), str(output), compute=Compute(workers=1, worker_cpus=1, worker_mem_gb=1), **options
+    )
 
 
 def test_a_volume_is_converted_from_bucket_to_bucket(case, bucket, monkeypatch):
@@ -144,17 +145,17 @@ def test_a_volume_in_a_bucket_is_inspected_and_its_damage_found(case, bucket):
     local = inspect_volume(str(case / "whole.zarr"), **options, preview=case / "local.png")
     remote = inspect_volume(address, **options, preview=case / "remote.png")
     assert (case / "remote.png").read_bytes() == (case / "local.png").read_bytes()
-    assert remote["histogram"] == local["histogram"]
-    assert remote["check"] == local["check"]
-    assert remote["check"]["whole"] == 2 * (3 * 4 * 2 + 3 * 2 * 1)
+    assert remote.histogram == local.histogram
+    assert remote.check == local.check
+    assert remote.check.whole == 2 * (3 * 4 * 2 + 3 * 2 * 1)
     chunks = {scale: list((case / "whole.zarr" / scale / "c").rglob("*")) for scale in ("s0", "s1")}
-    for scale in remote["scales"]:
-        sizes = [path.stat().st_size for path in chunks[scale["dataset"]] if path.is_file()]
-        assert (scale["files"], scale["bytes"], scale["manifest"]) == (len(sizes), sum(sizes), True)
+    for scale in remote.scales:
+        sizes = [path.stat().st_size for path in chunks[scale.dataset] if path.is_file()]
+        assert (scale.files, scale.bytes, scale.manifest) == (len(sizes), sum(sizes), True)
     bucket.client.delete_object(Bucket=bucket.name, Key="whole.zarr/s0/c/0/1/2/3/1")
     bucket.client.put_object(Bucket=bucket.name, Key="whole.zarr/s1/c/0/0/0/1/0", Body=b"damage")
-    found = inspect_volume(address, check=True)["check"]
-    assert [(fault["state"], fault["name"]) for fault in found["faults"]] == [
+    found = inspect_volume(address, check=True).check
+    assert [(fault.state, fault.name) for fault in found.faults] == [
         ("lost", f"{address}/s0/c/0/1/2/3/1"),
         ("corrupt", f"{address}/s1/c/0/0/0/1/0"),
     ]
@@ -162,9 +163,9 @@ def test_a_volume_in_a_bucket_is_inspected_and_its_damage_found(case, bucket):
 
 def test_without_a_manifest_the_size_in_a_bucket_is_not_known(case, bucket):
     address = bucket.upload(case / "fixed.zarr")
-    (scale,) = inspect_volume(address)["scales"]
-    assert (scale["manifest"], scale["files"], scale["bytes"]) == (False, None, None)
-    assert inspect_volume(address, check=True)["check"]["whole"] == 1
+    (scale,) = inspect_volume(address).scales
+    assert (scale.manifest, scale.files, scale.bytes) == (False, None, None)
+    assert inspect_volume(address, check=True).check.whole == 1
 
 
 def test_says_what_is_done_on_disks_only(case, bucket):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from teralign.blockwise import run_blocks
+from teralign.cluster import Compute
 from teralign.grids import Grid, Region
 from teralign.tasks.convert_volume import convert_volume
 from teralign.tasks.inspect_volume import inspect_volume
@@ -44,7 +45,7 @@ def test_every_format_keeps_its_voxels_and_their_places(form, suffix, tmp_path, 
     array = noise((20, 17, 23), "uint16")
     path, grid = EVERY_FORMAT[form].write(tmp_path, array)
     output = tmp_path / f"out{suffix}"
-    convert_volume(str(path), str(output), spacing=SPACING, scheduler=scheduler)
+    convert_volume(str(path), str(output), spacing=SPACING, compute=Compute(scheduler))
     found = open_volume(output)
     np.testing.assert_array_equal(found.read(), array)
     assert found.grid == grid
@@ -54,9 +55,9 @@ def test_every_format_keeps_its_voxels_and_their_places(form, suffix, tmp_path, 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_all_channels_and_timepoints_with_levels(version, source, tmp_path, scheduler):
     path, array = source
-    options = {"chunk_size": CHUNK, "levels": 3, "ome_zarr": version, "scheduler": scheduler}
+    options = {"chunk_size": CHUNK, "levels": 3, "ome_zarr": version, "compute": Compute(scheduler)}
     convert_volume(str(path), str(tmp_path / "a.zarr"), **options)
-    assert inspect_volume(str(tmp_path / "a.zarr"), check=True)["check"]["faults"] == []
+    assert inspect_volume(str(tmp_path / "a.zarr"), check=True).check.faults == []
     assert (tmp_path / "a.zarr" / "zarr.json").exists() == (version == "0.5")
     levels = [open_volume(tmp_path / "a.zarr" / f"s{level}") for level in range(3)]
     assert levels[0].channel_names == ("DAPI", "GFP")
@@ -73,7 +74,7 @@ def test_all_channels_and_timepoints_with_levels(version, source, tmp_path, sche
 def test_a_part_of_one_channel_stays_where_it_is(source, tmp_path, scheduler):
     path, array = source
     crop = ((5, 33), (None, 100), (71, None))
-    options = {"channel": 1, "timepoint": 1, "crop": crop, "spacing": (2.0, 1.0, 1.0), "scheduler": scheduler}
+    options = {"channel": 1, "timepoint": 1, "crop": crop, "spacing": (2.0, 1.0, 1.0), "compute": Compute(scheduler)}
     convert_volume(str(path), str(tmp_path / "a.n5"), chunk_size=CHUNK, **options)
     found = open_volume(tmp_path / "a.n5")
     np.testing.assert_array_equal(found.read(), array[1, 1, 5:33, :100, 71:])
@@ -84,7 +85,7 @@ def test_a_part_of_one_channel_stays_where_it_is(source, tmp_path, scheduler):
 def test_values_are_rounded_and_saturated(tmp_path, scheduler):
     values = np.linspace(-300, 300, 8 * 9 * 10, dtype=np.float32).reshape(8, 9, 10)
     path, _ = EVERY_FORMAT["nrrd"].write(tmp_path, values)
-    convert_volume(str(path), str(tmp_path / "a.zarr"), dtype="int8", scheduler=scheduler)
+    convert_volume(str(path), str(tmp_path / "a.zarr"), dtype="int8", compute=Compute(scheduler))
     found = open_volume(tmp_path / "a.zarr")
     assert found.dtype == np.int8
     np.testing.assert_array_equal(found.read(), np.clip(np.rint(values), -128, 127).astype(np.int8))
@@ -94,7 +95,9 @@ def test_values_are_rounded_and_saturated(tmp_path, scheduler):
 def test_labels_keep_their_ids_on_every_scale(version, tmp_path, scheduler):
     ids = np.random.default_rng(0).choice(np.array([0, 7, 2**63 - 1], np.uint64), GRID.shape)
     path, _ = EVERY_FORMAT["ome-zarr-0.5"].write(tmp_path, ids)
-    convert_volume(str(path), str(tmp_path / "a.zarr"), label=True, levels=2, ome_zarr=version, scheduler=scheduler)
+    convert_volume(
+        str(path), str(tmp_path / "a.zarr"), label=True, levels=2, ome_zarr=version, compute=Compute(scheduler)
+    )
     fine, coarse = (open_volume(tmp_path / "a.zarr" / f"s{level}") for level in range(2))
     np.testing.assert_array_equal(fine.read(), ids)
     factors = tuple(round(a / b) for a, b in zip(coarse.grid.spacing, fine.grid.spacing, strict=True))
@@ -110,7 +113,7 @@ def test_bytes_are_the_same_after_a_run_that_was_cut_off(name, options, source, 
     """Beside a run of one worker; the cut-off one ends after two blocks, in the middle of a third."""
     path, array = source
     options = {"chunk_size": CHUNK, "levels": 3, **options}
-    convert_volume(str(path), str(tmp_path / "whole" / name), workers=1, **options)
+    convert_volume(str(path), str(tmp_path / "whole" / name), compute=Compute(workers=1), **options)
     output = tmp_path / "resumed" / name
 
     def cut_off(function, units, **arguments):
@@ -119,13 +122,13 @@ def test_bytes_are_the_same_after_a_run_that_was_cut_off(name, options, source, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("teralign.filling.fill.run_blocks", cut_off)
-        convert_volume(str(path), str(output), scheduler=scheduler, **options)
+        patch.setattr("teralign.filling.filling.run_blocks", cut_off)
+        convert_volume(str(path), str(output), compute=Compute(scheduler), **options)
     assert not output.exists()
-    assert convert_volume(str(path), str(output), scheduler=scheduler, **options)["resumed"] == 2
+    assert convert_volume(str(path), str(output), compute=Compute(scheduler), **options).resumed == 2
     assert content(output) == content(tmp_path / "whole" / name)
     assert not output.with_name(f"{name}.partial").exists()
-    assert inspect_volume(str(output), check=True)["check"]["faults"] == []
+    assert inspect_volume(str(output), check=True).check.faults == []
     found = open_volume(output)
     for channel in range(2):
         np.testing.assert_array_equal(found.read(channel=channel, timepoint=-1 % found.timepoints), array[1, channel])
@@ -136,16 +139,16 @@ def test_unfinished_work_of_another_version_or_output_is_not_taken(
     name, changed, source, tmp_path, scheduler, monkeypatch
 ):
     path, array = source
-    options = {"scheduler": scheduler, "work_dir": tmp_path / "work", "channel": 0, "timepoint": 0}
+    options = {"compute": Compute(scheduler, work_dir=tmp_path / "work"), "channel": 0, "timepoint": 0}
 
     def cut_off(*positional, **arguments):
         run_blocks(*positional, **arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("teralign.filling.fill.run_blocks", cut_off)
+        patch.setattr("teralign.filling.filling.run_blocks", cut_off)
         convert_volume(str(path), str(tmp_path / "a.zarr"), **options)
-    assert convert_volume(str(path), str(tmp_path / name), **changed, **options)["resumed"] == 0
+    assert convert_volume(str(path), str(tmp_path / name), **changed, **options).resumed == 0
     np.testing.assert_array_equal(open_volume(tmp_path / name).read(), array[0, 0])
 
 
@@ -154,5 +157,5 @@ def test_chunks_that_are_missing_are_zeros(tmp_path, scheduler):
     path, _ = EVERY_FORMAT["n5"].write(tmp_path, array)
     shutil.rmtree(path / "0")
     array[:, :, :8] = 0
-    convert_volume(str(path), str(tmp_path / "a.zarr"), scheduler=scheduler)
+    convert_volume(str(path), str(tmp_path / "a.zarr"), compute=Compute(scheduler))
     np.testing.assert_array_equal(open_volume(tmp_path / "a.zarr").read(), array)

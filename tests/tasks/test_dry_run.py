@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -11,15 +13,16 @@ from teralign.alignment import BlockOptions
 from teralign.cli.main import load_command, run
 from teralign.cluster import Compute
 from teralign.errors import InputError
+from teralign.filling import plan_fill
 from teralign.grids import Grid
-from teralign.tasks.apply_transform import apply_transform
-from teralign.tasks.build_pyramid import build_pyramid
+from teralign.tasks.apply_transform import apply_transform, plan_apply_transform
+from teralign.tasks.build_pyramid import build_pyramid, plan_build_pyramid
 from teralign.tasks.compose_transforms import compose_transforms
 from teralign.tasks.convert_transform import convert_transform
-from teralign.tasks.convert_volume import convert_volume
+from teralign.tasks.convert_volume import convert_volume, plan_convert_volume
 from teralign.tasks.global_align import plan_global_align
 from teralign.tasks.invert_transform import invert_transform
-from teralign.tasks.jacobian_map import jacobian_map
+from teralign.tasks.jacobian_map import plan_jacobian_map
 from teralign.tasks.local_align import local_align, plan_local_align
 from teralign.transforms import Affine, DisplacementField, save_field
 from teralign.volumes import create_volume, open_volume
@@ -39,32 +42,38 @@ def source(tmp_path):
     return tmp_path
 
 
-def convert(source, **options):
-    output = str(source / "new" / "b.zarr")
-    return convert_volume(str(source / "a.zarr"), output, dtype="uint8", chunk_size=CHUNK, levels=3, **options)
+def convert(source, task=convert_volume, **options):
+    output = source / "new" / "b.zarr"
+    return task(source / "a.zarr", output, dtype="uint8", chunk_size=CHUNK, levels=3, **options)
 
 
-def warp(source, **options):
-    moving = str(source / "a.zarr")
-    return apply_transform(
-        moving, moving, transforms=[source / "shift.mat"], output=str(source / "new" / "b.zarr"), **options
-    )
+def plan_convert(source, **options):
+    return convert(source, plan_convert_volume, **options)
+
+
+def warp(source, task=apply_transform, **options):
+    moving = source / "a.zarr"
+    return task(moving, moving, transforms=[source / "shift.mat"], output=source / "new" / "b.zarr", **options)
+
+
+def plan_warp(source, **options):
+    return warp(source, plan_apply_transform, **options)
 
 
 def test_a_conversion_is_predicted(source, scheduler):
-    planned, done = convert(source, dry_run=True), convert(source, scheduler=scheduler)
-    assert planned["blocks"] == {"convert": done["units"], "level-2": 2 * 1 * 1}
+    planned, done = plan_convert(source), convert(source, compute=Compute(scheduler))
+    assert planned.blocks == {"convert": done.units, "level-2": 2 * 1 * 1}
     voxels = [40 * 130 * 150, 40 * 65 * 75, 20 * 32 * 37]
-    assert planned["read_bytes"] == 2 * 2 * voxels[0] + 2 * voxels[1]
-    assert planned["write_bytes"] == 2 * sum(voxels)
+    assert planned.read_bytes == 2 * 2 * voxels[0] + 2 * voxels[1]
+    assert planned.write_bytes == 2 * sum(voxels)
 
 
 def test_a_warp_reads_what_it_sees_of_the_moving_volume(source, scheduler):
     """Shifted by 40 voxels of 150: the last ones of the fixed grid see nothing."""
-    planned, done = warp(source, dry_run=True), warp(source, scheduler=scheduler)
-    assert planned["blocks"] == {"warp": done["units"]}
-    assert 2 * 2 * 40 * 130 * 110 <= planned["read_bytes"] <= 2 * 2 * 40 * 130 * 120
-    assert planned["write_bytes"] == 2 * 2 * 40 * 130 * 150
+    planned, done = plan_warp(source), warp(source, compute=Compute(scheduler))
+    assert planned.blocks == {"warp": done.units}
+    assert 2 * 2 * 40 * 130 * 110 <= planned.read_bytes <= 2 * 2 * 40 * 130 * 120
+    assert planned.write_bytes == 2 * 2 * 40 * 130 * 150
 
 
 def test_an_alignment_is_predicted(pair, tmp_path, scheduler):
@@ -92,18 +101,17 @@ def test_an_alignment_is_predicted(pair, tmp_path, scheduler):
 
 
 def test_many_blocks_are_estimated_from_some(source, monkeypatch):
-    exact = convert(source, dry_run=True)
-    monkeypatch.setattr("teralign.filling.plan.SAMPLED", 7)
-    estimated = convert(source, dry_run=True)
-    assert estimated.pop("worker_memory_bytes") == pytest.approx(exact.pop("worker_memory_bytes"), rel=0.01)
-    assert estimated == exact
+    exact = plan_convert(source)
+    monkeypatch.setattr("teralign.tasks.convert_volume.plan_fill", functools.partial(plan_fill, samples=7))
+    estimated = plan_convert(source)
+    assert estimated.worker_memory_bytes == pytest.approx(exact.worker_memory_bytes, rel=0.01)
+    assert estimated == dataclasses.replace(exact, worker_memory_bytes=estimated.worker_memory_bytes)
 
 
 def test_memory_grows_with_what_is_in_it(source):
     def memory(**options):
-        path = source / "b.zarr"
-        options = {"dry_run": True, "channel": 0, **options}
-        return convert_volume(str(source / "a.zarr"), str(path), **options)["worker_memory_bytes"]
+        options = {"channel": 0, **options}
+        return plan_convert_volume(source / "a.zarr", source / "b.zarr", **options).worker_memory_bytes
 
     small = memory()
     assert 200 << 20 < small < 400 << 20
@@ -114,8 +122,8 @@ def test_memory_grows_with_what_is_in_it(source):
 
 def test_nothing_is_written(source, capsys):
     before = sorted(source.rglob("*"))
-    convert(source, dry_run=True)
-    warp(source, dry_run=True)
+    plan_convert(source)
+    plan_warp(source)
     command = f"{source}/a.zarr {source}/new/b.zarr --dry-run"
     assert run(load_command("convert-volume"), command.split(), name="convert-volume") == 0
     assert '"dry_run": true' in capsys.readouterr().out
@@ -124,16 +132,16 @@ def test_nothing_is_written(source, capsys):
 
 def test_an_output_that_exists_is_refused(source):
     (source / "new" / "b.zarr").mkdir(parents=True)
-    for command in (convert, warp):
+    for plan in (plan_convert, plan_warp):
         with pytest.raises(InputError, match="exists already"):
-            command(source, dry_run=True)
-        assert command(source, dry_run=True, overwrite=True)["dry_run"]
+            plan(source)
+        assert plan(source, overwrite=True).dry_run
 
 
 def test_time_is_that_of_the_cores_that_there_are(source):
     def seconds(workers):
-        options = {"workers": workers, "worker_cpus": 2, "worker_mem_gb": 1, "dry_run": True}
-        return convert_volume(large, str(source / "c.zarr"), **options)["estimated_seconds"]
+        compute = Compute(workers=workers, worker_cpus=2, worker_mem_gb=1)
+        return plan_convert_volume(large, source / "c.zarr", compute=compute).estimated_seconds
 
     large = str(source / "large.zarr")
     create_volume(large, grid=Grid((4096, 4096, 4096), (1.0, 1.0, 1.0)), dtype="uint16")
@@ -160,18 +168,23 @@ NODES = 40 * 130 * 150
         (compose_transforms, "whole.zarr", "composition", 1 * 3 * 3),
         (convert_transform, "whole.nii.gz", "conversion", 1),
         (convert_transform, "whole.zarr", "conversion", 1 * 3 * 3),
-        (jacobian_map, "jacobian.zarr", "determinants", 1 * 2 * 2),
     ],
 )
 def test_what_is_made_of_transforms_is_predicted(field, tmp_path, command, output, stage, blocks):
     before = sorted(tmp_path.rglob("*"))
-    name = tmp_path / "new" / output
-    plan = command(field, str(name) if command is jacobian_map else name, dry_run=True)
+    plan = command(field, tmp_path / "new" / output, dry_run=True)
     assert plan["blocks"] == {stage: blocks}
-    assert plan["read_bytes"] == NODES * 12
-    assert plan["write_bytes"] == NODES * (4 if command is jacobian_map else 12)
+    assert plan["read_bytes"] == plan["write_bytes"] == NODES * 12
     assert plan["worker_memory_bytes"] > 200 << 20
     assert plan["estimated_seconds"] >= 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_jacobian_map_is_planned(field, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    plan = plan_jacobian_map(field, tmp_path / "new" / "jacobian.zarr")
+    assert plan.blocks == {"determinants": 1 * 2 * 2}
+    assert (plan.read_bytes, plan.write_bytes) == (NODES * 12, NODES * 4)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -191,15 +204,15 @@ def test_an_inverse_and_affines_are_predicted(field, tmp_path):
 
 
 def test_levels_to_build_are_predicted(source, scheduler):
-    options = {"levels": 3, "scheduler": scheduler}
-    plan = build_pyramid(str(source / "a.zarr"), **options, dry_run=True)
+    options = {"levels": 3, "compute": Compute(scheduler)}
+    plan = plan_build_pyramid(source / "a.zarr", **options)
     assert not (source / "a.zarr" / "s1").exists()
-    done = build_pyramid(str(source / "a.zarr"), **options)
-    assert sum(plan["blocks"].values()) == done["units"]
-    assert list(plan["blocks"]) == ["level-1", "level-2"]
+    done = build_pyramid(source / "a.zarr", **options)
+    assert sum(plan.blocks.values()) == done.units
+    assert list(plan.blocks) == ["level-1", "level-2"]
     voxels = [math.prod(open_volume(source / "a.zarr" / f"s{level}").grid.shape) for level in range(3)]
-    assert plan["read_bytes"] == 2 * 2 * sum(voxels[:2])
-    assert plan["write_bytes"] == 2 * 2 * sum(voxels[1:])
+    assert plan.read_bytes == 2 * 2 * sum(voxels[:2])
+    assert plan.write_bytes == 2 * 2 * sum(voxels[1:])
 
 
 def test_a_global_alignment_is_predicted(pair, tmp_path):

@@ -41,17 +41,17 @@ def score(uris, *transforms):
 
 def test_the_global_step_finds_what_bigstream_finds(found):
     uris, folder, _ = found
-    assert score(uris)["lncc_mean"] < 0.05
+    assert score(uris).lncc_mean < 0.05
     after = score(uris, folder / "affine.mat")
-    assert after["lncc_mean"] >= 0.85
-    assert after["ncc"] >= 0.73
+    assert after.lncc_mean >= 0.85
+    assert after.ncc >= 0.73
 
 
 def test_the_local_step_improves_on_it_and_does_not_fold(found):
     uris, folder, result = found
     after = score(uris, folder / "affine.mat", folder / "transform.zarr")
-    assert after["lncc_mean"] >= 0.89
-    assert after["foreground_covered"] >= 0.84
+    assert after.lncc_mean >= 0.89
+    assert after.foreground_covered >= 0.84
     assert result.folded_share == 0
     assert result.min_jacobian > 0
     assert result.states.get("failed", 0) == 0

@@ -44,19 +44,19 @@ def inspect(arguments, capsys):
 
 def test_says_what_was_written(volume):
     found = inspect_volume(str(volume))
-    assert (found["dtype"], found["channels"], found["timepoints"]) == ("uint16", 2, 1)
-    fine, coarse = found["scales"]
-    assert (fine["dataset"], fine["shape"], fine["chunk_shape"]) == ("s0", (280, 300, 20), (128, 128, 20))
-    assert (fine["spacing_um"], fine["origin_um"]) == ((0.5, 0.5, 2.0), (0.0, 0.0, 1.0))
-    assert (coarse["shape"], coarse["spacing_um"], coarse["origin_um"]) == (
+    assert (found.dtype, found.channels, found.timepoints) == ("uint16", 2, 1)
+    fine, coarse = found.scales
+    assert (fine.dataset, fine.shape, fine.chunk_shape) == ("s0", (280, 300, 20), (128, 128, 20))
+    assert (fine.spacing_um, fine.origin_um) == ((0.5, 0.5, 2.0), (0.0, 0.0, 1.0))
+    assert (coarse.shape, coarse.spacing_um, coarse.origin_um) == (
         (140, 150, 20),
         (1.0, 1.0, 2.0),
         (0.25, 0.25, 1.0),
     )
-    assert fine["codecs"] == (("gzip",) if volume.suffix == ".n5" else ("bytes", "blosc-zstd", "crc32c"))
-    assert fine["manifest"]
+    assert fine.codecs == (("gzip",) if volume.suffix == ".n5" else ("bytes", "blosc-zstd", "crc32c"))
+    assert fine.manifest
     stored = [p for p in volume.rglob("*") if p.is_file() and "s0" in p.parts]
-    assert (fine["files"], fine["bytes"]) == (len(stored), sum(p.stat().st_size for p in stored))
+    assert (fine.files, fine.bytes) == (len(stored), sum(p.stat().st_size for p in stored))
 
 
 def test_prints_text_or_json(volume, capsys):
@@ -83,7 +83,7 @@ def test_damage_is_named_and_exits_3(volume, capsys):
     assert code == 3
     assert (check["lost"], check["corrupt"]) == (1, 1)
     assert {fault["name"] for fault in check["faults"]} == {str(files[0]), str(files[-1])}
-    assert "1 files are lost and 1 corrupt" in said.err
+    assert "1 file lost and 1 corrupt" in said.err
     code, said = inspect(f"{volume} --check", capsys)
     assert code == 3
     assert f"lost: {files[0]}" in said.out
@@ -97,7 +97,7 @@ def test_only_the_scale_that_was_named_is_checked(volume, capsys):
 
 def test_a_preview_shows_the_middle(volume, tmp_path):
     path = tmp_path / "preview.png"
-    assert inspect_volume(str(volume), preview=path)["preview"] == str(path)
+    assert inspect_volume(str(volume), preview=path).preview == str(path)
     picture = np.asarray(Image.open(path))
     assert picture.ndim == 3
     assert picture.std() > 10
@@ -111,7 +111,7 @@ def test_a_volume_of_unknown_spacing_is_described(tmp_path, capsys):
     assert code == 0
     assert "unknown" in said.out
     assert "1 whole" in said.out
-    assert inspect_volume(f"{tmp_path}/a.tif", spacing=(3, 2, 1))["scales"][0]["spacing_um"] == (1, 2, 3)
+    assert inspect_volume(f"{tmp_path}/a.tif", spacing=(3, 2, 1)).scales[0].spacing_um == (1, 2, 3)
     with pytest.raises(InputError, match="--spacing"):
         inspect_volume(f"{tmp_path}/a.tif", preview=tmp_path / "a.png")
 
@@ -130,8 +130,8 @@ def test_what_lies_beside_an_n5_dataset_need_not_be_a_scale(tmp_path):
     write_n5(tmp_path / "a.n5" / "s0", noise((8, 9, 10), "uint8"), {"pixelResolution": [1, 1, 1]})
     write_n5(tmp_path / "a.n5" / "plane", noise((9, 10), "uint8"))
     found = inspect_volume(f"{tmp_path}/a.n5", check=True)
-    assert [scale["dataset"] for scale in found["scales"]] == ["s0"]
-    assert found["check"]["lost"] == 0
+    assert [scale.dataset for scale in found.scales] == ["s0"]
+    assert found.check.lost == 0
 
 
 def test_a_channel_that_is_not_there_is_named(volume):

@@ -39,12 +39,12 @@ def test_a_map_has_the_determinant_of_the_whole_stack_at_each_node(files):
     assert found.grid == NODES
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.read(), wanted, rtol=1e-5)
-    assert said["min"] == pytest.approx(wanted.min(), rel=1e-4)
-    assert said["folded_share"] == pytest.approx((wanted <= 0).mean())
-    assert said["folded_share"] > 0
-    assert said["median"] == pytest.approx(np.median(wanted), rel=1e-3)
+    assert said.min == pytest.approx(wanted.min(), rel=1e-4)
+    assert said.folded_share == pytest.approx((wanted <= 0).mean())
+    assert said.folded_share > 0
+    assert said.median == pytest.approx(np.median(wanted), rel=1e-3)
     written = json.loads((files / "j.summary.json").read_text())
-    assert written["folded_share"] == said["folded_share"]
+    assert written["folded_share"] == said.folded_share
 
 
 def test_an_affine_is_mapped_over_a_volume_with_a_pyramid(files):
@@ -62,7 +62,7 @@ def test_a_run_that_was_cut_off_goes_on(files, monkeypatch):
 
     arguments = ([files / "a.mat", files / "u.zarr"], str(files / "j.zarr"))
     with monkeypatch.context() as patch:
-        patch.setattr("teralign.filling.fill.make_levels", full)
+        patch.setattr("teralign.filling.filling.make_levels", full)
         with pytest.raises(DataError, match="full"):
             jacobian_map(*arguments)
     assert not (files / "j.zarr").exists()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from teralign.cluster import Compute
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform
 from teralign.tasks.convert_volume import convert_volume
@@ -72,10 +73,12 @@ def test_they_are_read(form, tmp_path):
 def test_they_go_through_a_conversion_and_a_warp(form, tmp_path, scheduler):
     path = SOURCES[form](tmp_path, form)
     Affine.from_parts(np.eye(3), (0, 0, 0)).save(tmp_path / "affine.mat")
-    convert_volume(str(path), str(tmp_path / "b.zarr"), ome_zarr="0.4", scheduler=scheduler)
+    convert_volume(str(path), str(tmp_path / "b.zarr"), ome_zarr="0.4", compute=Compute(scheduler))
     moving = str(tmp_path / "b.zarr")
     output = str(tmp_path / "c.zarr")
-    apply_transform(str(path), moving, transforms=[tmp_path / "affine.mat"], output=output, scheduler=scheduler)
+    apply_transform(
+        str(path), moving, transforms=[tmp_path / "affine.mat"], output=output, compute=Compute(scheduler)
+    )
     for written in (moving, output):
         found = open_volume(written)
         assert (found.channel_names, found.time_step) == (NAMES, 2.5)
@@ -85,7 +88,7 @@ def test_they_go_through_a_conversion_and_a_warp(form, tmp_path, scheduler):
 
 def test_a_channel_keeps_its_own_and_other_values_get_another_window(tmp_path, scheduler):
     path = ome_zarr(tmp_path, "0.5")
-    options = {"channel": 1, "timepoint": 0, "scheduler": scheduler}
+    options = {"channel": 1, "timepoint": 0, "compute": Compute(scheduler)}
     convert_volume(str(path), str(tmp_path / "b.zarr"), dtype="uint8", **options)
     found = open_volume(tmp_path / "b.zarr")
     assert (found.channel_names, found.display) == (NAMES[1:], (DisplaySettings("00FF7F", (0.0, 255.0, 0.0, 255.0)),))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from teralign.cli.main import load_command, run
+from teralign.cluster import Compute
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform
-from teralign.tasks.convert_volume import convert_volume
+from teralign.tasks.convert_volume import convert_volume, plan_convert_volume
 from teralign.transforms import Affine
 from teralign.volumes import create_volume, one_file, open_volume
 from volume_files import noise
@@ -35,10 +36,10 @@ def test_a_conversion_and_a_warp_end_in_one_file(name, source, tmp_path, schedul
     path = str(source / "round.zarr")
     channels = [1] if name == "a.nrrd" else [0, 1]
     options = {"channel": 1} if name == "a.nrrd" else {}
-    convert_volume(path, str(tmp_path / name), scheduler=scheduler, **options)
-    options = {"moving_channels": (1,)} if name == "a.nrrd" else {}
+    convert_volume(path, str(tmp_path / name), compute=Compute(scheduler), **options)
+    options = {"channels": (1,)} if name == "a.nrrd" else {}
     transforms, output = [source / "affine.mat"], tmp_path / "warped" / name
-    apply_transform(path, path, transforms=transforms, output=str(output), scheduler=scheduler, **options)
+    apply_transform(path, path, transforms=transforms, output=str(output), compute=Compute(scheduler), **options)
     for written in (tmp_path / name, output):
         found = open_volume(written)
         assert found.grid == GRID
@@ -50,7 +51,7 @@ def test_a_conversion_and_a_warp_end_in_one_file(name, source, tmp_path, schedul
 
 def test_a_run_that_was_cut_off_while_the_file_was_written_goes_on(source, tmp_path, scheduler, monkeypatch):
     path, output = str(source / "round.zarr"), tmp_path / "resumed" / "a.tif"
-    convert_volume(path, str(tmp_path / "a.tif"), scheduler=scheduler)
+    convert_volume(path, str(tmp_path / "a.tif"), compute=Compute(scheduler))
     monkeypatch.setattr("teralign.volumes.one_file._PIECE_BYTES", 1)
 
     def cut_off(file, voxels, piece, array, image):
@@ -61,24 +62,24 @@ def test_a_run_that_was_cut_off_while_the_file_was_written_goes_on(source, tmp_p
     write = one_file._write_piece
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("teralign.volumes.one_file._write_piece", cut_off)
-        convert_volume(path, str(output), scheduler=scheduler)
+        convert_volume(path, str(output), compute=Compute(scheduler))
     assert not output.exists()
-    done = convert_volume(path, str(output), scheduler=scheduler)
-    assert done["resumed"] == done["units"] == 4
+    done = convert_volume(path, str(output), compute=Compute(scheduler))
+    assert done.resumed == done.units == 4
     assert output.read_bytes() == (tmp_path / "a.tif").read_bytes()
     assert [entry.name for entry in output.parent.iterdir()] == ["a.tif"]
 
 
 def test_a_dry_run_counts_the_copy_and_writes_nothing(source, tmp_path):
-    planned = convert_volume(str(source / "round.zarr"), str(tmp_path / "a.tif"), dry_run=True)
-    assert planned["blocks"] == {"convert": 4, "file": 4}
-    assert planned["write_bytes"] == planned["read_bytes"] == 2 * ARRAY.nbytes
+    planned = plan_convert_volume(str(source / "round.zarr"), str(tmp_path / "a.tif"))
+    assert planned.blocks == {"convert": 4, "file": 4}
+    assert planned.write_bytes == planned.read_bytes == 2 * ARRAY.nbytes
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_file_of_the_input_is_not_replaced(source, tmp_path, scheduler, capsys):
     path = tmp_path / "a.tif"
-    convert_volume(str(source / "round.zarr"), str(path), scheduler=scheduler)
+    convert_volume(str(source / "round.zarr"), str(path), compute=Compute(scheduler))
     before = path.read_bytes()
     for arguments in (f"{path} {path} --overwrite", f"{source / 'round.zarr'} {path}"):
         assert run(load_command("convert-volume"), arguments.split(), name="convert-volume") == 2

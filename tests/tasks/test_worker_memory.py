@@ -8,8 +8,8 @@ import pytest
 from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.grids import Grid
-from teralign.tasks.apply_transform import apply_transform
-from teralign.tasks.convert_volume import convert_volume
+from teralign.tasks.apply_transform import apply_transform, plan_apply_transform
+from teralign.tasks.convert_volume import convert_volume, plan_convert_volume
 from teralign.tasks.local_align import local_align, plan_local_align
 from teralign.transforms import Affine
 from teralign.volumes import create_volume
@@ -45,10 +45,10 @@ def noise(tmp_path_factory):
 
 def test_a_conversion_stays_within_its_plan(noise, worker, tmp_path):
     scheduler, most_held = worker
-    options = {"dtype": "float32", "chunk_size": (256, 256, 256), "scheduler": scheduler}
-    plan = convert_volume(str(noise), str(tmp_path / "b.zarr"), **options, dry_run=True)
-    convert_volume(str(noise), str(tmp_path / "b.zarr"), **options)
-    assert plan["worker_memory_bytes"] / 4 < most_held() < plan["worker_memory_bytes"]
+    options = {"dtype": "float32", "chunk_size": (256, 256, 256), "compute": Compute(scheduler)}
+    plan = plan_convert_volume(noise, tmp_path / "b.zarr", **options)
+    convert_volume(noise, tmp_path / "b.zarr", **options)
+    assert plan.worker_memory_bytes / 4 < most_held() < plan.worker_memory_bytes
 
 
 def test_a_warp_stays_within_its_plan(noise, worker, tmp_path):
@@ -58,11 +58,11 @@ def test_a_warp_stays_within_its_plan(noise, worker, tmp_path):
     turn = np.deg2rad(10)
     matrix = np.array([[1, 0, 0], [0, np.cos(turn), np.sin(turn)], [0, -np.sin(turn), np.cos(turn)]])
     Affine.from_parts(matrix, (0, 0, 0)).save(tmp_path / "turn.mat")
-    options = {"transforms": [tmp_path / "turn.mat"], "scheduler": scheduler}
-    volumes = str(tmp_path / "fixed.zarr"), str(noise)
-    plan = apply_transform(*volumes, output=str(tmp_path / "b.zarr"), **options, dry_run=True)
-    apply_transform(*volumes, output=str(tmp_path / "b.zarr"), **options)
-    assert plan["worker_memory_bytes"] / 4 < most_held() < plan["worker_memory_bytes"]
+    options = {"transforms": [tmp_path / "turn.mat"], "compute": Compute(scheduler)}
+    volumes = tmp_path / "fixed.zarr", noise
+    plan = plan_apply_transform(*volumes, output=tmp_path / "b.zarr", **options)
+    apply_transform(*volumes, output=tmp_path / "b.zarr", **options)
+    assert plan.worker_memory_bytes / 4 < most_held() < plan.worker_memory_bytes
 
 
 @pytest.mark.parametrize("steps", [["deform"], ["ransac", "affine"]])
@@ -78,7 +78,8 @@ def test_blocks_too_large_for_a_worker_are_an_error_before_the_start(pair, noise
     small = {"workers": 1, "worker_cpus": 1, "worker_mem_gb": 0.3}
 
     def convert(**options):
-        convert_volume(str(noise), str(tmp_path / "new" / "b.zarr"), chunk_size=(256,) * 3, **small, **options)
+        task = plan_convert_volume if options else convert_volume
+        task(noise, tmp_path / "new" / "b.zarr", chunk_size=(256,) * 3, compute=Compute(**small))
 
     def align(dry_run=False):
         command = plan_local_align if dry_run else local_align
@@ -86,8 +87,9 @@ def test_blocks_too_large_for_a_worker_are_an_error_before_the_start(pair, noise
 
     def warp(**options):
         Affine.from_parts(np.eye(3), (0, 0, 0)).save(tmp_path / "affine.mat")
-        volumes, transforms = (str(noise), str(noise)), [tmp_path / "affine.mat"]
-        apply_transform(*volumes, transforms=transforms, output=str(tmp_path / "new" / "w.zarr"), **small, **options)
+        task = plan_apply_transform if options else apply_transform
+        transforms, output = [tmp_path / "affine.mat"], tmp_path / "new" / "w.zarr"
+        task(noise, noise, transforms=transforms, output=output, compute=Compute(**small))
 
     for command, remedy in ((convert, "--chunk-size"), (align, "--block-size"), (warp, "--moving-channel")):
         for options in ({}, {"dry_run": True}):
@@ -99,6 +101,6 @@ def test_blocks_too_large_for_a_worker_are_an_error_before_the_start(pair, noise
 def test_workers_of_a_scheduler_are_asked_what_they_have(noise, tmp_path):
     with Compute(workers=2, worker_cpus=1, worker_mem_gb=0.3).connect() as client:
         client.wait_for_workers(2, timeout=60)
-        options = {"chunk_size": (256,) * 3, "scheduler": client.scheduler.address, "dry_run": True}
+        options = {"chunk_size": (256,) * 3, "compute": Compute(client.scheduler.address)}
         with pytest.raises(InputError, match=r"a worker has 0.30 GB"):
-            convert_volume(str(noise), str(tmp_path / "b.zarr"), **options)
+            plan_convert_volume(noise, tmp_path / "b.zarr", **options)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
+
+if TYPE_CHECKING:
+    from teralign.alignment import Side
+    from teralign.cluster import Compute
 
 
-@click.command()
+@click.command(
+    epilog=options.example(
+        "apply-transform --fixed round1.zarr --moving round2.zarr",
+        "--transform affine.mat --transform transform.zarr --output warped.zarr",
+    )
+)
 @click.option(
     "--fixed", required=True, metavar="URI", help="The volume whose grid the output gets: PATH or s3://…[/DATASET]."
 )
@@ -26,11 +36,13 @@ from teralign.cli import options
     type=click.Choice(["linear", "nearest", "cubic"]),
     default="linear",
     show_default=True,
-    help="Labels want nearest.",
+    help="Use nearest for labels.",
 )
 @options.spacing_options
-@click.option("--moving-channel", "moving_channels", type=options.CHANNELS, help="Only these.  [default: all]")
-@click.option("--moving-timepoint", type=click.IntRange(min=0), help="Only this timepoint.  [default: all]")
+@click.option("--moving-channel", "channels", type=values.CHANNELS, help="Channels to warp.  [default: all]")
+@click.option(
+    "--moving-timepoint", "timepoint", type=click.IntRange(min=0), help="Timepoint to warp.  [default: all]"
+)
 @options.ome_zarr_option
 @options.cluster_options
 @options.work_dir_option
@@ -38,8 +50,37 @@ from teralign.cli import options
 @options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
-def apply_transform(fixed: str, moving: str, output: str, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
+@options.side("fixed")
+@options.side("moving")
+@options.compute
+def apply_transform(
+    fixed: Side,
+    moving: Side,
+    transforms: tuple[Path, ...],
+    output: str,
+    interpolation: str,
+    channels: tuple[int, ...] | None,
+    timepoint: int | None,
+    ome_zarr: str | None,
+    compute: Compute,
+    dry_run: bool,
+    overwrite: bool,
+) -> None:
     """Warp a volume onto the fixed grid, block by block: every channel and timepoint, with a pyramid."""
-    from teralign.tasks.apply_transform import apply_transform as task
+    from teralign.tasks import apply_transform as tasks
 
-    options.print_result(task(fixed, moving, output=output, **arguments))
+    task = tasks.plan_apply_transform if dry_run else tasks.apply_transform
+    options.print_result(
+        task(
+            fixed,
+            moving,
+            transforms=transforms,
+            output=output,
+            interpolation=interpolation,
+            channels=channels,
+            timepoint=timepoint,
+            ome_zarr=ome_zarr,
+            compute=compute,
+            overwrite=overwrite,
+        )
+    )

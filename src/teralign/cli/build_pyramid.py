@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
+from teralign.grids import FloatTriple
+
+if TYPE_CHECKING:
+    from teralign.cluster import Compute
 
 
-@click.command()
+@click.command(epilog=options.example("build-pyramid labels.zarr --label"))
 @click.argument("volume", metavar="URI")
-@click.option("--spacing", type=options.MICROMETRES, help="Voxel spacing in µm where the file does not say it.")
-@click.option("--levels", type=click.IntRange(min=2), help="Scales in all.  [default: down to 256 voxels]")
-@click.option("--label", is_flag=True, help="Coarser scales have the most frequent value, not the mean.")
+@click.option("--spacing", type=values.MICROMETRES, help="Voxel size in µm, if the file does not give it.")
+@click.option("--levels", type=click.IntRange(min=2), help="Number of scales.  [default: down to 256 voxels]")
+@click.option("--label", is_flag=True, help="Coarser scales take the most frequent value instead of the mean.")
 @options.cluster_options
-@click.option("--work-dir", type=options.PATH, help="Where unfinished work lies.  [default: CONTAINER.partial]")
+@click.option("--work-dir", type=values.PATH, help="Folder for unfinished work.  [default: CONTAINER.partial]")
 @options.dry_run_option
-@click.option("--overwrite", is_flag=True, help="Replace coarser scales that exist.")
+@click.option("--overwrite", is_flag=True, help="Replace existing coarser scales.")
 @options.verbose_option
-def build_pyramid(volume: str, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
+@options.compute
+def build_pyramid(
+    volume: str,
+    spacing: FloatTriple | None,
+    levels: int | None,
+    label: bool,
+    compute: Compute,
+    dry_run: bool,
+    overwrite: bool,
+) -> None:
     """Add coarser scales to an OME-Zarr image or an N5 group with a dataset s0, block by block, in place.
 
-    They have the type, chunks and codecs of the finest one, which is only read.
+    They get the data type, chunks and codecs of the finest scale, which does not change.
     """
-    from teralign.tasks.build_pyramid import build_pyramid as task
+    from teralign.tasks import build_pyramid as tasks
 
-    options.print_result(task(volume, **arguments))
+    task = tasks.plan_build_pyramid if dry_run else tasks.build_pyramid
+    options.print_result(
+        task(volume, spacing=spacing, levels=levels, label=label, compute=compute, overwrite=overwrite)
+    )

@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
+from teralign.grids import FloatTriple
 
 
-@click.command()
+@click.command(epilog=options.example("compose-transforms affine.mat transform.zarr combined.zarr"))
 @options.transforms_argument
-@click.argument("output", type=options.PATH)
+@click.argument("output", type=values.PATH)
 @options.node_options
 @options.threads_option
 @options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
-def compose_transforms(transforms: tuple[Path, ...], output: Path, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
-    """Write TRANSFORMS, outermost first, as one OUTPUT.
+def compose_transforms(
+    transforms: tuple[Path, ...],
+    output: Path,
+    fixed: str | None,
+    fixed_spacing: FloatTriple | None,
+    grid_spacing: FloatTriple | None,
+    threads: int | None,
+    dry_run: bool,
+    overwrite: bool,
+) -> None:
+    """Combine TRANSFORMS (outermost, that is applied last, first) into one OUTPUT.
 
-    Affines make one affine, a .mat; with a field among them the output is a field, a .zarr, sampled at the nodes of a
-    grid. OUTPUT.residual.json tells how far it is from the transforms between its nodes.
+    Affines give one affine, a .mat. With a field among them the output is a field, a .zarr, sampled at the nodes of a
+    grid; OUTPUT.residual.json says how far it differs from TRANSFORMS between the nodes.
     """
     from teralign.tasks.compose_transforms import compose_transforms as task
 
-    options.print_result(task(transforms, output, **arguments))
+    options.print_result(
+        task(
+            transforms,
+            output,
+            fixed=fixed,
+            fixed_spacing=fixed_spacing,
+            grid_spacing=grid_spacing,
+            threads=threads,
+            dry_run=dry_run,
+            overwrite=overwrite,
+        )
+    )

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
+from teralign.grids import FloatTriple
 
 
-@click.command()
+@click.command(
+    epilog=options.example("convert-transform affine.mat transform.zarr field.nii.gz --to itk --unit mm"),
+)
 @options.transforms_argument
-@click.argument("output", type=options.PATH)
+@click.argument("output", type=values.PATH)
 @click.option(
     "--to",
     type=click.Choice(["teralign", "itk", "bigstream"]),
-    help="Whose format OUTPUT has; ANTs reads itk.  [default: by its ending]",
+    help="The format of OUTPUT; ANTs reads itk.  [default: by its file name's ending]",
 )
 @click.option(
     "--unit",
@@ -25,23 +27,55 @@ from teralign.cli import options
     show_default=True,
     help="The unit of ITK's, ANTs' and elastix's coordinates.",
 )
-@click.option("--itk-fixed", type=options.PATH, help="The fixed image as they saw it, for its unit and turned axes.")
-@click.option("--itk-moving", type=options.PATH, help="Likewise the moving image.")
+@click.option(
+    "--itk-fixed", type=values.PATH, help="The fixed image that ITK, ANTs or elastix used, for its unit and axes."
+)
+@click.option("--itk-moving", type=values.PATH, help="Likewise the moving image.")
 @options.node_options
 @options.threads_option
 @options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
-def convert_transform(transforms: tuple[Path, ...], output: Path, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
-    """Write TRANSFORMS, anybody's and outermost first, as one OUTPUT.
+def convert_transform(
+    transforms: tuple[Path, ...],
+    output: Path,
+    to: str | None,
+    unit: str,
+    itk_fixed: Path | None,
+    itk_moving: Path | None,
+    fixed: str | None,
+    fixed_spacing: FloatTriple | None,
+    grid_spacing: FloatTriple | None,
+    threads: int | None,
+    dry_run: bool,
+    overwrite: bool,
+) -> None:
+    """Convert TRANSFORMS of any readable format (outermost, that is applied last, first) to one OUTPUT.
 
-    Read are, told apart by what they hold: ours (.mat, .txt, .zarr); those of ITK, SimpleITK and ANTs (.tfm, .txt,
-    .h5, .mat, fields in .nii, .nii.gz, .nrrd); TransformParameters.N.txt of elastix; fields of bigstream (arrays in
-    N5 or Zarr). Written are an affine (.mat, .txt) or a field (.zarr) of ours; .tfm, .h5, .nii, .nii.gz, .nrrd, and
-    with --to itk .mat and .txt, of ITK; .n5, and with --to bigstream .zarr, of bigstream.
+    Readable formats, detected from the content: Teralign (.mat, .txt, .zarr); ITK, SimpleITK and ANTs (.tfm, .txt,
+    .h5, .mat, fields in .nii, .nii.gz, .nrrd); elastix (TransformParameters.N.txt); bigstream (fields as arrays in N5
+    or Zarr).
 
-    Beside a field, OUTPUT.residual.json tells how far it is from TRANSFORMS between its nodes.
+    Writable formats: Teralign's affine (.mat, .txt) or field (.zarr); ITK's .tfm, .h5, .nii, .nii.gz, .nrrd, and with
+    --to itk also .mat and .txt; bigstream's .n5, and with --to bigstream also .zarr.
+
+    Beside a field, OUTPUT.residual.json says how far it differs from TRANSFORMS between its nodes.
     """
     from teralign.tasks.convert_transform import convert_transform as task
 
-    options.print_result(task(transforms, output, **arguments))
+    options.print_result(
+        task(
+            transforms,
+            output,
+            to=to,
+            unit=unit,
+            itk_fixed=itk_fixed,
+            itk_moving=itk_moving,
+            fixed=fixed,
+            fixed_spacing=fixed_spacing,
+            grid_spacing=grid_spacing,
+            threads=threads,
+            dry_run=dry_run,
+            overwrite=overwrite,
+        )
+    )

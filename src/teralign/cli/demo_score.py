@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
 
 
-@click.command()
-@click.argument("demo_dir", type=options.PATH)
-@click.argument("result_dir", type=options.PATH)
+@click.command(epilog=options.example("demo-score demo/ results/round1_to_round2/"))
+@click.argument("demo_dir", type=values.PATH)
+@click.argument("result_dir", type=values.PATH)
 @options.verbose_option
 def demo_score(demo_dir: Path, result_dir: Path) -> None:
     """Score the affine.mat and transform.zarr in RESULT_DIR against the truth in DEMO_DIR.
 
-    Prints the error over the landmarks in µm, median and 95th percentile: before, after the global step, and after
-    everything.
+    Prints the median and 95th percentile of the error at the landmarks in µm: before alignment, after the global
+    step, and after all steps.
     """
     from teralign.tasks.demo_score import demo_score as task
 

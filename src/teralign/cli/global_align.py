@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from teralign.cli import options
-from teralign.grids import FloatTriple
-from teralign.results import document
+from teralign.cli import options, values
+
+if TYPE_CHECKING:
+    from teralign.alignment import Side
 
 
-@click.command()
+@click.command(
+    epilog=options.example(
+        "global-align --fixed round1.zarr/s2 --moving round2.zarr/s2 --steps ransac,affine --output affine.mat"
+    )
+)
 @options.fixed_option
 @options.moving_option
 @options.steps_options
-@click.option("--output", required=True, type=options.PATH, help="affine.mat, or a .zarr field with a deform step.")
-@click.option("--aligned", metavar="URI", help="Also write the moving volume as it lies after alignment.")
+@click.option("--output", required=True, type=values.PATH, help="affine.mat, or a .zarr field with a deform step.")
+@click.option("--aligned", metavar="URI", help="Also write the moving volume, warped by the transform, here.")
 @options.ome_zarr_option
 @options.mask_options
 @options.spacing_options
@@ -27,25 +33,16 @@ from teralign.results import document
 @options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
+@options.side("fixed")
+@options.side("moving")
 def global_align(
-    fixed: str,
-    moving: str,
-    *,
+    fixed: Side,
+    moving: Side,
     output: Path,
     steps: tuple[str, ...] | None,
     config: Path | None,
     aligned: str | None,
     ome_zarr: str | None,
-    fixed_mask: str | None,
-    moving_mask: str | None,
-    fixed_mask_labels: tuple[int, ...] | None,
-    moving_mask_labels: tuple[int, ...] | None,
-    fixed_spacing: FloatTriple | None,
-    moving_spacing: FloatTriple | None,
-    fixed_channel: int,
-    moving_channel: int,
-    fixed_timepoint: int,
-    moving_timepoint: int,
     threads: int | None,
     seed: int,
     dry_run: bool,
@@ -55,16 +52,12 @@ def global_align(
 
     Writes a 4×4 matrix that maps fixed to moving points (z,y,x in µm), and beside it a JSON report of the steps.
     """
-    from teralign.alignment import Side
-    from teralign.tasks import global_align as task
+    from teralign.tasks import global_align as tasks
 
-    sides = (
-        Side(fixed, fixed_spacing, fixed_channel, fixed_timepoint, fixed_mask, fixed_mask_labels),
-        Side(moving, moving_spacing, moving_channel, moving_timepoint, moving_mask, moving_mask_labels),
-    )
     if dry_run:
-        plan = task.plan_global_align(
-            *sides,
+        plan = tasks.plan_global_align(
+            fixed,
+            moving,
             output=output,
             steps=steps,
             config=config,
@@ -73,10 +66,11 @@ def global_align(
             threads=threads,
             overwrite=overwrite,
         )
-        options.print_result(document(plan))
+        options.print_result(plan)
         return
-    result = task.global_align(
-        *sides,
+    result = tasks.global_align(
+        fixed,
+        moving,
         output=output,
         steps=steps,
         config=config,
@@ -86,4 +80,4 @@ def global_align(
         seed=seed,
         overwrite=overwrite,
     )
-    options.print_result(document(result))
+    options.print_result(result)

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
 
 
-@click.command()
+@click.command(
+    epilog=options.example("invert-transform --transform affine.mat --transform transform.zarr --output inverse.zarr")
+)
 @options.transform_option
-@click.option("--output", required=True, type=options.PATH, help="A .mat for affines, a .zarr field otherwise.")
+@click.option("--output", required=True, type=values.PATH, help="A .mat for affines, otherwise a .zarr field.")
 @options.threads_option
 @options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
-def invert_transform(output: Path, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
-    """Write the inverse of transforms, moving to fixed.
+def invert_transform(
+    transforms: tuple[Path, ...], output: Path, threads: int | None, dry_run: bool, overwrite: bool
+) -> None:
+    """Write the inverse of transforms: it maps points of the moving volume to the fixed one.
 
-    OUTPUT.residual.json tells how exact it is: how far points lie from where they were, there and back.
+    OUTPUT.residual.json gives its accuracy: the distance between points and their images there and back.
     """
     from teralign.tasks.invert_transform import invert_transform as task
 
-    options.print_result(task(output=output, **arguments))
+    options.print_result(
+        task(transforms=transforms, output=output, threads=threads, dry_run=dry_run, overwrite=overwrite)
+    )

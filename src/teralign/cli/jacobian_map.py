@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from teralign.cli import options
+from teralign.grids import FloatTriple
+
+if TYPE_CHECKING:
+    from teralign.alignment import Side
 
 
-@click.command()
+@click.command(epilog=options.example("jacobian-map affine.mat transform.zarr jacobian.zarr --fixed round1.zarr"))
 @options.transforms_argument
 @click.argument("output")
 @options.node_options
@@ -20,13 +24,36 @@ from teralign.cli import options
 @options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
-def jacobian_map(transforms: tuple[Path, ...], output: str, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
-    """Write by what factor TRANSFORMS, outermost first, scale volume: OUTPUT, a volume of float32 (.zarr, .tif, …).
+@options.side("fixed")
+def jacobian_map(
+    transforms: tuple[Path, ...],
+    output: str,
+    fixed: Side | None,
+    grid_spacing: FloatTriple | None,
+    ome_zarr: str | None,
+    work_dir: Path | None,
+    threads: int | None,
+    dry_run: bool,
+    overwrite: bool,
+) -> None:
+    """Write the Jacobian determinant of TRANSFORMS (outermost first) to OUTPUT, a float32 volume (.zarr, .tif, …).
 
-    1 leaves volume as it is, 2 doubles it, 0 or less is a fold. OUTPUT.summary.json has the least value, percentiles
-    and the share that is folded. A run that was cut off goes on where it stopped when the same command is given
-    again.
+    The determinant is the factor of the local change of volume: 1 is no change, 2 is twice the volume, 0 or less is
+    a fold. OUTPUT.summary.json has its minimum, percentiles and the share of folds. After an interruption, the same
+    command continues.
     """
-    from teralign.tasks.jacobian_map import jacobian_map as task
+    from teralign.tasks import jacobian_map as tasks
 
-    options.print_result(task(transforms, output, **arguments))
+    task = tasks.plan_jacobian_map if dry_run else tasks.jacobian_map
+    options.print_result(
+        task(
+            transforms,
+            output,
+            fixed=fixed,
+            grid_spacing=grid_spacing,
+            ome_zarr=ome_zarr,
+            work_dir=work_dir,
+            threads=threads,
+            overwrite=overwrite,
+        )
+    )

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
 from teralign.grids import FloatTriple, Triple
-from teralign.results import document
+
+if TYPE_CHECKING:
+    from teralign.alignment import Side
+    from teralign.cluster import Compute
 
 
-@click.command()
+@click.command(
+    epilog=options.example(
+        "local-align --fixed round1.zarr --moving round2.zarr",
+        "--initial-transform affine.mat --output transform.zarr",
+    )
+)
 @options.fixed_option
 @options.moving_option
 @options.steps_options
@@ -19,27 +28,31 @@ from teralign.results import document
     "--initial-transform",
     "initial_transforms",
     multiple=True,
-    type=options.PATH,
-    help="The alignment to refine; repeats, outermost first.  [default: none]",
+    type=values.PATH,
+    help="The alignment to refine; repeat for several, outermost first.  [default: none]",
 )
-@click.option("--output", required=True, type=options.PATH, help="The displacement field to write, a .zarr group.")
-@click.option("--block-size", type=options.VOXELS, help="Voxels of a block, x,y,z.  [default: the config's]")
+@click.option("--output", required=True, type=values.PATH, help="The displacement field to write, a .zarr group.")
+@click.option(
+    "--block-size",
+    type=values.VOXELS,
+    help="Voxels of a block, x,y,z (block_size in the YAML is z,y,x).  [default: the config's]",
+)
 @click.option(
     "--block-overlap",
     type=click.FloatRange(0, 0.5, max_open=False),
-    help="How far blocks reach into their neighbours, as a share of the block.  [default: the config's]",
+    help="Overlap of neighbouring blocks, as a share of the block size.  [default: the config's]",
 )
 @click.option(
     "--field-spacing",
-    type=options.MICROMETRES,
-    help="Distance in µm of the field's nodes, rounded to whole voxels.  [default: 4 voxels]",
+    type=values.MICROMETRES,
+    help="Distance between nodes of the field in µm, rounded to whole voxels.  [default: 4 voxels]",
 )
 @click.option(
     "--max-failed",
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Share of blocks that may fail before the run counts as failed.",
+    help="Maximum share of failed blocks; with more, the run fails.",
 )
 @options.mask_options
 @options.spacing_options
@@ -52,10 +65,12 @@ from teralign.results import document
 @options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
+@options.side("fixed")
+@options.side("moving")
+@options.compute
 def local_align(
-    fixed: str,
-    moving: str,
-    *,
+    fixed: Side,
+    moving: Side,
     output: Path,
     initial_transforms: tuple[Path, ...],
     steps: tuple[str, ...] | None,
@@ -64,44 +79,24 @@ def local_align(
     block_overlap: float | None,
     field_spacing: FloatTriple | None,
     max_failed: float,
-    fixed_mask: str | None,
-    moving_mask: str | None,
-    fixed_mask_labels: tuple[int, ...] | None,
-    moving_mask_labels: tuple[int, ...] | None,
-    fixed_spacing: FloatTriple | None,
-    moving_spacing: FloatTriple | None,
-    fixed_channel: int,
-    moving_channel: int,
-    fixed_timepoint: int,
-    moving_timepoint: int,
-    scheduler: str | None,
-    workers: int | None,
-    worker_cpus: int | None,
-    worker_mem_gb: float | None,
-    work_dir: Path | None,
+    compute: Compute,
     seed: int,
-    threads: int | None,
     dry_run: bool,
     overwrite: bool,
 ) -> None:
     """Refine an alignment block by block, on a Dask cluster.
 
     Writes a displacement field on a coarse grid, and beside it OUTPUT.blocks.json with the state and metrics of each
-    block. A run that was cut off goes on where it stopped when the same command is given again.
+    block. After an interruption, the same command continues.
     """
-    from teralign.alignment import BlockOptions, Side
-    from teralign.cluster import Compute
-    from teralign.tasks import local_align as task
+    from teralign.alignment import BlockOptions
+    from teralign.tasks import local_align as tasks
 
-    sides = (
-        Side(fixed, fixed_spacing, fixed_channel, fixed_timepoint, fixed_mask, fixed_mask_labels),
-        Side(moving, moving_spacing, moving_channel, moving_timepoint, moving_mask, moving_mask_labels),
-    )
     blocks = BlockOptions(block_size, block_overlap, field_spacing, max_failed)
-    compute = Compute(scheduler, workers, worker_cpus, worker_mem_gb, threads, work_dir)
     if dry_run:
-        plan = task.plan_local_align(
-            *sides,
+        plan = tasks.plan_local_align(
+            fixed,
+            moving,
             output=output,
             initial_transforms=initial_transforms,
             steps=steps,
@@ -110,10 +105,11 @@ def local_align(
             compute=compute,
             overwrite=overwrite,
         )
-        options.print_result(document(plan))
+        options.print_result(plan)
         return
-    result = task.local_align(
-        *sides,
+    result = tasks.local_align(
+        fixed,
+        moving,
         output=output,
         initial_transforms=initial_transforms,
         steps=steps,
@@ -123,4 +119,4 @@ def local_align(
         seed=seed,
         overwrite=overwrite,
     )
-    options.print_result(document(result))
+    options.print_result(result)

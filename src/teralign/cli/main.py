@@ -1,6 +1,6 @@
-"""The `teralign` command with its subcommands; each but `report` and `resolve` is a console script as well.
+"""The `teralign` command and its subcommands; each but `report` and `resolve` is a console script too.
 
-Commands are imported when they are called, so that `--help` does not wait for anybody's libraries.
+A command is imported when it is called, so that `--help` does not wait for libraries.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import click
@@ -21,43 +21,54 @@ import click
 from teralign import __version__
 from teralign.errors import TeralignError
 
-COMMANDS = {
-    "global-align": "Align two whole volumes in memory.",
-    "local-align": "Refine an alignment block by block.",
-    "apply-transform": "Warp a volume onto the fixed grid, block by block.",
-    "transform-points": "Map points through transforms, or back.",
-    "compose-transforms": "Write a stack of transforms as one.",
-    "invert-transform": "Write the inverse of transforms.",
-    "convert-transform": "Convert transforms of ITK, ANTs, elastix and bigstream, or to them.",
-    "jacobian-map": "Map by what factor transforms scale volume.",
-    "convert-volume": "Write a volume, or a part of it, as OME-Zarr or N5.",
-    "build-pyramid": "Add coarser scales to a volume.",
-    "inspect-volume": "Describe a volume, and check whether it is whole.",
-    "start-dask-scheduler": "Start a Dask scheduler, alone or around a command.",
-    "start-dask-worker": "Start a worker that joins the scheduler of a directory.",
-    "stop-dask-cluster": "Stop the cluster of a directory.",
-    "make-demo-data": "Make two imaging rounds with a known true map.",
-    "resolve": "Look up what a pipeline run aligns.",
-    "report": "Draw before/after pictures and collect metrics.",
-    "demo-score": "Score an alignment of the demo data against the truth.",
+GROUPS = {
+    "Align": {
+        "global-align": "Align two whole volumes in memory.",
+        "local-align": "Refine an alignment block by block.",
+        "report": "Draw before/after pictures and collect metrics.",
+    },
+    "Transforms": {
+        "apply-transform": "Warp a volume onto the fixed grid, block by block.",
+        "transform-points": "Map points from fixed to moving, or back.",
+        "compose-transforms": "Combine several transforms into one.",
+        "invert-transform": "Write the inverse of transforms.",
+        "convert-transform": "Convert to or from ITK, ANTs, elastix, bigstream.",
+        "jacobian-map": "Map the local change of volume by transforms.",
+    },
+    "Volumes": {
+        "convert-volume": "Write a volume, or a part of it, in another format.",
+        "build-pyramid": "Add coarser scales to a volume.",
+        "inspect-volume": "Describe a volume, and check its files for damage.",
+    },
+    "Pipeline and cluster": {
+        "resolve": "Show what a pipeline run will align.",
+        "start-dask-scheduler": "Start a Dask scheduler, alone or around a command.",
+        "start-dask-worker": "Start a worker that joins the scheduler of a folder.",
+        "stop-dask-cluster": "Stop the cluster of a folder.",
+    },
+    "Demo": {
+        "make-demo-data": "Make two imaging rounds with a known true transform.",
+        "demo-score": "Score an alignment of the demo data against the truth.",
+    },
 }
+COMMANDS = [name for commands in GROUPS.values() for name in commands]
 
 
 class LazyGroup(click.Group):
-    """A group that knows its subcommands' names and imports one when it is used."""
+    """A group that imports a subcommand only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of use."""
-        return list(COMMANDS)
+        """Return all names, in the order of the help."""
+        return COMMANDS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, or None."""
+        """Return the command of this name, or None."""
         return load_command(cmd_name) if cmd_name in COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, with the near miss offered."""
+        """Resolve as click does, but suggest the closest name for an unknown one."""
         if args and args[0] not in COMMANDS:
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f" Did you mean {near[0]}?" if near else " See teralign --help for the commands."
@@ -65,9 +76,11 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """List the commands by group, without importing them."""
+        width = max(map(len, COMMANDS))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
 
 def load_command(name: str) -> click.Command:
@@ -79,7 +92,11 @@ def load_command(name: str) -> click.Command:
     return command
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Run teralign COMMAND --help for the options of a command and an example.",
+)
 @click.version_option(__version__, prog_name="teralign")
 def group() -> None:
     """Register microscopy volumes too large for memory."""
@@ -134,85 +151,9 @@ def main() -> None:
     _leave(run(group, name="teralign"))
 
 
-def _script(name: str) -> None:
-    _leave(run(load_command(name), name=name))
-
-
-def global_align() -> None:
-    """Entry point of `global-align`."""
-    _script("global-align")
-
-
-def local_align() -> None:
-    """Entry point of `local-align`."""
-    _script("local-align")
-
-
-def apply_transform() -> None:
-    """Entry point of `apply-transform`."""
-    _script("apply-transform")
-
-
-def transform_points() -> None:
-    """Entry point of `transform-points`."""
-    _script("transform-points")
-
-
-def compose_transforms() -> None:
-    """Entry point of `compose-transforms`."""
-    _script("compose-transforms")
-
-
-def invert_transform() -> None:
-    """Entry point of `invert-transform`."""
-    _script("invert-transform")
-
-
-def convert_transform() -> None:
-    """Entry point of `convert-transform`."""
-    _script("convert-transform")
-
-
-def jacobian_map() -> None:
-    """Entry point of `jacobian-map`."""
-    _script("jacobian-map")
-
-
-def convert_volume() -> None:
-    """Entry point of `convert-volume`."""
-    _script("convert-volume")
-
-
-def build_pyramid() -> None:
-    """Entry point of `build-pyramid`."""
-    _script("build-pyramid")
-
-
-def inspect_volume() -> None:
-    """Entry point of `inspect-volume`."""
-    _script("inspect-volume")
-
-
-def start_dask_scheduler() -> None:
-    """Entry point of `start-dask-scheduler`."""
-    _script("start-dask-scheduler")
-
-
-def start_dask_worker() -> None:
-    """Entry point of `start-dask-worker`."""
-    _script("start-dask-worker")
-
-
-def stop_dask_cluster() -> None:
-    """Entry point of `stop-dask-cluster`."""
-    _script("stop-dask-cluster")
-
-
-def make_demo_data() -> None:
-    """Entry point of `make-demo-data`."""
-    _script("make-demo-data")
-
-
-def demo_score() -> None:
-    """Entry point of `demo-score`."""
-    _script("demo-score")
+def __getattr__(name: str) -> Callable[[], NoReturn]:
+    """Return the entry point of a console script: `global_align` runs the command `global-align`."""
+    command = name.replace("_", "-")
+    if command not in COMMANDS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return lambda: _leave(run(load_command(command), name=command))

@@ -6,24 +6,28 @@ from pathlib import Path
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
 from teralign.grids import Triple
 
 
-@click.command()
-@click.option("--output", required=True, type=options.PATH, help="The folder to make.")
+@click.command(epilog=options.example("make-demo-data --output demo --shape 256,256,160 --seed 1"))
+@click.option("--output", required=True, type=values.PATH, help="The folder to create.")
 @click.option(
-    "--shape", type=options.VOXELS, default="256,256,160", show_default=True, help="Voxels of the fixed round."
+    "--shape",
+    type=values.VOXELS,
+    default="256,256,160",
+    show_default=True,
+    help="Voxels of the fixed round, x,y,z.",
 )
 @options.threads_option
 @options.seed_option
 @options.overwrite_option
 @options.verbose_option
 def make_demo_data(output: Path, shape: Triple, threads: int | None, seed: int, overwrite: bool) -> None:
-    """Make two imaging rounds that look like tissue, with the true map between them.
+    """Make two imaging rounds that look like tissue, with the true transform between them.
 
-    The folder gets fixed.n5 and moving.n5 with scales s0 and s1, the true map as an affine and a field, landmarks
-    (x,y,z in µm) in both rounds, and demo.json that tells how it was made.
+    The folder gets fixed.n5 and moving.n5 with scales s0 and s1, the true transform as an affine and a field,
+    landmarks (x,y,z in µm) in both rounds, and demo.json, which records how the data were made.
     """
     from teralign.tasks.make_demo_data import make_demo_data as task
 

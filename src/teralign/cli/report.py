@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
+
+if TYPE_CHECKING:
+    from teralign.alignment import Side
 
 
-@click.command()
+@click.command(
+    epilog=options.example(
+        "teralign report --fixed round1.zarr --moving round2.zarr",
+        "--transform affine.mat --transform transform.zarr",
+        "--blocks transform.blocks.json --output-dir report",
+    )
+)
 @options.fixed_option
 @options.moving_option
 @options.transform_option
-@click.option("--output-dir", required=True, type=options.PATH, help="The folder for overlay.png and metrics.json.")
-@click.option("--blocks", type=options.PATH, help="The .blocks.json of local-align, to be summed up.")
+@click.option("--output-dir", required=True, type=values.PATH, help="The folder for overlay.png and metrics.json.")
+@click.option("--blocks", type=values.PATH, help="The .blocks.json of local-align, to summarise in metrics.json.")
 @options.spacing_options
 @options.channel_options
 @options.threads_option
 @options.overwrite_option
 @options.verbose_option
-def report(fixed: str, moving: str, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
-    """Draw before/after pictures and collect metrics.
+@options.side("fixed")
+@options.side("moving")
+def report(
+    fixed: Side,
+    moving: Side,
+    transforms: tuple[Path, ...],
+    output_dir: Path,
+    blocks: Path | None,
+    threads: int | None,
+    overwrite: bool,
+) -> None:
+    """Draw before/after pictures of an alignment and measure it.
 
-    overlay.png has the fixed volume in magenta and the moving one in green, white where they agree: before, after
-    the global step, and after everything. metrics.json has their similarity, how the field squeezes space, and what
-    became of the blocks.
+    overlay.png shows the fixed volume in magenta and the moving one in green; where they agree it is white. Its
+    columns show the volumes before alignment, after the affines, and after all transforms. metrics.json has the
+    similarity of the volumes in each column, the folds of the fields, and a summary of the blocks.
     """
     from teralign.tasks.report import report as task
 
-    options.print_result(task(fixed, moving, **arguments))
+    options.print_result(
+        task(
+            fixed,
+            moving,
+            transforms=transforms,
+            output_dir=output_dir,
+            blocks=blocks,
+            threads=threads,
+            overwrite=overwrite,
+        )
+    )

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from teralign import __version__
-from teralign.cli import options
+from teralign.cli import options, values
 
 
-@click.command()
-@click.argument("parameters", type=options.PATH, metavar="PARAMETERS.json")
+@click.command(epilog=options.example("teralign resolve parameters.json --folder /data"))
+@click.argument("parameters", type=values.PATH, metavar="PARAMETERS.json")
 @click.option(
-    "--folder", type=options.PATH, default=".", help="Where relative paths start.  [default: the current folder]"
+    "--folder", type=values.PATH, default=".", help="Where relative paths start.  [default: the current folder]"
 )
 @options.verbose_option
 def resolve(parameters: Path, folder: Path) -> None:
@@ -26,5 +23,4 @@ def resolve(parameters: Path, folder: Path) -> None:
     """
     from teralign.tasks.resolve import resolve as task
 
-    found = asdict(task(parameters, folder=folder))
-    click.echo(json.dumps({"format": 1, "teralign": __version__, **found}, default=str))
+    options.print_result(task(parameters, folder=folder))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
 
 
-@click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.command(
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+    epilog=options.example(
+        "start-dask-scheduler --dir cluster --",
+        "local-align --fixed round1.zarr --moving round2.zarr --output transform.zarr",
+    ),
+)
 @click.option(
-    "--dir", "directory", required=True, type=options.PATH, help="Where workers and clients find the scheduler."
+    "--dir", "directory", required=True, type=values.PATH, help="Where workers and clients find the scheduler."
 )
 @click.option(
     "--workers",
@@ -35,7 +40,15 @@ from teralign.cli import options
 )
 @options.verbose_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def start_dask_scheduler(directory: Path, command: tuple[str, ...], **arguments: Any) -> int:  # noqa: ANN401 - passed on
+def start_dask_scheduler(
+    directory: Path,
+    command: tuple[str, ...],
+    workers: int | None,
+    worker_cpus: int | None,
+    worker_mem_gb: float | None,
+    interface: str | None,
+    last_attempt: bool,
+) -> int:
     """Start a Dask scheduler that others find in --dir.
 
     With a COMMAND (after --), run the command under a scheduler of its own: it finds the scheduler in
@@ -46,4 +59,12 @@ def start_dask_scheduler(directory: Path, command: tuple[str, ...], **arguments:
     """
     from teralign.cluster.driver import run_scheduler
 
-    return run_scheduler(directory, command, **arguments)
+    return run_scheduler(
+        directory,
+        command,
+        workers=workers,
+        worker_cpus=worker_cpus,
+        worker_mem_gb=worker_mem_gb,
+        interface=interface,
+        last_attempt=last_attempt,
+    )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
 
 
-@click.command()
-@click.option("--dir", "directory", required=True, type=options.PATH, help="The --dir of start-dask-scheduler.")
+@click.command(epilog=options.example("stop-dask-cluster --dir cluster"))
+@click.option("--dir", "directory", required=True, type=values.PATH, help="The --dir of start-dask-scheduler.")
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from teralign.cli import options
+from teralign.cli import options, values
 
 
-@click.command()
+@click.command(
+    epilog=options.example(
+        "transform-points --transform affine.mat --transform transform.zarr",
+        "--points spots_in_fixed.csv --output spots_in_moving.csv",
+    )
+)
 @options.transform_option
 @click.option(
-    "--points", required=True, type=options.PATH, help="Table with columns x, y, z in µm; further columns are kept."
+    "--points", required=True, type=values.PATH, help="Table with columns x, y, z in µm; further columns are kept."
 )
-@click.option("--output", required=True, type=options.PATH, help="Table to write, in the same order.")
+@click.option("--output", required=True, type=values.PATH, help="Table to write, in the same order.")
 @click.option("--inverse", is_flag=True, help="Map points of the moving volume to the fixed one instead.")
 @options.threads_option
 @options.overwrite_option
 @options.verbose_option
-def transform_points(points: Path, output: Path, **arguments: Any) -> None:  # noqa: ANN401 - passed on by name
+def transform_points(
+    transforms: tuple[Path, ...], points: Path, output: Path, inverse: bool, threads: int | None, overwrite: bool
+) -> None:
     """Map points of the fixed volume to the moving volume; with --inverse, from moving to fixed.
 
     Spots detected in the moving round need --inverse to be placed in the fixed round. Columns are found by the names
@@ -30,4 +35,6 @@ def transform_points(points: Path, output: Path, **arguments: Any) -> None:  # n
     """
     from teralign.tasks.transform_points import transform_points as task
 
-    options.print_result(asdict(task(points, output=output, **arguments)))
+    options.print_result(
+        task(points, transforms=transforms, output=output, inverse=inverse, threads=threads, overwrite=overwrite)
+    )

@@ -1,15 +1,25 @@
 """Volumes made unit by unit: planned, written by tasks on Dask or in this process, with a pyramid and a manifest."""
 
-from teralign.filling.fill import Part, VoxelSource, building, fill_volume, make_levels, stored_files
-from teralign.filling.plan import WRITING, PlannedSource, fill_or_plan, plan_fill
+from teralign.filling.filling import (
+    Filled,
+    Filling,
+    Part,
+    VoxelSource,
+    building,
+    fill_volume,
+    make_levels,
+    stored_files,
+)
+from teralign.filling.plan import WRITING, fill, plan_fill
 
 __all__ = [
     "WRITING",
+    "Filled",
+    "Filling",
     "Part",
-    "PlannedSource",
     "VoxelSource",
     "building",
-    "fill_or_plan",
+    "fill",
     "fill_volume",
     "make_levels",
     "plan_fill",

@@ -1,116 +1,41 @@
-"""What a command would do, told before it does anything: blocks, bytes, the memory of a worker, and the time.
+"""The plan of a volume to make: blocks, bytes, memory of a worker and time.
 
-Bytes are those of voxels before compression. A worker's memory is what a task holds at most: what it reads, what it
-makes, the second level, and what writing a unit takes, which was measured as six times the unit (`WRITING`). Time is
-the CPU time that was measured for a voxel, on the cores that there are: about what it will be, where files are as
-fast as cores.
+A worker's memory is the most that a task holds: the input it reads, the units it makes, the second level, and what
+writing a unit takes, measured as six times the unit (`WRITING`).
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
 
 from teralign.blockwise import WriteUnits
-from teralign.cluster import Capacity
-from teralign.filling.fill import Part, VoxelSource, fill_volume
+from teralign.cluster import Capacity, Compute
+from teralign.filling.filling import Filled, Filling, fill_volume
 from teralign.plans import CHECKED, SAMPLED, START_SECONDS, WORKER_BYTES, Plan
-from teralign.volumes import PyramidLayout, family_shape, is_one_file, pieces, plan_output
-
-if TYPE_CHECKING:
-    from distributed import Client
+from teralign.volumes import family_shape, is_one_file, pieces, plan_output
 
 log = logging.getLogger(__name__)
 
 WRITING = 6
 
 
-class PlannedSource(VoxelSource, Protocol):
-    """Where voxels come from, with what that takes."""
-
-    @property
-    def voxel_bytes(self) -> int:
-        """What a voxel of the input takes, all channels that are read of it."""
-        ...
-
-    @property
-    def voxel_seconds(self) -> float:
-        """The CPU time of a voxel of the output in one channel, with its share of the levels."""
-        ...
-
-    @property
-    def remedy(self) -> str:
-        """The option that makes its blocks take less memory, for a message; empty where there is none."""
-        ...
-
-    def held(self, part: Part) -> int:
-        """The bytes that are in memory at once while a part is made."""
-        ...
+def fill(filling: Filling, compute: Compute) -> Filled:
+    """Write a volume on the workers of `compute`. Raises InputError when a block is too large for one of them."""
+    plan_fill(filling, compute.capacity(), samples=CHECKED)
+    filled = fill_volume(filling, connect=compute.connect, work_dir=compute.work_dir)
+    log.info("wrote %s", filling.uri)
+    return filled
 
 
-def fill_or_plan(
-    uri: str,
-    source: PlannedSource,
-    *,
-    stage: str,
-    key: Mapping[str, object],
-    layout: PyramidLayout,
-    connect: Callable[[], AbstractContextManager[Client | None]],
-    capacity: Capacity,
-    work_dir: Path | None,
-    dry_run: bool,
-    overwrite: bool,
-) -> dict[str, Any]:
-    """What `fill_volume` has written, or with `dry_run` what it would write.
+def plan_fill(filling: Filling, capacity: Capacity, *, samples: int = SAMPLED) -> Plan:
+    """Return the plan of `fill_volume` on the workers of `capacity`; writes nothing.
 
-    Raises InputError when a block is too large for a worker of `capacity`.
+    The bytes read are estimated from `samples` blocks, spread evenly over all. Raises InputError when the output
+    cannot be written, or a block is too large for a worker.
     """
-    plan = plan_fill(
-        uri,
-        source,
-        layout,
-        stage=stage,
-        capacity=capacity,
-        overwrite=overwrite,
-        samples=SAMPLED if dry_run else CHECKED,
-    )
-    if dry_run:
-        return asdict(plan)
-    summary = fill_volume(
-        uri,
-        source,
-        stage=stage,
-        key=key,
-        layout=layout,
-        connect=connect,
-        work_dir=work_dir,
-        overwrite=overwrite,
-    )
-    log.info("wrote %s", uri)
-    return {"output": uri, "channels": layout.channels, "timepoints": layout.timepoints} | summary
-
-
-def plan_fill(
-    uri: str,
-    source: PlannedSource,
-    layout: PyramidLayout,
-    *,
-    stage: str,
-    capacity: Capacity,
-    overwrite: bool,
-    samples: int,
-) -> Plan:
-    """What `fill_volume` would do with the same arguments on the workers of `capacity`; nothing is written.
-
-    What is read of a volume of more blocks than `samples` is estimated from so many of them. Raises InputError when
-    the output cannot be written, or a block is too large for a worker.
-    """
-    one_file = is_one_file(plan_output(uri, overwrite=overwrite))
+    source, layout = filling.source, filling.layout
+    one_file = is_one_file(plan_output(filling.uri, overwrite=filling.overwrite))
     finest = layout.levels[0]
     families = WriteUnits(finest.shape, family_shape(layout.write_shape, layout.factors))
     later = {
@@ -129,13 +54,13 @@ def plan_fill(
     read = sum(part.needed.size for part in parts) * source.voxel_bytes * layout.timepoints
     made = sum(part.core.size for part in parts) * images
     unit = math.prod(layout.write_shape) * layout.dtype.itemsize
-    held = max((source.held(part) for part in parts), default=0)
+    largest = max((source.part_bytes(part) for part in parts), default=0)
     seconds = START_SECONDS + capacity.seconds(made / share * source.voxel_seconds, len(families))
     return Plan(
-        output=uri,
-        blocks={stage: len(families), **later},
+        output=filling.uri,
+        blocks={filling.stage: len(families), **later},
         read_bytes=round(read / share) + sum(sizes[1:-1]) + copied,
         write_bytes=sum(sizes) + copied,
-        worker_memory_bytes=WORKER_BYTES + held + (layout.channels + WRITING) * unit,
+        worker_memory_bytes=WORKER_BYTES + largest + (layout.channels + WRITING) * unit,
         estimated_seconds=round(seconds),
-    ).checked(capacity, source.remedy)
+    ).checked(capacity, source.hint)

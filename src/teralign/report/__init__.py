@@ -1,21 +1,27 @@
-"""What an alignment did, in pictures and numbers."""
+"""The effect of an alignment in pictures and numbers."""
 
-from teralign.report.blocks import summarise_blocks
+from teralign.report.blocks import BlockSummary, summarise_blocks
 from teralign.report.folding import stored_folding
-from teralign.report.landmarks import landmark_errors, read_points
+from teralign.report.labels import looks_like_labels
+from teralign.report.landmarks import LandmarkErrors, landmark_errors, read_points
 from teralign.report.overview import Overview, read_overview
 from teralign.report.pictures import Column, overlay, overlay_sheet, portrait
-from teralign.report.similarity import similarity
+from teralign.report.similarity import Similarity, similarity
 from teralign.report.values import Histogram, histogram, sample_voxels
-from teralign.report.volume_change import VolumeChange
+from teralign.report.volume_change import VolumeChange, VolumeChangeSummary
 
 __all__ = [
+    "BlockSummary",
     "Column",
     "Histogram",
+    "LandmarkErrors",
     "Overview",
+    "Similarity",
     "VolumeChange",
+    "VolumeChangeSummary",
     "histogram",
     "landmark_errors",
+    "looks_like_labels",
     "overlay",
     "overlay_sheet",
     "portrait",

@@ -1,12 +1,12 @@
-"""What became of the blocks of a local alignment, summed up."""
+"""A summary of the blocks of a local alignment: their states, reasons and metrics."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,11 +16,23 @@ QUANTILES = {"min": 0, "p10": 10, "median": 50, "p90": 90, "max": 100}
 MEASURES = ("metric_before", "metric_after", "min_jacobian")
 
 
-def summarise_blocks(path: Path) -> dict[str, Any]:
-    """Blocks by state and by reason, and quantiles of their metrics, from the .blocks.json of a local alignment.
+@dataclass(frozen=True)
+class BlockSummary:
+    """The number of blocks, in all, by state and by their ten most frequent reasons; quantiles of their metrics.
 
-    Raises InputError when the file is none.
+    Quantiles are named as in QUANTILES, and empty where no block has the metric.
     """
+
+    blocks: int
+    states: Mapping[str, int]
+    reasons: Mapping[str, int]
+    metric_before: Mapping[str, float]
+    metric_after: Mapping[str, float]
+    min_jacobian: Mapping[str, float]
+
+
+def summarise_blocks(path: Path) -> BlockSummary:
+    """Return a summary of the .blocks.json of a local alignment. Raises InputError for any other file."""
     try:
         records = list(json.loads(path.read_text())["records"])
         states = Counter(str(record["state"]) for record in records)
@@ -29,16 +41,16 @@ def summarise_blocks(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"--blocks {path} is not the .blocks.json that local-align writes.") from error
     reasons = Counter(record["reason"] for record in records if record.get("reason"))
-    return {
-        "blocks": len(records),
-        "states": dict(states.most_common()),
-        "reasons": dict(reasons.most_common(10)),
+    return BlockSummary(
+        blocks=len(records),
+        states=dict(states.most_common()),
+        reasons=dict(reasons.most_common(10)),
         **{name: _quantiles(record.get(name) for record in records) for name in MEASURES},
-    }
+    )
 
 
-def _quantiles(values: Iterable[Any]) -> Mapping[str, float]:
-    """Quantiles of the numbers among the values; empty without any."""
+def _quantiles(values: Iterable[object]) -> Mapping[str, float]:
+    """Return the QUANTILES of the finite numbers among the values, or nothing if there are none."""
     numbers = [v for v in values if isinstance(v, int | float) and np.isfinite(v)]
     if not numbers:
         return {}

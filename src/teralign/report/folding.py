@@ -1,4 +1,4 @@
-"""Whether a stored field folds space anywhere, in one pass over a field of any size."""
+"""The folds of a stored field of any size, found in one pass."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 
 from teralign.transforms import Folding, StoredField, jacobian_determinants
 
-_SIDE = 128
+_SIDE = 128  # nodes along an edge of the regions read: 25 MB of displacements
 
 
 def stored_folding(field: StoredField, *, threads: int = 1) -> Folding:
-    """The least Jacobian determinant over all nodes, and the share of them where it is 0 or less."""
+    """Return the minimum Jacobian determinant over all nodes, and the share of nodes where it is 0 or less."""
     least, folded = math.inf, 0
     for core in field.grid.region.split((_SIDE, _SIDE, _SIDE)):
         region = core.grow((1, 1, 1)).intersect(field.grid.region)

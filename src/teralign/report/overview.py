@@ -1,7 +1,7 @@
-"""A volume of any size as one that fits in memory and on a page.
+"""A volume of any size, averaged down until it fits in memory and on a page.
 
-The coarsest scale beside the given one that is still fine enough is read tile by tile and averaged down to about
-isotropic voxels. Of a volume so large that even this scale would take long, only the middle is read.
+Of the scales beside the given one, the coarsest that is fine enough is read tile by tile and averaged to about
+isotropic voxels. Where even this scale would take long to read, only the middle of the volume is read.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ _TILE = 64_000_000
 
 @dataclass(frozen=True)
 class Overview:
-    """Means (z, y, x) float32 of a volume, or of its middle, and where they lie."""
+    """Block means (z, y, x) float32 of a volume, or of its middle, and their grid."""
 
     array: NDArray[np.float32]
     grid: Grid
 
     @property
     def window(self) -> tuple[float, float]:
-        """The values to show as black and as white: background, and all but the brightest specks."""
+        """The values to show as black and white: the 30th percentile, background, and the 99.7th, without specks."""
         low, high = np.percentile(self.array[:: max(1, self.array.shape[0] // 64)], [30.0, 99.7])
         return float(low), float(max(high, low + 1e-6))
 
 
 def read_overview(volume: Volume, *, channel: int = 0, timepoint: int = 0, voxels: int = VOXELS_KEPT) -> Overview:
-    """Read a volume in at most about `voxels` voxels; `volume` may be any scale of a pyramid."""
+    """Return a volume as about `voxels` voxels at most; `volume` may be any scale of a pyramid."""
     target = (math.prod(volume.grid.extent) / voxels) ** (1 / 3)
     level = _coarsest(volume, target)
     region = _middle(level.grid.shape)
     if region != level.grid.region:
-        log.warning("%s is shown only in its middle: it has no scale coarse enough to read whole", volume.uri)
+        log.warning("%s: only the middle is shown, since it has no scale coarse enough to read whole", volume.uri)
     grid = level.grid.crop(region)
     factors = _factors(grid, target)
     small = grid.downsample(factors)
@@ -57,13 +57,13 @@ def read_overview(volume: Volume, *, channel: int = 0, timepoint: int = 0, voxel
 
 
 def _coarsest(volume: Volume, target: float) -> Volume:
-    """Of the scales beside the given one, and it, the coarsest whose voxels are not larger than `target` µm."""
+    """Return the coarsest scale of the image whose voxels are not larger than `target` µm, or `volume` itself."""
     fine_enough = [v for v in _scales_beside(volume) if max(v.grid.spacing) <= target * 1.01]
     return min(fine_enough, key=lambda v: math.prod(v.grid.shape), default=volume)
 
 
 def _scales_beside(volume: Volume) -> list[Volume]:
-    """The given volume, and those of its container that show the same field of view at other scales."""
+    """Return the volume and those of its container that show the same field of view at other scales."""
     container, _ = split_uri(volume.uri)
     found = [volume]
     for scale in volume.scales:
@@ -77,7 +77,7 @@ def _scales_beside(volume: Volume) -> list[Volume]:
 
 
 def _same_view(grid: Grid, other: Grid) -> bool:
-    """Whether the faces of both grids lie within a voxel of each other."""
+    """Return whether the faces of both grids lie within a voxel of each other."""
     voxel = np.maximum(grid.spacing, other.spacing)
     return bool(all((np.abs(a - b) <= voxel).all() for a, b in zip(_faces(grid), _faces(other), strict=True)))
 
@@ -87,7 +87,7 @@ def _faces(grid: Grid) -> tuple[Floats, Floats]:
 
 
 def _middle(shape: Triple) -> Region:
-    """All voxels, or as many in the middle as may be read."""
+    """Return the region of all voxels, or of the VOXELS_READ in the middle."""
     share = min(1.0, (VOXELS_READ / math.prod(shape)) ** (1 / 3))
     size = [max(1, int(n * share)) for n in shape]
     z, y, x = ((n - s) // 2 for n, s in zip(shape, size, strict=True))
@@ -95,12 +95,12 @@ def _middle(shape: Triple) -> Region:
 
 
 def _factors(grid: Grid, target: float) -> Triple:
-    """How many voxels (z, y, x) to average so that the spacing comes near `target` µm."""
+    """Return the number of voxels (z, y, x) to average so that the spacing comes near `target` µm."""
     return as_triple(min(n, max(1, round(target / s))) for n, s in zip(grid.shape, grid.spacing, strict=True))
 
 
 def _mean(array: NDArray[np.generic], factors: Triple) -> NDArray[np.float32]:
-    """Means over groups of `factors` voxels; the sides of `array` are multiples of them."""
+    """Return the means over groups of `factors` voxels, which divide the sides of `array` (z, y, x)."""
     (z, y, x), (a, b, c) = array.shape, factors
     groups = array.reshape(z // a, a, y // b, b, x // c, c)
     mean: NDArray[np.float32] = groups.mean(axis=(1, 3, 5), dtype=np.float32)

@@ -1,7 +1,7 @@
-"""Overlays of two images: the fixed one in magenta, the moving one in green, so that what agrees is white.
+"""Overlays of two images: the fixed one in magenta, the moving one in green, so that equal parts are white.
 
-A sheet has one column for each state of an alignment; a column shows three planes through the same point as they fold
-out of a box: xy, to its right zy (same rows), below it xz (same columns), all with square micrometres.
+A sheet has a column for each state of an alignment. A column shows three planes through one point, unfolded like a
+box: xy, to its right zy (same rows), below it xz (same columns). All axes have the same scale in µm.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Picture: TypeAlias = NDArray[np.uint8]
 COLUMN_WIDTH = 560
 _GAP = 6
 _HEADER = 46
-_GAMMA = 0.75
+_GAMMA = 0.75  # lifts dim tissue
 _PAPER = (16, 16, 20)
 _INK = (235, 235, 235)
 _MAGENTA, _GREEN = (255, 0, 255), (0, 255, 0)
@@ -31,7 +31,7 @@ _MAGENTA, _GREEN = (255, 0, 255), (0, 255, 0)
 
 @dataclass(frozen=True)
 class Column:
-    """One state of an alignment: the moving image on the fixed grid (z, y, x), and what to write above it."""
+    """One state of an alignment: the moving image on the fixed grid (z, y, x), and the text above it."""
 
     title: str
     note: str
@@ -39,7 +39,7 @@ class Column:
 
 
 def overlay(fixed: Plane, moving: Plane) -> Picture:
-    """RGB (rows, columns, 3) of two planes whose values are 0 (black) to 1 (full)."""
+    """Return two planes with values from 0 (black) to 1 (full) as one RGB picture (rows, columns, 3)."""
     a, b = (np.clip(plane, 0.0, 1.0) ** _GAMMA * 255 for plane in (fixed, moving))
     return np.stack([a, b, a], axis=-1).round().astype(np.uint8)
 
@@ -53,10 +53,10 @@ def overlay_sheet(
     fixed_window: tuple[float, float],
     moving_window: tuple[float, float],
 ) -> Picture:
-    """The sheet as RGB (rows, columns, 3).
+    """Return the sheet as RGB (rows, columns, 3).
 
-    `fixed` (z, y, x) has voxels of `spacing` µm; the planes go through voxel `at`; a window is the values that become
-    black and full.
+    `fixed` (z, y, x) has voxels of `spacing` µm (z, y, x). The planes go through voxel `at`. A window is the pair of
+    values shown as black and as full colour.
     """
     extent = [n * s for n, s in zip(fixed.shape, spacing, strict=True)]
     pixel = (extent[2] + extent[0]) / (COLUMN_WIDTH - _GAP)
@@ -79,9 +79,9 @@ def overlay_sheet(
 
 
 def portrait(image: NDArray[np.float32], *, spacing: FloatTriple, window: tuple[float, float]) -> Picture:
-    """The three middle planes of an image (z, y, x) in gray, with a scale bar, as RGB (rows, columns, 3).
+    """Return the three middle planes of an image (z, y, x) in gray, with a scale bar, as RGB (rows, columns, 3).
 
-    Its voxels are of `spacing` µm; `window` is the values that become black and white.
+    Its voxels measure `spacing` µm (z, y, x). `window` is the pair of values shown as black and as white.
     """
     extent = [n * s for n, s in zip(image.shape, spacing, strict=True)]
     pixel = (extent[2] + extent[0]) / (COLUMN_WIDTH - _GAP)
@@ -94,10 +94,10 @@ def portrait(image: NDArray[np.float32], *, spacing: FloatTriple, window: tuple[
 
 
 def scale_bar_length(width: float) -> float:
-    """The longest of 1, 2, 5, 10, … µm that is at most a third of `width` µm."""
-    most = width / 3
-    power = 10.0 ** math.floor(math.log10(most))
-    return max(step * power for step in (1, 2, 5) if step * power <= most * (1 + 1e-9))
+    """Return the longest of 1, 2, 5, 10, … µm that is at most a third of `width` µm."""
+    longest = width / 3
+    power = 10.0 ** math.floor(math.log10(longest))
+    return max(step * power for step in (1, 2, 5) if step * power <= longest * (1 + 1e-9))
 
 
 def _windowed(array: NDArray[np.float32], window: tuple[float, float]) -> NDArray[np.float32]:
@@ -108,7 +108,7 @@ def _windowed(array: NDArray[np.float32], window: tuple[float, float]) -> NDArra
 def _fold_out(
     fixed: NDArray[np.float32], moving: NDArray[np.float32], spacing: FloatTriple, at: Triple, pixel: float
 ) -> Picture:
-    """The three planes of both images as one RGB picture with a dark corner."""
+    """Return the three planes of both images as one RGB picture with a dark corner."""
     z, y, x = (_size(n * s, pixel) for n, s in zip(fixed.shape, spacing, strict=True))
     picture = np.full((y + _GAP + z, x + _GAP + z, 3), _PAPER, dtype=np.uint8)
 
@@ -125,7 +125,7 @@ def _fold_out(
 
 
 def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
-    """The plane with `size` (width, height) pixels, averaged where it gets smaller."""
+    """Return the plane with `size` (width, height) pixels, averaged where it shrinks."""
     image = Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.float32)
 
@@ -142,7 +142,7 @@ def _draw_scale_bar(draw: ImageDraw.ImageDraw, left_bottom: tuple[int, int], wid
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, corner: tuple[int, int], *, room: tuple[int, int]) -> None:
-    """Name the colours in the empty corner of the first column, in letters that fit into it."""
+    """Name the colours in the empty corner of the first column, in letters that fit there."""
     size = max(8, min(16, room[0] // 6, room[1] // 5))
     font = ImageFont.load_default(size)
     for line, (text, colour) in enumerate((("fixed", _MAGENTA), ("moving", _GREEN), ("both", (255, 255, 255)))):

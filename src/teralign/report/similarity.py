@@ -1,11 +1,13 @@
-"""How alike two images on one grid are, where the fixed one has something to see.
+"""Similarity of two images on one grid, over the foreground of the fixed one.
 
-Foreground is the fixed image, smoothed by a voxel, above its 75th percentile. NCC is Pearson's correlation over the
-foreground that the aligned image covers; LNCC the mean correlation over blocks of 16³ voxels, at least a quarter
-foreground and all covered.
+The foreground is where the fixed image, smoothed by a Gaussian of one voxel, is above its 75th percentile. NCC is
+Pearson's correlation over the foreground that the aligned image covers. LNCC is the same correlation in each block of
+16³ voxels that is at least a quarter foreground and covered whole; its mean and 10th percentile are given.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +16,33 @@ from scipy import ndimage
 BLOCK = 16
 
 
-def similarity(
-    fixed: NDArray[np.float32], aligned: NDArray[np.float32], covered: NDArray[np.bool_]
-) -> dict[str, float | int | None]:
-    """NCC, mean and 10th percentile of LNCC with the number of its blocks, and the share of the foreground covered.
+@dataclass(frozen=True)
+class Similarity:
+    """NCC, mean and 10th percentile of LNCC over `lncc_blocks` blocks, and the share of the foreground covered.
 
-    All three arrays are (z, y, x) on one grid; a value that cannot be had (nothing covered, a flat image) is None.
+    A value is None where it is undefined: nothing is covered, or an image is constant.
     """
+
+    ncc: float | None
+    lncc_mean: float | None
+    lncc_p10: float | None
+    lncc_blocks: int
+    foreground_covered: float | None
+
+
+def similarity(fixed: NDArray[np.float32], aligned: NDArray[np.float32], covered: NDArray[np.bool_]) -> Similarity:
+    """Return the similarity of two images (z, y, x) on one grid; `covered` is where the aligned image has voxels."""
     smooth = ndimage.gaussian_filter(fixed, 1.0)
     foreground = smooth > np.percentile(smooth, 75)
     both = foreground & covered
     local = _local_correlations(fixed, aligned, foreground, covered)
-    return {
-        "ncc": _correlation(fixed[both], aligned[both]),
-        "lncc_mean": float(local.mean()) if len(local) else None,
-        "lncc_p10": float(np.percentile(local, 10)) if len(local) else None,
-        "lncc_blocks": len(local),
-        "foreground_covered": float(both.sum() / foreground.sum()) if foreground.any() else None,
-    }
+    return Similarity(
+        ncc=_correlation(fixed[both], aligned[both]),
+        lncc_mean=float(local.mean()) if len(local) else None,
+        lncc_p10=float(np.percentile(local, 10)) if len(local) else None,
+        lncc_blocks=len(local),
+        foreground_covered=float(both.sum() / foreground.sum()) if foreground.any() else None,
+    )
 
 
 def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
@@ -46,7 +57,7 @@ def _local_correlations(
     foreground: NDArray[np.bool_],
     covered: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Correlations (n,) of the blocks with enough foreground that are covered; 0 for a flat block."""
+    """Return the correlations (n,) of the covered blocks with enough foreground; 0 for a constant block."""
     use = (_blocks(foreground).mean(axis=1) >= 0.25) & (_blocks(covered).mean(axis=1) > 0.99)
     a, b = _blocks(fixed)[use].astype(np.float64), _blocks(aligned)[use].astype(np.float64)
     a -= a.mean(axis=1, keepdims=True)
@@ -57,7 +68,7 @@ def _local_correlations(
 
 
 def _blocks(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Whole blocks of the array, (n, BLOCK³); what is left over at the far faces is dropped."""
+    """Return the array (z, y, x) as whole blocks (n, BLOCK³), without the remainder at the far faces."""
     z, y, x = (n // BLOCK for n in array.shape)
     whole = array[: z * BLOCK, : y * BLOCK, : x * BLOCK].reshape(z, BLOCK, y, BLOCK, x, BLOCK)
     return whole.transpose(0, 2, 4, 1, 3, 5).reshape(z * y * x, BLOCK**3)

@@ -1,4 +1,4 @@
-"""Which values the voxels of a volume have, from a sample that is small whatever the volume's size."""
+"""The values of a volume's voxels, from a sample whose size does not grow with the volume."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _VOXELS_KEPT = 4_000_000
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many of `voxels` sampled values lie between each two of `edges`, and what is known of all of them.
+    """The counts of `voxels` sampled values between successive `edges`, with their range, mean and percentiles.
 
-    `percentiles` are those of `PERCENTILES`; voxels that are NaN or infinite are counted and otherwise left out.
+    `percentiles` are those named by `PERCENTILES`. NaN and infinite voxels appear only in `not_finite`.
     """
 
     voxels: int
@@ -36,9 +36,9 @@ class Histogram:
 
 
 def sample_voxels(volume: Volume, *, channel: int = 0, timepoint: int = 0) -> NDArray[np.generic]:
-    """The values (n,) of some four million voxels at most, from chunks spread evenly over the volume.
+    """Return the values (n,) of about four million voxels at most, from chunks spread evenly over the volume.
 
-    Raises DataError when they cannot be read.
+    Raises DataError when a chunk cannot be read.
     """
     shape, chunk = volume.grid.shape, volume.chunk_shape
     counts = [-(-n // size) for n, size in zip(shape, chunk, strict=True)]
@@ -56,7 +56,7 @@ def sample_voxels(volume: Volume, *, channel: int = 0, timepoint: int = 0) -> ND
 
 
 def histogram(values: NDArray[np.generic]) -> Histogram:
-    """The histogram of values (n,) in at most 32 bins, each of which holds a whole number at least of integers."""
+    """Return the histogram of values (n,) in at most 32 bins; a bin of integers is at least 1 wide."""
     finite = values[np.isfinite(values)].astype(np.float64)
     if finite.size == 0:
         nan = float("nan")

@@ -1,12 +1,13 @@
-"""How a map changes volume, summed up over any number of Jacobian determinants in one pass.
+"""Statistics of any number of Jacobian determinants in one pass.
 
-Percentiles come from counts of float32 values by their leading bits, in the order of the values: a bin is a
-two-thousandth of its value wide, whatever that is, and the counts take 8 MiB.
+Percentiles come from counts of float32 values by their leading bits, which sort as the values do. A bin is 1/2000 of
+its value wide, whatever the value; the counts take 8 MiB.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,31 +16,42 @@ _SIGN = np.uint32(1 << 31)
 _DROPPED = 12  # of 32 bits: sign, exponent and 11 bits of the mantissa stay
 
 
+@dataclass(frozen=True)
+class VolumeChangeSummary:
+    """The minimum of Jacobian determinants, their 1st, 50th and 99th percentile, and the share that is 0 or less."""
+
+    min: float
+    p1: float
+    median: float
+    p99: float
+    folded_share: float
+
+
 class VolumeChange:
-    """The spread of determinants that are added part by part, in any order."""
+    """The distribution of determinants that are added part by part, in any order."""
 
     def __init__(self) -> None:
-        self._least, self._folded = math.inf, 0
+        self._min, self._folded = math.inf, 0
         self._counts = np.zeros(1 << (32 - _DROPPED), np.int64)
 
     def add(self, determinants: NDArray[np.float32]) -> None:
-        """Count some determinants, of any shape."""
+        """Count determinants, an array of any shape."""
         if determinants.size == 0:
             return
-        self._least = min(self._least, float(determinants.min()))
+        self._min = min(self._min, float(determinants.min()))
         self._folded += int((determinants <= 0).sum())
         bins = _ordered(determinants.ravel()) >> np.uint32(_DROPPED)
         found, counts = np.unique(bins, return_counts=True)
         self._counts[found] += counts
 
-    def summary(self) -> dict[str, float]:
-        """The least, the 1st, 50th and 99th percentile, and the share that is 0 or less, of at least one."""
+    def summary(self) -> VolumeChangeSummary:
+        """Return the statistics of the determinants so far, at least one."""
         total = int(self._counts.sum())
         p1, median, p99 = (self._percentile(share, total) for share in (0.01, 0.5, 0.99))
-        return {"min": self._least, "p1": p1, "median": median, "p99": p99, "folded_share": self._folded / total}
+        return VolumeChangeSummary(self._min, p1, median, p99, self._folded / total)
 
     def _percentile(self, share: float, total: int) -> float:
-        """The middle of the bin that holds the value of this rank."""
+        """Return the middle of the bin that holds the value of this rank."""
         rank = math.ceil(share * total)
         place = int(np.searchsorted(np.cumsum(self._counts), rank))
         middle = (place << _DROPPED) | (1 << (_DROPPED - 1))
@@ -47,11 +59,11 @@ class VolumeChange:
 
 
 def _ordered(values: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """The bits of the values as whole numbers that are in the same order."""
+    """Return the bits of the values as whole numbers that sort as the values do."""
     bits = np.ascontiguousarray(values).view(np.uint32)
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
 def _value(ordered: NDArray[np.uint32]) -> NDArray[np.float32]:
-    """The values of such numbers."""
+    """Return the values of numbers that `_ordered` returned."""
     return np.where(ordered & _SIGN, ordered & ~_SIGN, ~ordered).view(np.float32)

@@ -1,4 +1,4 @@
-"""`apply-transform`: a volume of any size onto the fixed grid, every channel, with a pyramid."""
+"""`apply-transform`: warp a volume of any size onto the fixed grid, all channels, with a pyramid."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 import teralign
 from teralign.addresses import absolute_uri
+from teralign.alignment import Side
 from teralign.cluster import Compute, worker_threads
-from teralign.filling import Part, fill_or_plan
-from teralign.grids import FloatTriple, Grid, Region
+from teralign.errors import InputError
+from teralign.filling import Filled, Filling, Part, fill, plan_fill
+from teralign.grids import Grid, Region
+from teralign.plans import Plan
+from teralign.report import looks_like_labels
 from teralign.transforms import FIELD_CACHE_BYTES, Stack, load_stack, needed_region, warp_channels
 from teralign.volumes import Volume, check_channel, check_timepoint, open_volume, plan_volume
 
@@ -27,42 +31,77 @@ log = logging.getLogger(__name__)
 _VOXEL_SECONDS = {"linear": 0.07e-6, "nearest": 0.06e-6, "cubic": 0.10e-6}
 
 
-def apply_transform(
-    fixed: str,
-    moving: str,
-    *,
-    transforms: Sequence[Path],
-    output: str,
-    interpolation: str = "linear",
-    fixed_spacing: FloatTriple | None = None,
-    moving_spacing: FloatTriple | None = None,
-    moving_channels: Sequence[int] | None = None,
-    moving_timepoint: int | None = None,
-    ome_zarr: str | None = None,
-    scheduler: str | None = None,
-    workers: int | None = None,
-    worker_cpus: int | None = None,
-    worker_mem_gb: float | None = None,
-    work_dir: Path | None = None,
-    threads: int | None = None,
-    dry_run: bool = False,
-    overwrite: bool = False,
-) -> dict[str, Any]:
-    """Resample the moving volume on the grid of the fixed one: every channel and timepoint, unless told which.
+class WarpOptions(TypedDict, total=False):
+    """Options of `apply_transform`; `channels` and `timepoint` of the moving volume are all by default.
 
-    `transforms` are files, outermost first. The output's format is that of its ending, for a .zarr of version
-    `ome_zarr` (None: 0.5); each of its write units is made by one task from only the input it needs. It lies in
-    `work_dir` until it is whole, so that the same call goes on where another stopped.
-
-    Returns what was written, with `dry_run` what would be. Raises InputError before any long work for bad input.
+    `interpolation` is linear, nearest or cubic; `ome_zarr` the version of a .zarr output, 0.5 by default; `overwrite`
+    replaces an output that exists.
     """
-    reference = open_volume(absolute_uri(fixed), spacing=fixed_spacing, option="--fixed-spacing")
-    source = open_volume(absolute_uri(moving), spacing=moving_spacing, option="--moving-spacing")
-    channels = range(source.channels) if moving_channels is None else tuple(moving_channels)
-    timepoints = range(source.timepoints) if moving_timepoint is None else (moving_timepoint,)
+
+    interpolation: str
+    channels: Sequence[int] | None
+    timepoint: int | None
+    ome_zarr: str | None
+    overwrite: bool
+
+
+def apply_transform(
+    fixed: str | Path | Side,
+    moving: str | Path | Side,
+    *,
+    transforms: Sequence[str | Path],
+    output: str | Path,
+    compute: Compute = Compute(),
+    **options: Unpack[WarpOptions],
+) -> Filled:
+    """Resample the moving volume on the grid of the fixed one: all its channels and timepoints, with a pyramid.
+
+    `transforms` are files, outermost first; together they map fixed to moving points. Of a `Side`, its URI and
+    spacing are used. The output's format follows from its ending. Each of its write units is made by one task, which
+    reads only the input that it needs. The same call continues unfinished work, in `compute.work_dir`.
+
+    Raises InputError for bad input, before any long work.
+    """
+    filling = _filling(fixed, moving, transforms, str(output), compute.threads, **options)
+    return fill(filling, compute)
+
+
+def plan_apply_transform(
+    fixed: str | Path | Side,
+    moving: str | Path | Side,
+    *,
+    transforms: Sequence[str | Path],
+    output: str | Path,
+    compute: Compute = Compute(),
+    **options: Unpack[WarpOptions],
+) -> Plan:
+    """Return the plan of `apply_transform` with the same arguments; writes nothing."""
+    filling = _filling(fixed, moving, transforms, str(output), compute.threads, **options)
+    return plan_fill(filling, compute.capacity())
+
+
+def _filling(
+    fixed: str | Path | Side,
+    moving: str | Path | Side,
+    transforms: Sequence[str | Path],
+    output: str,
+    threads: int | None,
+    *,
+    interpolation: str = "linear",
+    channels: Sequence[int] | None = None,
+    timepoint: int | None = None,
+    ome_zarr: str | None = None,
+    overwrite: bool = False,
+) -> Filling:
+    """Return the volume to make, after all checks of the input."""
+    reference, source = _open("fixed", fixed), _open("moving", moving)
+    channels = range(source.channels) if channels is None else tuple(channels)
+    timepoints = range(source.timepoints) if timepoint is None else (timepoint,)
     check_channel("moving", source, max(channels))
     check_timepoint("moving", source, max(timepoints))
     stack = load_stack(transforms)
+    if interpolation != "nearest":
+        _warn_of_labels(source, channels, timepoints[0])
     key = {
         "task": "apply-transform",
         "version": teralign.__version__,
@@ -86,19 +125,26 @@ def apply_transform(
         ome_zarr=ome_zarr,
     )
     warper = Warper(source, channels, timepoints, stack, reference.grid, interpolation, threads)
-    compute = Compute(scheduler, workers, worker_cpus, worker_mem_gb)
-    return fill_or_plan(
-        output,
-        warper,
-        stage="warp",
-        key=key,
-        layout=layout,
-        connect=compute.connect,
-        capacity=compute.capacity(),
-        work_dir=work_dir,
-        dry_run=dry_run,
-        overwrite=overwrite,
-    )
+    return Filling(output, warper, layout, "warp", key, overwrite)
+
+
+def _open(role: str, image: str | Path | Side) -> Volume:
+    """Open a volume. Raises InputError for a Side with a channel, timepoint or mask, which would be ignored."""
+    side = Side.of(image)
+    if side != Side(side.uri, side.spacing):
+        raise InputError(f"of the {role} volume only the URI and the spacing are used; give channels as an option.")
+    return open_volume(absolute_uri(side.uri), spacing=side.spacing, option=f"--{role}-spacing")
+
+
+def _warn_of_labels(volume: Volume, channels: Sequence[int], timepoint: int) -> None:
+    labels = [c for c in channels if looks_like_labels(volume, channel=c, timepoint=timepoint)]
+    if labels:
+        named = f" (channel {', '.join(map(str, labels))})" if volume.channels > 1 else ""
+        log.warning(
+            "%s%s looks like labels, whose values interpolation mixes; if so, use --interpolation nearest",
+            volume.uri,
+            named,
+        )
 
 
 @dataclass(frozen=True)
@@ -114,7 +160,7 @@ class Warper:
     threads: int | None
 
     def part(self, core: Region) -> Part | None:
-        """How a unit is made, None when it sees nothing of the moving volume."""
+        """Return how to make a unit, None when it lies outside the moving volume."""
         box = self.grid.crop(core)
         transform = self.transform.load(box.origin, box.to_physical(np.array(box.shape) - 1))
         needed = needed_region(transform, self.grid, core, self.source.grid, self.interpolation)
@@ -122,7 +168,7 @@ class Warper:
 
     @property
     def voxel_bytes(self) -> int:
-        """What a voxel of the moving volume takes in all channels."""
+        """The bytes of a voxel of the moving volume in all channels."""
         return self.source.dtype.itemsize * len(self.channels)
 
     @property
@@ -131,16 +177,16 @@ class Warper:
         return _VOXEL_SECONDS[self.interpolation]
 
     @property
-    def remedy(self) -> str:
-        """All channels of a block are in memory together; its size follows from the fixed grid."""
+    def hint(self) -> str:
+        """Fewer channels: those of a block are in memory together, and its size follows from the fixed grid."""
         return "one channel at a time (--moving-channel)" if len(self.channels) > 1 else ""
 
-    def held(self, part: Part) -> int:
-        """The bytes of all channels, as they are read and as they are warped, and of decoded chunks of fields."""
+    def part_bytes(self, part: Part) -> int:
+        """Return the bytes of all channels, as read and as warped, and of decoded chunks of fields."""
         return (part.needed.size + part.core.size) * self.voxel_bytes + FIELD_CACHE_BYTES
 
     def _warp(self, core: Region, transform: Stack, needed: Region, timepoint: int) -> NDArray[Any] | None:
-        """The channels (c, z, y, x) of a unit; None when all that it sees is 0."""
+        """Return the channels (c, z, y, x) of a unit; None when all voxels it needs are 0."""
         time = self.timepoints[timepoint]
         if all(self.source.is_blank(needed, channel=c, timepoint=time) for c in self.channels):
             return None

@@ -12,8 +12,8 @@ from teralign.errors import InputError
 from teralign.grids import FloatTriple
 from teralign.tasks.new_transform import (
     SAMPLE_SECONDS,
+    GridDescription,
     check_new_transform,
-    described,
     plan_affine,
     plan_field,
     sampler,
@@ -63,4 +63,4 @@ def compose_transforms(
     sampled = sampler(stack, grid, threads=threads)
     field = write_field(output, grid, sampled, what="composition", overwrite=overwrite)
     residual = deviation(Stack((field,)), stack, grid, threads=threads)
-    return write_report(report, result | {"grid": described(grid), "residual_um": asdict(residual)})
+    return write_report(report, result | {"grid": GridDescription.of(grid), "residual_um": asdict(residual)})

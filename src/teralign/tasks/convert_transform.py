@@ -14,7 +14,7 @@ from teralign.grids import FloatTriple, Grid
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.new_transform import (
     SAMPLE_SECONDS,
-    described,
+    GridDescription,
     plan_affine,
     plan_field,
     sampler,
@@ -166,7 +166,7 @@ def convert_transform(
         )
     field = _write_field(target, stack, grid, frames, threads=threads, overwrite=overwrite)
     residual = deviation(Stack((field,)), stack, grid, threads=threads)
-    return write_report(target.report, result | {"grid": described(grid), "residual_um": asdict(residual)})
+    return write_report(target.report, result | {"grid": GridDescription.of(grid), "residual_um": asdict(residual)})
 
 
 def _load(

@@ -1,4 +1,4 @@
-"""`convert-volume`: any volume that can be read, or a part of it, in any format that can be written."""
+"""`convert-volume`: write any readable volume, or a part of it, in any writable format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,9 @@ import teralign
 from teralign.addresses import absolute_uri
 from teralign.cluster import Compute
 from teralign.errors import InputError
-from teralign.filling import Part, fill_or_plan
+from teralign.filling import Filled, Filling, Part, fill, plan_fill
 from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
+from teralign.plans import Plan
 from teralign.transforms import cast
 from teralign.volumes import (
     DisplaySettings,
@@ -36,7 +37,48 @@ _VOXEL_SECONDS = 0.042e-6  # CPU time from N5 to OME-Zarr with all levels, uint1
 Range = tuple[int | None, int | None]
 
 
+class ConvertOptions(TypedDict, total=False):
+    """Options of `convert_volume`.
+
+    `channel` and `timepoint` are all by default. `crop` (z, y, x) has the first voxel of each axis and the one after
+    the last, None for the volume's own. `spacing` (z, y, x) in µm overrides the metadata. Values are rounded and
+    saturated to `dtype`. `chunk_size` is (z, y, x) voxels, `levels` the maximum number of scales. `label` takes the
+    most frequent value instead of the mean. `ome_zarr` is the version of a .zarr output, 0.5 by default; `overwrite`
+    replaces an output that exists.
+    """
+
+    channel: int | None
+    timepoint: int | None
+    crop: tuple[Range, Range, Range] | None
+    spacing: FloatTriple | None
+    dtype: str | None
+    chunk_size: Triple | None
+    levels: int | None
+    label: bool
+    ome_zarr: str | None
+    overwrite: bool
+
+
 def convert_volume(
+    volume: str | Path, output: str | Path, *, compute: Compute = Compute(), **options: Unpack[ConvertOptions]
+) -> Filled:
+    """Write every channel and timepoint of a volume, or a part of it, in the format of `output`'s ending.
+
+    A cropped part keeps its position in space. The same call continues unfinished work, in `compute.work_dir`.
+
+    Raises InputError for bad input, before any long work.
+    """
+    return fill(_filling(str(volume), str(output), **options), compute)
+
+
+def plan_convert_volume(
+    volume: str | Path, output: str | Path, *, compute: Compute = Compute(), **options: Unpack[ConvertOptions]
+) -> Plan:
+    """Return the plan of `convert_volume` with the same arguments; writes nothing."""
+    return plan_fill(_filling(str(volume), str(output), **options), compute.capacity())
+
+
+def _filling(
     volume: str,
     output: str,
     *,
@@ -49,23 +91,9 @@ def convert_volume(
     levels: int | None = None,
     label: bool = False,
     ome_zarr: str | None = None,
-    scheduler: str | None = None,
-    workers: int | None = None,
-    worker_cpus: int | None = None,
-    worker_mem_gb: float | None = None,
-    work_dir: Path | None = None,
-    dry_run: bool = False,
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Write every channel and timepoint of a volume, or one of them, in the format of `output`'s ending.
-
-    `crop` (z, y, x) has for each axis the first voxel and the one after the last, None for the volume's own; what is
-    left stays where it is in space. `dtype` values are rounded and saturated, `label` voxels are never averaged;
-    `ome_zarr` is the version of a .zarr (None: 0.5). The output lies in `work_dir` until it is whole, so that the
-    same call goes on where another stopped.
-
-    Returns what was written, with `dry_run` what would be. Raises InputError before any long work for bad input.
-    """
+) -> Filling:
+    """Return the volume to make, after all checks of the input."""
     source = open_volume(absolute_uri(volume), spacing=spacing)
     channels = range(source.channels) if channel is None else (channel,)
     timepoints = range(source.timepoints) if timepoint is None else (timepoint,)
@@ -103,19 +131,7 @@ def convert_volume(
     if split_uri(output)[0].resolve() == split_uri(source.uri)[0].resolve():
         raise InputError(f"{output} lies in the volume that is converted; choose another output.")
     copier = Copier(source, channels, timepoints, region, wanted)
-    compute = Compute(scheduler, workers, worker_cpus, worker_mem_gb)
-    return fill_or_plan(
-        output,
-        copier,
-        stage="convert",
-        key=key,
-        layout=layout,
-        connect=compute.connect,
-        capacity=compute.capacity(),
-        work_dir=work_dir,
-        dry_run=dry_run,
-        overwrite=overwrite,
-    )
+    return Filling(output, copier, layout, "convert", key, overwrite)
 
 
 @dataclass(frozen=True)
@@ -129,13 +145,13 @@ class Copier:
     dtype: np.dtype[Any]
 
     def part(self, core: Region) -> Part:
-        """The voxels of a unit, which are as many of the source."""
+        """Return how to copy a unit: its voxels are those of the source."""
         needed = core.shift(self.region.start)
         return Part(core, needed, partial(self._read, needed))
 
     @property
     def voxel_bytes(self) -> int:
-        """What a voxel takes in all channels."""
+        """The bytes of a voxel in all channels."""
         return self.source.dtype.itemsize * len(self.channels)
 
     @property
@@ -144,16 +160,16 @@ class Copier:
         return _VOXEL_SECONDS
 
     @property
-    def remedy(self) -> str:
-        """Blocks are made of chunks."""
+    def hint(self) -> str:
+        """Smaller chunks, of which blocks consist."""
         return "smaller chunks (--chunk-size)"
 
-    def held(self, part: Part) -> int:
-        """The bytes of a channel as it is read, and as it is written."""
+    def part_bytes(self, part: Part) -> int:
+        """Return the bytes of a channel, as read and as written."""
         return part.needed.size * (self.source.dtype.itemsize + self.dtype.itemsize)
 
     def _read(self, needed: Region, timepoint: int) -> Iterator[NDArray[Any]] | None:
-        """The channels one by one, so that no more than one is in memory; None when nothing of them is stored."""
+        """Return the channels one by one, with one in memory at a time; None when none of them is stored here."""
         time = self.timepoints[timepoint]
         if all(self.source.is_blank(needed, channel=c, timepoint=time) for c in self.channels):
             return None
@@ -161,13 +177,13 @@ class Copier:
 
 
 def _display_settings(source: Volume, channels: Sequence[int], dtype: np.dtype[Any]) -> list[DisplaySettings]:
-    """How the channels are shown; a window of values of another type says nothing of these."""
+    """Return the display settings of the channels, without their windows where the data type changes."""
     display = [source.display[c] for c in channels]
     return display if dtype == source.dtype else [replace(settings, window=None) for settings in display]
 
 
 def _cropped(volume: Volume, crop: tuple[Range, Range, Range] | None) -> Region:
-    """The region of the voxels to keep. Raises InputError when it is empty, or not inside the volume."""
+    """Return the region of the voxels to keep. Raises InputError when it is empty or reaches outside the volume."""
     whole = volume.grid.region
     if crop is None:
         return whole
@@ -177,5 +193,5 @@ def _cropped(volume: Volume, crop: tuple[Range, Range, Range] | None) -> Region:
     if region.size == 0 or region.intersect(whole) != region:
         asked = ",".join(f"{a}:{b}" for a, b in reverse_axes(list(zip(start, stop, strict=True))))
         x, y, z = reverse_axes(whole.shape)
-        raise InputError(f"--crop {asked} is no part of {volume.uri}, which has {x} x {y} x {z} voxels (x, y, z).")
+        raise InputError(f"--crop {asked} is not inside {volume.uri}, which has {x} x {y} x {z} voxels (x, y, z).")
     return region

@@ -1,4 +1,4 @@
-"""Checks of what a command was given, before any long work."""
+"""Checks of a command's input, before any long work."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from teralign.errors import InputError
 
 
 def refuse_existing(path: Path, *, overwrite: bool, what: str = "--output") -> None:
-    """Raise InputError when there is something at `path` already that is not to be overwritten."""
+    """Raise InputError when `path` exists, unless it is to be overwritten."""
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already; choose another {what}, or add --overwrite.")
 
 
 def check_new_file(path: Path, *, overwrite: bool, what: str = "--output") -> Path:
-    """Make sure that `path` can be written: InputError when it exists, or its folder cannot be made or written."""
+    """Raise InputError when `path` exists, unless it is to be overwritten, or its folder cannot be written."""
     refuse_existing(path, overwrite=overwrite, what=what)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

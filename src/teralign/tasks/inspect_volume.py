@@ -1,13 +1,12 @@
-"""`inspect-volume`: what a volume is, how it is stored, and whether it is whole."""
+"""`inspect-volume`: the geometry, storage and values of a volume, and a check of its files."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -34,30 +33,98 @@ from teralign.volumes import (
 
 log = logging.getLogger(__name__)
 
-_SHOWN_VOXELS = 4_000_000
-_FAULTS_NAMED = 1000
+_SHOWN_VOXELS = 4_000_000  # of a preview
+_FAULTS_NAMED = 1000  # in one result
+
+
+@dataclass(frozen=True)
+class ScaleDescription:
+    """Geometry and storage of one scale; lengths in µm, axes x, y, z; None is unknown, or not used."""
+
+    dataset: str
+    shape: Sequence[int]
+    spacing_um: Sequence[float] | None
+    origin_um: Sequence[float] | None
+    chunk_shape: Sequence[int]
+    shard_shape: Sequence[int] | None
+    codecs: Sequence[str]
+    manifest: bool
+    files: int | None
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class UnreadableScale:
+    """A scale that the image names but that cannot be opened."""
+
+    dataset: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ValueHistogram:
+    """A histogram of a sample of one channel at one timepoint; `percentiles` by their percentage."""
+
+    channel: int
+    timepoint: int
+    voxels: int
+    not_finite: int
+    low: float
+    high: float
+    mean: float
+    percentiles: Mapping[str, float]
+    edges: Sequence[float]
+    counts: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Check:
+    """The number of files in each state, and the lost and corrupt ones, of which the first thousand are named."""
+
+    whole: int
+    empty: int
+    lost: int
+    corrupt: int
+    faults: Sequence[Finding]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The description of a volume and its scales; what was not asked for is None."""
+
+    volume: str
+    axes: Sequence[str]
+    dtype: str
+    channels: int
+    channel_names: Sequence[str]
+    timepoints: int
+    scales: Sequence[ScaleDescription | UnreadableScale]
+    histogram: ValueHistogram | None = None
+    preview: str | None = None
+    check: Check | None = None
 
 
 def inspect_volume(
-    volume: str,
+    volume: str | Path,
     *,
     spacing: FloatTriple | None = None,
     channel: int = 0,
     timepoint: int = 0,
     values: bool = False,
-    preview: Path | None = None,
+    preview: str | Path | None = None,
     check: bool = False,
     threads: int | None = None,
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Describe a volume: geometry, type, scales, chunks, codecs, size as stored; lengths in µm, axes x, y, z.
+) -> Inspection:
+    """Describe a volume: geometry, data type, scales, chunks, codecs, stored size.
 
-    `values` adds a histogram of one channel at one timepoint, from a sample; `preview` is a PNG to be written of its
-    three middle planes. With `check` everything that is stored of the volume is read, and of its other scales too
-    where the URI names an image and not one scale; what is lost or corrupt is named.
+    `spacing` (z, y, x) in µm overrides the metadata. `values` adds a histogram of one channel at one timepoint, from
+    a sample. `preview` is a PNG to write, with the three middle planes. `check` reads all files of the volume, and of
+    its other scales if the URI names an image rather than one scale, and names those that are lost or corrupt.
 
-    Raises InputError for what is no volume, DataError when voxels that are to be shown cannot be read.
+    Raises InputError for anything that is not a volume, DataError when voxels to show cannot be read.
     """
+    volume, preview = str(volume), None if preview is None else Path(preview)
     scales = _scales(volume, spacing)
     named = scales[0]
     if named.volume is None:
@@ -66,30 +133,30 @@ def inspect_volume(
     check_timepoint("", named.volume, timepoint)
     if preview is not None:
         if not named.measured:
-            open_volume(volume)  # says what to do where nobody knows how large voxels are
+            open_volume(volume)  # raises the error that asks for the voxel size
         check_new_file(preview, overwrite=overwrite, what="--preview")
-    found: dict[str, Any] = {
-        "volume": volume,
-        "axes": ["x", "y", "z"],
-        "dtype": named.volume.dtype.name,
-        "channels": named.volume.channels,
-        "channel_names": named.volume.channel_names,
-        "timepoints": named.volume.timepoints,
-        "scales": [scale.describe() for scale in scales],
-    }
-    if values:
-        found["histogram"] = _histogram(named.volume, channel, timepoint)
+    described = [scale.describe() for scale in scales]
+    found = _histogram(named.volume, channel, timepoint) if values else None
     if preview is not None:
         _draw(named.volume, channel, timepoint, preview)
-        found["preview"] = str(preview)
-    if check:
-        found["check"] = _check(scales if _names_image(named.volume) else [named], threads or worker_threads())
-    return found
+    checked = scales if _names_image(named.volume) else [named]
+    return Inspection(
+        volume=volume,
+        axes=("x", "y", "z"),
+        dtype=named.volume.dtype.name,
+        channels=named.volume.channels,
+        channel_names=named.volume.channel_names,
+        timepoints=named.volume.timepoints,
+        scales=described,
+        histogram=found,
+        preview=None if preview is None else str(preview),
+        check=_check(checked, threads or worker_threads()) if check else None,
+    )
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """A dataset and the volume in it, or why there is none; `measured` where the size of its voxels is known."""
+    """A dataset and the volume in it, or the error of opening it; `measured` if the voxel size is known."""
 
     dataset: str
     volume: Volume | None
@@ -107,29 +174,29 @@ class _Scale:
             except InputError:
                 return cls(dataset, None, error=str(error))
 
-    def describe(self) -> dict[str, Any]:
-        """Geometry and storage; lengths in µm, axes x, y, z."""
+    def describe(self) -> ScaleDescription | UnreadableScale:
+        """Return the geometry and storage of the scale, or its error."""
         if self.volume is None:
-            return {"dataset": self.dataset, "error": self.error}
+            return UnreadableScale(self.dataset, self.error)
         grid, stored = self.volume.grid, storage(self.volume)
-        return {
-            "dataset": self.dataset or (self.volume.stored.places[0].name if self.volume.stored else ""),
-            "shape": reverse_axes(grid.shape),
-            "spacing_um": reverse_axes(grid.spacing) if self.measured else None,
-            "origin_um": reverse_axes(grid.origin) if self.measured else None,
-            "chunk_shape": reverse_axes(stored.chunk_shape),
-            "shard_shape": None if stored.shard_shape is None else reverse_axes(stored.shard_shape),
-            "codecs": stored.codecs,
-            "manifest": stored.manifest,
-            "files": stored.files,
-            "bytes": stored.size,
-        }
+        return ScaleDescription(
+            dataset=self.dataset or (self.volume.stored.places[0].name if self.volume.stored else ""),
+            shape=reverse_axes(grid.shape),
+            spacing_um=reverse_axes(grid.spacing) if self.measured else None,
+            origin_um=reverse_axes(grid.origin) if self.measured else None,
+            chunk_shape=reverse_axes(stored.chunk_shape),
+            shard_shape=None if stored.shard_shape is None else reverse_axes(stored.shard_shape),
+            codecs=stored.codecs,
+            manifest=stored.manifest,
+            files=stored.files,
+            bytes=stored.size,
+        )
 
 
 def _scales(uri: str, spacing: FloatTriple | None) -> list[_Scale]:
-    """The volume that was named, then what its container holds of it at other scales.
+    """Return the named volume, then its other scales in the container.
 
-    What lies beside an N5 dataset may be anything: nothing says that it is a scale, so only volumes count.
+    Datasets beside an N5 dataset may be anything, since N5 does not declare scales; only volumes count.
     """
     absolute = absolute_uri(uri)
     named = _Scale.open(absolute, spacing)
@@ -142,14 +209,24 @@ def _scales(uri: str, spacing: FloatTriple | None) -> list[_Scale]:
 
 
 def _names_image(volume: Volume) -> bool:
-    """Whether the URI is that of an image with its scales, and not of one scale."""
+    """Return whether the URI names an image with its scales rather than one scale."""
     return volume.stored is not None and volume.stored.places[0].name != as_place(volume.uri).name
 
 
-def _histogram(volume: Volume, channel: int, timepoint: int) -> dict[str, Any]:
-    found = asdict(histogram(sample_voxels(volume, channel=channel, timepoint=timepoint)))
-    found["percentiles"] = dict(zip(map(str, PERCENTILES), found["percentiles"], strict=True))
-    return {"channel": channel, "timepoint": timepoint} | found
+def _histogram(volume: Volume, channel: int, timepoint: int) -> ValueHistogram:
+    found = histogram(sample_voxels(volume, channel=channel, timepoint=timepoint))
+    return ValueHistogram(
+        channel=channel,
+        timepoint=timepoint,
+        voxels=found.voxels,
+        not_finite=found.not_finite,
+        low=found.low,
+        high=found.high,
+        mean=found.mean,
+        percentiles=dict(zip(map(str, PERCENTILES), found.percentiles, strict=True)),
+        edges=found.edges,
+        counts=found.counts,
+    )
 
 
 def _draw(volume: Volume, channel: int, timepoint: int, preview: Path) -> None:
@@ -160,15 +237,15 @@ def _draw(volume: Volume, channel: int, timepoint: int, preview: Path) -> None:
         picture.save(file, format="PNG")
 
 
-def _check(scales: Sequence[_Scale], threads: int) -> dict[str, Any]:
-    """Look at every file of these scales; names the first thousand of what is lost or corrupt, and counts all."""
+def _check(scales: Sequence[_Scale], threads: int) -> Check:
+    """Read every file of these scales, and count and name the damaged ones."""
     audits = [audit_volume(scale.volume) for scale in scales if scale.volume]
     progress = Progress(sum(audit.count for audit in audits), "checked", log)
     faults = [Finding(scale.dataset, "lost", scale.error) for scale in scales if scale.volume is None]
-    states = Counter({"whole": 0, "empty": 0, "lost": len(faults), "corrupt": 0})
+    states: Counter[str] = Counter({"whole": 0, "empty": 0, "lost": len(faults), "corrupt": 0})
     for finding in (finding for audit in audits for finding in audit.findings(threads)):
         progress.advance()
         states[finding.state] += 1
         if finding.state in ("lost", "corrupt") and len(faults) < _FAULTS_NAMED:
             faults.append(finding)
-    return dict(states) | {"faults": [asdict(fault) for fault in faults]}
+    return Check(**states, faults=faults)

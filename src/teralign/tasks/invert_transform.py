@@ -12,8 +12,8 @@ from teralign.cluster import worker_threads
 from teralign.errors import AlignmentError
 from teralign.grids import Region
 from teralign.tasks.new_transform import (
+    GridDescription,
     check_new_transform,
-    described,
     plan_affine,
     plan_field,
     write_field,
@@ -81,7 +81,7 @@ def _invert_to(stack: Stack, output: Path, *, threads: int, overwrite: bool) -> 
     inverse = Stack((write_field(output, grid, inverted, what="inverse", overwrite=overwrite),))
     residual = round_trip(stack, inverse, grid, threads=threads)
     return {
-        "grid": described(grid),
+        "grid": GridDescription.of(grid),
         "residual_um": asdict(residual),
         "lost_nodes": lost,
         "lost_share": lost / grid.region.size,

@@ -1,94 +1,141 @@
-"""`jacobian-map`: by what factor a stack of transforms scales volume, everywhere."""
+"""`jacobian-map`: the Jacobian determinant of a stack of transforms, the factor by which it scales volume."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 import teralign
+from teralign.alignment import Side
 from teralign.cluster import Capacity, worker_threads
 from teralign.errors import InputError
-from teralign.filling import Part, fill_volume, plan_fill
+from teralign.filling import Filling, Part, fill_volume, plan_fill
 from teralign.grids import FloatTriple, Grid, Region, Triple
-from teralign.plans import SAMPLED
-from teralign.report import VolumeChange
+from teralign.plans import Plan
+from teralign.report import VolumeChange, VolumeChangeSummary
+from teralign.results import write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
-from teralign.tasks.new_transform import described, write_report
+from teralign.tasks.new_transform import GridDescription
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
 from teralign.transforms import FIELD_CACHE_BYTES, Stack, load_stack, volume_change
 from teralign.volumes import Volume, open_volume, plan_output, plan_volume
 
 _PIECE: Triple = (64, 64, 64)  # nodes whose positions are in memory at a time
-_STAGE = "determinants"
 _VOXEL_SECONDS = 0.3e-6  # CPU time of a node, under an affine and a field
 _BYTES_A_NODE = 150  # of a piece
 _READ: Triple = (256, 256, 256)  # whole chunks, and shards
 
 
+@dataclass(frozen=True)
+class JacobianMap:
+    """The map that was written, its grid, its statistics as in `VolumeChangeSummary`, and the file with all this."""
+
+    output: str
+    transforms: Sequence[str]
+    grid: GridDescription
+    min: float
+    p1: float
+    median: float
+    p99: float
+    folded_share: float
+    report: str
+
+
+class JacobianOptions(TypedDict, total=False):
+    """Options of `jacobian_map`.
+
+    The nodes lie over the volume `fixed`, by default over the fields, `grid_spacing` µm (z, y, x) apart. `ome_zarr`
+    is the version of a .zarr output; `overwrite` replaces an output that exists.
+    """
+
+    fixed: str | Path | Side | None
+    grid_spacing: FloatTriple | None
+    ome_zarr: str | None
+    overwrite: bool
+
+
 def jacobian_map(
-    transforms: Sequence[Path],
-    output: str,
+    transforms: Sequence[str | Path],
+    output: str | Path,
     *,
-    fixed: str | None = None,
-    fixed_spacing: FloatTriple | None = None,
-    grid_spacing: FloatTriple | None = None,
-    ome_zarr: str | None = None,
     work_dir: Path | None = None,
     threads: int | None = None,
-    dry_run: bool = False,
-    overwrite: bool = False,
-) -> dict[str, Any]:
+    **options: Unpack[JacobianOptions],
+) -> JacobianMap:
     """Write the Jacobian determinant of `transforms` (files, outermost first) as a float32 volume with a pyramid.
 
-    It has a value at each node of a grid over the volume `fixed`, or over what the fields cover, `grid_spacing` µm
-    (z, y, x) apart. It lies in `work_dir` until it is whole, so that the same call goes on where another stopped.
-    Beside it, `NAME.summary.json` has its least value, percentiles, and the share that is folded.
+    It has a value at each node of a grid. `NAME.summary.json` beside it has the minimum, percentiles, and the share
+    of folds. The same call continues unfinished work, in `work_dir`.
 
-    Returns what the summary holds, with `dry_run` what would be done. Raises InputError before any long
-    work for bad input.
+    Raises InputError for bad input, before any long work.
     """
-    stack = load_stack(transforms)
-    grid = chosen_grid(stack, fixed_grid(fixed, fixed_spacing), grid_spacing)
+    filling, report = _filling(transforms, str(output), threads or worker_threads(), **options)
+    check_new_file(report, overwrite=filling.overwrite, what="output")
+    fill_volume(filling, connect=nullcontext, work_dir=work_dir)
+    change = _summary(open_volume(filling.uri))
+    made = JacobianMap(
+        output=filling.uri,
+        transforms=[str(path) for path in transforms],
+        grid=GridDescription.of(filling.layout.levels[0]),
+        min=change.min,
+        p1=change.p1,
+        median=change.median,
+        p99=change.p99,
+        folded_share=change.folded_share,
+        report=str(report),
+    )
+    write_json(report, made)
+    return made
+
+
+def plan_jacobian_map(
+    transforms: Sequence[str | Path],
+    output: str | Path,
+    *,
+    work_dir: Path | None = None,
+    threads: int | None = None,
+    **options: Unpack[JacobianOptions],
+) -> Plan:
+    """Return the plan of `jacobian_map` with the same arguments; writes nothing."""
     threads = threads or worker_threads()
-    source = _Determinants(stack, grid, threads)
+    return plan_fill(_filling(transforms, str(output), threads, **options)[0], Capacity.here(threads))
+
+
+def _filling(
+    transforms: Sequence[str | Path],
+    output: str,
+    threads: int,
+    *,
+    fixed: str | Path | Side | None = None,
+    grid_spacing: FloatTriple | None = None,
+    ome_zarr: str | None = None,
+    overwrite: bool = False,
+) -> tuple[Filling, Path]:
+    """Return the volume to make and the path of its report, after all checks of the input."""
+    stack = load_stack(transforms)
+    side = None if fixed is None else Side.of(fixed)
+    grid = chosen_grid(stack, None if side is None else fixed_grid(side.uri, side.spacing), grid_spacing)
     layout = plan_volume(output, grid=grid, dtype=np.float32, ome_zarr=ome_zarr)
     target = plan_output(output, overwrite=overwrite)
     if not isinstance(target, Path):
         raise InputError(f"{output} is an address; the map and its summary are written to a disk, so name a path.")
     report = target.with_suffix(".summary.json")
     refuse_existing(report, overwrite=overwrite, what="output")
-    if dry_run:
-        here = Capacity.here(threads)
-        plan = plan_fill(output, source, layout, stage=_STAGE, capacity=here, overwrite=overwrite, samples=SAMPLED)
-        return asdict(plan)
-    check_new_file(report, overwrite=overwrite, what="output")
     key = {
         "task": "jacobian-map",
         "version": teralign.__version__,
         "grid": [grid.shape, grid.spacing, grid.origin],
         "transforms": stack.digest(),
     }
-    fill_volume(
-        output,
-        source,
-        stage=_STAGE,
-        key=key,
-        layout=layout,
-        connect=nullcontext,
-        work_dir=work_dir,
-        overwrite=overwrite,
-    )
-    summary = _summary(open_volume(output))
-    result = {"output": output, "transforms": [str(path) for path in transforms], "grid": described(grid)}
-    return write_report(report, result | summary)
+    return Filling(output, _Determinants(stack, grid, threads), layout, "determinants", key, overwrite), report
 
 
 @dataclass(frozen=True)
@@ -100,12 +147,12 @@ class _Determinants:
     threads: int
 
     def part(self, core: Region) -> Part:
-        """Its values are made of the transforms alone."""
+        """Return how to make a unit, of the transforms alone."""
         return Part(core, core, partial(self._values, core))
 
     @property
     def voxel_bytes(self) -> int:
-        """What is read of the fields for a node: as much of them as there is."""
+        """The bytes of the fields for each node: the fields are read whole."""
         fields = self.stack.grids
         spaces = [math.prod(field.spacing) / math.prod(self.grid.spacing) for field in fields]
         return round(sum(3 * 4 / space for space in spaces))
@@ -116,16 +163,16 @@ class _Determinants:
         return _VOXEL_SECONDS
 
     @property
-    def remedy(self) -> str:
-        """It works in the process that asks, whose memory nobody limits."""
+    def hint(self) -> str:
+        """None: it works in this process, whose memory has no limit."""
         return ""
 
-    def held(self, part: Part) -> int:
-        """The bytes of the determinants, of a piece in the making, and of decoded chunks of fields."""
+    def part_bytes(self, part: Part) -> int:
+        """Return the bytes of the determinants, of a piece in the making, and of decoded chunks of fields."""
         return 4 * part.core.size + _BYTES_A_NODE * math.prod(_PIECE) + FIELD_CACHE_BYTES
 
     def _values(self, core: Region, _timepoint: int) -> list[NDArray[np.float32]]:
-        """The determinants of a region, computed piece by piece."""
+        """Return the determinants of a region, computed piece by piece."""
         determinants = np.empty(core.shape, np.float32)
         for piece in core.split(_PIECE):
             found = volume_change(self.stack, self.grid, piece, threads=self.threads)
@@ -133,8 +180,8 @@ class _Determinants:
         return [determinants]
 
 
-def _summary(volume: Volume) -> dict[str, float]:
-    spread = VolumeChange()
+def _summary(volume: Volume) -> VolumeChangeSummary:
+    change = VolumeChange()
     for region in volume.grid.region.split(_READ):
-        spread.add(volume.read(region))
-    return spread.summary()
+        change.add(volume.read(region))
+    return change.summary()

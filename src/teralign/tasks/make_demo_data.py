@@ -1,52 +1,101 @@
-"""`make-demo-data`: two imaging rounds of one tissue, and the truth about them."""
+"""`make-demo-data`: two imaging rounds of one tissue, and the true transform between them."""
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from teralign import __version__
 from teralign.cluster import worker_threads
-from teralign.demo import Phantom, View, make_phantom
+from teralign.demo import Phantom, Round, View, make_phantom
 from teralign.errors import InputError
 from teralign.files import writing_folder
 from teralign.grids import Floats, Grid, Triple, reverse_axes
 from teralign.progress import Progress
+from teralign.results import write_json
 from teralign.transforms import Affine, DisplacementField, save_field
 from teralign.volumes import create_volume
 
 log = logging.getLogger(__name__)
 
 CHUNK: Triple = (64, 64, 64)
-SMALLEST = 48
-"""Voxels along an axis: with fewer there is no tissue to speak of in both volumes."""
+MIN_VOXELS = 48
+"""Along each axis; smaller volumes share too little tissue."""
 NODES_PER_KNOT = 16
-"""How much finer than its own knots the true map is when written as a field: to within 0.02 µm."""
+"""Nodes of the written field for each knot of the true map, which makes it exact to 0.02 µm."""
+
+
+@dataclass(frozen=True)
+class DemoData:
+    """The folder of demo data, its landmarks, and their distances in µm, as in `LandmarkFacts`."""
+
+    output: str
+    landmarks: int
+    tre_um_before: Mapping[str, float]
+    tre_um_best_affine: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Voxels and their size in µm of one round, both (x, y, z)."""
+
+    shape: Sequence[int]
+    spacing_um: Sequence[float]
+
+    @classmethod
+    def of(cls, grid: Grid) -> Geometry:
+        """Return the geometry of a grid."""
+        return cls(reverse_axes(grid.shape), reverse_axes(grid.spacing))
+
+
+@dataclass(frozen=True)
+class LandmarkFacts:
+    """The number of landmarks, and their distances in µm (median, p95) before alignment and after the best affine."""
+
+    landmarks: int
+    tre_um_before: Mapping[str, float]
+    tre_um_best_affine: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class DemoFacts:
+    """The content of demo.json; `bend_volume_change` is the range of the field's Jacobian determinant."""
+
+    made_by: str
+    seed: int
+    fixed: Geometry
+    moving: Geometry
+    rounds: tuple[Round, Round]
+    cells: int
+    vessel_segments: int
+    knot_spacing_um: float
+    bend_volume_change: tuple[float, float]
+    landmarks: LandmarkFacts
 
 
 def make_demo_data(
-    output: Path,
+    output: str | Path,
     *,
     shape: Triple = (160, 256, 256),
     seed: int = 0,
     threads: int | None = None,
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Write a fixed and a moving round that look like tissue, the true map between them and landmarks.
+) -> DemoData:
+    """Write a fixed and a moving round that look like tissue, the true transform between them and landmarks.
 
     `output` gets fixed.n5 and moving.n5 (scales s0 and s1; the fixed round has `shape` voxels, z, y, x, at s0),
-    true_affine.mat with true_transform.zarr (the map as commands take it), true_map.npz (the same, exact),
-    landmarks_fixed.csv and landmarks_moving.csv (x,y,z in µm) and demo.json. Nothing appears under that name before
-    all is written. Raises InputError when `output` is there already, or the shape is too small.
+    true_affine.mat with true_transform.zarr (the transform as commands take it), true_map.npz (the same, exact),
+    landmarks_fixed.csv and landmarks_moving.csv (x,y,z in µm) and demo.json. The folder appears under its name when
+    all is written. Raises InputError when `output` exists, or the shape is too small.
     """
-    if min(shape) < SMALLEST:
-        raise InputError(f"--shape {_listed(shape)} is too small: give at least {SMALLEST} voxels along each axis.")
+    output = Path(output)
+    if min(shape) < MIN_VOXELS:
+        raise InputError(f"--shape {_listed(shape)} is too small: give at least {MIN_VOXELS} voxels along each axis.")
     _check_output(output, overwrite=overwrite)
     phantom = make_phantom(shape, seed)
     facts = _describe(phantom, seed)
@@ -55,8 +104,9 @@ def make_demo_data(
         for view in (phantom.fixed, phantom.moving):
             _write_round(folder / f"{view.round.name}.n5", view, threads or worker_threads())
         _write_truth(folder, phantom)
-        (folder / "demo.json").write_text(json.dumps(facts, indent=1) + "\n")
-    return {"output": str(output), **facts["landmarks"]}
+        write_json(folder / "demo.json", facts)
+    found = facts.landmarks
+    return DemoData(str(output), found.landmarks, found.tre_um_before, found.tre_um_best_affine)
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
@@ -65,11 +115,11 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
     if not overwrite:
         raise InputError(f"{output} exists already; choose another --output, or add --overwrite.")
     if not (output / "demo.json").is_file():
-        raise InputError(f"{output} holds no demo data, so --overwrite will not replace it; choose another --output.")
+        raise InputError(f"{output} is not demo data, so --overwrite does not replace it; choose another --output.")
 
 
 def _write_round(path: Path, view: View, threads: int) -> None:
-    """Write one round as N5 with two scales, tile by tile; a tile is several chunks at both scales."""
+    """Write one round as N5 with two scales, tile by tile; a tile is whole chunks at both scales."""
     writer = create_volume(str(path), grid=view.grid, dtype=np.dtype(np.uint16), chunk_shape=CHUNK, levels=2)
     tile = tuple(2 * n for n in writer.write_shape)
     tiles = list(view.grid.region.split(tile))
@@ -86,7 +136,7 @@ def _write_round(path: Path, view: View, threads: int) -> None:
 
 
 def _write_truth(folder: Path, phantom: Phantom) -> None:
-    """Write the map in both ways, and the landmarks."""
+    """Write the true transform, for commands and exact, and the landmarks."""
     Affine(phantom.true_map.affine).save(folder / "true_affine.mat")
     save_field(folder / "true_transform.zarr", _true_field(phantom))
     phantom.true_map.save(folder / "true_map.npz")
@@ -95,7 +145,7 @@ def _write_truth(folder: Path, phantom: Phantom) -> None:
 
 
 def _true_field(phantom: Phantom) -> DisplacementField:
-    """The bend of the true map on nodes over the fixed round: what comes before the affine."""
+    """Return the nonlinear part of the true map, applied before the affine, on nodes over the fixed round."""
     grid, spacing = phantom.fixed.grid, phantom.true_map.spacing / NODES_PER_KNOT
     nodes = grid.coarsen([max(1, round(spacing / s)) for s in grid.spacing])
     values = np.empty((*nodes.shape, 3), dtype=np.float32)
@@ -106,40 +156,32 @@ def _true_field(phantom: Phantom) -> DisplacementField:
     return DisplacementField(values, nodes)
 
 
-def _describe(phantom: Phantom, seed: int) -> dict[str, Any]:
-    """What demo.json says; lengths in µm, axes x, y, z."""
+def _describe(phantom: Phantom, seed: int) -> DemoFacts:
+    """Return the content of demo.json."""
     fixed, moved = phantom.landmarks_fixed, phantom.landmarks_moving
     slopes = np.linalg.det(phantom.true_map.jacobian(fixed)) if len(fixed) else np.ones(1)
-    return {
-        "made_by": f"teralign {__version__}",
-        "seed": seed,
-        "fixed": _geometry(phantom.fixed.grid),
-        "moving": _geometry(phantom.moving.grid),
-        "rounds": [asdict(phantom.fixed.round), asdict(phantom.moving.round)],
-        "cells": len(phantom.scene.cells.centres),
-        "vessel_segments": len(phantom.scene.vessels.ends),
-        "knot_spacing_um": phantom.true_map.spacing,
-        "bend_volume_change": [float(1 / slopes.max()), float(1 / slopes.min())],
-        "landmarks": {
-            "landmarks": len(fixed),
-            "tre_um_before": _error(moved - fixed),
-            "tre_um_best_affine": _error(_affine_residual(fixed, moved)),
-        },
-    }
-
-
-def _geometry(grid: Grid) -> dict[str, Any]:
-    return {"shape": reverse_axes(grid.shape), "spacing_um": reverse_axes(grid.spacing)}
+    return DemoFacts(
+        made_by=f"teralign {__version__}",
+        seed=seed,
+        fixed=Geometry.of(phantom.fixed.grid),
+        moving=Geometry.of(phantom.moving.grid),
+        rounds=(phantom.fixed.round, phantom.moving.round),
+        cells=len(phantom.scene.cells.centres),
+        vessel_segments=len(phantom.scene.vessels.ends),
+        knot_spacing_um=phantom.true_map.spacing,
+        bend_volume_change=(float(1 / slopes.max()), float(1 / slopes.min())),
+        landmarks=LandmarkFacts(len(fixed), _error(moved - fixed), _error(_affine_residual(fixed, moved))),
+    )
 
 
 def _affine_residual(fixed: Floats, moved: Floats) -> Floats:
-    """What the best affine map of the landmarks leaves over, (n, 3)."""
+    """Return the offsets (n, 3) of landmarks that the best affine map leaves."""
     padded = np.column_stack([fixed, np.ones(len(fixed))])
     return np.asarray(moved - padded @ np.linalg.lstsq(padded, moved, rcond=None)[0])
 
 
 def _error(offsets: Floats) -> dict[str, float]:
-    """Median and 95th percentile of the lengths of offsets (n, 3)."""
+    """Return the median and 95th percentile of the lengths of offsets (n, 3), or nothing for no offsets."""
     if len(offsets) == 0:
         return {}
     median, p95 = np.percentile(np.linalg.norm(offsets, axis=1), [50, 95])

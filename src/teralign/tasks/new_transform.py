@@ -1,11 +1,11 @@
-"""Transforms that commands make out of others: an affine, or a field chunk by chunk, with a report beside it."""
+"""Transforms made of other transforms: an affine, or a field made chunk by chunk, with a report beside it."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike
 from teralign.blockwise import WriteUnits
 from teralign.cluster import Capacity
 from teralign.errors import InputError
-from teralign.files import write_atomically
 from teralign.grids import Grid, Region, Triple, reverse_axes
 from teralign.plans import WORKER_BYTES, Plan
 from teralign.progress import Progress
+from teralign.results import write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.transforms import (
     CHUNK_SHAPE,
@@ -33,16 +33,16 @@ from teralign.transforms import (
 
 log = logging.getLogger(__name__)
 
-SAMPLE_SECONDS = 0.1e-6  # CPU time of a node of a field that is sampled from others, measured as 0.076, and stored
+SAMPLE_SECONDS = 0.1e-6  # CPU time to sample a node of a field from other fields (measured: 0.076) and to store it
 _NODE_BYTES = 3 * 4
 _BYTES_A_NODE = 150  # of a chunk in the making, as of a field for ITK
 
 ChunkMaker = Callable[[Region], DisplacementField]
-"""Makes the nodes of one region of a field."""
+"""A function that makes the nodes of one region of a field."""
 
 
 class ChunkWriter(Protocol):
-    """A field in the making, written by whole chunks."""
+    """A field that is being written by whole chunks."""
 
     @property
     def chunk_shape(self) -> Triple:
@@ -55,9 +55,9 @@ class ChunkWriter(Protocol):
 
 
 def check_new_transform(output: Path, affine: Affine | None, *, overwrite: bool, dry_run: bool = False) -> Path:
-    """Make sure that a transform can be written, as an affine or, for None, as a field, and give its report's path.
+    """Check that a transform can be written, as an affine or, for None, as a field; returns the path of its report.
 
-    With `dry_run` nothing is tried. Raises InputError when the ending is that of another kind, or something is there.
+    With `dry_run` no file is touched. Raises InputError when the ending is that of another kind, or a file exists.
     """
     suffixes = {".zarr"} if affine is None else {".mat", ".txt"}
     if output.suffix not in suffixes:
@@ -91,7 +91,7 @@ def plan_field(
     threads: int,
     chunk: Triple = CHUNK_SHAPE,
 ) -> Plan:
-    """What it takes to write `stack` as a field on `grid`, a `chunk` of nodes at a time, in this process.
+    """Return the plan to write `stack` as a field on `grid`, a `chunk` of nodes at a time, in this process.
 
     `node_seconds` is the CPU time of a node; every field of the stack is read once.
     """
@@ -111,7 +111,7 @@ def plan_field(
 
 
 def write_field(output: Path, grid: Grid, make: ChunkMaker, *, what: str, overwrite: bool) -> StoredField:
-    """Store the field that `make` gives for each chunk of `grid`, with `what` as the name of the work in the log."""
+    """Store the field that `make` returns for each chunk of `grid`; `what` names the work in the log."""
     with building_field(output, grid, overwrite=overwrite) as writer:
         write_chunks(writer, grid, make, what=what)
     return StoredField.open(output)
@@ -127,7 +127,7 @@ def write_chunks(writer: ChunkWriter, grid: Grid, make: ChunkMaker, *, what: str
 
 
 def sampler(stack: Stack, grid: Grid, *, threads: int) -> ChunkMaker:
-    """What makes the regions of the field that does, at the nodes of `grid`, what `stack` does."""
+    """Return a function that samples `stack` on any region of `grid`'s nodes."""
 
     def sampled(region: Region) -> DisplacementField:
         box = grid.crop(region)
@@ -137,16 +137,21 @@ def sampler(stack: Stack, grid: Grid, *, threads: int) -> ChunkMaker:
     return sampled
 
 
-def described(grid: Grid) -> dict[str, Any]:
-    """A grid as reports give it: (x, y, z), µm."""
-    return {
-        "shape": reverse_axes(grid.shape),
-        "spacing_um": reverse_axes(grid.spacing),
-        "origin_um": reverse_axes(grid.origin),
-    }
+@dataclass(frozen=True)
+class GridDescription:
+    """A grid as reports show it: (x, y, z), µm."""
+
+    shape: Sequence[int]
+    spacing_um: Sequence[float]
+    origin_um: Sequence[float]
+
+    @classmethod
+    def of(cls, grid: Grid) -> GridDescription:
+        """Return the description of a grid."""
+        return cls(reverse_axes(grid.shape), reverse_axes(grid.spacing), reverse_axes(grid.origin))
 
 
 def write_report(report: Path, result: dict[str, Any]) -> dict[str, Any]:
-    """Write `result` as JSON, and give it with the path of that file."""
-    write_atomically(report, (json.dumps(result, indent=1) + "\n").encode())
+    """Write `result` as JSON; returns it with the path of that file."""
+    write_json(report, result)
     return result | {"report": str(report)}

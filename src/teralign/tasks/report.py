@@ -1,13 +1,11 @@
-"""`report`: before/after pictures and the numbers that go with them."""
+"""`report`: before/after pictures of an alignment, and its metrics."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,53 +14,93 @@ from PIL import Image
 from teralign.alignment import ImageSource, Side, open_source
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
-from teralign.files import write_atomically, writing
+from teralign.files import writing
 from teralign.grids import FloatTriple, Grid, Triple
 from teralign.report import (
+    BlockSummary,
     Column,
     Overview,
+    Similarity,
     overlay_sheet,
     read_overview,
     similarity,
     stored_folding,
     summarise_blocks,
 )
-from teralign.transforms import Stack, StoredField, load_stack, warp
+from teralign.results import write_json
+from teralign.transforms import Folding, Stack, StoredField, load_stack, warp
 
-_TILE: Triple = (64, 128, 128)
+_TILE: Triple = (64, 128, 128)  # voxels of an overview that are warped at a time
+
+
+@dataclass(frozen=True)
+class Report:
+    """The files that were written, and the similarity of the volumes in each state of the alignment."""
+
+    overlay: Path
+    metrics: Path
+    similarity: Mapping[str, Similarity]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The channel of a volume that was asked for, and the grid on which it was measured; axes z, y, x, µm."""
+
+    uri: str
+    channel: int
+    shape: Triple
+    spacing_um: FloatTriple
+    origin_um: FloatTriple
+    measured_shape: Triple
+    measured_spacing_um: FloatTriple
+
+    @classmethod
+    def of(cls, source: ImageSource, shown: Grid) -> Geometry:
+        """Return the geometry of a source whose overview has the grid `shown`."""
+        grid = source.grid
+        return cls(
+            source.volume.uri, source.channel, grid.shape, grid.spacing, grid.origin, shown.shape, shown.spacing
+        )
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The content of metrics.json; `fields` has the folds of each field by its path."""
+
+    fixed: Geometry
+    moving: Geometry
+    transforms: Sequence[str]
+    similarity: Mapping[str, Similarity]
+    fields: Mapping[str, Folding]
+    blocks: BlockSummary | None
 
 
 def report(
-    fixed: str,
-    moving: str,
+    fixed: str | Path | Side,
+    moving: str | Path | Side,
     *,
-    transforms: Sequence[Path],
-    output_dir: Path,
-    blocks: Path | None = None,
-    fixed_spacing: FloatTriple | None = None,
-    moving_spacing: FloatTriple | None = None,
-    fixed_channel: int = 0,
-    moving_channel: int = 0,
+    transforms: Sequence[str | Path],
+    output_dir: str | Path,
+    blocks: str | Path | None = None,
     threads: int | None = None,
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Show an alignment: `overlay.png` and `metrics.json` in `output_dir`.
+) -> Report:
+    """Write pictures and metrics of an alignment: `overlay.png` and `metrics.json` in `output_dir`.
 
-    `transforms` are files, outermost first. "Before" is where both volumes lie by their own metadata, "global" the
-    affines with which the transforms begin, "after" all of them. Both volumes are read at a scale of a few million
-    voxels, whatever their size. `blocks` is the .blocks.json of a local alignment, to be summed up.
+    `transforms` are files, outermost first. Up to three states are compared: "before" has both volumes in the
+    positions of their metadata, "global" applies the affines with which the transforms begin, "after" all transforms.
+    Both volumes are read at a scale of some million voxels, whatever their size. `blocks` is the .blocks.json of a
+    local alignment, to summarise.
 
-    Returns the paths of what was written and the similarities. Raises InputError for bad input.
+    Raises InputError for bad input.
     """
+    output_dir = Path(output_dir)
     pictures, metrics = output_dir / "overlay.png", output_dir / "metrics.json"
     if not overwrite and (pictures.exists() or metrics.exists()):
-        raise InputError(f"{output_dir} holds a report already; choose another --output-dir, or add --overwrite.")
+        raise InputError(f"{output_dir} has a report already; choose another --output-dir, or add --overwrite.")
     stack = load_stack(transforms)
-    sources = (
-        open_source("fixed", Side(fixed, fixed_spacing, fixed_channel)),
-        open_source("moving", Side(moving, moving_spacing, moving_channel)),
-    )
-    summary = None if blocks is None else summarise_blocks(blocks)
+    sources = open_source("fixed", Side.of(fixed)), open_source("moving", Side.of(moving))
+    summary = None if blocks is None else summarise_blocks(Path(blocks))
     shown_fixed, shown_moving = (_overview(source) for source in sources)
     threads = threads or worker_threads()
     seen = {name: _seen(shown_fixed, shown_moving, part, threads) for name, part in _states(stack).items()}
@@ -71,24 +109,24 @@ def report(
     sheet = Image.fromarray(_sheet(shown_fixed, shown_moving, columns, at=_middle(seen)))
     with writing(pictures) as file:
         sheet.save(file, format="PNG")
-    facts = {
-        "fixed": _geometry(sources[0], shown_fixed.grid),
-        "moving": _geometry(sources[1], shown_moving.grid),
-        "transforms": [str(path) for path in transforms],
-        "similarity": alike,
-        "fields": _fields(stack, transforms, threads),
-        "blocks": summary,
-    }
-    write_atomically(metrics, (json.dumps(facts, indent=1) + "\n").encode())
-    return {"overlay": str(pictures), "metrics": str(metrics), "similarity": alike}
+    facts = Metrics(
+        fixed=Geometry.of(sources[0], shown_fixed.grid),
+        moving=Geometry.of(sources[1], shown_moving.grid),
+        transforms=[str(path) for path in transforms],
+        similarity=alike,
+        fields=_fields(stack, transforms, threads),
+        blocks=summary,
+    )
+    write_json(metrics, facts)
+    return Report(pictures, metrics, alike)
 
 
 def _overview(source: ImageSource) -> Overview:
-    return read_overview(source.volume, channel=source.channel)
+    return read_overview(source.volume, channel=source.channel, timepoint=source.timepoint)
 
 
 def _states(stack: Stack) -> dict[str, Stack]:
-    """What to show: nothing applied, the leading affines, everything; what equals the one before is left out."""
+    """Return the states to show: no transform, the leading affines, all transforms; without repeated states."""
     affines = tuple(takewhile(lambda part: part.affine is not None, stack.transforms))
     states = {"before": Stack()}
     if affines:
@@ -101,7 +139,7 @@ def _states(stack: Stack) -> dict[str, Stack]:
 def _seen(
     fixed: Overview, moving: Overview, stack: Stack, threads: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The moving overview on the fixed one's grid, and where it has voxels; fields are read tile by tile."""
+    """Return the moving overview on the fixed one's grid, and where it has voxels; fields are read tile by tile."""
     aligned = np.empty(fixed.grid.shape, np.float32)
     for region in fixed.grid.region.split(_TILE):
         corners = fixed.grid.crop(region).corners()
@@ -119,7 +157,7 @@ def _seen(
 
 
 def _middle(seen: dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> Triple:
-    """The middle voxel (z, y, x) of what the last state covers; of the whole grid when it covers nothing."""
+    """Return the middle voxel (z, y, x) of what the last state covers, or of the whole grid if it covers nothing."""
     covered = list(seen.values())[-1][1]
     if not covered.any():
         covered = np.ones_like(covered)
@@ -138,30 +176,17 @@ def _sheet(fixed: Overview, moving: Overview, columns: Sequence[Column], *, at: 
     )
 
 
-def _note(alike: dict[str, float | int | None]) -> str:
-    """The similarity in a few words."""
-    ncc, lncc = alike["ncc"], alike["lncc_mean"]
-    shown = [f"{name} {value:.3f}" for name, value in (("NCC", ncc), ("LNCC", lncc)) if value is not None]
+def _note(alike: Similarity) -> str:
+    """Return the similarity as the text above a column."""
+    named = (("NCC", alike.ncc), ("LNCC", alike.lncc_mean))
+    shown = [f"{name} {value:.3f}" for name, value in named if value is not None]
     return "   ".join(shown) or "no overlap"
 
 
-def _fields(stack: Stack, paths: Sequence[Path], threads: int) -> dict[str, Any]:
-    """How each field squeezes space, by its path."""
+def _fields(stack: Stack, paths: Sequence[str | Path], threads: int) -> dict[str, Folding]:
+    """Return the folds of each field, by its path."""
     return {
-        str(path): asdict(stored_folding(part, threads=threads))
+        str(path): stored_folding(part, threads=threads)
         for path, part in zip(paths, stack.transforms, strict=True)
         if isinstance(part, StoredField)
-    }
-
-
-def _geometry(source: ImageSource, shown: Grid) -> dict[str, Any]:
-    """What was asked for and what of it was looked at; axes z, y, x, µm."""
-    return {
-        "uri": source.volume.uri,
-        "channel": source.channel,
-        "shape": source.grid.shape,
-        "spacing_um": source.grid.spacing,
-        "origin_um": source.grid.origin,
-        "measured_shape": shown.shape,
-        "measured_spacing_um": shown.spacing,
     }

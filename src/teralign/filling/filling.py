@@ -1,7 +1,8 @@
-"""A volume written by blocks: its two finest levels from whatever makes voxels, the coarser ones from those.
+"""A volume written unit by unit: its two finest levels from any source of voxels, the coarser ones from those.
 
-A task is what lies under one write unit of the second level, so that no voxel is read again to make that. What every
-task stored is in its record, and becomes the manifest when all are done.
+A task makes the family of a write unit of the second level: that unit, and the units of the finest level under it. So
+no voxel is read again to make the second level. The record of a task lists the files that it stored; together the
+records become the manifest.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-_VOXELS = "voxels.zarr"
+_VOXELS = "voxels.zarr"  # the volume in the workspace from which an output of one file is written
 
 
 @dataclass(frozen=True)
 class Part:
-    """A write unit of the finest level: its voxels, those of the input that it needs, and how it is made of them.
+    """A write unit of the finest level: `core`, its voxels, and `needed`, the voxels of the input to make it of.
 
-    `make` gives the channels (c, z, y, x) at one of the output's timepoints, None when all of them are 0.
+    `make` returns the channels (c, z, y, x) at one of the output's timepoints, None when all of them are 0.
     """
 
     core: Region
@@ -50,46 +51,99 @@ class Part:
 
 
 class VoxelSource(Protocol):
-    """Where the voxels of the finest level come from. Picklable."""
+    """The source of the voxels of the finest level, and its costs. Picklable."""
 
     def part(self, core: Region) -> Part | None:
-        """How a write unit is made, None when there is nothing in it."""
+        """Return how to make a write unit, None when it is empty."""
+        ...
+
+    @property
+    def voxel_bytes(self) -> int:
+        """The bytes of a voxel of the input, in all channels that are read."""
+        ...
+
+    @property
+    def voxel_seconds(self) -> float:
+        """The CPU time of a voxel of the output in one channel, with its share of the coarser levels."""
+        ...
+
+    @property
+    def hint(self) -> str:
+        """The option that makes its blocks take less memory, for an error; empty where there is none."""
+        ...
+
+    def part_bytes(self, part: Part) -> int:
+        """Return the bytes that are in memory at once while a part is made."""
         ...
 
 
-def fill_volume(
-    uri: str,
-    source: VoxelSource,
-    *,
-    stage: str,
-    key: Mapping[str, object],
-    layout: PyramidLayout,
-    connect: Callable[[], AbstractContextManager[Client | None]],
-    work_dir: Path | None,
-    overwrite: bool,
-) -> dict[str, Any]:
-    """Write the volume `uri`, which appears when it is whole; gives what became of the tasks of its finest level.
+@dataclass(frozen=True)
+class Filling:
+    """A volume to make: its URI, the source of its voxels and its layout, as `plan_volume` returns it.
 
-    `layout` is its `plan_volume`; `key` is what the voxels depend on: the same call goes on with the unfinished work
-    of `work_dir`. Where `connect` gives no client it is done in this process. Raises InputError when the output
-    cannot be written there.
+    `stage` names the work in records and the log. `key` is everything the voxels depend on: unfinished work is
+    continued only with the same key.
     """
-    target = check_output(uri, overwrite=overwrite)
-    _, dataset = split_uri(uri)
+
+    uri: str
+    source: VoxelSource
+    layout: PyramidLayout
+    stage: str
+    key: Mapping[str, object]
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The volume that was made: its tasks of the finest level, those resumed from earlier work, and their states."""
+
+    output: str
+    channels: int
+    timepoints: int
+    units: int
+    resumed: int
+    states: Mapping[str, int]
+
+
+def fill_volume(
+    filling: Filling,
+    *,
+    connect: Callable[[], AbstractContextManager[Client | None]],
+    work_dir: str | Path | None,
+) -> Filled:
+    """Write a volume, which appears when it is whole; the same call continues the unfinished work in `work_dir`.
+
+    The work is done in this process if `connect` returns no client. Raises InputError when the output cannot be
+    written.
+    """
+    layout = filling.layout
+    target = check_output(filling.uri, overwrite=filling.overwrite)
+    _, dataset = split_uri(filling.uri)
     with Workspace.of(target, work_dir) as workspace:
-        workspace.prepare({**key, "output": f"{target.name}/{dataset}", "ome_zarr": layout.ome_zarr})
-        with building(target, dataset, layout, workspace, overwrite=overwrite) as writer, connect() as client:
-            summary = _write(source, writer, client, workspace, stage)
-    return summary
+        workspace.prepare({**filling.key, "output": f"{target.name}/{dataset}", "ome_zarr": layout.ome_zarr})
+        with (
+            building(target, dataset, layout, workspace, overwrite=filling.overwrite) as writer,
+            connect() as client,
+        ):
+            summary = _write(filling.source, writer, client, workspace, filling.stage)
+            states = Counter(record.state for record in workspace.records(filling.stage, BlockRecord))
+    return Filled(
+        filling.uri,
+        layout.channels,
+        layout.timepoints,
+        units=summary.total,
+        resumed=summary.resumed,
+        states=dict(sorted(states.items())),
+    )
 
 
 @contextmanager
 def building(
     target: Path | Address, dataset: str, layout: PyramidLayout, workspace: Workspace, *, overwrite: bool
 ) -> Iterator[VolumeWriter]:
-    """What writes a volume, which is moved from the workspace to `target` when the block ends well.
+    """Return a context with the writer of a volume, which is moved from the workspace to `target` at its end.
 
-    An output that is one file is written then, from a volume in the workspace.
+    An output that is one file is written at the end, from a volume in the workspace.
     """
     built = workspace.output / target.name
     one_file = is_one_file(target)
@@ -102,7 +156,7 @@ def building(
 
 def _write(
     source: VoxelSource, writer: VolumeWriter, client: Client | None, workspace: Workspace, stage: str
-) -> dict[str, Any]:
+) -> RunSummary:
     """Make the two finest levels, then the coarser ones, then the manifest."""
     families = _own_files(writer, 0, writer.family_shape)
     if len(writer.levels) > 1:
@@ -110,14 +164,13 @@ def _write(
     summary = run_blocks(FamilyMaker(source, writer), families, client=client, workspace=workspace, stage=stage)
     stages = [stage, *(s.stage for s in make_levels(writer, range(2, len(writer.levels)), client, workspace))]
     writer.finish(stored_files(workspace, stages))
-    states = Counter(record.state for record in workspace.records(stage, BlockRecord))
-    return {"units": summary.total, "resumed": summary.resumed, "states": dict(sorted(states.items()))}
+    return summary
 
 
 def make_levels(
     writer: VolumeWriter, levels: Sequence[int], client: Client | None, workspace: Workspace
 ) -> list[RunSummary]:
-    """Make these levels of a pyramid, each from the one before; gives what became of the blocks of each."""
+    """Make these levels of a pyramid, each from the one before; returns a summary of the blocks of each."""
     return [
         run_blocks(
             LevelMaker(writer, level),
@@ -131,7 +184,7 @@ def make_levels(
 
 
 def _own_files(writer: VolumeWriter, level: int, unit: Triple) -> WriteUnits:
-    """The units of a level, `unit` voxels (z, y, x) each; ValueError where a file would have more than one writer."""
+    """Return the units of a level, `unit` voxels (z, y, x) each. Raises ValueError if a file had two writers."""
     file, whole = writer.file_shape(level), writer.levels[level].shape
     if any(u < n and u % f for u, f, n in zip(unit, file, whole, strict=True)):  # one unit shares with none
         raise ValueError(f"tasks of {unit} voxels would share files of {file} in level {level} of {writer.uri}")
@@ -139,7 +192,7 @@ def _own_files(writer: VolumeWriter, level: int, unit: Triple) -> WriteUnits:
 
 
 def stored_files(workspace: Workspace, stages: Sequence[str]) -> Iterator[StoredFile]:
-    """The files that the tasks of these stages have stored."""
+    """Yield the files that the tasks of these stages have stored."""
     for stage in stages:
         for record in workspace.records(stage, StoredUnit):
             yield from record.stored
@@ -147,7 +200,7 @@ def stored_files(workspace: Workspace, stages: Sequence[str]) -> Iterator[Stored
 
 @dataclass(frozen=True, kw_only=True)
 class StoredUnit(BlockRecord):
-    """What became of a write unit: the voxels read of each channel, and the files stored."""
+    """The record of a write unit: the voxels read of each channel, and the files stored."""
 
     read: int = 0
     stored: tuple[StoredFile, ...] = ()
@@ -155,16 +208,16 @@ class StoredUnit(BlockRecord):
 
 @dataclass(frozen=True)
 class FamilyMaker:
-    """Makes what lies under one write unit of the second level, all channels and timepoints; picklable.
+    """Makes the family of one write unit of the second level, all channels and timepoints; picklable.
 
-    It goes unit by unit, and holds no more than one of either level.
+    It works unit by unit: at most one unit of each level is in memory.
     """
 
     source: VoxelSource
     writer: VolumeWriter
 
     def __call__(self, family: WriteUnit) -> StoredUnit:
-        """Write what is not empty, and return its record."""
+        """Write the units that are not empty, and return their record."""
         cores = family.core.split(self.writer.write_shape)
         parts = [part for core in cores if (part := self.source.part(core)) is not None]
         if not parts:
@@ -175,7 +228,7 @@ class FamilyMaker:
         return StoredUnit(state=BlockState.OK if stored else BlockState.EMPTY, read=read, stored=stored)
 
     def _write(self, whole: Region, parts: Sequence[Part], timepoint: int) -> Iterator[StoredFile]:
-        """Write the units and what they become at the next level; gives the files."""
+        """Write the units and their means at the next level; yields the files."""
         writer = self.writer
         above = writer.above(whole)
         built = np.zeros((writer.channels, *above.shape), writer.dtype)

@@ -1,0 +1,110 @@
+"""Values on the command line: numbers and ranges given as x,y,z become z,y,x; names, labels, channels and paths."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+    _PathType = click.Path[Path]
+else:  # older versions of click have no type parameters
+    _ParamType = click.ParamType
+    _PathType = click.Path
+
+T = TypeVar("T")
+
+Range = tuple[int | None, int | None]
+"""The first voxel and the one after the last; None is the volume's own."""
+
+
+class Value(_ParamType, Generic[T]):
+    """A value that `parse` makes of text; its ValueError is the message for the user."""
+
+    def __init__(self, name: str, parse: Callable[[str], T]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: str | T, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        """Parse text; a default that is a value already stays."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class DiskPath(_PathType):
+    """A path on a disk."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Refuse addresses: a path would lose one of their slashes."""
+        if "://" in str(value):
+            self.fail(f"{value} is an address; only volumes have those, so give a path on a disk.", param, ctx)
+        return Path(super().convert(value, param, ctx))
+
+
+N = TypeVar("N", int, float)
+
+
+def parse_axes(text: str, number: type[N]) -> tuple[N, N, N]:
+    """Return three positive numbers x,y,z, or one for all axes, as z, y, x. Raises ValueError for anything else."""
+    kind = "whole numbers" if number is int else "numbers"
+    try:
+        numbers = [number(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{text!r} is not x,y,z: give three {kind} with commas between them, or one.") from None
+    if len(numbers) == 1:
+        numbers *= 3
+    if len(numbers) != 3 or not all(0 < n < float("inf") for n in numbers):
+        raise ValueError(f"{text!r} is not x,y,z: give three positive {kind} with commas between them.")
+    x, y, z = numbers
+    return z, y, x
+
+
+def parse_ranges(text: str) -> tuple[Range, Range, Range]:
+    """Return ranges of voxels along x,y,z as z, y, x. Raises ValueError unless three ranges of numbers are given."""
+    parts = [re.fullmatch(r"\s*(\d*)\s*:\s*(\d*)\s*", part) for part in text.split(",")]
+    found = [(_bound(part[1]), _bound(part[2])) for part in parts if part]
+    if len(parts) != 3 or len(found) != 3:
+        raise ValueError(f"{text!r} is not x,y,z ranges: give three, such as 100:200,0:50,: for all of z.")
+    x, y, z = found
+    return z, y, x
+
+
+def _bound(digits: str) -> int | None:
+    return int(digits) if digits else None
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Return the names between commas, without spaces around them and without empty names."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_numbers(text: str, *, kind: str, minimum: int | None = None) -> tuple[int, ...]:
+    """Return whole numbers between commas. Raises ValueError for anything else and for numbers below `minimum`."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{text!r} are no {kind}: give whole numbers with commas between them.") from None
+    if minimum is not None and min(numbers) < minimum:
+        raise ValueError(f"{text!r} are no {kind}: they count from {minimum}.")
+    return numbers
+
+
+VOXELS = Value("x,y,z", partial(parse_axes, number=int))
+MICROMETRES = Value("x,y,z", partial(parse_axes, number=float))
+RANGES = Value("a:b,c:d,e:f", parse_ranges)
+NAMES = Value("a,b,c", parse_names)
+LABELS = Value("1,2,3", partial(parse_numbers, kind="labels"))
+CHANNELS = Value("1,2,3", partial(parse_numbers, kind="channels", minimum=0))
+PATH = DiskPath(path_type=Path)
