@@ -1,7 +1,7 @@
-"""Plans: the blocks, bytes, memory and time of a command, before it does anything.
+"""Plans: the blocks, bytes, memory and time of a command, before it runs.
 
-Bytes are those of voxels before compression. Time is the measured CPU time of a voxel, spread over the cores: close
-to the truth where files are as fast as cores.
+Bytes are those of voxels before compression. Time is the measured CPU time of a voxel, spread over the cores: it is
+accurate if files are as fast as cores.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Plan:
     def checked(self, capacity: Capacity, hint: str = "") -> Plan:
         """Log the plan and return it. Raises InputError when a block is too large for a worker of `capacity`.
 
-        `hint` names the option that makes blocks smaller, for the error; empty where there is none.
+        `hint` names the option that makes blocks smaller, for the error; empty if there is none.
         """
         needed = self.worker_memory_bytes
         if capacity.memory and needed > ENDED_AT * capacity.memory:

@@ -1,8 +1,8 @@
-"""Where a result comes from: command line, versions, inputs by the user's own names, and parameters as they acted.
+"""The origin of a result: command line, versions, inputs by the user's own names, and parameters as they acted.
 
-A pipeline runs commands on links in a work directory, whose names say nothing once the directory has gone. It tells
-the user's own names in the environment variable `TERALIGN_INPUT_NAMES`, a JSON object: a path as the command gets it,
-or a folder above it, and the name to record in its place.
+A pipeline runs commands on links in a work directory, whose names mean nothing once the directory is gone. It passes
+the user's own names in the environment variable `TERALIGN_INPUT_NAMES`, a JSON object: its keys are paths as the
+command gets them, or folders above them, and its values the names to record instead.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Run:
-    """What a result was made from and by; `config` is the text of the YAML file, or the mapping given instead."""
+    """The origin of a result; `config` is the text of the YAML file, or the mapping given instead."""
 
     inputs: Mapping[str, object]
     parameters: Mapping[str, object]
@@ -48,7 +48,7 @@ def config_content(config: str | Path | Mapping[str, object] | None) -> object:
 
 
 def own_name(uri: str | Path) -> str:
-    """Return the user's own name of an input or output, or `uri` where the environment names no other."""
+    """Return the user's own name of an input or output, or `uri` if the environment names no other."""
     names = _names()
     text = str(uri)
     if text in names:
@@ -65,7 +65,7 @@ def own_name(uri: str | Path) -> str:
 
 
 def _names() -> dict[str, str]:
-    """Return the names of the environment; none, and a line in the log, where they cannot be read."""
+    """Return the names of the environment; none, and a line in the log, if they cannot be read."""
     text = os.environ.get(NAMES_VARIABLE, "")
     if not text:
         return {}

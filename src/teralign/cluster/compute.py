@@ -1,4 +1,4 @@
-"""Where a command computes, and with how much: one value from the command line down."""
+"""`Compute`: the workers, cores, memory and threads of a command, as one value."""
 
 from __future__ import annotations
 
