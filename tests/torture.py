@@ -152,7 +152,7 @@ def disturb(case: Case, folder: Path, rng: random.Random) -> Round:
         if path != unfinished:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     log = run(*case.arguments, str(output)).stderr
-    reused = sum(int(count) for count in re.findall(r": (\d+) blocks were done before", log))
+    reused = sum(int(count) for count in re.findall(r": (\d+) blocks? finished before", log))
     faults = {
         "the output looked whole and was not": not whole,
         f"it left {', '.join(left)}": bool(left),

@@ -1,8 +1,8 @@
-"""A lock file that says who is at work in a directory, on one host or several.
+"""A lock file that names the process that uses a directory, on one host or several.
 
-The file is made by whoever comes first, which file systems, NFS too, let only one do. It names the holder's host and
-process, and the holder touches it every few seconds. A lock is stale when its process is gone from this host, or,
-where that cannot be seen from here, when nobody touches it any more.
+The first process creates the file; file systems, including NFS, let only one process do so. The file names the
+holder's host and process, and the holder touches it every few seconds. A lock is stale when its process has ended
+or, where this host cannot see the process, when the file is no longer touched.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _TOUCH_SECONDS = 3.0
 _STALE_SECONDS = 15.0
-_CLOCK_SECONDS = 5.0  # by how much a clock that is set right moves the start of a process
+_CLOCK_SECONDS = 5.0  # setting the clock shifts the apparent start of a process by up to this
 
 
 class Lock:
@@ -40,23 +40,23 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path) -> Lock:
-        """Take the lock, also from a holder that is gone; InputError when the holder is at work."""
+        """Take the lock, also from a holder that has ended. Raises InputError when the holder still runs."""
         holder = {**_this_process(), "token": uuid.uuid4().hex}
         while not _create(path, holder):
             found = _read(path)
             if found is not None and not _is_gone(path, found):
-                found = _read(path) or found  # it may have been about to write its name
+                found = _read(path) or found  # the holder may have been about to write its name
                 raise InputError(
                     f"{path.parent} is in use by process {found.get('pid')} on {found.get('host')}; wait until that "
                     "has ended, or give another --work-dir."
                 )
             if found is not None:
-                log.info("Taking over %s from a process that is gone", path.parent)
+                log.info("Taking over %s from a process that has ended", path.parent)
                 _take_away(path, found)
         return cls(path, holder)
 
     def release(self) -> None:
-        """Let go; a lock that someone else has taken over meanwhile stays."""
+        """Release the lock; a lock that another process has taken over meanwhile stays."""
         self._released.set()
         self._thread.join()
         if _read(self._path) == self._holder:
@@ -69,7 +69,7 @@ class Lock:
 
 
 def _create(path: Path, holder: dict[str, Any]) -> bool:
-    """Make the file, unless it exists."""
+    """Create the file; return False if it exists."""
     try:
         with path.open("x") as file:
             json.dump(holder, file)
@@ -79,7 +79,7 @@ def _create(path: Path, holder: dict[str, Any]) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Who holds the lock; None when nobody does, {} when the file does not say (yet)."""
+    """Return the holder of the lock; None without a lock, {} if the file does not name one (yet)."""
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -90,7 +90,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _is_gone(path: Path, holder: dict[str, Any]) -> bool:
-    """Whether the holder has ended; takes some seconds where its process cannot be looked up from here."""
+    """Return whether the holder has ended; takes some seconds where this host cannot see its process."""
     here = _this_process()
     if all(holder.get(k) == here[k] for k in ("host", "boot", "namespace")):
         return not _is_running(holder.get("pid"), holder.get("started"))
@@ -113,9 +113,9 @@ def _touched(path: Path) -> int | None:
 
 
 def _take_away(path: Path, holder: dict[str, Any]) -> None:
-    """Remove the lock of `holder`, but not that of someone who was quicker.
+    """Remove the lock of `holder`, but not a new lock of a faster process.
 
-    Only who has made the file `path`.takeover removes a lock, after another look at it, so nobody removes a new one.
+    Only the process that created the file `path`.takeover removes a lock, after reading it again.
     """
     takeover = path.with_name(f"{path.name}.takeover")
     if _create(takeover, _this_process()):
@@ -128,12 +128,12 @@ def _take_away(path: Path, holder: dict[str, Any]) -> None:
     end = time.monotonic() + _STALE_SECONDS
     while takeover.exists():
         time.sleep(_TOUCH_SECONDS / 30)
-        if time.monotonic() > end:  # a moment's work for whoever made it, so that one is gone
+        if time.monotonic() > end:  # a takeover lasts a moment, so its process has ended
             takeover.unlink(missing_ok=True)
 
 
 def _this_process() -> dict[str, Any]:
-    """What tells this process from all others, on this host and elsewhere, in containers too."""
+    """Return what identifies this process among all others, on this host and elsewhere, also in containers."""
     pid = os.getpid()
     return {
         "host": socket.gethostname(),
@@ -145,7 +145,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _link_or_line(path: str) -> str:
-    """What one of the kernel's files says; nothing where there is none, as outside Linux."""
+    """Return the content of one of the kernel's files; empty where there is none, as outside Linux."""
     try:
         return os.readlink(path) if os.path.islink(path) else Path(path).read_text().strip()  # noqa: PTH114, PTH115
     except OSError:
@@ -153,7 +153,7 @@ def _link_or_line(path: str) -> str:
 
 
 def _is_running(pid: object, started: object) -> bool:
-    """Whether the process is there and is not another one that was given the same number."""
+    """Return whether the process runs, and is not a later one with the same number."""
     if not isinstance(pid, int) or not isinstance(started, float):
         return False
     try:

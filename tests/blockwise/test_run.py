@@ -221,7 +221,7 @@ def test_a_cluster_without_workers_ends_the_run_in_bounded_time(workspace):
         Client(cluster, set_as_default=False) as client,
     ):
         started = time.monotonic()
-        with pytest.raises(ClusterError, match="no worker has been there"):
+        with pytest.raises(ClusterError, match="there has been no worker"):
             run_blocks(
                 functools.partial(square, workspace=workspace),
                 items(5),

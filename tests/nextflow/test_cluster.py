@@ -226,7 +226,7 @@ def test_a_run_that_is_ended_in_any_way_leaves_nothing_running_and_resume_goes_o
     live.head.kill()
     live.end()
     wait_for(lambda: not processes(live.mark), "a driver without Nextflow to finish its work")
-    before = re.findall(r"align: (\d+) blocks were done before", task_files(tmp_path, ".command.err"))
+    before = re.findall(r"align: (\d+) blocks? finished before", task_files(tmp_path, ".command.err"))
     assert int(before[0]) >= done
 
     run = nextflow(tmp_path, *options, "-resume", **mark)

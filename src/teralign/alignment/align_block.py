@@ -1,8 +1,8 @@
 """One block of `local-align`: read, align in memory, write its piece of the displacement field.
 
-A block begins where the initial transforms and the field of the coarser stage, if there was one, take it:
-x_moving = initial(c(x)) with c(x) = x + u_c(x). It finds f, and writes what the two are together,
-u(x) = c(f(x)) − x, so that initial(x + u(x)) is the whole map at every stage.
+A block starts from the initial transforms and the field u_c of the coarser stage, if there is one:
+x_moving = initial(c(x)) with c(x) = x + u_c(x). The steps find f, and the block's field combines both:
+u(x) = c(f(x)) − x. At every stage the whole map is therefore initial(x + u(x)).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teralign.alignment.records import AlignedBlock
-from teralign.alignment.sources import nothing_in
+from teralign.alignment.sources import why_empty
 from teralign.alignment.stages import COARSER, Stage
 from teralign.blockwise import Block, BlockState, Workspace
 from teralign.cluster import worker_threads
@@ -24,18 +24,15 @@ from teralign.grids import Floats, FloatTriple, Grid, Region, Triple, as_float_t
 from teralign.registration import Alignment, Image, Measure, StepConfig, Windows, align, measure_of
 from teralign.transforms import DisplacementField, Stack, StoredField, as_field, folding
 
-MARGIN = 0.1  # of the block's extent: how far beyond the start a block may look for its moving partner
-REFINING_MARGIN = COARSER  # the same in voxels, for a block that starts from a coarser stage
-MIN_JACOBIAN = 0.05  # a field that squeezes space more than this is not used
-_SHARES = (1.0, 0.75, 0.5, 0.25)  # of what was found, to be tried
+SEARCH_MARGIN = 0.1  # of the block's extent: how far from the start the moving partner is looked for
+REFINING_MARGIN = COARSER  # voxels, likewise, from the field of a coarser stage: one coarse voxel
+MIN_JACOBIAN = 0.05  # a field with a smaller determinant nearly folds, and is not used
+_SHARES = (1.0, 0.75, 0.5, 0.25)  # of the correction found, tried in this order
 
 
 @dataclass(frozen=True)
 class BlockAligner:
-    """Aligns any block of a stage; picklable, so that workers get it once.
-
-    `coarse` is the field that the stage before found.
-    """
+    """Aligns any block of a stage; `coarse` is the merged field of the stage before. Picklable."""
 
     stage: Stage
     initial: Stack
@@ -50,7 +47,7 @@ class BlockAligner:
             return AlignedBlock(state=BlockState.MASKED, reason="the fixed mask leaves nothing here")
         fixed = self.stage.fixed.read(block.region)
         read = AlignedBlock(fixed_read=fixed.array.size)
-        if reason := nothing_in(fixed):
+        if reason := why_empty(fixed):
             return replace(read, state=BlockState.EMPTY, reason=f"the fixed volume {reason} here")
         initial, coarse, where = self._starting_at(fixed.grid)
         if where.size == 0:
@@ -61,7 +58,7 @@ class BlockAligner:
             return replace(read, state=BlockState.MASKED, reason=reason)
         moving = self.stage.moving.read(where)
         read = replace(read, moving_read=moving.array.size)
-        if reason := nothing_in(moving):
+        if reason := why_empty(moving):
             return replace(read, state=BlockState.EMPTY, reason=f"the moving volume {reason} here")
         return self._align(block, read, fixed, moving, initial, coarse)
 
@@ -93,33 +90,37 @@ class BlockAligner:
             min_jacobian=folding(chosen.field, threads=threads).least,
             share=chosen.share,
             displacement=self._mean_over_core(block, chosen.field.values, nodes),
-            correction=self._mean_over_core(block, chosen.field.values - chosen.begun.values, nodes),
+            correction=self._mean_over_core(block, chosen.field.values - chosen.coarse_field.values, nodes),
         )
 
     def _choose(
         self, found: Alignment, judge: _Judge, initial: Stack, coarse: Stack, nodes: Region, threads: int
     ) -> _Choice:
-        """The field to use: as much of what was found as folds nothing, if it fits at least as well as the starts."""
+        """Return the field to use.
+
+        It has the largest share of the correction found that does not fold and fits at least as well as the coarser
+        field; the coarser field where no share does; zeros where the initial transforms alone fit best.
+        """
         grid = self.stage.layout.nodes
         sampled = functools.partial(as_field, grid=grid, region=nodes, threads=threads)
-        begun, correction = sampled(coarse), sampled(found.transform).values
-        first, before = judge.score(initial), judge.score(initial @ begun)
+        coarse_field, correction = sampled(coarse), sampled(found.transform).values
+        at_initial, at_coarse = judge.score(initial), judge.score(initial @ coarse_field)
         reason = "; ".join(f"{r.name}: {r.reason}" for r in found.reports)
-        field, after, share = begun, before, 0.0
+        field, after, share = coarse_field, at_coarse, 0.0
         for part in _SHARES if found.transform.transforms else ():
             tried = sampled(coarse @ DisplacementField(np.float32(part) * correction, grid, nodes))
             least, score = folding(tried, threads=threads).least, judge.score(initial @ tried)
-            reason = _why_not(least, before, score)
+            reason = _why_not(least, at_coarse, score)
             if not reason:
                 field, after, share = tried, score, part
                 break
-        if first > after:
-            reason = f"the initial transforms fit better: {first:.4f}, not {after:.4f}"
-            field, after, share = DisplacementField(np.zeros_like(begun.values), grid, nodes), first, 0.0
-        return _Choice(field, begun, first, after, share, reason)
+        if at_initial > after:
+            reason = f"the initial transforms fit better: {at_initial:.4f}, not {after:.4f}"
+            field, after, share = DisplacementField(np.zeros_like(coarse_field.values), grid, nodes), at_initial, 0.0
+        return _Choice(field, coarse_field, at_initial, after, share, reason)
 
     def _starting_at(self, grid: Grid) -> tuple[Stack, Stack, Region]:
-        """The initial transforms and the coarser field around the block, and the moving voxels to read."""
+        """Return the initial transforms and the coarser field around a block, and the moving voxels to read."""
         low, high = search_box(grid, refining=self.coarse is not None)
         coarse = Stack() if self.coarse is None else Stack((self.coarse,)).load(low, high)
         low, high = coarse.bounds(low, high)
@@ -135,24 +136,24 @@ class BlockAligner:
 
 
 def search_box(grid: Grid, *, refining: bool) -> tuple[Floats, Floats]:
-    """The low and high corner (µm) of a block's grid, and as much around it as its partner may be off the start.
+    """Return the low and high corner (z, y, x; µm) of a block's grid, with the margin in which its partner may lie.
 
-    A block that is `refining` what a coarser stage found has to look less far.
+    The margin is smaller for a block that is `refining` the field of a coarser stage.
     """
     low, high = grid.to_physical((0, 0, 0)), grid.to_physical(np.array(grid.shape) - 1)
-    margin = REFINING_MARGIN * np.array(grid.spacing) if refining else MARGIN * np.array(grid.extent)
+    margin = REFINING_MARGIN * np.array(grid.spacing) if refining else SEARCH_MARGIN * np.array(grid.extent)
     return low - margin, high + margin
 
 
 def moving_region(moving: Grid, initial: Stack, low: Floats, high: Floats) -> tuple[Stack, Region]:
-    """The initial transforms around a box (µm), and the voxels of the moving grid to which they take it."""
+    """Return the initial transforms around a box (µm), and the voxels of the moving grid that they map it to."""
     around = initial.load(low, high)
     low, high = around.bounds(low, high)
     return around, moving.covering(low, high, margin=2).intersect(moving.region)
 
 
 def node_region(block: Block, strides: Triple, nodes: Grid) -> Region:
-    """The nodes of the whole field that lie in the block with its halo; at the far faces, those beyond it too."""
+    """Return the nodes of the whole field in the block with its halo, and one beyond at the far faces."""
     z, y, x = (
         (-(-a // s), -(-b // s) + 1) for a, b, s in zip(block.region.start, block.region.stop, strides, strict=True)
     )
@@ -161,33 +162,33 @@ def node_region(block: Block, strides: Triple, nodes: Grid) -> Region:
 
 @dataclass(frozen=True)
 class _Judge:
-    """What a block's field is judged by: the measure of its last step, on the negative where images are opposites."""
+    """Judges a block's fields by the measure of its last step; inverts one image where the two are opposites."""
 
     windows: Windows
     measure: Measure
 
     @classmethod
     def of(cls, fixed: Image, moving: Image, steps: Sequence[StepConfig], *transforms: Stack) -> _Judge:
-        """The judge of these images: opposites, if the strongest correlation under the transforms is negative."""
+        """Return the judge of two images: they are opposites if their strongest correlation is negative."""
         windows, measure = Windows.of(fixed, moving), measure_of(steps[-1])
         scores = [np.nan_to_num(windows.score(transform)) for transform in transforms]
         opposite = measure == "lncc" and max(scores, key=abs) < 0
         return cls(windows.negative() if opposite else windows, measure)
 
     def score(self, transform: Stack) -> float:
-        """How well the images agree; higher is better."""
+        """Return how well the images agree; higher is better."""
         return self.windows.score(transform, self.measure)
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """The field of a block, the coarser one that it started from, and how the block fits at first and now.
+    """The field of a block, the coarser field it started from, and the metric of the initial transforms and now.
 
-    `share` of what was found is in it; `reason` says why that is nothing, where it is.
+    The field contains a `share` of the correction found; `reason` says why the share is 0.
     """
 
     field: DisplacementField
-    begun: DisplacementField
+    coarse_field: DisplacementField
     before: float
     after: float
     share: float
@@ -195,7 +196,7 @@ class _Choice:
 
 
 def _why_not(least: float, before: float, after: float) -> str:
-    """Why a field is not used; empty when it is."""
+    """Return why a field is not used; empty when it is."""
     if least < MIN_JACOBIAN:
         return f"the field found folds (Jacobian down to {least:.2f})"
     if not after >= before:

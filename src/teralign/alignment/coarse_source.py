@@ -1,4 +1,4 @@
-"""One side of a registration at a coarser sampling: a level of its container, or means made when they are read."""
+"""An image at a coarser sampling: a level of its container, or means computed when they are read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from teralign.volumes import coarser_levels
 
 log = logging.getLogger(__name__)
 
-_READ = 128  # voxels along a side of what is read at once: a usual chunk
+_READ = 128  # voxels along a side of a piece that is read at once: a usual chunk
 
 
 @dataclass(frozen=True)
 class CoarseSource:
-    """The means over `factors` (z, y, x) voxels of `level`, on the grid of the whole volume's means. Picklable."""
+    """Means over `factors` (z, y, x) voxels of `level`; `grid` is that of the whole volume's means. Picklable."""
 
     level: ImageSource
     factors: Triple
@@ -29,7 +29,7 @@ class CoarseSource:
 
     @classmethod
     def of(cls, source: ImageSource, factors: Triple) -> CoarseSource:
-        """The means of `source` over `factors` voxels, from the coarsest level that its container has for them."""
+        """Return the means of `source` over `factors` voxels, from the coarsest level of its container that fits."""
         grid = source.grid.downsample(factors)
         levels = {by: level for by, level in coarser_levels(source.volume).items() if _divides(by, factors)}
         if not levels:
@@ -41,15 +41,15 @@ class CoarseSource:
 
     @property
     def voxel_bytes(self) -> int:
-        """What is read from the disk for one of the means."""
+        """Bytes read from disk for one mean, before compression."""
         return self.level.voxel_bytes * math.prod(self.factors)
 
     def digest(self) -> list[object]:
-        """What tells these voxels from others."""
+        """Return what identifies the voxels."""
         return [self.level.digest(), self.factors]
 
     def read(self, region: Region) -> Image:
-        """The means of `region`, float32, with a mask where some voxels do not count or are not finite.
+        """Return the means (float32) of `region`, with a mask where voxels are masked out or not finite.
 
         Voxels are read piece by piece, so that memory is that of the means.
         """
@@ -64,14 +64,14 @@ class CoarseSource:
         return Image(array, self.grid.crop(region), None if mask.all() else mask)
 
     def masks_out(self, region: Region) -> bool:
-        """Whether the mask leaves nothing of `region`."""
+        """Return whether the mask leaves no voxel of `region`."""
         return all(self.level.masks_out(self._voxels(part)) for part in self._pieces(region))
 
     def _pieces(self, region: Region) -> Iterator[Region]:
         return region.split([max(1, _READ // f) for f in self.factors])
 
     def _voxels(self, region: Region) -> Region:
-        """The voxels of the level whose means these are."""
+        """Return the voxels of the level that a region of means covers."""
         start = as_triple(a * f for a, f in zip(region.start, self.factors, strict=True))
         return Region(start, as_triple(b * f for b, f in zip(region.stop, self.factors, strict=True)))
 

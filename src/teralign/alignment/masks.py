@@ -1,7 +1,7 @@
-"""Masks: which voxels count, by a volume of any sampling, by labels in one, or found in the image itself.
+"""Masks: which voxels count, by a volume of any sampling, by labels in a volume, or found in the image itself.
 
-A mask has a grid of its own; the nearest of its voxels says whether a voxel of the image counts, and what lies beyond
-its faces does not.
+A mask has a grid of its own. A voxel of the image counts if the nearest voxel of the mask does; beyond the faces of
+the mask, no voxel counts.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from teralign.volumes import Volume, coarser_levels, open_volume
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-MARGIN = 20.0  # µm around what is found: more than what is off at the start, mostly
-_FOUND_IN = 4_000_000  # voxels
-_BEYOND = 2  # voxels: means leave out what is no whole voxel at the far faces
-_SCANNED = 256  # voxels along a side of what is looked through at once
+TISSUE_MARGIN = 20.0  # µm around the tissue found, since the start may be off
+_FOUND_IN = 4_000_000  # voxels of the overview in which tissue is looked for
+_BEYOND = 2  # voxels: means leave out incomplete voxels at the far faces
+_SCANNED = 256  # voxels along a side of a piece that is searched at once
 
 Bools = NDArray[np.bool_]
 
 
 class Mask(Protocol):
-    """Which points of space count. Picklable."""
+    """The points of space that count. Picklable."""
 
     @property
     def grid(self) -> Grid:
-        """Where the mask's own voxels lie."""
+        """The grid of the mask's own voxels."""
         ...
 
     def read(self, region: Region) -> Bools:
-        """Which of its own voxels (z, y, x) in `region` count."""
+        """Return which of its own voxels (z, y, x) in `region` count."""
         ...
 
     def digest(self) -> list[object]:
-        """What tells it from other masks."""
+        """Return what identifies the mask."""
         ...
 
 
@@ -60,39 +60,39 @@ class StoredMask:
     labels: tuple[int, ...] | None = None
 
     def read(self, region: Region) -> Bools:
-        """Which voxels in `region` count."""
+        """Return which voxels (z, y, x) in `region` count."""
         return _counting(self.volume.read(region), self.labels)
 
     def digest(self) -> list[object]:
-        """The volume, where it lies, and its labels."""
+        """Return the volume, its position, and its labels."""
         return [self.volume.digest(), _lies(self.grid), self.labels]
 
 
 @dataclass(frozen=True, eq=False)
 class FoundMask:
-    """A mask in memory; `bits` has eight voxels a byte along x."""
+    """A mask in memory; `bits` (z, y, x/8) has eight voxels a byte along x."""
 
     grid: Grid
     bits: NDArray[np.uint8]
 
     @classmethod
     def of(cls, found: Bools, grid: Grid) -> FoundMask:
-        """The mask of these voxels (z, y, x)."""
+        """Return the mask of these voxels (z, y, x)."""
         return cls(grid, np.packbits(found, axis=-1))
 
     def read(self, region: Region) -> Bools:
-        """Which voxels in `region` count."""
+        """Return which voxels (z, y, x) in `region` count."""
         z, y, x = region.slices
         found: Bools = np.unpackbits(self.bits[z, y], axis=-1, count=self.grid.shape[2])[..., x].astype(bool)
         return found
 
     def digest(self) -> list[object]:
-        """What was found, and where it lies."""
+        """Return a hash of the voxels, and their position."""
         return [hashlib.blake2b(self.bits.tobytes(), digest_size=16).hexdigest(), _lies(self.grid)]
 
 
 def read_mask(mask: Mask, grid: Grid, region: Region) -> Bools:
-    """Which voxels of `region` of an image's grid count."""
+    """Return which voxels (z, y, x) of a region of an image's grid count."""
     where = needed_region(Stack(), grid, region, mask.grid, "nearest")
     if where.size == 0:
         return np.zeros(region.shape, dtype=bool)
@@ -109,17 +109,17 @@ def read_mask(mask: Mask, grid: Grid, region: Region) -> Bools:
 
 
 def masks_out(mask: Mask, grid: Grid, region: Region) -> bool:
-    """Whether no voxel of `region` of an image's grid counts."""
+    """Return whether no voxel of a region of an image's grid counts."""
     return not read_mask(mask, grid, region).any()
 
 
 def open_mask(
     role: str, uri: str, labels: Sequence[int] | None, volume: Volume, *, channel: int, timepoint: int
 ) -> Mask:
-    """The mask of a volume, which a command's --ROLE-mask and --ROLE-mask-labels ask for.
+    """Return the mask of a volume, from a command's --ROLE-mask and --ROLE-mask-labels.
 
-    "auto" finds it in the volume's own channel. A mask that does not say how large its voxels are lies over the field
-    of view of the volume. Raises InputError when it cannot be opened, or nothing in it counts.
+    "auto" finds the tissue in the volume's own channel. A mask without a voxel size covers the field of view of the
+    volume. Raises InputError when the mask cannot be opened, or none of its voxels counts.
     """
     option = f"--{role}-mask"
     if uri == AUTO:
@@ -137,7 +137,7 @@ def open_mask(
 
 
 def _find_mask(option: str, volume: Volume, channel: int, timepoint: int) -> FoundMask:
-    from teralign.report import read_overview  # with what draws pictures: workers need neither
+    from teralign.report import read_overview  # loads what draws pictures, which workers do not need
 
     overview = read_overview(volume, channel=channel, timepoint=timepoint, voxels=_FOUND_IN)
     if any(n * 0.9 > m for n, m in zip(volume.grid.extent, overview.grid.extent, strict=True)):
@@ -145,16 +145,16 @@ def _find_mask(option: str, volume: Volume, channel: int, timepoint: int) -> Fou
             f"{option} auto: {volume.uri} is too large to look for tissue in it, and has no coarser scale; "
             "make some with build-pyramid, or name a mask."
         )
-    found = find_foreground(Image(overview.array, overview.grid).finite(), margin=MARGIN)
+    found = find_foreground(Image(overview.array, overview.grid).finite(), margin=TISSUE_MARGIN)
     log.info("%s auto: %.1f %% of %s show tissue", option, 100 * found.mean(), volume.uri)
     found = np.pad(found, (0, _BEYOND), mode="edge")
     return FoundMask.of(found, Grid(found.shape, overview.grid.spacing, overview.grid.origin))
 
 
 def _open(option: str, uri: str, grid: Grid) -> tuple[Volume, Grid]:
-    """Open a mask and say where its voxels lie.
+    """Open a mask, and return it with the grid of its voxels.
 
-    By its own metadata when they have a spacing, else stretched over the field of view of the image of this grid.
+    The grid is that of the mask's metadata; without a voxel size, it is stretched over the field of view of `grid`.
     """
     try:
         mask = open_volume(absolute_uri(uri))
@@ -181,7 +181,7 @@ def _counting(values: NDArray[Any], labels: tuple[int, ...] | None) -> Bools:
 
 
 def _counts_somewhere(mask: StoredMask) -> bool:
-    """Whether any voxel counts; the coarsest scale, if there is one, mostly knows at once."""
+    """Return whether any voxel counts; looks in the coarsest scale first, where one voxel is mostly found at once."""
     levels = coarser_levels(mask.volume)
     coarsest = [levels[max(levels, key=math.prod)]] if levels else []
     for volume in (*coarsest, mask.volume):

@@ -1,18 +1,18 @@
-"""The blocks' fields, screened and merged into one.
+"""Screening of the blocks' fields, and their merging into one field.
 
-A block's correction is what its field adds to that of the coarser stage, or to 0 in the coarsest.
+A block's correction is the difference between its field and the field of the coarser stage (0 in the coarsest stage).
 
-Screening: a block's mean correction (0 where it kept its start) is compared with the median of its neighbours'. One
-that differs by more than `OUTLIER_SHARE` of its extent, and by more than `OUTLIER_SPREADS` times the neighbours' own
-spread (their median distance from that median), disagrees wildly and is not used.
+Screening: the mean correction of a block (0 where it kept its start) is compared with the median of its neighbours'
+mean corrections. The block is an outlier and is not used if it differs by more than `OUTLIER_SHARE` of its extent and
+by more than `OUTLIER_SPREADS` times the spread of its neighbours (their median distance from that median).
 
-Filling: a block that has no field of its own (failed, empty, outside, an outlier) gets what the coarser stage found,
-and what its neighbours imply beyond that: the mean corrections of the nearest blocks that have one, weighted by the
-inverse square of their distance (Shepard 1968, "A two-dimensional interpolation function for irregularly-spaced
-data"). With no such block anywhere it is the coarser field alone, or 0, the start as it was.
+Filling: a block without a field of its own (failed, empty, outside, outlier) gets the coarser field plus the mean
+corrections of the nearest blocks that have a field, weighted by the inverse square of their distance (Shepard 1968,
+"A two-dimensional interpolation function for irregularly-spaced data"). Where no block has a field, the coarser field
+alone remains.
 
-Merging: each output chunk sums the blocks that touch it, in their order, with weights that add up to 1; nobody else
-writes the chunk.
+Merging: each chunk of the output is the sum of the blocks that touch it, in their order, with weights that add up to
+1. Each chunk has a single writer.
 """
 
 from __future__ import annotations
@@ -42,41 +42,41 @@ from teralign.transforms import (
     folding,
 )
 
-OUTLIER_SHARE = 0.15
-OUTLIER_SPREADS = 6.0
-NEIGHBOURS = 8  # blocks that a filled block is made from
+OUTLIER_SHARE = 0.15  # an affine slope over the blocks passes; decisions: outliers-by-median
+OUTLIER_SPREADS = 6.0  # where the neighbours themselves differ, a block may differ more
+NEIGHBOURS = 8  # blocks that fill a block: about those around it
 
 
 @dataclass(frozen=True)
 class UsableBlocks:
-    """The blocks that have a field: their places in the plan (n, 3), and their mean corrections (n, 3) in µm."""
+    """The blocks that have a field: their indices in the plan (n, 3), and mean corrections (n, 3; z, y, x) in µm."""
 
     index: NDArray[np.int64]
     correction: Floats
 
     def save(self, path: Path) -> None:
-        """Store for the workers."""
+        """Store the blocks for the workers."""
         with writing(path) as file:
             write_arrays(file, {"index": self.index, "correction": self.correction})
 
     @classmethod
     def load(cls, path: Path) -> UsableBlocks:
-        """What `save` stored; read once in a process, which merges many chunks."""
+        """Return what `save` stored; each process reads it once and merges many chunks."""
         return _load(path, path.stat().st_mtime_ns)
 
     def has(self, index: Triple) -> bool:
-        """Whether the block at this place is one of them."""
+        """Return whether the block at `index` has a field."""
         inside = all(i < n for i, n in zip(index, self._present.shape, strict=True))
         return inside and bool(self._present[index])
 
     def nearest(self, index: Triple) -> NDArray[np.intp]:
-        """The rows of the few that are nearest to a place; none where there is no block at all."""
+        """Return the rows of the few blocks nearest to `index`; none where there is no block."""
         count = min(NEIGHBOURS, len(self.index))
         return np.atleast_1d(self._tree.query(index, k=count)[1]) if count else np.empty(0, np.intp)
 
     @functools.cached_property
     def _present(self) -> NDArray[np.bool_]:
-        """A lattice of the blocks, up to the last of them along each axis: a byte a block."""
+        """Which blocks have a field, as a lattice up to the last of them along each axis; one byte a block."""
         index = self.index.astype(np.int64)
         lattice = np.zeros(index.max(axis=0, initial=-1) + 1, dtype=bool)
         lattice[tuple(index.T)] = True
@@ -94,7 +94,7 @@ def _load(path: Path, _changed: int) -> UsableBlocks:
 
 
 def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.bool_]:
-    """Which blocks disagree wildly with their neighbours; `extent` (z, y, x) is a block's size in µm.
+    """Return which blocks (n,) are outliers; `extent` (z, y, x) is a block's size in µm.
 
     A block with fewer than three neighbours is never an outlier.
     """
@@ -104,7 +104,7 @@ def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.b
     limit = OUTLIER_SHARE * min(extent)
     tree = cKDTree(blocks.index)
     for i, place in enumerate(blocks.index):
-        near = tree.query_ball_point(place, r=1.8)
+        near = tree.query_ball_point(place, r=1.8)  # blocks that share a face, an edge (√2) or a corner (√3)
         others = blocks.correction[[j for j in near if j != i]]
         if len(others) < 3:
             continue
@@ -116,10 +116,10 @@ def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.b
 
 @dataclass(frozen=True)
 class FieldMerger:
-    """Merges any chunk of the output field; picklable.
+    """Merges any chunk of the output field. Picklable.
 
-    `aligned` is the stage of the blocks' fields, `usable` the file of the `UsableBlocks`, `coarse` the field of the
-    stage before.
+    `aligned` is the stage of the blocks' fields, `usable` the file of the `UsableBlocks`, and `coarse` the merged
+    field of the stage before.
     """
 
     layout: BlockLayout
@@ -138,7 +138,7 @@ class FieldMerger:
         return MergedChunk(min_jacobian=found.least, folded=found.share)
 
     def merge(self, region: Region) -> NDArray[np.float32]:
-        """The merged field (z, y, x, 3) over a region of nodes."""
+        """Return the merged field (z, y, x, 3) in µm over a region of nodes."""
         usable = UsableBlocks.load(self.usable)
         total = np.zeros((*region.shape, 3))
         weight = np.zeros((*region.shape, 1))
@@ -163,7 +163,7 @@ class FieldMerger:
         return values
 
     def _filled(self, block: Block, part: Region, usable: UsableBlocks) -> Floats:
-        """What the nearest usable blocks imply at the nodes of `part`."""
+        """Return the coarser field plus the corrections of the nearest blocks (z, y, x, 3) at the nodes of `part`."""
         coarse = self._coarse(part)
         near = usable.nearest(block.index)
         if near.size == 0:
@@ -181,7 +181,7 @@ class FieldMerger:
         return coarse + total / weight
 
     def _coarse(self, part: Region) -> Floats:
-        """What the stage before found at the nodes of `part`."""
+        """Return the field of the stage before (z, y, x, 3) at the nodes of `part`."""
         if self.coarse is None:
             return np.zeros((*part.shape, 3))
         nodes = self.layout.nodes
@@ -189,14 +189,14 @@ class FieldMerger:
         return as_field(Stack((self.coarse.load(low, high),)), nodes, region=part).values.astype(np.float64)
 
     def _voxels(self, nodes: Region) -> Region:
-        """The fixed voxels among these nodes, at least one along each axis, cut to the volume."""
+        """Return the fixed voxels between these nodes, at least one along each axis, cut to the volume."""
         last = [n - 1 for n in self.layout.grid.shape]
         start = [min(a * s, m) for a, s, m in zip(nodes.start, self.layout.strides, last, strict=True)]
         stop = [min((b - 1) * s, m) + 1 for b, s, m in zip(nodes.stop, self.layout.strides, last, strict=True)]
         return Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
     def _axes(self, nodes: Region) -> list[Floats]:
-        """Where the nodes lie along (z, y, x), in fixed voxels."""
+        """Return the positions of the nodes along (z, y, x), in fixed voxels."""
         return [
             np.arange(a, b, dtype=np.float64) * s
             for a, b, s in zip(nodes.start, nodes.stop, self.layout.strides, strict=True)

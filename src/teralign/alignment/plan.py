@@ -1,9 +1,9 @@
-"""What `local-align` would do, told before it does anything.
+"""The plan of `local-align`.
 
-Bytes are those of voxels before compression; what a block reads of the moving volume follows from the initial
-transforms alone, since nothing is known yet of what coarser stages will find. A worker's memory was measured with the
-steps' defaults: a worker with its libraries and what is compiled, and bytes for each voxel that a block reads of both
-volumes. So was the time of each step, a part of which does not depend on the size of the block.
+The region that a block reads of the moving volume follows from the initial transforms alone, since the fields of the
+coarser stages are not known yet. Memory and time were measured with the steps' defaults. Memory is that of a worker
+with its libraries and compiled code, plus bytes for each voxel that a block reads of both volumes. The time of each
+step has a constant part, and a part that grows with the voxels.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from teralign.registration import StepConfig
 from teralign.registration.config import is_gauss_newton
 from teralign.transforms import CHUNK_SHAPE, Stack
 
-_COMPILED = 264 << 20
+_COMPILED = 264 << 20  # bytes of compiled code and of the compiler
 _BYTES_A_VOXEL = 24
 _NODE_BYTES = 3 * 4
-# CPU seconds of a block, and of a fixed voxel that it reads: blocks of 64³ and 128³ voxels of demo data, one thread;
-# deform is what whole runs took, with reading, judging and merging.
+# CPU seconds of a block, and of a fixed voxel that it reads: blocks of 64³ and 128³ voxels of demo data, one thread.
+# The values of deform are from whole runs, with reading, judging and merging.
 _STEP_SECONDS = {
     "ransac": (0.3, 1.0e-6),
     "random": (7.6, 0.0),
@@ -35,7 +35,7 @@ _STEP_SECONDS = {
     "affine": (0.3, 0.35e-6),
     "deform": (0.1, 1.05e-6),
 }
-_SEEN = 2_000_000  # voxels: of larger images the linear steps look at samples, or at coarser voxels
+_SEEN = 2_000_000  # voxels: of larger images the linear steps use samples, or coarser voxels
 _SIMPLEITK_DEFORM = (0.0, 33e-6)  # 104 CPU-s on 128×128×192 voxels
 
 
@@ -58,12 +58,12 @@ def plan_alignment(output: str, stages: Sequence[Stage], initial: Stack, capacit
 
 
 def alignment_bytes(voxels: int) -> int:
-    """What a process takes that aligns images of so many voxels, fixed and moving ones together."""
+    """Return the memory of a process that aligns images of so many voxels, fixed and moving together."""
     return WORKER_BYTES + _COMPILED + _BYTES_A_VOXEL * voxels
 
 
 def step_seconds(steps: Sequence[StepConfig], blocks: int, voxels: int) -> float:
-    """The CPU time of steps on so many blocks that read so many fixed voxels together."""
+    """Return the CPU seconds of steps on so many blocks, which read so many fixed voxels together."""
     seconds = 0.0
     for step in steps:
         deforms = step.name == "deform"
@@ -74,10 +74,7 @@ def step_seconds(steps: Sequence[StepConfig], blocks: int, voxels: int) -> float
 
 @dataclass(frozen=True)
 class _StagePlan:
-    """Blocks by stage, what all of them read and write (bytes) and take (CPU time), and the voxels one holds at most.
-
-    `aligned` is how many there are to align.
-    """
+    """Blocks by stage, the blocks to align, bytes read and written, voxels of the largest block, and CPU seconds."""
 
     blocks: dict[str, int]
     aligned: int
@@ -105,7 +102,7 @@ class _StagePlan:
 
 
 def _fixed_voxels(layout: BlockLayout) -> tuple[int, int]:
-    """The voxels that all blocks read of the fixed volume, and those of the largest; halos count in each block."""
+    """Return the fixed voxels that all blocks read, and that the largest block reads; halos count in each block."""
     sides = [
         [min(b + halo, n) - max(a - halo, 0) for a, b in pairwise(edges)]
         for edges, halo, n in zip(layout.blocks.edges, layout.blocks.halo, layout.grid.shape, strict=True)
@@ -114,7 +111,7 @@ def _fixed_voxels(layout: BlockLayout) -> tuple[int, int]:
 
 
 def _sampled(layout: BlockLayout, samples: int) -> list[Region]:
-    """What some of the blocks read, spread evenly over all."""
+    """Return the regions of some blocks, spread evenly over all."""
     blocks = layout.blocks
     step = -(-len(blocks) // samples)
     return [blocks[i].region for i in range(step // 2, len(blocks), step)]

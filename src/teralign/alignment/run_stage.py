@@ -1,4 +1,4 @@
-"""One stage of `local-align`: its blocks aligned, screened, merged into one field, and summed up."""
+"""The run of a stage: blocks are aligned and screened, their fields merged and summed up."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from teralign.alignment.records import AlignedBlock, MergedChunk, StageSummary
 from teralign.alignment.stages import Stage
 from teralign.blockwise import BlockState, Workspace, WriteUnits, block_index, block_name, run_blocks
 from teralign.grids import as_triple
+from teralign.progress import counted
 from teralign.transforms import Stack, StoredField, create_field
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class StageRunner:
-    """Runs one stage after the other, on the same workers and from the same initial transforms."""
+    """Runs stages on the same workers and from the same initial transforms."""
 
     client: Client
     workspace: Workspace
@@ -60,7 +61,7 @@ class StageRunner:
         return results
 
     def run(self, stage: Stage, coarse: StoredField | None, built: Path, max_failed: float) -> StageResult:
-        """Run a stage that starts from the field of the `coarse` one, and build its field at `built`.
+        """Run a stage that starts from the field of the stage before, and build its field at `built`.
 
         Raises AlignmentError or DataError when a larger share than `max_failed` of its blocks fails.
         """
@@ -74,13 +75,13 @@ class StageRunner:
         return StageResult(field, summary, records, resumed, time.monotonic() - began)
 
     def _align(self, stage: Stage, coarse: StoredField | None, max_failed: float) -> int:
-        """Align the blocks; gives how many were there from before.
+        """Align the blocks; return how many an earlier run had finished.
 
-        Where merging has begun they are as they are: a block that failed and now does not would fit no chunk that is
-        there, nor what a finer stage has made of them.
+        Once merging has begun, no block is aligned again: a block that failed before and succeeds now would not fit
+        the chunks that are merged already, nor the blocks of a finer stage.
         """
         if self.workspace.has_records(stage.merging):
-            log.info("%s: %d blocks were done before", stage.aligning, len(stage.layout.blocks))
+            log.info("%s: %s finished before", stage.aligning, counted(len(stage.layout.blocks), "block"))
             return len(stage.layout.blocks)
         done = run_blocks(
             BlockAligner(stage, self.initial, coarse, self.seed, self.threads, self.workspace),

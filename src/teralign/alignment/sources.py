@@ -1,4 +1,4 @@
-"""What goes into an alignment: a volume with its channel and mask, checked before any long work."""
+"""The images of an alignment: volumes with their channel and mask, checked before any long work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from teralign.volumes import Volume, check_channel, check_timepoint, open_volume
 
 @dataclass(frozen=True)
 class ImageSource:
-    """One side of a registration, fixed or moving: where its voxels and its mask come from. Picklable."""
+    """The fixed or moving image: the source of its voxels and of its mask. Picklable."""
 
     role: str
     volume: Volume
@@ -33,11 +33,11 @@ class ImageSource:
 
     @property
     def voxel_bytes(self) -> int:
-        """What a voxel takes, before compression."""
+        """Bytes of a voxel, before compression."""
         return self.volume.dtype.itemsize
 
     def digest(self) -> list[object]:
-        """What tells this source from another: volume, channel, timepoint and mask, and where their voxels lie."""
+        """Return what identifies the image: volume, channel, timepoint, mask, and the positions of their voxels."""
         grid = [self.grid.shape, self.grid.spacing, self.grid.origin]
         mask = self.mask.digest() if self.mask else None
         return [self.volume.digest(), self.channel, self.timepoint, mask, grid]
@@ -56,13 +56,13 @@ class ImageSource:
         }
 
     def masks_out(self, region: Region) -> bool:
-        """Whether the mask leaves nothing of `region`; voxels of the volume are not read."""
+        """Return whether the mask leaves no voxel of `region`; reads no voxels of the volume."""
         return self.mask is not None and masks_out(self.mask, self.grid, region)
 
     def read(self, region: Region | None = None) -> Image:
-        """The image of `region` (default: all), with its mask.
+        """Return the image of `region` (default: all), with its mask.
 
-        Raises DataError when it holds NaNs or infinities.
+        Raises DataError when it contains NaNs or infinities.
         """
         region = region or self.grid.region
         image = self._read(region)
@@ -75,7 +75,7 @@ class ImageSource:
         return image
 
     def read_finite(self, region: Region) -> Image:
-        """The image of `region` with its mask; NaNs and infinities do not count, and are 0."""
+        """Return the image of `region` with its mask; NaNs and infinities are masked out, and are 0."""
         return self._read(region).finite()
 
     def _read(self, region: Region) -> Image:
@@ -101,8 +101,8 @@ def open_source(role: str, side: Side) -> ImageSource:
     return ImageSource(role, volume, side.channel, side.timepoint, mask)
 
 
-def nothing_in(image: Image) -> str:
-    """Why there is nothing to align in an image; empty when there is something."""
+def why_empty(image: Image) -> str:
+    """Return why there is nothing to align in an image; empty when there is something."""
     if image.mask is not None and not image.mask.any():
         return "is masked out"
     if image.array.min() == image.array.max():

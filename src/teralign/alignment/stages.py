@@ -1,15 +1,15 @@
 """The stages of `local-align`: the same volume in blocks of the same number of voxels, from coarse to fine.
 
-A stage sees the volume `COARSER` times coarser than the one after it, so that its blocks are as many times larger in
-µm; the coarsest has a single block. What its blocks find is merged into a field on the nodes of that stage, and the
-blocks of the next one start from that field. A large displacement is thus followed across the faces of the small
-blocks, which need no more halo than it takes to correct what a coarse voxel leaves.
+Each stage samples the volume `COARSER` times coarser than the next stage, so that its blocks are as many times larger
+in µm; the coarsest stage has a single block. The fields of a stage's blocks are merged into one field, from which the
+blocks of the next stage start. A large displacement is thus followed across the faces of the small blocks, whose halo
+need only be wide enough to correct what a coarse voxel leaves.
 
-A coarser field has a node a voxel: its nodes lie as close as those of the finest one, or the next stage would have to
-undo the kinks that linear interpolation makes.
+The field of a coarser stage has one node per voxel, as close as the nodes of the finest field. With wider nodes, the
+next stage would have to undo the kinks of linear interpolation.
 
-Only `deform` with `engine: gauss_newton` has coarser stages: its other values hold at any sampling. The finer stages
-leave out its levels that are as coarse as the stage before.
+Only `deform` with `engine: gauss_newton` has coarser stages, since its parameters hold at any sampling. A finer stage
+leaves out the levels of `deform` that are as coarse as the stage before it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from teralign.registration import DeformConfig, Image, StepConfig
 from teralign.registration.config import is_gauss_newton
 from teralign.transforms import FIELD_STRIDE
 
-COARSER = 4
-_LEAST_HALO = 8  # voxels, of blocks that overlap: within a window of a face there is less to go on
-_LEAST_AXIS = 8  # voxels that a coarser stage leaves along an axis
+COARSER = 4  # a halo of 8 voxels follows what remains of a coarse voxel; decisions: coarse-to-fine-stages
+_MIN_HALO = 8  # voxels, of blocks that overlap: closer to a face than a window, the metric sees fewer voxels
+_MIN_AXIS = 8  # voxels that remain along an axis in a coarser stage
 
 
 class Readable(Protocol):
-    """A side of a registration, at the sampling of a stage."""
+    """The fixed or moving image, at the sampling of a stage."""
 
     @property
     def grid(self) -> Grid:
@@ -42,20 +42,20 @@ class Readable(Protocol):
         ...
 
     def read(self, region: Region) -> Image:
-        """The image of `region`, with its mask."""
+        """Return the image of `region`, with its mask."""
         ...
 
     def masks_out(self, region: Region) -> bool:
-        """Whether the mask leaves nothing of `region`."""
+        """Return whether the mask leaves no voxel of `region`."""
         ...
 
     @property
     def voxel_bytes(self) -> int:
-        """What is read from the disk for one voxel, before compression."""
+        """Bytes read from disk for one voxel, before compression."""
         ...
 
     def digest(self) -> list[object]:
-        """What tells its voxels from others."""
+        """Return what identifies the voxels."""
         ...
 
 
@@ -81,7 +81,7 @@ class BlockOptions:
 
 @dataclass(frozen=True)
 class BlockLayout:
-    """How a grid is cut: its blocks, and the nodes of the field, `strides` voxels apart."""
+    """The blocks of a grid, and the nodes of the field, `strides` voxels (z, y, x) apart."""
 
     grid: Grid
     blocks: BlockPlan
@@ -94,18 +94,18 @@ class BlockLayout:
         spacing = field_spacing or tuple(FIELD_STRIDE * s for s in grid.spacing)
         z, y, x = (max(1, round(f / s)) for f, s in zip(spacing, grid.spacing, strict=True))
         size = [max(b, s) for b, s in zip(block_size, (z, y, x), strict=True)]
-        blocks = plan_blocks(grid.shape, size, overlap, multiple=(z, y, x), least_halo=_LEAST_HALO)
+        blocks = plan_blocks(grid.shape, size, overlap, multiple=(z, y, x), min_halo=_MIN_HALO)
         return cls(grid, blocks, grid.coarsen((z, y, x)), (z, y, x))
 
     @property
     def block_extent(self) -> FloatTriple:
-        """The size of a usual block in µm."""
+        """The size (z, y, x) of a usual block in µm."""
         return self.grid.crop(self.blocks.block((0, 0, 0)).core).extent
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One pass over all blocks; `suffix` tells its records from those of other stages, "" for the finest."""
+    """One pass over all blocks; `suffix` is the end of its names in records, "" for the finest stage."""
 
     suffix: str
     fixed: Readable
@@ -115,16 +115,16 @@ class Stage:
 
     @property
     def aligning(self) -> str:
-        """The name under which blocks are aligned."""
+        """The name of the records of aligned blocks."""
         return f"align{self.suffix}"
 
     @property
     def merging(self) -> str:
-        """The name under which their fields are merged."""
+        """The name of the records of merged chunks."""
         return f"merge{self.suffix}"
 
     def digest(self) -> list[object]:
-        """What the result of its blocks depends on, besides the steps that the user asked for."""
+        """Return what the result depends on besides the user's steps."""
         blocks = self.layout.blocks
         return [self.fixed.digest(), self.moving.digest(), blocks.edges, blocks.halo, self.layout.strides]
 
@@ -195,9 +195,9 @@ def plan_stages(
 
 
 def _factors(grid: Grid, coarser: int) -> Triple:
-    """The whole factors that bring each axis closest to `coarser` times the finest spacing, with some voxels left."""
+    """Return the factors (z, y, x) that bring each axis closest to `coarser` times the finest spacing."""
     wanted = grid.factors_to(coarser * min(grid.spacing))
-    return as_triple(min(f, max(1, n // _LEAST_AXIS)) for f, n in zip(wanted, grid.shape, strict=True))
+    return as_triple(min(f, max(1, n // _MIN_AXIS)) for f, n in zip(wanted, grid.shape, strict=True))
 
 
 def _coarse_stage(

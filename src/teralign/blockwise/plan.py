@@ -1,8 +1,8 @@
-"""How a grid is cut into blocks, and how what they give is blended.
+"""Cutting a grid into blocks, and blending the blocks' results.
 
-Along each axis the grid is cut into intervals, the *cores*; they tile it without gap or overlap. A block reads its
-core and a halo around it. Between two neighbours the result passes from one to the other over a ramp centred on the
-face between their cores, at most one halo to either side:
+Along each axis the grid is cut into intervals, the *cores*, which tile it without gap or overlap. A block reads its
+core and a halo around it. Between two neighbours the result changes from one block's to the other's over a ramp. The
+ramp is centred on the face between their cores, and reaches at most one halo to either side:
 
     weight  1 ─────────╮           ╭───────────
                          ╲       ╱
@@ -12,7 +12,7 @@ face between their cores, at most one halo to either side:
                     core a │ core b
 
 A block's weight is the product of its ramps along z, y and x. Ramps of one axis never meet, so that the weights of
-all blocks sum to one at every position. Where a block is missing, divide by the sum of those that are there.
+all blocks sum to one at every position. Where a block is missing, divide by the sum of the remaining weights.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from numpy.typing import ArrayLike, NDArray
 from teralign.grids import Region, Triple, as_triple
 
 _Side: TypeAlias = tuple[int, int]
-_SLACK = 0.1
+_SLACK = 0.1  # of a block: a smaller remainder makes no block of its own
 
 
 @dataclass(frozen=True, order=True)
 class Block:
-    """One block: its place among the blocks, the voxels that it stands for, and the voxels that it reads."""
+    """One block: its index among the blocks, its core, and the region that it reads (core and halo)."""
 
     index: Triple
     core: Region
@@ -45,27 +45,27 @@ class Block:
 
     @property
     def name(self) -> str:
-        """The block's name in files and messages, as z003_y001_x000."""
+        """The block's name in files and messages, such as z003_y001_x000."""
         return block_name(self.index)
 
 
 def block_name(index: Triple) -> str:
-    """The name of the block at `index` (z, y, x) among the blocks."""
+    """Return the name of the block at `index` (z, y, x) among the blocks."""
     z, y, x = index
     return f"z{z:03d}_y{y:03d}_x{x:03d}"
 
 
 def block_index(name: str) -> Triple:
-    """The place (z, y, x) among the blocks of the block with this name."""
+    """Return the index (z, y, x) among the blocks of the block with this name."""
     return as_triple(int(part[1:]) for part in name.split("_"))
 
 
 @dataclass(frozen=True)
 class BlockPlan(Sequence[Block]):
-    """The blocks of a grid, made when asked for: a plan of a million blocks takes no memory.
+    """The blocks of a grid, created on demand: a plan of a million blocks takes no memory.
 
-    `edges` are the faces between cores along (z, y, x), from 0 to the number of voxels; `halo` the voxels that a
-    block reads beyond its core on either side, before it is cut to the grid.
+    `edges` are the faces between cores along (z, y, x), from 0 to the number of voxels. `halo` are the voxels that a
+    block reads beyond its core on either side, before the block is cut to the grid.
     """
 
     edges: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -103,7 +103,7 @@ class BlockPlan(Sequence[Block]):
         return self.block((z, y, x))
 
     def block(self, index: Sequence[int]) -> Block:
-        """The block at `index` (z, y, x) among the blocks; IndexError where there is none."""
+        """Return the block at `index` (z, y, x) among the blocks; raises IndexError where there is none."""
         z, y, x = index
         if not all(0 <= i < n for i, n in zip(index, self.counts, strict=True)):
             raise IndexError(f"there are {self.counts} blocks along (z, y, x), and none at {tuple(index)}")
@@ -114,7 +114,7 @@ class BlockPlan(Sequence[Block]):
         return Block((z, y, x), Region((z0, y0, x0), (z1, y1, x1)), Region((z2, y2, x2), (z3, y3, x3)))
 
     def touching(self, region: Region) -> list[Block]:
-        """The blocks that read a voxel of `region`, in the order of the plan."""
+        """Return the blocks that read a voxel of `region`, in the order of the plan."""
         ranges = [
             _touching(edges, halo, start, stop)
             for edges, halo, start, stop in zip(self.edges, self.halo, region.start, region.stop, strict=True)
@@ -122,11 +122,10 @@ class BlockPlan(Sequence[Block]):
         return [self.block(index) for index in itertools.product(*ranges)]
 
     def blend_weights(self, block: Block, positions: Sequence[ArrayLike]) -> NDArray[np.float64]:
-        """The weight of `block` at the crossings of `positions`, three rising lists (z, y, x) of voxel positions.
+        """Return the weights (z, y, x) of `block` on a lattice of voxel `positions`, one rising list per axis.
 
-        Positions may be fractional and may lie outside the grid, where the outermost blocks go on with weight one.
-        Over all blocks of the plan the weights (z, y, x) sum to one. Whole-numbered positions with a weight above
-        zero lie in `block.region`.
+        Positions may be fractional. Outside the grid, the outermost blocks continue with weight one. Over all blocks
+        of the plan the weights sum to one. Integer positions with a weight above zero lie in `block.region`.
         """
         z, y, x = (
             _axis_weights(edges, ramps, i, np.asarray(at, dtype=np.float64))
@@ -137,7 +136,7 @@ class BlockPlan(Sequence[Block]):
 
     @cached_property
     def _sides(self) -> tuple[list[tuple[_Side, _Side]], ...]:
-        """From where to where each core reaches, and its block, axis by axis."""
+        """The start and stop of each core and of its block, axis by axis."""
         return tuple(
             [((a, b), (max(a - halo, 0), min(b + halo, e[-1]))) for a, b in pairwise(e)]
             for e, halo in zip(self.edges, self.halo, strict=True)
@@ -145,7 +144,7 @@ class BlockPlan(Sequence[Block]):
 
     @cached_property
     def _ramps(self) -> tuple[tuple[float, ...], ...]:
-        """Half the width of the ramp at each inner face, axis by axis."""
+        """Half the width of the ramp at each inner face, in voxels, axis by axis."""
         return tuple(
             tuple(min(float(halo), (b - a) / 2, (c - b) / 2) for a, b, c in zip(e, e[1:], e[2:], strict=False))
             for e, halo in zip(self.edges, self.halo, strict=True)
@@ -157,16 +156,16 @@ def plan_blocks(
     block_shape: Sequence[int],
     overlap: float = 0.0,
     multiple: Sequence[int] = (1, 1, 1),
-    least_halo: int = 0,
+    min_halo: int = 0,
 ) -> BlockPlan:
-    """Cut a grid of `shape` voxels into blocks of about `block_shape`; everything is (z, y, x).
+    """Cut a grid of `shape` voxels into blocks of about `block_shape`; all arguments are (z, y, x).
 
-    The cores along an axis are near-equal and start on multiples of `multiple`. A remainder is shared among all; one
-    of less than a tenth of a block makes no block of its own, so that a core is at most a tenth larger than asked
-    (and rounded up to a multiple).
-    The halo is `overlap` · `block_shape` voxels on either side, but at least `least_halo` where there is an overlap,
-    rounded to a multiple, and cut to the grid.
-    ValueError when a shape is not positive or the overlap lies outside 0 … 1.
+    The cores along an axis are nearly equal and start on multiples of `multiple`. A remainder is shared among all
+    cores; a remainder below a tenth of a block makes no block of its own. A core is therefore at most a tenth larger
+    than `block_shape`, rounded up to a multiple.
+    The halo is `overlap` · `block_shape` voxels on either side, at least `min_halo` if there is an overlap, rounded
+    to a multiple, and cut to the grid.
+    Raises ValueError when a shape is not positive or the overlap lies outside 0 … 1.
     """
     if min(*shape, *block_shape, *multiple) < 1:
         raise ValueError(
@@ -176,25 +175,25 @@ def plan_blocks(
         raise ValueError(f"the overlap is a share of the block between 0 and 1, not {overlap}")
     z, y, x = (_cut(n, b, m) for n, b, m in zip(shape, block_shape, multiple, strict=True))
     halo = as_triple(
-        _whole(max(overlap * b, least_halo if overlap else 0), m) for b, m in zip(block_shape, multiple, strict=True)
+        _whole(max(overlap * b, min_halo if overlap else 0), m) for b, m in zip(block_shape, multiple, strict=True)
     )
     return BlockPlan((z, y, x), halo)
 
 
 def _whole(halo: float, multiple: int) -> int:
-    """A whole number of multiples, so that whatever is laid out from a block's start fits that of its neighbours."""
+    """Round the halo to multiples, so that nodes counted from a block's start match its neighbours' nodes."""
     return round(halo / multiple) * multiple or round(halo)
 
 
 def _cut(length: int, size: int, multiple: int) -> tuple[int, ...]:
-    """Faces of near-equal intervals; the last ones are the longer ones, since the very last may be cut short."""
+    """Return the faces of nearly equal intervals; longer ones come last, since the very last may be cut short."""
     units = -(-length // multiple)
     count = max(1, math.ceil(units / max(1, size // multiple) - _SLACK))
     return (*(units * i // count * multiple for i in range(count)), length)
 
 
 def _touching(edges: Sequence[int], halo: int, start: int, stop: int) -> range:
-    """The intervals which, grown by `halo`, hold a voxel from `start` up to but not including `stop`."""
+    """Return the intervals that, grown by `halo`, contain a voxel from `start` up to, not including, `stop`."""
     if stop <= start or stop <= 0 or start >= edges[-1]:
         return range(0)
     first = bisect_right(edges, max(start, 0) - halo) - 1
@@ -214,7 +213,7 @@ def _axis_weights(
 
 
 def _rise(positions: NDArray[np.float64], centre: float, half_width: float) -> NDArray[np.float64]:
-    """From 0 to 1 around `centre`, with no kink at either end: 3t² − 2t³; a plain step where there is no width."""
+    """Rise smoothly from 0 to 1 around `centre` (3t² − 2t³); a plain step where the width is 0."""
     if half_width == 0:
         return (positions >= centre).astype(np.float64)
     t = np.clip((positions - centre) / (2 * half_width) + 0.5, 0, 1)

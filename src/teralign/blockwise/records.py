@@ -1,4 +1,4 @@
-"""Records: what became of each block, as one small JSON file a block."""
+"""Records: the outcome of each block, in one small JSON file per block."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from pydantic import TypeAdapter
 
 
 class BlockState(enum.StrEnum):
-    """What became of a block."""
+    """The outcome of a block."""
 
     OK = "ok"
-    """It has its result."""
+    """The block has its result."""
     KEPT = "kept"
-    """It keeps its start: nothing that was found fits better."""
+    """The block keeps its start, since no result fits better."""
     MASKED = "masked"
-    """A mask leaves nothing in it."""
+    """A mask leaves no voxel of the block."""
     EMPTY = "empty"
-    """Its voxels are all alike."""
+    """All voxels of the block have the same value."""
     OUTSIDE = "outside"
-    """It lies outside the other volume."""
+    """The block lies outside the other volume."""
     OUTLIER = "outlier"
-    """Its result disagrees with its neighbours' and is not used."""
+    """The result disagrees with the neighbours' results and is not used."""
     FAILED = "failed"
-    """It raised an error, or its worker died, as often as it was tried."""
+    """Each attempt raised an error, or ended with the death of its worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockRecord:
-    """What became of one block; a function over blocks returns one, or a subclass with its own findings.
+    """The outcome of one block; a function over blocks returns a record, or a subclass with fields of its own.
 
-    The run fills in the block's name, `seconds`, `worker` (host:process) and `attempts`; `error` and `traceback` are
-    those of a block that failed.
+    The run sets the block's name, `seconds`, `worker` (host:process) and `attempts`, and `error` and `traceback` of a
+    block that failed.
     """
 
     block: str = ""

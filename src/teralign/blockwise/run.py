@@ -1,17 +1,18 @@
-"""Run a function over blocks, on Dask or in this process, so that nothing that befalls one block ends the run.
+"""Run a function over blocks, on Dask or in this process; no failure of a single block ends the run.
 
-A block is a transaction: a worker calls the function, which writes what it finds, and then writes the block's record.
-A block with a record is done, and a run that goes on leaves it out. What can befall it:
+A block is a transaction: a worker calls the function, which writes its results, and then writes the block's record.
+A block with a record is finished, and a resumed run skips it. Failures are handled as follows:
 
-- The function raises. The block is tried again, up to `retries` times, and then has a record of its failure.
-- The worker dies: killed, out of memory, a crash in C. Dask tries the block on other workers until it has met several
-  deaths. Some of its neighbours in the queue of a dying worker then look as guilty as the block that kills, so all
-  suspects are tried once more at the end, never two on one worker; what kills again has failed.
-- All workers go. The run waits for others to join, and ends with ClusterError when none comes.
-- The scheduler goes. Its state is lost, but not the records: ClusterError, and the same command goes on from there.
+- The function raises an error. The block is tried again, up to `retries` times; then its failure is recorded.
+- The worker dies: killed, out of memory, or a crash in C. Dask tries the block on other workers until several have
+  died. Other blocks in the queue of a dying worker then look as guilty as the block that kills, so all suspects are
+  tried once more at the end, never two on one worker. A block that kills again has failed.
+- All workers disappear. The run waits for others to join, and ends with ClusterError when none does.
+- The scheduler disappears. Its state is lost, but the records remain: the run ends with ClusterError, and the same
+  command resumes it.
 
-Only a window of blocks is with Dask at any time, no result passes through it, and nothing is kept for a finished
-block, so that memory does not grow with the number of blocks.
+Dask holds only a window of blocks at any time, no result passes through it, and nothing is kept for a finished block.
+Memory therefore does not grow with the number of blocks.
 """
 
 from __future__ import annotations
@@ -35,21 +36,21 @@ import cloudpickle
 from teralign.blockwise.records import BlockRecord, BlockState
 from teralign.blockwise.workspace import Workspace
 from teralign.errors import AlignmentError, ClusterError, DataError
-from teralign.progress import Progress, readable_time
+from teralign.progress import Progress, counted, readable_time
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 log = logging.getLogger(__name__)
 
-_WINDOW_PER_WORKER = 3
+_WINDOW_PER_WORKER = 3  # one block at work, and others waiting so that a worker is never idle
 _CHECK_SECONDS = 2.0
 _REPLY_SECONDS = 10.0
-_HOPELESS = 20
+_HOPELESS = 20  # failures in a row after which the share of failed blocks is checked
 
 
 class Named(Protocol):
-    """What can be run: anything with a name of its own within a stage."""
+    """A block to run: anything with a unique name within its stage."""
 
     @property
     def name(self) -> str:
@@ -61,12 +62,12 @@ B = TypeVar("B", bound=Named)
 
 
 class BlockError(Exception):
-    """What a function raised in a worker, as text: exceptions themselves do not always travel."""
+    """The error of a function in a worker, as text, since exceptions cannot always be sent."""
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What became of the blocks of a stage."""
+    """The outcome of the blocks of a stage."""
 
     stage: str
     total: int
@@ -76,7 +77,7 @@ class RunSummary:
 
     @property
     def done(self) -> int:
-        """How many blocks have a result, from this run or an earlier one."""
+        """The number of blocks with a result, from this run or an earlier one."""
         return self.total - len(self.failed)
 
 
@@ -98,10 +99,10 @@ def run_blocks(
     It must be importable on the workers, or a `functools.partial` of such a function, and writing the same block
     twice must do no harm.
 
-    `window` is how many blocks Dask holds at most (default: a few for each worker); `patience` how many seconds a
-    cluster may be without a worker. A share of up to `max_failed` of the blocks may fail: they are in the summary.
-    Raises AlignmentError, or DataError where files were the reason, when more do; ClusterError when the cluster is
-    lost.
+    `window` is the most blocks that Dask holds at once (default: a few for each worker); `patience` is how many
+    seconds a cluster may be without a worker. A share of up to `max_failed` of the blocks may fail; the summary lists
+    them. When more fail, raises DataError if files were the reason, else AlignmentError. Raises ClusterError when the
+    cluster is lost.
     """
     ledger = _Ledger(stage, len(blocks), max_failed)
     job = _Job(cloudpickle.dumps(function), workspace, stage, retries + 1)
@@ -116,7 +117,7 @@ def run_blocks(
 
 @dataclass(frozen=True)
 class _Job:
-    """What all calls of one run share."""
+    """The data that all calls of a run share."""
 
     pickled: bytes
     workspace: Workspace
@@ -125,7 +126,7 @@ class _Job:
 
 
 def _unfinished(blocks: Collection[B], job: _Job, ledger: _Ledger) -> Iterator[B]:
-    """The blocks that have no result yet; those that failed before get another chance."""
+    """Yield the blocks without a result; blocks that failed before are tried again."""
     recorded = job.workspace.recorded(job.stage)
     for block in blocks:
         if block.name in recorded and _has_result(job, block.name):
@@ -140,9 +141,9 @@ def _has_result(job: _Job, name: str) -> bool:
 
 
 def attempt(job: _Job, block: Named, number: int) -> None:
-    """Make the block's result and its record; BlockError where that fails, with a record only of the last attempt."""
+    """Run a block and write its record; raises BlockError, and records the failure of the last attempt."""
     if _has_result(job, block.name):
-        return  # Dask runs a block again when it loses sight of a worker that had finished it
+        return  # Dask runs a block again when it loses the worker that had finished it
     started = time.monotonic()
     worker = f"{socket.gethostname()}:{os.getpid()}"
     try:
@@ -150,7 +151,7 @@ def attempt(job: _Job, block: Named, number: int) -> None:
         seconds = round(time.monotonic() - started, 3)
         record = dataclasses.replace(found, block=block.name, seconds=seconds, worker=worker, attempts=number)
         job.workspace.record(job.stage, record)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it concerns this block only
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any error concerns this block only
         text = f"{type(error).__name__}: {error}"
         if number == job.attempts:
             _record_failure(job, block.name, text, traceback.format_exc(), worker=worker)
@@ -175,7 +176,7 @@ def _record_failure(job: _Job, name: str, error: str, trace: str | None = None, 
 
 
 class _Ledger:
-    """Counts what becomes of the blocks, reports progress, and says when to give up."""
+    """Counts the outcome of the blocks, reports progress, and decides when to give up."""
 
     def __init__(self, stage: str, total: int, max_failed: float) -> None:
         self._stage, self._total = stage, total
@@ -197,7 +198,7 @@ class _Ledger:
         self._progress.advance()
 
     def failed(self, name: str, error: str, *, data_error: bool = False) -> None:
-        """Count a block that failed for good; raises when the failures are too many and nothing else comes."""
+        """Count a block that failed for good; raises when too many fail and many in a row."""
         log.warning("%s: block %s failed: %s", self._stage, name, error)
         self._failed.append(name)
         self._failed_in_a_row += 1
@@ -207,11 +208,12 @@ class _Ledger:
             self._check()
 
     def summary(self) -> RunSummary:
-        """The end of the run; raises when more blocks failed than may."""
+        """Return the outcome of the run; raises when more blocks failed than allowed."""
         self._check()
         seconds = time.monotonic() - self._started
         if self._resumed or self._failed:
-            log.info("%s: %d blocks were done before, %d failed", self._stage, self._resumed, len(self._failed))
+            before = counted(self._resumed, "block")
+            log.info("%s: %s finished before, %d failed", self._stage, before, len(self._failed))
         return RunSummary(self._stage, self._total, self._resumed, tuple(sorted(self._failed)), seconds)
 
     def _check(self) -> None:
@@ -220,7 +222,7 @@ class _Ledger:
         names = ", ".join(sorted(self._failed)[:5]) + (", …" if len(self._failed) > 5 else "")
         kind = DataError if self._data_error else AlignmentError
         raise kind(
-            f"{self._stage}: {len(self._failed)} of {self._total} blocks failed ({names}), the last with "
+            f"{self._stage}: {len(self._failed)} of {counted(self._total, 'block')} failed ({names}), the last with "
             f"{self._last_error}; a new run of the same command tries them again."
         )
 
@@ -240,7 +242,7 @@ def _run_here(blocks: Iterator[B], job: _Job, ledger: _Ledger) -> None:
 
 @dataclass
 class _Trial(Generic[B]):
-    """A block on its way: which attempt it is, and Dask's handle while it is there."""
+    """A block under way: the number of its attempt, and Dask's future while it is submitted."""
 
     block: B
     number: int = 1
@@ -248,7 +250,7 @@ class _Trial(Generic[B]):
 
 
 class _Dispatcher(Generic[B]):
-    """Keeps a window of blocks with Dask, and deals with what comes back."""
+    """Keeps a window of blocks submitted to Dask, and handles their outcomes."""
 
     def __init__(self, client: Client, job: _Job, ledger: _Ledger, window: int | None, patience: float) -> None:
         self._client, self._job, self._ledger = client, job, ledger
@@ -268,7 +270,7 @@ class _Dispatcher(Generic[B]):
         try:
             self._drain(map(_Trial, blocks), self._limit, self._suspects.append)
             if self._suspects:
-                log.info("Trying %d blocks whose workers died once more, one by one", len(self._suspects))
+                log.info("Trying %s whose workers died once more, one by one", counted(len(self._suspects), "block"))
                 self._drain(iter(self._suspects), self._limit_of_suspects, self._killed_again)
         finally:
             for trial in self._in_flight.values():
@@ -278,7 +280,7 @@ class _Dispatcher(Generic[B]):
         return self._window or max(2, _WINDOW_PER_WORKER * self._workers)
 
     def _limit_of_suspects(self) -> int:
-        """So few that none of them waits behind another one."""
+        """The most suspects at once, so few that none waits behind another on a worker."""
         return max(1, self._workers // 2)
 
     def _drain(
@@ -304,7 +306,7 @@ class _Dispatcher(Generic[B]):
         trial.future.add_done_callback(lambda future: self._finished.put(future.key))
 
     def _wait(self) -> Iterator[_Trial[B]]:
-        """What has come back; nothing after a while, so that the cluster is looked at."""
+        """Yield the trials that have ended; returns after a while without any, so that the cluster is checked."""
         try:
             key = self._finished.get(timeout=_CHECK_SECONDS)
             while True:
@@ -326,7 +328,7 @@ class _Dispatcher(Generic[B]):
         elif isinstance(error, KilledWorker):
             killed(trial)
         elif error is None or isinstance(error, NoValidWorkerError | NoWorkerError):
-            self._again.append(trial)  # Dask gave up for reasons of its own: the cluster is watched here
+            self._again.append(trial)  # Dask gave up for reasons of its own; this class watches the cluster
         elif trial.number < self._job.attempts:
             log.info("%s: block %s is tried again after %s", self._job.stage, trial.block.name, _text(error))
             self._again.append(_Trial(trial.block, trial.number + 1))
@@ -337,7 +339,7 @@ class _Dispatcher(Generic[B]):
         name = trial.block.name
         if isinstance(error, BlockError):
             self._ledger.failed(name, error.args[0], data_error=error.args[1])
-        else:  # it never came to the function, so no worker has recorded it
+        else:  # the function was never called, so no worker has recorded the failure
             _record_failure(self._job, name, _text(error))
             self._ledger.failed(name, _text(error))
 
@@ -347,7 +349,7 @@ class _Dispatcher(Generic[B]):
         self._ledger.failed(trial.block.name, error)
 
     def _check_cluster(self) -> None:
-        """Look now and then how many workers there are; ClusterError when the cluster is lost."""
+        """Count the workers from time to time; raises ClusterError when the cluster is lost."""
         now = time.monotonic()
         if now - self._checked < _CHECK_SECONDS:
             return
@@ -357,15 +359,15 @@ class _Dispatcher(Generic[B]):
             self._last_seen = now
         elif now - self._last_seen > self._patience:
             raise ClusterError(
-                f"{self._job.stage}: no worker has been there for {readable_time(now - self._last_seen)}; "
-                "what is finished is kept: start workers, and give the same command again."
+                f"{self._job.stage}: there has been no worker for {readable_time(now - self._last_seen)}; "
+                "finished blocks are kept: start workers, and give the same command again."
             )
         self._resubmit_lost()
 
     def _count_workers(self) -> int:
         if self._client.status not in ("running", "connecting"):
             raise ClusterError(
-                f"{self._job.stage}: the Dask scheduler is gone; what is finished is kept: "
+                f"{self._job.stage}: the Dask scheduler is gone; finished blocks are kept: "
                 "give the same command again."
             )
         try:
@@ -374,7 +376,7 @@ class _Dispatcher(Generic[B]):
             return 0
 
     def _resubmit_lost(self) -> None:
-        """A client that lost its scheduler for a moment has cancelled everything."""
+        """Submit cancelled blocks again: a client that loses its scheduler for a moment cancels all of them."""
         lost = [key for key, trial in self._in_flight.items() if trial.future and trial.future.cancelled()]
         for key in lost:
             trial = self._in_flight.pop(key)
@@ -383,7 +385,7 @@ class _Dispatcher(Generic[B]):
 
 
 def _release(trial: _Trial[Any]) -> None:
-    """Let Dask forget the block."""
+    """Release the block's future, so that Dask forgets it."""
     if trial.future is not None:
         trial.future.release()
         trial.future = None

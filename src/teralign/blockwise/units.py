@@ -1,4 +1,4 @@
-"""The pieces in which an output is written: one writer each, so that nobody waits for a lock."""
+"""Write units: the pieces of an output, each with a single writer, so that no lock is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from teralign.grids import Region, Triple, as_triple
 
 @dataclass(frozen=True)
 class WriteUnit:
-    """Whole chunks (or shards) of an array: `core` is their voxels, cut to the array."""
+    """Whole chunks (or shards) of an array; `core` are their voxels, cut to the array."""
 
     index: Triple
     core: Region
@@ -26,7 +26,7 @@ class WriteUnit:
 
 @dataclass(frozen=True)
 class WriteUnits:
-    """All write units of an array of `shape` voxels, made when asked for; `unit` is the shape of one (z, y, x)."""
+    """All write units of an array of `shape` voxels (z, y, x), created on demand; `unit` is the shape of one unit."""
 
     shape: Triple
     unit: Triple
@@ -44,7 +44,7 @@ class WriteUnits:
             yield WriteUnit(index, region)
 
     def sample(self, count: int) -> list[WriteUnit]:
-        """Some of the units, about `count` and spread evenly over all; all of them where they are fewer."""
+        """Return about `count` of the units, spread evenly over all; all units where there are fewer."""
         step = -(-len(self) // count)
         return [self._at(number) for number in range(step // 2, len(self), step)]
 

@@ -1,11 +1,11 @@
-"""The directory of an unfinished run: what it has finished so far, so that the same run goes on where it stopped.
+"""The directory of an unfinished run, from which the same run resumes where it stopped.
 
     WORKSPACE/
-        key.json                     what the results depend on; results of another key are discarded
-        lock.json                    the run that is at work here
-        records/STAGE/z003/NAME.json what became of a block: written last, after all that the block wrote
-        payloads/STAGE/z003/NAME.npz what the block found, if it is not an output already
-        output/                      the output in the making
+        key.json                     all that the results depend on; results with another key are discarded
+        lock.json                    the run that uses the directory
+        records/STAGE/z003/NAME.json the outcome of a block, written after the block's other files
+        payloads/STAGE/z003/NAME.npy the result of a block, if it is not part of the output already
+        output/                      the unfinished output
 
 Every file appears whole or not at all: it is written under another name, flushed to disk, and renamed.
 """
@@ -35,7 +35,7 @@ _PARTS = ("records", "payloads", "output")
 
 
 class Workspace:
-    """The directory `path` of an unfinished run. It is small and can be sent to workers, which write into it."""
+    """The directory `path` of an unfinished run. Picklable: workers write into it."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
@@ -43,7 +43,10 @@ class Workspace:
 
     @classmethod
     def of(cls, output: Path | Address, work_dir: str | Path | None) -> Workspace:
-        """That of an output: `work_dir`, else OUTPUT.partial beside it, and in this directory for an address."""
+        """Return the workspace of an output.
+
+        It is `work_dir`, else OUTPUT.partial beside the output, in the current directory if that is an address.
+        """
         name = f"{output.name}.partial"
         return cls(work_dir or (output.with_name(name) if isinstance(output, Path) else name))
 
@@ -62,12 +65,12 @@ class Workspace:
         return self.path / "output"
 
     def prepare(self, key: Mapping[str, object], overwrite: bool = False) -> bool:
-        """Take the directory for a run whose results depend on `key`; True when a run of this key goes on.
+        """Lock the directory for a run whose results depend on `key`; return whether a run with this key resumes.
 
-        Results of another key are discarded, with `overwrite` those of the same key too. The directory is locked
-        until `close` or `finish`, or until this process ends.
-        InputError when another run is at work in it, or when it holds anything that is not a run's; DataError when it
-        cannot be written.
+        Results with another key are discarded; with `overwrite`, those with the same key too. The directory stays
+        locked until `close` or `finish`, or until this process ends.
+        Raises InputError when another run uses the directory, or when it contains other files than a run's; DataError
+        when it cannot be written.
         """
         wanted = json.loads(to_json(key))
         try:
@@ -87,15 +90,15 @@ class Workspace:
         return resumed
 
     def payload(self, stage: str, name: str, suffix: str = ".npz") -> Path:
-        """Where the block called `name` keeps what it found in `stage`; write it through `teralign.files`."""
+        """Return the path of a block's result in a stage; write it through `teralign.files`."""
         return self._place("payloads", stage, name, suffix)
 
     def record(self, stage: str, record: BlockRecord) -> None:
-        """Write what became of a block, so that a run which goes on knows it."""
+        """Write the record of a block, so that a resumed run skips it."""
         write_atomically(self._place("records", stage, record.block, ".json"), to_json(record, indent=1).encode())
 
     def load_record(self, stage: str, name: str) -> BlockRecord | None:
-        """Return what every record of a block says, or None where there is no whole record."""
+        """Return the common fields of a block's record; None if there is no whole record."""
         return self._load(stage, name, BlockRecord)
 
     def _load(self, stage: str, name: str, kind: type[R]) -> R | None:
@@ -107,11 +110,11 @@ class Workspace:
         return record if record.block == name else None
 
     def recorded(self, stage: str) -> Container[str]:
-        """The names of the blocks of a stage that have a record; quick where they are asked for in their order."""
+        """Return the names of the blocks of a stage that have a record; fast for look-ups in the blocks' order."""
         return _Recorded(self.path / "records" / stage)
 
     def has_records(self, stage: str) -> bool:
-        """Whether any block of a stage has been at work here."""
+        """Return whether any block of a stage has been run here."""
         return (self.path / "records" / stage).exists()
 
     def records(self, stage: str, kind: type[R]) -> Iterator[R]:
@@ -124,9 +127,9 @@ class Workspace:
                     yield record
 
     def finish(self, built: Path, output: Path | Address, *, overwrite: bool = False) -> None:
-        """Rename `built`, the finished output, to `output`, or store it at this address, and remove the workspace.
+        """Rename `built`, the finished output, to `output`, or upload it to this address, and remove the workspace.
 
-        Raises as `place` and `upload` do. While something is stored the records stay: a run that is cut off goes on.
+        Raises as `place` and `upload` do. During an upload the records stay, so that an interrupted run resumes.
         """
         if isinstance(output, Address):
             upload(built, output, overwrite=overwrite)
@@ -135,11 +138,11 @@ class Workspace:
         self.remove()
 
     def place(self, built: Path, output: Path, *, overwrite: bool = False) -> None:
-        """Rename `built`, a part of the output that is finished, to `output`.
+        """Rename `built`, a finished part of the output, to `output`.
 
-        The records are void from here on: a run that is cut off now begins anew, since what they tell of has gone.
-        InputError when `output` exists and `overwrite` is off; with it, what was there goes when the new one is in
-        place.
+        From here on the records are void, since the files that they describe have moved: a run that is interrupted
+        now starts anew. Raises InputError when `output` exists, unless `overwrite` is set; then the old output is
+        removed once the new one is in place.
         """
         output = output.absolute()
         if output.exists() and not overwrite:
@@ -150,12 +153,12 @@ class Workspace:
         put_in_place(source, output)
 
     def remove(self) -> None:
-        """Remove the workspace and all that is left in it."""
+        """Remove the workspace and all that it contains."""
         self._discard()
         self.close()
 
     def close(self) -> None:
-        """Let go of the directory, and leave what is in it for a run that goes on; remove it if that is nothing."""
+        """Unlock the directory and leave its contents for a resumed run; remove it if it is empty."""
         if self._lock is None:
             return
         empty = not any(any((self.path / part).glob("*")) for part in _PARTS)
@@ -164,11 +167,11 @@ class Workspace:
         self._lock.release()
         self._lock = None
         if empty:
-            with contextlib.suppress(OSError):  # the next run may have come already
+            with contextlib.suppress(OSError):  # the next run may use it already
                 self.path.rmdir()
 
     def _check_ours(self) -> None:
-        """Never take, and empty, a directory that a user has put something in."""
+        """Raise InputError for a file, or a directory with a user's files, which a run would remove."""
         if not self.path.exists():
             return
         if not self.path.is_dir():
@@ -181,7 +184,7 @@ class Workspace:
             )
 
     def _same_run(self, wanted: dict[str, Any], overwrite: bool) -> bool:
-        """Whether the results that are here are of the run that is wanted; a line in the log where they are not."""
+        """Return whether the results here have the `wanted` key and are to be kept; the log says why not."""
         try:
             found = json.loads((self.path / _KEY).read_bytes())
         except (FileNotFoundError, ValueError):
@@ -199,19 +202,19 @@ class Workspace:
             remove(self.path / name)
 
     def _sweep(self) -> None:
-        """Remove what killed writers left half written."""
+        """Remove the half-written files of killed writers."""
         for folder, _, files in os.walk(self.path):
             for name in files:
                 if name.endswith(UNFINISHED):
                     Path(folder, name).unlink(missing_ok=True)
 
     def _place(self, part: str, stage: str, name: str, suffix: str) -> Path:
-        """Blocks are spread over a folder for each plane of blocks, since file systems dislike a million in one."""
+        """Return the path of a block's file; each plane of blocks has a folder, since large folders are slow."""
         return Path(f"{self.path}/{part}/{stage}/{_plane(name)}/{name}{suffix}")
 
 
 class _Recorded(Container[str]):
-    """The names of the records below `folder`: one listing a plane of blocks, not a look at each file."""
+    """The names of the records below `folder`: lists each plane of blocks once, instead of checking each file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -229,5 +232,5 @@ class _Recorded(Container[str]):
 
 
 def _plane(name: str) -> str:
-    """The folder of a block: the plane of blocks that it is in."""
+    """Return the folder of a block, named after its plane of blocks."""
     return name.split("_", 1)[0]

@@ -15,9 +15,9 @@ from teralign.alignment import (
     Side,
     alignment_bytes,
     described_steps,
-    nothing_in,
     open_source,
     step_seconds,
+    why_empty,
 )
 from teralign.blockwise import Workspace
 from teralign.cluster import Capacity, worker_threads
@@ -207,7 +207,7 @@ class _Job:
 def _read(source: ImageSource) -> Image:
     """Return the whole image; InputError when there is nothing in it to align."""
     image = source.read()
-    if reason := nothing_in(image):
+    if reason := why_empty(image):
         options = f"--{source.role}-channel" + (f" and --{source.role}-mask" if source.mask else "")
         raise InputError(
             f"the {source.role} volume {source.volume.uri} {reason}: there is nothing to align; "
