@@ -1,25 +1,26 @@
 // A Dask worker that joins the driver of a directory, and leaves with it. Takes what the driver reads as inputs, so
 // that a container engine mounts it here too.
 process DASK_WORKER {
-    tag "${meta.name}: ${meta.index}"
+    tag "${meta.id}: ${meta.index}"
     label 'dask_worker'
     cache false
     scratch false
 
     input:
-    tuple val(meta), path(volumes, stageAs: 'volumes/?/*')
+    tuple val(meta), val(dir), path(volumes, stageAs: 'volumes/?/*')
     path anchor, stageAs: 'dask/*'
 
     script:
+    def args = task.ext.args ?: ''
     """
     start-dask-worker \\
-        --dir "${meta.dir}" \\
+        --dir "${dir}" \\
         --worker-cpus ${task.cpus} \\
-        --worker-mem-gb ${task.memory.toMega() / 1024}
+        --worker-mem-gb ${task.memory.toMega() / 1024} ${args}
     """
 
     stub:
     """
-    test -e "${meta.dir}/terminate"
+    test -e "${dir}/terminate"
     """
 }

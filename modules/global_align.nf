@@ -4,23 +4,24 @@ process GLOBAL_ALIGN {
     label 'whole_volume'
 
     input:
-    tuple val(meta), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(fixed_mask, stageAs: 'fixed_mask/*'), path(moving_mask, stageAs: 'moving_mask/*')
-    val options
+    tuple val(meta), val(call), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(fixed_mask, stageAs: 'fixed_mask/*'), path(moving_mask, stageAs: 'moving_mask/*')
     path config, stageAs: 'config.yml'
 
     output:
-    tuple val(meta.id), path("${meta.id}/affine.mat"), emit: transform
-    tuple val(meta.id), path("${meta.id}/aligned.zarr"), emit: aligned
-    tuple val(meta.id), path("${meta.id}/affine.json"), emit: metrics
+    tuple val(meta), path("${meta.id}/affine.mat"), emit: transform
+    tuple val(meta), path("${meta.id}/aligned.zarr"), emit: aligned
+    tuple val(meta), path("${meta.id}/affine.json"), emit: metrics
     tuple val(task.process), val('teralign'), eval("teralign --version | sed 's/.* //'"), topic: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
+    export TERALIGN_INPUT_NAMES=${call.names}
     mkdir -p ${meta.id}
     global-align \\
-        --fixed "${meta.fixed}" \\
-        --moving "${meta.moving}" \\
-        ${meta.options} ${options} \\
+        --fixed "${call.fixed}" \\
+        --moving "${call.moving}" \\
+        ${call.options} ${args} \\
         --config ${config} \\
         --output ${meta.id}/affine.mat \\
         --aligned ${meta.id}/aligned.zarr \\

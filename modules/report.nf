@@ -4,22 +4,24 @@ process REPORT {
     label 'whole_volume'
 
     input:
-    tuple val(meta), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(affine), path(field), path(blocks)
+    tuple val(meta), val(call), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(affine), path(field), path(blocks)
 
     output:
-    tuple val(meta.id), path("${meta.id}/report"), emit: report
+    tuple val(meta), path("${meta.id}/report"), emit: report
     tuple val(task.process), val('teralign'), eval("teralign --version | sed 's/.* //'"), topic: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
+    export TERALIGN_INPUT_NAMES=${call.names}
     mkdir -p ${meta.id}
     teralign report \\
-        --fixed "${meta.fixed}" \\
-        --moving "${meta.moving}" \\
+        --fixed "${call.fixed}" \\
+        --moving "${call.moving}" \\
         --transform ${affine} \\
         --transform ${field} \\
         --blocks ${blocks} \\
-        ${meta.options} \\
+        ${call.options} ${args} \\
         --output-dir ${meta.id}/report
     """
 

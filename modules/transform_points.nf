@@ -6,10 +6,11 @@ process TRANSFORM_POINTS {
     tuple val(meta), path(points, stageAs: 'points/*'), path(affine), path(field)
 
     output:
-    tuple val(meta.id), path("${meta.id}/${meta.name}.csv"), emit: points
+    tuple val(meta), path("${meta.id}/${meta.name}.csv"), emit: points
     tuple val(task.process), val('teralign'), eval("teralign --version | sed 's/.* //'"), topic: versions
 
     script:
+    def args = task.ext.args ?: ''
     """
     mkdir -p ${meta.id}
     transform-points \\
@@ -17,6 +18,7 @@ process TRANSFORM_POINTS {
         --inverse \\
         --transform ${affine} \\
         --transform ${field} \\
+        ${args} \\
         --threads ${task.cpus} \\
         --output ${meta.id}/${meta.name}.csv
     """

@@ -1,8 +1,8 @@
 // Workers for the Dask clusters that drivers start: tasks that join a driver which runs, and leave with it.
 //
-// A driver has a worker of its own and waits for none, so that few slots make a run slow but never stop it. Drivers
-// and workers meet in a directory, where a driver says that it runs (scheduler.json) or is done (terminate). The gate
-// below holds the workers back until a driver runs; for one that is cached, or done already, it starts none.
+// A driver has a worker of its own and waits for no other, so that few slots make a run slow but never stop it. Drivers
+// and workers meet in a directory: a driver that runs writes scheduler.json there, one that is done terminate. The gate
+// below holds the workers back until their driver runs; for a driver that is cached or done, it starts none.
 
 include { DASK_WORKER } from '../modules/dask_worker.nf'
 
@@ -10,7 +10,7 @@ workflow DASK_CLUSTER {
     take:
     drivers  // maps: dir, name, volumes (what it reads); their directories have been made ready
     finished // the directories of drivers that are done
-    workers  // how many for each driver
+    workers  // the number for each driver
     anchor
 
     main:
@@ -23,13 +23,13 @@ workflow DASK_CLUSTER {
         .map { _dir -> nextRunning(waiting) }
         .filter { driver -> driver != null }
         .flatMap { driver ->
-            (1..workers).collect { index -> [[dir: driver.dir, name: driver.name, index: index], driver.volumes] }
+            (1..workers).collect { index -> [[id: driver.name, index: index], driver.dir, driver.volumes] }
         }
         .set { joining }
     DASK_WORKER(joining, anchor)
 
-    // Also when a driver was cached, and so said nothing itself, or was given up. Where one still runs at the end,
-    // because the run is to finish what it is at, it says so itself.
+    // Also for a driver that was cached, and so wrote nothing itself, or was given up. A driver that still runs at the end,
+    // because the run finishes what it has begun, writes it itself.
     def directories = Collections.synchronizedSet([] as Set)
     drivers.subscribe { driver -> directories.add(driver.dir) }
     finished.subscribe(
@@ -38,8 +38,8 @@ workflow DASK_CLUSTER {
     )
 }
 
-// Waits until any of the drivers runs or is done and takes it from the list; null when it is done. Each driver brings
-// one call, so that all are taken in the end, in whichever order they start.
+// Waits until any of the drivers runs or is done and takes it from the list; returns null for one that is done. Each
+// driver brings one call, so that all are taken in the end, in whichever order they start.
 def nextRunning(waiting) {
     def found = null
     (1..Integer.MAX_VALUE).find { _round ->
@@ -50,7 +50,8 @@ def nextRunning(waiting) {
     found == null || isDone(found.dir) ? null : found
 }
 
-// False when the run is being ended, which is no reason to wait longer, nor to fail: what runs may finish.
+// Waits a moment. Returns false where the run is being ended: then waiting ends, without an error, so that running tasks
+// may finish.
 def pause() {
     try {
         Thread.sleep(500)
@@ -74,9 +75,9 @@ def terminate(dir) {
     file("${dir}/terminate").text = ''
 }
 
-// Makes the directory of a driver ready for it: there, without what an earlier run said, and with the workers that
-// run-on-dask is to start. They stand there, not in the script, so that -resume does not take a cluster of another size
-// for another result. Unfinished blocks stay.
+// Makes the directory of a driver: without the marks of an earlier run, and with the number of workers that run-on-dask
+// starts. The number stands in a file and not in the script, so that -resume does not take a cluster of another size for
+// another result. Unfinished blocks stay.
 def prepareDirectory(path, workers) {
     def dir = file(path)
     dir.mkdirs()

@@ -1,6 +1,6 @@
-// Checks parameters against nextflow_schema.json and prints the help from it. No plugin is needed for that.
+// Checks parameters against nextflow_schema.json, without a plugin.
 
-// All rules of the schema, by the name of the parameter.
+// The rules of the schema, by the name of the parameter.
 def parameterRules(schema) {
     schema['$defs'].values().collect { group -> group.properties }.inject([:]) { all, some -> all + some }
 }
@@ -9,7 +9,7 @@ def readSchema() {
     new groovy.json.JsonSlurper().parseText(file("${moduleDir}/../nextflow_schema.json").getText('UTF-8'))
 }
 
-// Ends the run with one sentence about the first parameter that is wrong.
+// Ends the run with a sentence about the first parameter that is wrong.
 def checkParameters(given) {
     def rules = parameterRules(readSchema())
     given.each { name, value ->
@@ -62,7 +62,7 @@ def checkValue(name, value, rule) {
     }
 }
 
-// ' Did you mean --x?' for the name that differs least, or nothing.
+// Returns ' Did you mean --x?' for the most similar name, or an empty text where none is similar.
 def nearMiss(name, names) {
     def wanted = plain(name)
     def best = names.min { candidate -> editDistance(wanted, plain(candidate)) }
@@ -73,7 +73,7 @@ def plain(name) {
     name.toLowerCase().replaceAll(/[-_]/, '')
 }
 
-// Levenshtein's: how many letters to change, add or leave out.
+// Levenshtein's distance: how many letters to change, add or leave out.
 def editDistance(left, right) {
     def first = (0..right.size()).toList()
     left.toList().inject(first) { row, letter ->
@@ -84,30 +84,20 @@ def editDistance(left, right) {
     }[-1]
 }
 
-def helpText(defaults) {
-    def schema = readSchema()
-    def groups = schema['$defs'].values().collect { group ->
-        def lines = group.properties.findAll { _name, rule -> !rule.deprecated && !rule.hidden }.collect { name, rule ->
-            def value = defaults[name]
-            def ending = value in [null, '', false, true] ? '' : "  [default: ${value}]"
-            "  --${name.padRight(30)} ${rule.description}${ending}"
-        }
-        "${group.title}${group.description ? ': ' + group.description : ''}\n${lines.join('\n')}"
-    }
-    """\
-    |${schema.description}
-    |
-    |  nextflow run main.nf --fixed fix.n5 --moving mov.n5 --aff_scale s3 --def_scale s2 --use_bigstream --outdir results
-    |  nextflow run main.nf --input samplesheet.csv --outdir results -profile slurm,apptainer
-    |
-    |${groups.join('\n\n')}
-    |
-    |Parameters can also come from a file: -params-file parameters.yml. Profiles: slurm, lsf, docker, podman, apptainer,
-    |singularity. docs/usage.md says more.
-    |""".stripMargin()
+// The same text as bin/pipeline-help prints, which needs no Nextflow.
+def helpText() {
+    def running = ["${projectDir}/bin/pipeline-help".toString()].execute()
+    def output = new ByteArrayOutputStream()
+    running.waitForProcessOutput(output, System.err)
+    output.toString('UTF-8')
 }
 
-// Parameters from the command line may be texts: 'false' is true otherwise.
+// Reads a parameter that may be a text, as those of the command line are: Groovy takes the text 'false' for true.
 def asBoolean(value) {
     value.toString().toBoolean()
+}
+
+// Has a parameter a value? 0 and false are values; an empty text is not.
+def isGiven(value) {
+    value != null && value.toString() != ''
 }

@@ -50,4 +50,6 @@ def make_environment() -> Path:
 
 if __name__ == "__main__":
     python = make_environment()
-    sys.exit(subprocess.run([python, "-m", "pytest", *sys.argv[1:]], cwd=ROOT).returncode)
+    # Old versions use what others have deprecated since; SimpleITK 2.4 even crashes where such a warning is an error.
+    options = ["-p", "no:cacheprovider", "-o", "filterwarnings=default"]
+    sys.exit(subprocess.run([python, "-m", "pytest", *options, *sys.argv[1:]], cwd=ROOT).returncode)
