@@ -15,7 +15,7 @@ from .runs import ROOT, Run, environment, nextflow
 pytestmark = pytest.mark.nextflow
 
 SHEET = """id,fixed,moving,fixed_mask,moving_channel,apply_to
-first,fix.n5,mov.n5,image.zarr/s2,1,mov.n5/c1; image.ome.tif:nearest; spots.csv
+first,fix.n5,mov.n5,image.zarr/s2,0,mov.n5/c1; image.ome.tif:nearest; spots.csv
 second,fix.n5/c1,mov.n5/c1,,,
 """
 PROCESSES = ("GLOBAL_ALIGN", "LOCAL_ALIGN", "APPLY_TRANSFORM", "TRANSFORM_POINTS", "REPORT")
