@@ -5,14 +5,16 @@ import pytest
 
 from teralign.grids import Grid
 from teralign.report import overview, read_overview
-from teralign.volumes import create_volume, open_volume
+from teralign.volumes import Chunking, create_volume, open_volume
 
 
 @pytest.fixture(params=["pair.n5", "pair.zarr"])
 def pyramid(request, tmp_path):
     """A ramp along each axis, on three scales; the value is the physical position z + 2 y + 3 x in µm."""
     grid = Grid((40, 65, 96), (0.84, 0.92, 0.92))
-    writer = create_volume(tmp_path / request.param, grid=grid, dtype=np.float32, levels=3, chunk_shape=(32, 32, 32))
+    writer = create_volume(
+        tmp_path / request.param, grid=grid, dtype=np.float32, levels=3, chunking=Chunking((32, 32, 32))
+    )
     for level, here in enumerate(writer.levels):
         writer.write(here.region, ramp(here), level=level)
     return tmp_path / request.param

@@ -3,7 +3,7 @@ import pytest
 
 from teralign.grids import Grid
 from teralign.report import histogram, sample_voxels
-from teralign.volumes import create_volume, open_volume
+from teralign.volumes import Chunking, create_volume, open_volume
 
 
 def test_integers_are_counted_one_by_one_where_they_are_few():
@@ -29,7 +29,7 @@ def test_a_sample_stands_for_the_volume(tmp_path, monkeypatch, kept):
     grid = Grid((64, 64, 128), (1, 1, 1))
     z, y, x = np.ogrid[:64, :64, :128]
     ramp = (z + y + x).astype(np.uint16)
-    writer = create_volume(tmp_path / "a.zarr", grid=grid, dtype=np.uint16, chunk_shape=(16, 16, 16), levels=1)
+    writer = create_volume(tmp_path / "a.zarr", grid=grid, dtype=np.uint16, chunking=Chunking((16, 16, 16)), levels=1)
     for unit in grid.region.split(writer.write_shape):
         writer.write(unit, ramp[unit.slices])
     sample = sample_voxels(open_volume(tmp_path / "a.zarr"))

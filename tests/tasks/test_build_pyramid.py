@@ -14,7 +14,7 @@ from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.build_pyramid import build_pyramid
-from teralign.volumes import Extension, audit_volume, create_volume, open_volume
+from teralign.volumes import Chunking, Extension, audit_volume, create_volume, open_volume
 from teralign.volumes.pyramid import mean, mode
 from volume_files import noise, space_axes, write_attributes, write_n5, write_ome_zarr
 
@@ -28,7 +28,7 @@ def ours(folder, array):
         folder / "a.zarr",
         grid=Grid(array.shape, SPACING, (1.0, 2.0, 3.0)),
         dtype=array.dtype,
-        chunk_shape=(8, 16, 16),
+        chunking=Chunking((8, 16, 16)),
         levels=1,
     )
     for unit in writer.levels[0].region.split(writer.write_shape):

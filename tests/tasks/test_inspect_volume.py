@@ -13,7 +13,7 @@ from teralign.cli.main import load_command, run
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.inspect_volume import inspect_volume
-from teralign.volumes import create_volume
+from teralign.volumes import Chunking, create_volume
 from volume_files import noise, write_n5
 
 GRID = Grid((20, 300, 280), (2.0, 0.5, 0.5), (1.0, 0.0, 0.0))
@@ -24,7 +24,7 @@ def volume(request, tmp_path):
     """Two channels on two scales; the second channel is empty."""
     path = tmp_path / request.param
     writer = create_volume(
-        path, grid=GRID, dtype=np.uint16, channels=2, channel_names=("DAPI", "GFP"), chunk_shape=(20, 128, 128)
+        path, grid=GRID, dtype=np.uint16, channels=2, channel_names=("DAPI", "GFP"), chunking=Chunking((20, 128, 128))
     )
     stored = []
     array = np.random.default_rng(0).integers(1, 9, GRID.shape, dtype=np.uint16)

@@ -52,7 +52,6 @@ def test_a_conversion_and_a_warp_end_in_one_file(name, source, tmp_path, schedul
 def test_a_run_that_was_cut_off_while_the_file_was_written_goes_on(source, tmp_path, scheduler, monkeypatch):
     path, output = str(source / "round.zarr"), tmp_path / "resumed" / "a.tif"
     convert_volume(path, str(tmp_path / "a.tif"), compute=Compute(scheduler))
-    monkeypatch.setattr("teralign.volumes.one_file._PIECE_BYTES", 1)
 
     def cut_off(file, voxels, piece, array, image):
         write(file, voxels, piece, array, image)

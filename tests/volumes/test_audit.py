@@ -8,12 +8,14 @@ import pytest
 
 from teralign.errors import DataError
 from teralign.grids import Grid
-from teralign.volumes import audit_volume, create_volume, open_volume
+from teralign.volumes import Chunking, audit_volume, create_volume, open_volume
 from teralign.volumes.manifest import FILE
 from teralign.volumes.zarr_nodes import METADATA_FILES
 from volume_files import EVERY_FORMAT, SPACING, noise
 
 GRID = Grid((40, 70, 45), (1.0, 1.0, 1.0))
+CHUNKS = Chunking((16, 32, 16))
+SHARDS = Chunking((16, 32, 16), shard_side=32, min_sharded_voxels=0)
 UNCHECKED = (*METADATA_FILES, FILE, "info")
 
 
@@ -21,9 +23,10 @@ def written(path, **options):
     """A volume of noise with an empty corner, and its manifest."""
     array = noise(GRID.shape, "uint16")
     array[:16, :32, :16] = 0
-    writer = create_volume(path, grid=GRID, dtype="uint16", chunk_shape=(16, 32, 16), levels=1, **options)
+    options = {"chunking": CHUNKS, **options}
+    writer = create_volume(path, grid=GRID, dtype="uint16", levels=1, **options)
     stored = []
-    for channel in range(writer.channels):
+    for channel in range(writer.layout.channels):
         for unit in GRID.region.split(writer.write_shape):
             stored += writer.write(unit, array[unit.slices], channel=channel)
     writer.finish(stored)
@@ -31,12 +34,9 @@ def written(path, **options):
 
 
 @pytest.fixture(params=["out.zarr", "zarr2.zarr", "out.n5", "sharded.zarr", "out.precomputed"])
-def volume(request, tmp_path, monkeypatch):
-    if request.param == "sharded.zarr":
-        monkeypatch.setattr("teralign.volumes.writer._SHARDED_FROM", 0)
-        monkeypatch.setattr("teralign.volumes.writer._SHARD", 32)
-    options = {"ome_zarr": "0.4"} if request.param == "zarr2.zarr" else {}
-    return written(tmp_path / request.param, **options)
+def volume(request, tmp_path):
+    options = {"zarr2.zarr": {"ome_zarr": "0.4"}, "sharded.zarr": {"chunking": SHARDS}}
+    return written(tmp_path / request.param, **options.get(request.param, {}))
 
 
 def findings(path, threads=2):

@@ -7,19 +7,19 @@ import pytest
 import zarr
 
 from teralign.grids import Grid, Region
-from teralign.volumes import create_volume, open_volume
+from teralign.volumes import Chunking, create_volume, open_volume
 from volume_files import EVERY_FORMAT, SPACING, noise
 
 GRID = Grid((40, 64, 48), (1.0, 1.0, 1.0))
+CHUNKS = Chunking((16, 32, 16))
+SHARDS = Chunking((16, 32, 16), shard_side=32, min_sharded_voxels=0)
 CORNER = Region((16, 32, 16), (32, 64, 32))
 
 
 @pytest.mark.parametrize("name", ["a.zarr", "sharded.zarr", "a.n5"])
-def test_only_what_no_chunk_holds_is_blank(tmp_path, name, monkeypatch):
-    if name == "sharded.zarr":
-        monkeypatch.setattr("teralign.volumes.writer._SHARDED_FROM", 0)
-        monkeypatch.setattr("teralign.volumes.writer._SHARD", 32)
-    writer = create_volume(tmp_path / name, grid=GRID, dtype="uint16", channels=2, chunk_shape=(16, 32, 16), levels=1)
+def test_only_what_no_chunk_holds_is_blank(tmp_path, name):
+    chunking = SHARDS if name == "sharded.zarr" else CHUNKS
+    writer = create_volume(tmp_path / name, grid=GRID, dtype="uint16", channels=2, chunking=chunking, levels=1)
     first = Region((0, 0, 0), writer.write_shape)
     writer.write(first, np.full(first.shape, 7, np.uint16), channel=1)
     volume = open_volume(tmp_path / name)

@@ -9,7 +9,7 @@ import tifffile
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid
-from teralign.volumes import DisplaySettings, create_planned, open_volume, plan_volume, write_file
+from teralign.volumes import Chunking, DisplaySettings, create_planned, open_volume, plan_volume, write_file
 from volume_files import noise
 
 GRID = Grid((9, 22, 35), (0.42, 0.23, 0.23), (1.5, -3.0, 0.0))
@@ -19,22 +19,16 @@ TIFF_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", 
 NRRD_TYPES = (*TIFF_TYPES, "uint64", "int64")
 
 
-@pytest.fixture(autouse=True)
-def small_pieces(monkeypatch):
-    """Chunks and pieces of a few kB, so that there are many."""
-    monkeypatch.setattr("teralign.volumes.writer._CHUNK", 8)
-    monkeypatch.setattr("teralign.volumes.one_file._PIECE_BYTES", 2048)
-
-
 def write(path, array, **options):
-    """A file of the voxels (t, c, z, y, x)."""
+    """A file of the voxels (t, c, z, y, x), from chunks and in pieces of a few kB, so that there are many."""
     timepoints, channels = array.shape[:2]
-    layout = plan_volume(path, grid=GRID, dtype=array.dtype, channels=channels, timepoints=timepoints, **options)
+    options = {"channels": channels, "timepoints": timepoints, "chunking": Chunking(chunk_side=8), **options}
+    layout = plan_volume(path, grid=GRID, dtype=array.dtype, **options)
     writer = create_planned(path.with_suffix(".zarr"), layout)
     for t, c in np.ndindex(timepoints, channels):
         for unit in GRID.region.split(writer.write_shape):
             writer.write(unit, np.ascontiguousarray(array[t, c][unit.slices]), channel=c, timepoint=t)
-    write_file(path, writer, layout)
+    write_file(path, writer, layout, piece_bytes=2048)
     return path
 
 

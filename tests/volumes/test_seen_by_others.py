@@ -15,10 +15,12 @@ import tensorstore as ts
 import zarr
 
 from teralign.grids import Grid
-from teralign.volumes import DisplaySettings, VolumeWriter, create_volume
+from teralign.volumes import Chunking, DisplaySettings, VolumeWriter, create_volume
 from volume_files import noise
 
 GRID = Grid((20, 70, 45), (2.0, 0.5, 0.5), (2.0, -2.0, 4.0))
+CHUNKS = Chunking((16, 32, 16))
+SHARDS = Chunking((16, 32, 16), shard_side=32, min_sharded_voxels=0)
 DISPLAY = (DisplaySettings("FF8000", (0.0, 4095.0, 20.0, 900.5)), DisplaySettings())
 IMAGE = {"dtype": "uint16", "channels": 2, "channel_names": ("DAPI", "GFP"), "display": DISPLAY}
 LABELS = {"dtype": "uint64", "label": True}
@@ -27,9 +29,9 @@ KINDS = {"image": IMAGE, "series": {**IMAGE, "timepoints": 3, "time_step": 2.5},
 
 def fill(path: Path, **options) -> tuple[VolumeWriter, list[np.ndarray]]:
     """A volume of noise, and the voxels (t, c, z, y, x) of its scales."""
-    writer = create_volume(path, grid=GRID, levels=3, chunk_shape=(16, 32, 16), **options)
-    images = list(np.ndindex(writer.timepoints, writer.channels))
-    array = noise((writer.timepoints, writer.channels, *GRID.shape), writer.dtype.name)
+    writer = create_volume(path, grid=GRID, levels=3, **{"chunking": CHUNKS, **options})
+    images = list(np.ndindex(writer.layout.timepoints, writer.layout.channels))
+    array = noise((writer.layout.timepoints, writer.layout.channels, *GRID.shape), writer.dtype.name)
     stored = []
     for t, c in images:
         where = {"channel": c, "timepoint": t}
@@ -47,11 +49,9 @@ def fill(path: Path, **options) -> tuple[VolumeWriter, list[np.ndarray]]:
 
 
 @pytest.fixture(params=["0.4", "0.5", "0.5 sharded"])
-def version(request, monkeypatch):
-    if "sharded" in request.param:
-        monkeypatch.setattr("teralign.volumes.writer._SHARDED_FROM", 0)
-        monkeypatch.setattr("teralign.volumes.writer._SHARD", 32)
-    return request.param.split()[0]
+def version(request):
+    """The version of OME-Zarr, and how its chunks lie in files."""
+    return request.param.split()[0], SHARDS if "sharded" in request.param else CHUNKS
 
 
 def by_yaozarrs(path: Path, version: str, kind: str) -> None:
@@ -81,14 +81,16 @@ VALIDATORS = {"yaozarrs": by_yaozarrs, "ome_zarr_models": by_ome_zarr_models, "n
 def test_ome_zarr_is_valid(validator, kind, version, tmp_path):
     pytest.importorskip(validator)
     path = tmp_path / "out.zarr" / "rounds" / "one"
-    fill(path, ome_zarr=version, **KINDS[kind])
+    version, chunking = version
+    fill(path, ome_zarr=version, chunking=chunking, **KINDS[kind])
     VALIDATORS[validator](path, version, kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ome_zarr_is_read_identically(kind, version, tmp_path):
     path = tmp_path / "out.zarr"
-    _, levels = fill(path, ome_zarr=version, **KINDS[kind])
+    version, chunking = version
+    _, levels = fill(path, ome_zarr=version, chunking=chunking, **KINDS[kind])
     driver = "zarr" if version == "0.4" else "zarr3"
     for level, voxels in enumerate(levels):
         np.testing.assert_array_equal(zarr.open_array(path / f"s{level}", mode="r")[...], voxels)

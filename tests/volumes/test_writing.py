@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,24 +11,40 @@ import zarr
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
-from teralign.volumes import audit_volume, check_output, create_volume, open_volume, plan_volume
+from teralign.volumes import (
+    Chunking,
+    audit_volume,
+    check_output,
+    create_planned,
+    create_volume,
+    open_volume,
+    plan_volume,
+)
 from teralign.volumes.pyramid import mean, mode
 from teralign.volumes.zarr_nodes import METADATA_FILES
 from volume_files import noise
 
 GRID = Grid((20, 70, 45), (2.0, 0.5, 0.5), (2.0, -2.0, 4.0))
-SMALL = {"chunk_shape": (16, 32, 16), "levels": 3}
+CHUNKS = Chunking((16, 32, 16))
+SHARDS = Chunking((16, 32, 16), shard_side=32, min_sharded_voxels=0)
+SMALL = {"chunking": CHUNKS, "levels": 3}
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
 
 
 @pytest.fixture(params=["zarr", "zarr2", "n5", "sharded", "precomputed"])
-def target(request, tmp_path, monkeypatch):
-    if request.param == "sharded":
-        monkeypatch.setattr("teralign.volumes.writer._SHARDED_FROM", 0)
-        monkeypatch.setattr("teralign.volumes.writer._SHARD", 32)
-    if request.param == "zarr2":
-        monkeypatch.setattr("teralign.volumes.writer._OME_ZARR", "0.4")
-    return tmp_path / f"out.{request.param if request.param in ('n5', 'precomputed') else 'zarr'}"
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def target(kind, tmp_path):
+    return tmp_path / f"out.{kind if kind in ('n5', 'precomputed') else 'zarr'}"
+
+
+@pytest.fixture
+def small(kind):
+    """Options of volumes of small chunks, in shards or of another version."""
+    return SMALL | {"sharded": {"chunking": SHARDS}, "zarr2": {"ome_zarr": "0.4"}}.get(kind, {})
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +64,11 @@ def fill(writer, array, **where):
 
 class TestEveryOutput:
     @pytest.mark.parametrize("dtype", DTYPES)
-    def test_is_read_back_to_the_bit_with_its_levels_in_place(self, target, dtype):
+    def test_is_read_back_to_the_bit_with_its_levels_in_place(self, target, small, dtype):
         if target.suffix == ".precomputed" and dtype == "float64":
             pytest.skip("a format without float64")
         array = noise(GRID.shape, dtype)
-        writer = create_volume(target, grid=GRID, dtype=dtype, **SMALL)
+        writer = create_volume(target, grid=GRID, dtype=dtype, **small)
         fill(writer, array)
         expected = array
         for level, grid in enumerate(writer.levels):
@@ -64,15 +81,15 @@ class TestEveryOutput:
         assert [g.spacing for g in writer.levels] == [(2, 0.5, 0.5), (2, 1, 1), (2, 2, 2)]
         assert [g.origin for g in writer.levels] == [(2, -2, 4), (2, -1.75, 4.25), (2, -1.25, 4.75)]
 
-    def test_labels_are_never_averaged(self, target):
+    def test_labels_are_never_averaged(self, target, small):
         labels = np.random.default_rng(0).choice(np.array([0, 5, 2**63 + 3], dtype=np.uint64), GRID.shape)
-        writer = create_volume(target, grid=GRID, dtype=np.uint64, label=True, **SMALL)
+        writer = create_volume(target, grid=GRID, dtype=np.uint64, label=True, **small)
         fill(writer, labels)
         np.testing.assert_array_equal(open_volume(target / "s1").read(), mode(labels, (1, 2, 2)))
 
-    def test_holds_channels_apart(self, target):
+    def test_holds_channels_apart(self, target, small):
         arrays = [noise(GRID.shape, "uint16", seed) for seed in range(3)]
-        writer = create_volume(target, grid=GRID, dtype="uint16", channels=3, **SMALL)
+        writer = create_volume(target, grid=GRID, dtype="uint16", channels=3, **small)
         for c, array in enumerate(arrays):
             fill(writer, array, channel=c)
         fine, coarse = open_volume(target), open_volume(target / "s1")
@@ -81,23 +98,23 @@ class TestEveryOutput:
             np.testing.assert_array_equal(fine.read(channel=c), array)
             np.testing.assert_array_equal(coarse.read(channel=c), mean(array, (1, 2, 2)))
 
-    def test_goes_on_where_another_process_stopped(self, target):
+    def test_goes_on_where_another_process_stopped(self, target, small):
         array = noise(GRID.shape, "uint16")
-        units = list(GRID.region.split(create_volume(target, grid=GRID, dtype="uint16", **SMALL).write_shape))
+        units = list(GRID.region.split(create_volume(target, grid=GRID, dtype="uint16", **small).write_shape))
         for unit in units:
-            again = create_volume(target, grid=GRID, dtype="uint16", resume=True, **SMALL)
+            again = create_planned(target, plan_volume(target, grid=GRID, dtype="uint16", **small), resume=True)
             pickle.loads(pickle.dumps(again)).write(unit, array[unit.slices])
         np.testing.assert_array_equal(open_volume(target).read(), array)
 
-    def test_does_not_go_on_with_another_volume(self, target):
-        create_volume(target, grid=GRID, dtype="uint16", **SMALL)
+    def test_does_not_go_on_with_another_volume(self, target, small):
+        create_volume(target, grid=GRID, dtype="uint16", **small)
         with pytest.raises(InputError, match=r"s0 exists already; remove it or choose another output"):
-            create_volume(target, grid=GRID, dtype="uint16", **SMALL)
+            create_volume(target, grid=GRID, dtype="uint16", **small)
         with pytest.raises(InputError, match=r"s0 is there already and is another array"):
-            create_volume(target, grid=GRID, dtype="uint8", resume=True, **SMALL)
+            create_planned(target, plan_volume(target, grid=GRID, dtype="uint8", **small), resume=True)
 
-    def test_is_written_by_whole_units_only(self, target):
-        writer = create_volume(target, grid=GRID, dtype="uint16", **SMALL)
+    def test_is_written_by_whole_units_only(self, target, small):
+        writer = create_volume(target, grid=GRID, dtype="uint16", **small)
         z, y, x = writer.write_shape
         whole = Region((0, 0, 0), (z, y, x)).intersect(GRID.region)
         for region in (Region((1, 0, 0), whole.stop), Region((0, 1, 0), whole.stop), Region((0, 0, 0), (1, y, x))):
@@ -112,23 +129,21 @@ class TestEveryOutput:
         with pytest.raises(ValueError, match=r"no channel 1 at timepoint 0 in level 0"):
             writer.read(whole, channel=1)
 
-    def test_units_written_by_several_processes_at_once_all_arrive(self, target, processes):
+    def test_units_written_by_several_processes_at_once_all_arrive(self, target, small, processes):
         array = noise(GRID.shape, "uint16")
-        writer = create_volume(target, grid=GRID, dtype="uint16", **SMALL)
+        writer = create_volume(target, grid=GRID, dtype="uint16", **small)
         units = list(GRID.region.split(writer.write_shape))
         for _ in processes.map(writer.write, units, [array[unit.slices] for unit in units]):
             pass
         np.testing.assert_array_equal(open_volume(target).read(), array)
 
-    def test_none_of_600_writes_of_neighbours_by_four_processes_is_lost(self, target, processes, monkeypatch):
-        monkeypatch.setattr("teralign.volumes.writer._SHARD", 16)
-        probe = create_volume(
-            target.with_name(f"probe{target.suffix}"), grid=GRID, dtype="uint16", chunk_shape=(8,) * 3
-        )
+    def test_none_of_600_writes_of_neighbours_by_four_processes_is_lost(self, target, processes, small):
+        options = small | {"chunking": replace(small["chunking"], shape=(8,) * 3, shard_side=16), "levels": 1}
+        probe = create_volume(target.with_name(f"probe{target.suffix}"), grid=GRID, dtype="uint16", **options)
         z, y, x = (n * unit for n, unit in zip((6, 10, 10), probe.write_shape, strict=True))
         grid = Grid((z, y, x), GRID.spacing)
         array = noise(grid.shape, "uint16")
-        writer = create_volume(target, grid=grid, dtype="uint16", chunk_shape=(8,) * 3, levels=1)
+        writer = create_volume(target, grid=grid, dtype="uint16", **options)
         units = list(grid.region.split(writer.write_shape))
         stored = [
             file for files in processes.map(writer.write, units, [array[u.slices] for u in units]) for file in files
@@ -138,15 +153,15 @@ class TestEveryOutput:
         np.testing.assert_array_equal(open_volume(target).read(), array)
         assert all(found.state == "whole" for found in audit_volume(open_volume(target)).findings(2))
 
-    def test_leaves_nothing_beside_the_volume(self, target):
-        fill(create_volume(target, grid=GRID, dtype="uint16", **SMALL), noise(GRID.shape, "uint16"))
+    def test_leaves_nothing_beside_the_volume(self, target, small):
+        fill(create_volume(target, grid=GRID, dtype="uint16", **small), noise(GRID.shape, "uint16"))
         names = {p.name for p in target.rglob("*")} - set(METADATA_FILES)
         assert [name for name in names if name.startswith(".") or "lock" in name or "tmp" in name] == []
 
-    def test_damage_is_found_when_it_is_read(self, target):
+    def test_damage_is_found_when_it_is_read(self, target, small):
         if target.suffix == ".precomputed":
             pytest.skip("raw chunks have no checksum: only the manifest knows")
-        writer = create_volume(target, grid=GRID, dtype="uint16", **SMALL)
+        writer = create_volume(target, grid=GRID, dtype="uint16", **small)
         fill(writer, noise(GRID.shape, "uint16"))
         pristine = {
             p: p.read_bytes()
@@ -276,7 +291,7 @@ def test_ome_zarr_0_4_is_what_the_specification_says(tmp_path):
 def test_ome_zarr_0_4_has_no_shards(tmp_path):
     grid = Grid((600, 600, 600), (1, 1, 1))
     writer = create_volume(tmp_path / "large.zarr", grid=grid, dtype="uint16", ome_zarr="0.4")
-    assert writer.chunk_shape == writer.write_shape == (128, 128, 128)
+    assert writer.layout.chunk_shape == writer.write_shape == (128, 128, 128)
 
 
 def test_a_version_of_ome_zarr_is_for_zarrs(tmp_path):
@@ -287,7 +302,7 @@ def test_a_version_of_ome_zarr_is_for_zarrs(tmp_path):
 def test_every_chunk_carries_a_checksum_and_large_levels_are_sharded(tmp_path):
     create_volume(tmp_path / "small.zarr", grid=GRID, dtype="uint16")
     writer = create_volume(tmp_path / "large.zarr", grid=Grid((600, 600, 600), (1, 1, 1)), dtype="uint16")
-    assert (writer.chunk_shape, writer.write_shape) == ((64, 64, 64), (256, 256, 256))
+    assert (writer.layout.chunk_shape, writer.write_shape) == ((64, 64, 64), (256, 256, 256))
     assert [grid.shape for grid in writer.levels] == [(600, 600, 600), (300, 300, 300), (150, 150, 150)]
     small = json.loads((tmp_path / "small.zarr" / "s0" / "zarr.json").read_text())
     assert [codec["name"] for codec in small["codecs"]] == ["bytes", "blosc", "crc32c"]

@@ -222,7 +222,7 @@ class FamilyMaker:
         parts = [part for core in cores if (part := self.source.part(core)) is not None]
         if not parts:
             return StoredUnit(state=BlockState.OUTSIDE)
-        times = range(self.writer.timepoints)
+        times = range(self.writer.layout.timepoints)
         stored = tuple(file for t in times for file in self._write(family.core, parts, t))
         read = sum(part.needed.size for part in parts) * len(times)
         return StoredUnit(state=BlockState.OK if stored else BlockState.EMPTY, read=read, stored=stored)
@@ -231,7 +231,7 @@ class FamilyMaker:
         """Write the units and their means at the next level; yields the files."""
         writer = self.writer
         above = writer.above(whole)
-        built = np.zeros((writer.channels, *above.shape), writer.dtype)
+        built = np.zeros((writer.layout.channels, *above.shape), writer.dtype)
         for part in parts:
             made = part.make(timepoint)
             for c, array in enumerate(made if made is not None else ()):
@@ -254,8 +254,8 @@ class LevelMaker:
         """Make one unit, and return its record."""
         stored = tuple(
             file
-            for timepoint in range(self.writer.timepoints)
-            for channel in range(self.writer.channels)
+            for timepoint in range(self.writer.layout.timepoints)
+            for channel in range(self.writer.layout.channels)
             for file in self.writer.build_level_region(self.level, unit.core, channel=channel, timepoint=timepoint)
         )
         return StoredUnit(state=BlockState.OK if stored else BlockState.EMPTY, stored=stored)

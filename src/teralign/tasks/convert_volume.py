@@ -21,6 +21,7 @@ from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
 from teralign.plans import Plan
 from teralign.transforms import cast
 from teralign.volumes import (
+    Chunking,
     DisplaySettings,
     Volume,
     check_channel,
@@ -123,7 +124,7 @@ def _filling(
         channel_names=[source.channel_names[c] for c in channels],
         display=_display_settings(source, channels, wanted),
         time_step=source.time_step,
-        chunk_shape=chunk_size,
+        chunking=Chunking(chunk_size),
         levels=levels,
         label=label,
         ome_zarr=ome_zarr,

@@ -19,7 +19,7 @@ from teralign.grids import Floats, Grid, Triple, reverse_axes
 from teralign.progress import Progress
 from teralign.results import write_json
 from teralign.transforms import Affine, DisplacementField, save_field
-from teralign.volumes import create_volume
+from teralign.volumes import Chunking, create_volume
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
 
 def _write_round(path: Path, view: View, threads: int) -> None:
     """Write one round as N5 with two scales, tile by tile; a tile is whole chunks at both scales."""
-    writer = create_volume(str(path), grid=view.grid, dtype=np.dtype(np.uint16), chunk_shape=CHUNK, levels=2)
+    writer = create_volume(str(path), grid=view.grid, dtype=np.dtype(np.uint16), chunking=Chunking(CHUNK), levels=2)
     tile = tuple(2 * n for n in writer.write_shape)
     tiles = list(view.grid.region.split(tile))
     progress = Progress(len(tiles), f"drawing the {view.round.name} round, tiles", log)

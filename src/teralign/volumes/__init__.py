@@ -7,20 +7,14 @@ from teralign.volumes.indices import check_channel, check_timepoint
 from teralign.volumes.levels import coarser_levels, scale_ratio
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.one_file import is_one_file, pieces, write_file
+from teralign.volumes.outputs import Chunking, check_output, family_shape, plan_output, plan_volume
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, open_level, open_volume
-from teralign.volumes.writer import (
-    VolumeWriter,
-    check_output,
-    create_planned,
-    create_volume,
-    family_shape,
-    plan_output,
-    plan_volume,
-)
+from teralign.volumes.writer import VolumeWriter, create_planned, create_volume
 
 __all__ = [
+    "Chunking",
     "DisplaySettings",
     "Extension",
     "Finding",

@@ -19,6 +19,7 @@ from teralign.errors import InputError
 from teralign.grids import Triple, reverse_axes
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial
 from teralign.volumes.chunk_files import ChunkFiles
+from teralign.volumes.description import PyramidLayout
 from teralign.volumes.files import folders_around, read_json, write_json
 from teralign.volumes.ome_zarr import OmeImage
 from teralign.volumes.pyramid import plan_levels
@@ -105,21 +106,22 @@ class Extension:
                     metadata = self._metadata(finest, grid.shape, factor)
                     create_array(self.stored.driver, path, metadata, resume=True)
                 arrays.append(StoredArray(self.stored.driver, paths, self.stored.axes))
-        files = tuple(tuple(ChunkFiles.of(array.driver, path) for path in array.paths) for array in arrays)
         unit, chunk = self.shapes
-        return VolumeWriter(
-            uri=self.volume.uri,
+        layout = PyramidLayout(
             levels=grids,
+            factors=factors,
             dtype=self.volume.dtype,
             channels=self.volume.channels,
             timepoints=self.volume.timepoints,
+            channel_names=self.volume.channel_names,
+            display=self.volume.display,
+            time_step=self.volume.time_step,
             chunk_shape=chunk,
             write_shape=unit,
             label=label,
-            factors=factors,
-            _arrays=tuple(arrays),
-            _files=files,
+            ome_zarr="",
         )
+        return VolumeWriter.of(self.volume.uri, layout, arrays)
 
     def built(self, folder: Path, finest: Path, level: int) -> Path:
         """Where below `folder` the level of the array `finest` is built."""
@@ -134,13 +136,13 @@ class Extension:
 
         Levels that are there go first: what the metadata name is there at any time.
         """
-        self._declare(writer.factors[:1])
+        self._declare(writer.layout.factors[:1])
         for path in self.existing:
             shutil.rmtree(path)
         for level in range(1, len(writer.levels)):
             for finest in self.stored.folders:
                 move(self.built(folder, finest, level), self.place(finest, level))
-        self._declare(writer.factors)
+        self._declare(writer.layout.factors)
 
     def _metadata(self, finest: Path, shape: Triple, factors: Triple) -> dict[str, Any]:
         """The metadata of a level: those of the finest one with another shape and, in N5, another place."""

@@ -23,12 +23,14 @@ from teralign.files import writing
 from teralign.grids import Region, Triple
 from teralign.progress import Progress
 from teralign.volumes.description import PyramidLayout
+from teralign.volumes.outputs import ONE_FILE
 from teralign.volumes.uri import form_by_name
-from teralign.volumes.writer import ONE_FILE, VolumeWriter
+from teralign.volumes.writer import VolumeWriter
 
 log = logging.getLogger(__name__)
 
-_PIECE_BYTES = 64 << 20
+PIECE_BYTES = 64 << 20
+"""What is read and written at once: large enough for the disk, small beside the memory of a worker."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,23 @@ def is_one_file(container: Path | Address) -> bool:
     return form_by_name(container.name) in ONE_FILE
 
 
-def pieces(layout: PyramidLayout) -> Iterator[Region]:
-    """The pieces in which the voxels of a channel at a timepoint go into a file, in order."""
-    return layout.levels[0].region.split(_piece_shape(layout))
+def pieces(layout: PyramidLayout, piece_bytes: int = PIECE_BYTES) -> Iterator[Region]:
+    """Return the pieces in which the voxels of a channel at a timepoint go into a file, in order."""
+    return layout.levels[0].region.split(_piece_shape(layout, piece_bytes))
 
 
-def write_file(path: Path, writer: VolumeWriter, layout: PyramidLayout) -> None:
-    """Write a volume into a file, which appears when it is whole. Raises DataError when the disk refuses."""
+def write_file(path: Path, writer: VolumeWriter, layout: PyramidLayout, *, piece_bytes: int = PIECE_BYTES) -> None:
+    """Write a volume into a file, which appears when it is whole; about `piece_bytes` are in memory.
+
+    Raises DataError when the disk refuses.
+    """
     images = [(t, c) for t in range(layout.timepoints) for c in range(layout.channels)]
-    progress = Progress(len(images) * sum(1 for _ in pieces(layout)), f"writing {path.name}", log)
+    progress = Progress(len(images) * sum(1 for _ in pieces(layout, piece_bytes)), f"writing {path.name}", log)
     try:
         with writing(path) as file:
             voxels = _format(path.name).begin(file, layout, path.name)
             for timepoint, channel in images:
-                for piece in pieces(layout):
+                for piece in pieces(layout, piece_bytes):
                     array = writer.read(piece, channel=channel, timepoint=timepoint)
                     _write_piece(file, voxels, piece, array, {"t": timepoint, "c": channel})
                     progress.advance()
@@ -94,10 +99,10 @@ def _write_piece(
             file.write(memoryview(rows).cast("B"))
 
 
-def _piece_shape(layout: PyramidLayout) -> Triple:
-    """A row of chunks, or as much of it as may be in memory."""
+def _piece_shape(layout: PyramidLayout, piece_bytes: int) -> Triple:
+    """Return the shape of a row of chunks, or of as much of it as may be in memory."""
     z, y, x = layout.write_shape
-    chunks = max(1, _PIECE_BYTES // (math.prod(layout.write_shape) * layout.dtype.itemsize))
+    chunks = max(1, piece_bytes // (math.prod(layout.write_shape) * layout.dtype.itemsize))
     return z, y, x * chunks
 
 

@@ -1,0 +1,171 @@
+"""Volumes to be written, planned: where they go, and how their voxels lie in levels, chunks and shards."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from teralign.addresses import Address, as_place
+from teralign.errors import InputError
+from teralign.grids import Grid, Triple, as_triple
+from teralign.uploads import plan_upload, probe_upload
+from teralign.volumes import pyramid
+from teralign.volumes.description import DisplaySettings, PyramidLayout
+from teralign.volumes.ome_zarr import holds_shards
+from teralign.volumes.uri import form_by_name, locate
+
+CHUNKED = ("n5", "zarr", "precomputed")
+"""The modules of the formats that are written as chunked arrays."""
+
+ONE_FILE = {"tiff": "tiff_file", "nrrd": "nrrd_file"}
+"""The modules of formats that are one file, by the names of the formats."""
+
+_CHECKED = {"n5": "n5", "precomputed": "precomputed", **ONE_FILE}
+_SUFFIXES = {".zarr", ".n5", ".precomputed", ".tif", ".tiff", ".nrrd"}
+_OME_ZARR = "0.5"
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How voxels lie in files; sides are in voxels.
+
+    `shape` (z, y, x) is that of a chunk, None for cubes. Volumes of more than `min_sharded_voxels` have several
+    chunks in a shard, where the format allows it: file systems dislike as many files as chunks of 128³ would be,
+    while a shard of 256³ voxels of 16 bits, 32 MB, fits in the memory of a worker several times.
+    """
+
+    shape: Triple | None = None
+    chunk_side: int = 128
+    sharded_chunk_side: int = 64
+    shard_side: int = 256
+    min_sharded_voxels: int = 512**3
+
+    def shapes(self, grid: Grid, *, can_shard: bool) -> tuple[Triple, Triple]:
+        """Return the shapes (z, y, x) of a chunk and of a write unit, which is a shard or a chunk."""
+        sharded = can_shard and math.prod(grid.shape) > self.min_sharded_voxels
+        side = self.sharded_chunk_side if sharded else self.chunk_side
+        chunk = self.shape or as_triple(min(side, n) for n in grid.shape)
+        return chunk, as_triple(c * max(1, self.shard_side // c) for c in chunk) if sharded else chunk
+
+
+DEFAULT_CHUNKING = Chunking()
+
+
+def plan_volume(
+    uri: str | Path,
+    *,
+    grid: Grid,
+    dtype: DTypeLike,
+    channels: int = 1,
+    timepoints: int = 1,
+    channel_names: Sequence[str] = (),
+    display: Sequence[DisplaySettings] = (),
+    time_step: float | None = None,
+    chunking: Chunking = DEFAULT_CHUNKING,
+    levels: int | None = None,
+    label: bool = False,
+    ome_zarr: str | None = None,
+) -> PyramidLayout:
+    """Return the layout of a pyramid at `uri`; nothing is written.
+
+    `levels` None: as many as bring the longest side to 256 voxels. `label` voxels are never averaged. `display` and
+    `time_step` are as in `Volume`. `ome_zarr` is the version of a .zarr, "0.4" or "0.5" (None). Raises InputError
+    when no format holds such voxels, or when a version is asked for of an output that is no .zarr.
+    """
+    _, _, form = locate_output(uri)
+    if ome_zarr is not None and form != "zarr":
+        raise InputError(f"--ome-zarr {ome_zarr} is for outputs that end in .zarr, which {uri} does not.")
+    version = ome_zarr or _OME_ZARR
+    if form in ONE_FILE and levels not in (None, 1):
+        raise InputError(f"{uri} is one file, which has no coarser scales; leave out --levels.")
+    chunk, unit = chunking.shapes(grid, can_shard=form == "zarr" and holds_shards(version))
+    grids, factors = pyramid.plan_levels(grid, 1 if form in ONE_FILE else levels)
+    layout = PyramidLayout(
+        levels=grids,
+        factors=factors,
+        dtype=np.dtype(dtype).newbyteorder("="),
+        channels=channels,
+        timepoints=timepoints,
+        channel_names=tuple(channel_names),
+        display=tuple(display) or (DisplaySettings(),) * channels,
+        time_step=time_step,
+        chunk_shape=chunk,
+        write_shape=unit,
+        label=label,
+        ome_zarr=version,
+    )
+    if layout.dtype.kind not in "buif":
+        raise InputError(f"{layout.dtype} voxels cannot be written to {uri}; only integers, floats and booleans can.")
+    if form in _CHECKED:
+        importlib.import_module(f"teralign.volumes.{_CHECKED[form]}").check_layout(uri, layout)
+    return layout
+
+
+def check_output(uri: str | Path, *, overwrite: bool) -> Path | Address:
+    """The container that an output URI creates, a path or an address in S3, after making sure that it can be.
+
+    Its folder is made, or something is stored at the address and removed. Raises InputError as `plan_output` does,
+    and when that is refused.
+    """
+    container = plan_output(uri, overwrite=overwrite)
+    if isinstance(container, Address):
+        probe_upload(container)
+        return container
+    try:
+        container.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {container.parent} cannot be made: {error.strerror or error}.") from error
+    if not os.access(container.parent, os.W_OK | os.X_OK):
+        raise InputError(f"the folder {container.parent} may not be written; choose another output.")
+    return container
+
+
+def plan_output(uri: str | Path, *, overwrite: bool) -> Path | Address:
+    """The container that an output URI would create; nothing is written.
+
+    Raises InputError when it exists (`overwrite` allows a whole container, never one dataset in it), or when its
+    format cannot be written.
+    """
+    container, dataset, _ = locate_output(uri)
+    if isinstance(container, Address):
+        plan_upload(container, overwrite=overwrite and not dataset)
+        return container
+    if container.exists() and dataset:
+        raise InputError(f"{container} exists already, and nothing is added to it; choose another output.")
+    if container.exists() and not overwrite:
+        raise InputError(f"{container} exists already; choose another output, or add --overwrite.")
+    return container
+
+
+def family_shape(write_shape: Triple, factors: Sequence[Triple]) -> Triple:
+    """Voxels (z, y, x) of the finest level that make one whole unit of the next one; a unit if there is none."""
+    return as_triple(n * f for n, f in zip(write_shape, factors[1], strict=True)) if len(factors) > 1 else write_shape
+
+
+def locate_output(uri: str | Path) -> tuple[Path | Address, str, str]:
+    """Return the container of an output, the dataset inside it and the format (the name of its module).
+
+    Raises InputError for an output that cannot be written.
+    """
+    suffixes = {part.suffix.lower() for part in (Path(uri), *Path(uri).parents)}
+    if not suffixes & _SUFFIXES:
+        raise InputError(
+            f"{uri} cannot be written; name the output something.zarr (OME-Zarr), .n5, .precomputed (Neuroglancer), "
+            ".tif, .ome.tif or .nrrd."
+        )
+    if isinstance(as_place(uri), Address) and form_by_name(str(uri)) in ONE_FILE:
+        raise InputError(f"{uri} is one file, and those are written to disks only; name one there and copy it.")
+    container, dataset, form = locate(uri)
+    if form not in (*CHUNKED, *ONE_FILE) or (form in ONE_FILE and dataset):
+        raise InputError(f"{uri} lies in {container}, which is a file; name an output outside it.")
+    if form == "precomputed" and dataset:
+        raise InputError(f"{uri} lies in {container}, which is one image with its scales; name only that.")
+    return cast("Path | Address", container), dataset, form
