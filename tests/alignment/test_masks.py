@@ -122,7 +122,7 @@ def test_auto_is_the_same_again_and_another_for_other_voxels(folder, tmp_path):
 
 def test_auto_reads_a_coarser_scale_where_there_is_one(tmp_path, monkeypatch):
     """It is so large that the finest scale would not be read; only the coarsest one holds tissue."""
-    monkeypatch.setattr("teralign.report.overview.VOXELS_READ", 48**3)
+    monkeypatch.setattr("teralign.volumes.overview.VOXELS_READ", 48**3)
     monkeypatch.setattr("teralign.alignment.masks._FOUND_IN", 32**3)
     scene = phantoms.Scene.cells(160.0, seed=1)
     path = write(tmp_path / "image.zarr", scene.draw(GRID).array, GRID)

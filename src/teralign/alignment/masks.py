@@ -21,7 +21,7 @@ from teralign.errors import InputError
 from teralign.grids import Grid, Region, as_float_triple, as_triple
 from teralign.registration import Image, find_foreground
 from teralign.transforms import Stack, needed_region, warp
-from teralign.volumes import Volume, coarser_levels, open_volume
+from teralign.volumes import Volume, coarser_levels, open_volume, read_overview
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +137,6 @@ def open_mask(
 
 
 def _find_mask(option: str, volume: Volume, channel: int, timepoint: int) -> FoundMask:
-    from teralign.report import read_overview  # loads what draws pictures, which workers do not need
-
     overview = read_overview(volume, channel=channel, timepoint=timepoint, voxels=_FOUND_IN)
     if any(n * 0.9 > m for n, m in zip(volume.grid.extent, overview.grid.extent, strict=True)):
         raise InputError(

@@ -4,7 +4,6 @@ from teralign.report.blocks import BlockSummary, summarise_blocks
 from teralign.report.folding import stored_folding
 from teralign.report.labels import looks_like_labels
 from teralign.report.landmarks import LandmarkErrors, landmark_errors, read_points
-from teralign.report.overview import Overview, read_overview
 from teralign.report.pictures import Column, overlay, overlay_sheet, portrait
 from teralign.report.similarity import Similarity, similarity
 from teralign.report.values import Histogram, histogram, sample_voxels
@@ -15,7 +14,6 @@ __all__ = [
     "Column",
     "Histogram",
     "LandmarkErrors",
-    "Overview",
     "Similarity",
     "VolumeChange",
     "VolumeChangeSummary",
@@ -25,7 +23,6 @@ __all__ = [
     "overlay",
     "overlay_sheet",
     "portrait",
-    "read_overview",
     "read_points",
     "sample_voxels",
     "similarity",

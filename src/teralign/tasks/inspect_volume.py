@@ -17,16 +17,18 @@ from teralign.errors import InputError
 from teralign.files import writing
 from teralign.grids import FloatTriple, reverse_axes
 from teralign.progress import Progress
-from teralign.report import Overview, histogram, portrait, read_overview, sample_voxels
+from teralign.report import histogram, portrait, sample_voxels
 from teralign.report.values import PERCENTILES
 from teralign.tasks.inputs import check_new_file
 from teralign.volumes import (
     Finding,
+    Overview,
     Volume,
     audit_volume,
     check_channel,
     check_timepoint,
     open_volume,
+    read_overview,
     split_uri,
     storage,
 )

@@ -19,16 +19,15 @@ from teralign.grids import FloatTriple, Grid, Triple
 from teralign.report import (
     BlockSummary,
     Column,
-    Overview,
     Similarity,
     overlay_sheet,
-    read_overview,
     similarity,
     stored_folding,
     summarise_blocks,
 )
 from teralign.results import write_json
 from teralign.transforms import Folding, Stack, StoredField, load_stack, warp
+from teralign.volumes import Overview, read_overview
 
 _TILE: Triple = (64, 128, 128)  # voxels of an overview that are warped at a time
 

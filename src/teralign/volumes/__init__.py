@@ -8,6 +8,7 @@ from teralign.volumes.levels import coarser_levels, scale_ratio
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.one_file import is_one_file, pieces, write_file
 from teralign.volumes.outputs import Chunking, check_output, family_shape, plan_output, plan_volume
+from teralign.volumes.overview import Overview, read_overview
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, open_level, open_volume
@@ -18,6 +19,7 @@ __all__ = [
     "DisplaySettings",
     "Extension",
     "Finding",
+    "Overview",
     "PyramidLayout",
     "Storage",
     "StoredFile",
@@ -37,6 +39,7 @@ __all__ = [
     "pieces",
     "plan_output",
     "plan_volume",
+    "read_overview",
     "scale_ratio",
     "split_uri",
     "storage",

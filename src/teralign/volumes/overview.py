@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from teralign.errors import InputError
 from teralign.grids import Floats, Grid, Region, Triple, as_triple
-from teralign.volumes import Volume, open_volume, split_uri
+from teralign.volumes.uri import split_uri
+from teralign.volumes.volume import Volume, open_volume
 
 log = logging.getLogger(__name__)
 

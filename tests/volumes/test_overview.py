@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from teralign.grids import Grid
-from teralign.report import overview, read_overview
-from teralign.volumes import Chunking, create_volume, open_volume
+from teralign.volumes import Chunking, create_volume, open_volume, overview, read_overview
 
 
 @pytest.fixture(params=["pair.n5", "pair.zarr"])

@@ -1,0 +1,92 @@
+"""The shape of the code is as docs/architecture.md says: rooms, no circles, sizes of modules and signatures."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import teralign
+
+SOURCE = Path(teralign.__file__).parent
+TABLE = Path(__file__).parents[1] / "docs" / "architecture.md"
+
+MAX_LINES = 500
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The syntax trees of all modules, by name."""
+    return {name_of(path): ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def name_of(path: Path) -> str:
+    parts = ["teralign", *path.relative_to(SOURCE).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """The modules that a module imports, within functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in trees() else node.module
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "teralign"
+
+
+def table() -> list[tuple[list[str], str]]:
+    """The rows of the table of rooms: names, and what they may import."""
+    rows = re.findall(r"^\| (`[^|]*) \|[^|]*\| ([^|]*) \|$", TABLE.read_text(), re.M)
+    return [(re.findall(r"`(\w+)`", names), allowed) for names, allowed in rows]
+
+
+@cache
+def allowed() -> dict[str, set[str]]:
+    """The rooms that each room may import."""
+    rows = table()
+    common = {name for names, _ in rows[:3] for name in names} | {"teralign"}
+    every = {name for names, _ in rows for name in names} | common
+    found = {}
+    for names, text in rows:
+        if text.startswith("everything"):
+            own = every - set(re.findall(r"`(\w+)`", text))
+        else:
+            own = common | set(re.findall(r"\w+", text)) & every
+        found.update({name: own | {name} for name in names})
+    return found
+
+
+def test_every_room_is_in_the_table():
+    rooms = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert rooms - {"__init__", "__main__"} == set(allowed())
+
+
+@pytest.mark.parametrize("module", [name for name in trees() if name not in ("teralign", "teralign.__main__")])
+def test_a_module_imports_what_its_room_may(module):
+    rooms = {room_of(name) for name in imports(trees()[module]) if name.split(".")[0] == "teralign"}
+    assert rooms <= allowed()[room_of(module)]
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {name: {other for other in imports(tree) if other in trees()} for name, tree in trees().items()}
+    while leaves := {name for name, others in graph.items() if not others & graph.keys()}:
+        graph = {name: others for name, others in graph.items() if name not in leaves}
+    assert sorted(graph) == []
+
+
+def test_no_module_is_long():
+    """Kernels apart: functions that numba compiles belong together."""
+    lengths = {
+        path.relative_to(SOURCE).as_posix(): len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")
+    }
+    assert {name: n for name, n in lengths.items() if n > MAX_LINES and not name.endswith("kernels.py")} == {}
