@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from teralign.cli.main import load_command, run
@@ -278,3 +279,37 @@ def test_an_archive_is_staged_as_one_file_and_has_scales(volumes: Path) -> None:
     assert (pair.fixed.datasets["global"], pair.fixed.datasets["local"]) == ("image.zarr.zip/s3", "image.zarr.zip/s2")
     assert set(pair.moving.datasets.values()) == {"image.zarr.zip/s3"}
     assert pair.fixed.fingerprints["local"] == "", "a single file is seen by the pipeline"
+
+
+def write_tiff_pyramid(path: Path) -> None:
+    """A TIFF of two levels, of 1 µm and 2 µm."""
+    array = np.zeros((4, 64, 64), np.uint16)
+    sizes = {f"PhysicalSize{axis}": 1.0 for axis in "XYZ"}
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        tiff.write(array, subifds=1, photometric="minisblack", metadata={"axes": "ZYX", **sizes}, tile=(32, 32))
+        tiff.write(array[:, ::2, ::2], subfiletype=1, photometric="minisblack", metadata=None, tile=(32, 32))
+
+
+def test_the_levels_of_a_tiff_are_its_scales(volumes: Path) -> None:
+    write_tiff_pyramid(volumes / "pyramid.ome.tif")
+    scales = {"aff_scale": "s1", "def_scale": "s0", "fixed": "pyramid.ome.tif", "moving": "pyramid.ome.tif/s1"}
+    pair = resolved(volumes, **scales)
+    assert pair.fixed.datasets["global"] == "pyramid.ome.tif/s1"
+    assert pair.fixed.datasets["local"] == "pyramid.ome.tif/s0"
+    assert set(pair.moving.datasets.values()) == {"pyramid.ome.tif/s1"}
+    with pytest.raises(InputError, match=r"--fixed: .*pyramid.ome.tif has no scale s7; it holds s0, s1"):
+        resolved(volumes, **scales | {"def_scale": "s7"})
+
+
+def test_planes_that_are_no_z_are_said_in_the_uri(volumes: Path) -> None:
+    metadata = {"axes": "TYX", "PhysicalSizeX": 1.0, "PhysicalSizeY": 1.0, "PhysicalSizeZ": 2.0}
+    tifffile.imwrite(volumes / "t.ome.tif", np.zeros((5, 8, 8), np.uint16), metadata=metadata)
+    with pytest.raises(InputError, match=r"--moving: .*t.ome.tif is a 2-D image with 5 timepoints; .*t.ome.tif:z=t"):
+        resolved(volumes, moving="t.ome.tif")
+    pair = resolved(volumes, moving="t.ome.tif:z=t", apply_to="t.ome.tif:z=t:nearest")
+    assert pair.id == "t-to-fix"
+    assert pair.moving.path == volumes / "t.ome.tif"
+    assert set(pair.moving.datasets.values()) == {"t.ome.tif:z=t"}
+    assert [image.volume.datasets["apply"] for image in pair.images] == ["t.ome.tif:z=t"] * 2
+    with pytest.raises(InputError, match=r"--moving: .* ends in :z=x, where only"):
+        resolved(volumes, moving="t.ome.tif:z=x")

@@ -145,7 +145,7 @@ def test_a_voxel_size_that_nobody_measured_is_asked_for(unit, steps, tmp_path):
     levels = {"s0": steps, "s1": [*steps, scale(2, 2, 2), translation(0.5, 0.5, 0.5)]}
     path = write_ome_zarr(tmp_path / "a.zarr", arrays, space_axes(unit=unit), levels)
     for name in arrays:
-        with pytest.raises(InputError, match=f"{name} does not say how large its voxels are; give --spacing"):
+        with pytest.raises(InputError, match=f"{name} does not say how large its voxels are.*; give --spacing"):
             open_volume(path / name)
     assert geometry(path / "s1", spacing=(8, 2, 2)) == ((8, 2, 2), (2, 0.5, 0.5))
 
@@ -218,7 +218,7 @@ def test_flat_and_empty_images_are_no_volumes(tmp_path):
     flat = write_ome_zarr(
         tmp_path / "a.zarr", {"s0": noise((6, 10), "uint8")}, space_axes("yx"), {"s0": [scale(1, 1)]}
     )
-    with pytest.raises(InputError, match=r"has 2 axes of space; only 3-D volumes can be aligned"):
+    with pytest.raises(InputError, match=r"a.zarr is a 2-D image; only 3-D volumes can be aligned"):
         open_volume(flat)
     with pytest.raises(InputError, match=r"b.zarr has 2 dimensions; only 3-D volumes"):
         open_volume(write_zarr(tmp_path / "b.zarr", noise((6, 10), "uint8"), 2))
@@ -240,7 +240,7 @@ def test_broken_metadata_are_named(tmp_path):
     with pytest.raises(InputError, match=r"c.zarr is OME-Zarr 0.9; versions up to 0.6 can be read"):
         open_volume(future)
     negative = write_ome_zarr(tmp_path / "d.zarr", array, space_axes(), {"s0": [scale(-2, 1, 1)]})
-    with pytest.raises(InputError, match=r"d.zarr has a scale that is not positive for s0"):
+    with pytest.raises(InputError, match=r"d.zarr says that its voxels are -2 µm along z"):
         open_volume(negative)
     lost = write_ome_zarr(tmp_path / "e.zarr", array, space_axes(), {"s0": [scale(2, 1, 1)]})
     (lost / "s0" / "zarr.json").unlink()

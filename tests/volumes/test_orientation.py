@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from teralign.cluster import Compute
 from teralign.grids import Region
 from teralign.tasks.convert_volume import convert_volume
 from teralign.volumes import open_volume
@@ -69,7 +70,7 @@ def test_a_crop_is_found_where_it_was_taken(name, directions, tmp_path, schedule
     np.testing.assert_allclose(start, np.rint(start), atol=0.02)
     found = Region(tuple(np.rint(start).astype(int)), tuple(np.rint(start).astype(int) + part.grid.shape))
     np.testing.assert_array_equal(whole.read(found), part.read())
-    convert_volume(str(tmp_path / f"crop{name[1:]}"), str(tmp_path / "out.nrrd"), scheduler=scheduler)
+    convert_volume(str(tmp_path / f"crop{name[1:]}"), str(tmp_path / "out.nrrd"), compute=Compute(scheduler))
     itk = SimpleITK.Resample(crop, SimpleITK.ReadImage(tmp_path / "out.nrrd"), SimpleITK.Transform(), 1)
     assert itk.GetSize() == part.grid.shape[::-1]
 

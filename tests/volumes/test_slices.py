@@ -115,13 +115,33 @@ def test_a_folder_of_stacks_is_no_volume(tmp_path):
         open_volume(folder, spacing=SPACING)
 
 
-def test_a_folder_with_anything_else_in_it_is_no_volume(tmp_path):
+@pytest.mark.parametrize(
+    "name",
+    ["Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store", "._z001.tif", "notes.txt", "acquisition.LOG", "a.xml"],
+)
+def test_notes_and_what_desktops_leave_behind_are_passed_over(name, tmp_path):
+    array = noise((3, 4, 4), "uint8")
+    folder = write_slices(tmp_path / "slices", array)
+    (folder / name).write_text("no slice")
+    np.testing.assert_array_equal(open_volume(folder, spacing=SPACING).read(), array)
+
+
+@pytest.mark.parametrize("name", ["stack.nd2", "z003.jpg", "z003.tif.tmp", "deeper"])
+def test_anything_else_among_slices_is_named(name, tmp_path):
     folder = named(tmp_path / "slices", "z1.tif", "z2.tif")
-    (folder / "notes.txt").write_text("no slice")
+    if name == "deeper":
+        (folder / name).mkdir()
+    else:
+        (folder / name).write_text("no slice")
+    said = f"{folder} is in no format that can be read: it holds images, but also {name}; if the images are slices"
+    with pytest.raises(InputError, match=said):
+        open_volume(folder, spacing=SPACING)
+
+
+def test_a_folder_without_images_is_no_volume(tmp_path):
     (tmp_path / "empty").mkdir()
-    for path in (folder, tmp_path / "empty"):
-        with pytest.raises(InputError, match=f"{path} is in no format that can be read"):
-            open_volume(path, spacing=SPACING)
+    with pytest.raises(InputError, match=r"empty is in no format that can be read; those are N5"):
+        open_volume(tmp_path / "empty", spacing=SPACING)
 
 
 def test_a_png_with_few_bits_or_a_palette_is_refused(tmp_path):

@@ -14,7 +14,7 @@ from teralign.volumes import open_volume
 from teralign.volumes.description import Description
 from teralign.volumes.spacing import place_voxels
 from teralign.volumes.units import micrometres, seconds, unknown_unit
-from volume_files import SPACING, noise, write_n5, write_precomputed
+from volume_files import SPACING, noise, space_axes, write_n5, write_ome_zarr, write_precomputed
 
 SHAPE = (4, 6, 10)
 NAN = float("nan")
@@ -88,6 +88,13 @@ def cosem(tmp_path, sizes):
     return stored_n5(tmp_path, {"transform": axes})
 
 
+def ome_zarr(tmp_path, sizes):
+    steps = {"0": [{"type": "scale", "scale": sizes[::-1]}]}
+    path = write_ome_zarr(tmp_path / "a.zarr", {"0": noise(SHAPE, "uint8")}, space_axes(), steps)
+    (path / "zarr.json").write_text((path / "zarr.json").read_text().replace('"NaN"', "NaN"))  # as Python writes it
+    return path
+
+
 def precomputed(tmp_path, sizes):
     scale = write_precomputed(tmp_path / "a", noise(SHAPE, "uint8"))
     info = json.loads((tmp_path / "a" / "info").read_text())
@@ -103,7 +110,7 @@ def hdf5(tmp_path, sizes):
     return tmp_path / "a.h5" / "raw"
 
 
-FORMATS = [n5, paintera, cosem, hdf5, precomputed]
+FORMATS = [n5, paintera, cosem, ome_zarr, hdf5, precomputed]
 
 
 @pytest.mark.parametrize("write", FORMATS)

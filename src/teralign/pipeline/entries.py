@@ -52,6 +52,9 @@ def _entry(text: str, given: Given) -> Entry:
     """Parse 'labels.tif:nearest:spacing=1,1,2'."""
     match = re.fullmatch(r"(.+?)((?::[A-Za-z]+(?:=[^:=]*)?)*)", text)
     uri, endings = (match[1], match[2]) if match else (text, "")
+    of_uri = re.search(r":z=[^:]*", endings)  # part of the URI
+    if of_uri:
+        uri, endings = uri + of_uri[0].strip(), endings.replace(of_uri[0], "", 1)
     said: dict[str, str] = {}
     for ending in filter(None, endings.split(":")):
         name, _, value = ending.partition("=") if "=" in ending else ("interpolation", "", ending)

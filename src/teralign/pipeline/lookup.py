@@ -15,10 +15,11 @@ from teralign.pipeline.fingerprint import fingerprint
 from teralign.pipeline.parameters import Given
 from teralign.pipeline.resolved import StagedVolume
 from teralign.volumes import Volume, open_level
-from teralign.volumes.uri import locate, locate_by_name
+from teralign.volumes.uri import locate, locate_by_name, split_z_axis
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*")
 _READABLE = re.compile(r"(s3|gs|https?)://[^/]+/.+", re.IGNORECASE)
+_LEVEL = re.compile(r"s\d+")
 _NAMES_SHOWN = 20
 
 
@@ -35,7 +36,8 @@ class Scale:
 class Located:
     """A volume that has been found: by use its dataset inside `container`, or its address.
 
-    `is_array` where the user named an array, a file or a folder of slices, and not a group of scales.
+    `is_array` where the user named an array, a file or a folder of slices, and not a group of scales. `z_axis` is the
+    axis whose planes are z, "" where the URI names none.
     """
 
     given: Given
@@ -43,6 +45,7 @@ class Located:
     container: Path | None
     datasets: Mapping[str, str]
     is_array: bool = False
+    z_axis: str = ""
 
     @property
     def name(self) -> str:
@@ -62,7 +65,7 @@ class Located:
         dataset = self.datasets[use]
         if self.container is None:
             return dataset
-        return f"{self.container}/{dataset}" if dataset else str(self.container)
+        return self._ended(f"{self.container}/{dataset}" if dataset else str(self.container))
 
     def staged(self) -> StagedVolume:
         """Return the volume as the pipeline takes it."""
@@ -72,9 +75,12 @@ class Located:
             self.container,
             None,
             self.name,
-            {use: "/".join(filter(None, (self.name, dataset))) for use, dataset in self.datasets.items()},
+            {use: self._ended("/".join(filter(None, (self.name, path)))) for use, path in self.datasets.items()},
             {use: fingerprint(self.container, dataset) for use, dataset in self.datasets.items()},
         )
+
+    def _ended(self, uri: str) -> str:
+        return f"{uri}:z={self.z_axis}" if self.z_axis else uri
 
 
 def stem(name: str) -> str:
@@ -92,10 +98,14 @@ def locate_volume(uri: str, given: Given, scales: Mapping[str, Scale]) -> Locate
     check_name(uri, given)
     if _ADDRESS.fullmatch(uri):
         return _at_address(uri, given, scales)
-    path = absolute(uri, given)
+    try:
+        place, z_axis = split_z_axis(uri)
+    except InputError as error:
+        raise given.refuse(str(error)) from error
+    path = absolute(place, given)
     container, group = _container(path, given)
-    if _is_array(container, group):
-        return Located(given, uri, container, dict.fromkeys(scales, group), is_array=True)
+    if z_axis or _is_array(container, group):
+        return Located(given, uri, container, dict.fromkeys(scales, group), is_array=True, z_axis=z_axis)
     found = {use: _dataset(container, group, scale, given) for use, scale in scales.items()}
     return Located(given, uri, container, found)
 
@@ -147,7 +157,7 @@ def _dataset(container: Path, group: str, scale: Scale, given: Given) -> str:
     try:
         open_anyhow(container, named)
     except InputError as error:
-        if (container / named).is_dir():
+        if (container / named).is_dir() or (container.is_file() and not scale.optional):
             raise given.refuse(str(error)) from error
     else:
         return named
@@ -166,9 +176,12 @@ def _dataset(container: Path, group: str, scale: Scale, given: Given) -> str:
 def _is_array(container: Path, group: str) -> bool:
     """Whether a path names one image outright: an array, a file or a folder of slices, and no group of scales."""
     try:
-        stored = open_anyhow(container, group).stored
+        volume = open_anyhow(container, group)
     except InputError:
         return container.is_file()
+    if not group and any(_LEVEL.fullmatch(scale) for scale in volume.scales) and container.is_file():
+        return False  # a TIFF with levels
+    stored = volume.stored
     if stored is None or [str(place) for place in stored.places] == [str(container / group)]:
         return True
     channels = len(stored.places) > 1  # of N5, each in a group of its own: c0/s2, c1/s2

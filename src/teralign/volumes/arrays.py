@@ -98,6 +98,8 @@ def spatial_view(array: Any, axes: str, channel: int, timepoint: int) -> Any:  #
     fixed = {"t": timepoint, "c": channel}
     view = array[tuple(slice(None) if a in _SPACE else fixed.get(a, 0) for a in axes)]
     left = [a for a in axes if a in _SPACE]
+    if "z" not in left:
+        view, left = view[ts.newaxis], ["z", *left]
     return view[ts.d[tuple(left.index(a) for a in _SPACE)].transpose[:]]
 
 
@@ -226,6 +228,6 @@ def spatial_chunks(array: Any, axes: str) -> Triple:  # noqa: ANN401 (tensorstor
 
 
 def spatial(shape: Sequence[int], axes: str) -> Triple:
-    """The sizes along z, y, x of a shape in the order of an array's own axes."""
-    z, y, x = (int(shape[axes.index(axis)]) for axis in _SPACE)
+    """The sizes along z, y, x of a shape in the order of an array's own axes; 1 along an axis that it lacks."""
+    z, y, x = (int(shape[axes.index(axis)]) if axis in axes else 1 for axis in _SPACE)
     return z, y, x

@@ -49,9 +49,10 @@ class Description:
     `spacing` is None where the metadata state none; `spacing_note` says why, if there is more to say. `origin` is in
     µm along axes with a usable size, in voxels along the others. `channel_names` and `display` are empty or have an
     entry for each channel; `time_step` is the seconds between timepoints; `files` are those whose change means
-    another volume; `scales` are the datasets of the container that may hold the same image at other scales;
-    `orientation` is how the stored array was turned. `relative_spacing` is in an unknown unit that all scales of the
-    image share.
+    another volume; `scales` are the datasets of the container that may hold the same image at other scales.
+
+    `is_flat` where the image has no z axis; `orientation` is how the stored array was turned; `relative_spacing` is
+    in an unknown unit that all scales of the image share.
     """
 
     pixels: Pixels
@@ -68,6 +69,7 @@ class Description:
     files: tuple[Place, ...] = ()
     scales: tuple[str, ...] = ()
     spacing_note: str = ""
+    is_flat: bool = False
     orientation: Orientation = field(default_factory=Orientation)
     relative_spacing: FloatTriple | None = None
 

@@ -5,7 +5,7 @@ Axes may come in any order and are told apart by type and name. Created are OME-
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from teralign.addresses import Place
 from teralign.errors import DataError, InputError
 from teralign.grids import Floats, FloatTriple, Triple, as_float_triple
 from teralign.volumes.arrays import StoredArray, create_array
-from teralign.volumes.description import DisplaySettings, PyramidLayout, axes_by_position
+from teralign.volumes.description import DisplaySettings, PyramidLayout, StatedSpacing, axes_by_position
 from teralign.volumes.files import folders_around
-from teralign.volumes.units import micrometres, seconds
+from teralign.volumes.units import is_blank, is_size, micrometres, seconds, unknown_unit
 
 _AXIS_UNKNOWN = "-"
 _DRIVERS = {"0.4": "zarr", "0.5": "zarr3"}
@@ -58,43 +58,53 @@ class OmeImage:
     def axes(self, ndim: int) -> str:
         """Return one letter for each axis of the arrays: t, c, z, y, x, or - for another one.
 
-        Raises InputError unless there are `ndim` axes, three of them of space.
+        Two axes of space are y and x. Raises InputError unless there are `ndim` axes, two or three of them of space.
         """
         axes = self.metadata.axes
         if axes is None:
             return axes_by_position(str(self.group), ndim)
         space = [axis.name for axis in axes if axis.kind == "space"]
-        if len(space) < 3:
+        if len(space) < 2:
             raise InputError(f"{self.group} has {len(space)} axes of space; only 3-D volumes can be aligned.")
         if len(axes) != ndim or len(space) > 3:
             raise InputError(f"{self.group} declares {len(axes)} axes for arrays of {ndim}; repair its metadata.")
-        letters = {name: name for name in space} if set(space) == set("zyx") else dict(zip(space, "zyx", strict=True))
+        names = "zyx"[-len(space) :]
+        letters = {name: name for name in space} if set(space) == set(names) else dict(zip(space, names, strict=True))
         other = {"time": "t", "channel": "c"}
         return "".join(letters[a.name] if a.kind == "space" else other.get(a.kind, _AXIS_UNKNOWN) for a in axes)
 
-    def geometry(self, level: str, axes: str) -> tuple[FloatTriple | None, FloatTriple]:
-        """Return spacing and origin (z, y, x) of a level in µm; if the spacing is unknown, the origin is in voxels.
+    def geometry(self, level: str, axes: str) -> tuple[StatedSpacing | None, FloatTriple, str]:
+        """Return spacing, origin (z, y, x) and the remark on the spacing of a level, as in a `Description`.
 
         Writers that do not know the spacing put a scale of 1, 1, 1 without units. Axes without a unit are in µm.
         """
-        order = [axes.index(axis) for axis in "zyx"]
-        scale, translation = (values[order] for values in self._transform(level, len(axes)))
-        if min(scale) <= 0:
-            raise InputError(f"{self.group} has a scale that is not positive for {level}; repair its metadata.")
-        units = self._units(order)
-        finest, _ = self._transform(self.levels[0], len(axes))
-        not_given = all(unit is None for unit in units) and bool(np.all(finest[order] == 1))
-        sizes = [1.0 if unit is None else micrometres(unit) for unit in units]
-        if not_given or None in sizes:
-            return None, as_float_triple(translation / scale)
-        return as_float_triple(scale * np.array(sizes)), as_float_triple(translation * np.array(sizes))
+        scale, translation = self._of_space(level, axes)
+        finest, _ = self._of_space(self.levels[0], axes)
+        declared = (self._unit(axes.find(axis)) for axis in "zyx")
+        units = [None if unit is None or is_blank(unit) else unit for unit in declared]
+        lengths = [1.0 if unit is None else micrometres(unit) for unit in units]
+        not_given = all(unit is None for unit in units) and all(size in (1.0, None) for size in finest)
+        spacing = [
+            None if size is None or length is None or not_given else size * length
+            for size, length in zip(scale, lengths, strict=True)
+        ]
+        origin = [
+            shift * length
+            if is_size(size) and length is not None and not not_given
+            else shift / size
+            if is_size(size)
+            else 0.0
+            for shift, size, length in zip(translation, scale, lengths, strict=True)
+        ]
+        z, y, x = spacing
+        return None if not_given else (z, y, x), as_float_triple(origin), unknown_unit(*filter(None, units))
 
     def relative_spacing(self, level: str, axes: str) -> FloatTriple | None:
         """Return the voxel size (z, y, x) of a level in the units of the axes, None where no level has a scale."""
         if not any(step.kind == "scale" for stored in self.metadata.levels for step in stored.steps):
             return None  # of versions before 0.4
-        scale, _ = self._transform(level, len(axes))
-        return as_float_triple(scale[[axes.index(axis) for axis in "zyx"]])
+        scale, _ = self._of_space(level, axes)
+        return as_float_triple(1.0 if size is None else size for size in scale)
 
     def time_step(self, level: str, axes: str) -> float | None:
         """Return the seconds between timepoints, None if not given, as a scale of 1 without a unit is not."""
@@ -102,15 +112,21 @@ class OmeImage:
             return None
         time = axes.index("t")
         step = float(self._transform(level, len(axes))[0][time])
-        [unit] = self._units([time])
+        unit = self._unit(time)
         if unit is None:
             return step if step != 1 else None
         size = seconds(unit)
         return None if size is None else step * size
 
-    def _units(self, order: Sequence[int]) -> list[str | None]:
-        units = [axis.unit for axis in self.metadata.axes or ()]
-        return [units[i] if i < len(units) else None for i in order]
+    def _of_space(self, level: str, axes: str) -> tuple[list[float | None], list[float]]:
+        """Return scale and translation of a level along z, y, x: None and 0 along an axis that the arrays lack."""
+        scale, translation = (values.tolist() for values in self._transform(level, len(axes)))
+        order = [axes.find(axis) for axis in "zyx"]
+        return [scale[i] if i >= 0 else None for i in order], [translation[i] if i >= 0 else 0.0 for i in order]
+
+    def _unit(self, axis: int) -> str | None:
+        units = [declared.unit for declared in self.metadata.axes or ()]
+        return units[axis] if 0 <= axis < len(units) else None
 
     def _transform(self, level: str, ndim: int) -> tuple[Floats, Floats]:
         """Return scale and translation of a level along all axes."""

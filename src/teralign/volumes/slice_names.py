@@ -13,6 +13,12 @@ from teralign.errors import InputError
 from teralign.volumes.files import opening
 
 _ENDINGS = (".tif", ".tiff", ".png")
+_NOTES = (
+    ".txt", ".log", ".csv", ".tsv", ".xml", ".json", ".yaml", ".yml", ".ini", ".cfg", ".md", ".pdf", ".html", ".htm",
+    ".doc", ".docx", ".xls", ".xlsx", ".lnk",
+)  # fmt: skip
+_LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "icon\r")
+"""What desktops put into folders of images, besides hidden files."""
 
 
 @dataclass(frozen=True)
@@ -28,27 +34,34 @@ class SliceNames:
     count: int
 
     def path(self, index: int) -> Path:
-        """The file of a slice, counted from 0."""
+        """Return the file of a slice, counted from 0."""
         return self.folder / f"{self.before}{self.first + index * self.step:0{self.width}d}{self.after}"
 
 
-def is_slice_folder(folder: Path) -> bool:
-    """Whether there is nothing in a folder but images that may be slices; hidden files do not count."""
-    found = False
+def holds_slices(folder: Path) -> bool:
+    """Return whether a folder holds images that may be slices; `find_slices` says whether it holds others."""
     with opening(folder), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if not entry.name.lower().endswith(_ENDINGS) or not entry.is_file():
-                return False
-            found = True
-    return found
+        return any(_is_slice(entry.name) and entry.is_file() for entry in entries)
 
 
 def find_slices(folder: Path) -> SliceNames:
-    """The slices of a folder, by their number. Raises InputError where their names do not say one order of all."""
-    with opening(folder):
-        names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    """Return the slices of a folder, by their number; notes and what desktops leave behind are passed over.
+
+    Raises InputError where their names do not give one order of all, or something else lies among them.
+    """
+    names, strangers = [], []
+    with opening(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            if _is_slice(entry.name) and entry.is_file():
+                names.append(entry.name)
+            elif not (entry.name.startswith(".") or (entry.is_file() and _is_passed_over(entry.name))):
+                strangers.append(entry.name)
+    if strangers:
+        raise InputError(
+            f"{folder} is in no format that can be read: it holds images, but also {min(strangers)}; if the images "
+            "are slices of a volume, put them into a folder of their own."
+        )
+    names.sort()
     parts = {name: re.split(r"(\d+)", name) for name in names}
     first = parts[names[0]]
     stranger = next((name for name in names if parts[name][::2] != first[::2]), None)
@@ -69,7 +82,7 @@ def find_slices(folder: Path) -> SliceNames:
 
 
 def _evenly_numbered(folder: Path, before: str, after: str, digits: Sequence[str]) -> SliceNames:
-    """The names with these numbers, in their order; raises InputError where one seems to be missing."""
+    """Return the names with these numbers, in their order; raises InputError where one seems to be missing."""
     numbers = [int(number) for number in digits]
     width = max((len(number) for number in digits if number.startswith("0")), default=1)
     step = min(b - a for a, b in itertools.pairwise(numbers))
@@ -82,3 +95,12 @@ def _evenly_numbered(folder: Path, before: str, after: str, digits: Sequence[str
                 "add what is missing, or rename them."
             )
     return names
+
+
+def _is_slice(name: str) -> bool:
+    return name.lower().endswith(_ENDINGS) and not name.startswith(".")
+
+
+def _is_passed_over(name: str) -> bool:
+    """Return whether a file is a note, or left behind by a desktop: not an image, whatever is in it."""
+    return name.lower().endswith(_NOTES) or name.lower() in _LEFT_BEHIND

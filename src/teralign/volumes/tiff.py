@@ -92,6 +92,8 @@ class TiffPixels:
             raise DataError(
                 f"{self.path} cannot be read from {region.start} to {region.stop} (zyx): {error}."
             ) from error
+        if "z" not in left:
+            found, left = found[np.newaxis], ["z", *left]
         turned = found.transpose([left.index(axis) for axis in "zyx"])
         return np.ascontiguousarray(turned, dtype=found.dtype.newbyteorder("="))
 
@@ -125,9 +127,9 @@ def _describe(path: Path, dataset: str, tiff: tifffile.TiffFile) -> Description:
     stated = read_metadata(tiff)
     channels = size.get("c", 1)
     tile_y, tile_x = series.keyframe.chunks[:2] if series.dataoffset is None else (size["y"], size["x"])
-    shape = (size["z"], size["y"], size["x"])
+    shape = (size.get("z", 1), size["y"], size["x"])
     finest = dict(zip(_axes(path, levels[0].axes), levels[0].shape, strict=True))
-    factors = [_factor(finest[axis], size[axis]) for axis in "zyx"]
+    factors = [_factor(finest.get(axis, 1), size.get(axis, 1)) for axis in "zyx"]
     spacing, origin = _coarser(stated.spacing, stated.origin, factors)
     return Description(
         pixels=TiffPixels(path, axes, number),
@@ -144,6 +146,7 @@ def _describe(path: Path, dataset: str, tiff: tifffile.TiffFile) -> Description:
         files=(path,),
         scales=tuple(f"s{other}" for other in range(len(levels)) if other != number),
         spacing_note=stated.spacing_note,
+        is_flat="z" not in axes,
     )
 
 
@@ -181,10 +184,6 @@ def _axes(path: Path, axes: str) -> str:
         letters = next((letters.replace(p.lower(), "z", 1) for p in _UNNAMED_PAGES if p in axes), letters)
     if "c" not in letters:
         letters = letters.replace(_SAMPLES.lower(), "c")
-    if "z" not in letters:
-        raise InputError(
-            f"{path} is a 2-D image (axes {axes}); only 3-D volumes can be aligned: of slices, give the folder."
-        )
-    if not set("zyx") <= set(letters) <= set("tczyx") or len(set(letters)) < len(letters):
+    if not set("yx") <= set(letters) <= set("tczyx") or len(set(letters)) < len(letters):
         raise InputError(f"{path} has the axes {axes}; only t, c, z, y and x can be read.")
     return letters

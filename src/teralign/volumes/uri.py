@@ -1,11 +1,13 @@
 """Where a volume lies: a path or an address, with an optional dataset inside.
 
-`fix.n5/lowres`, `round2.zarr/s2`, `image.tif`, `s3://bucket/round2.zarr/s2`.
+`fix.n5/lowres`, `round2.zarr/s2`, `image.tif`, `s3://bucket/round2.zarr/s2`. An ending names the axis whose planes
+are z where a stack was saved otherwise: `stack.tif:z=t`.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -14,7 +16,7 @@ from typing import overload
 from teralign.addresses import Address, Place, as_place
 from teralign.errors import InputError
 from teralign.volumes.files import opening, read_json
-from teralign.volumes.slice_names import is_slice_folder
+from teralign.volumes.slice_names import holds_slices
 
 FOLDER_SUFFIXES = {".n5": "n5", ".zarr": "zarr", ".precomputed": "precomputed"}
 FILE_SUFFIXES = {
@@ -41,10 +43,11 @@ _MARKERS = {
 _READ = (
     "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), "
     "NIfTI (.nii, .nii.gz), HDF5 (.h5, .hdf5), Imaris (.ims), zipped Zarr and N5 (.zarr.zip, .ozx, .n5.zip), "
-    "Neuroglancer precomputed (a folder with a file info) and folders of nothing but slices (.tif, .tiff, .png)"
+    "Neuroglancer precomputed (a folder with a file info) and folders of slices (.tif, .tiff, .png)"
 )
 _BY_ADDRESS = "By address N5, Zarr and Neuroglancer precomputed can be read."
 _NAMES_SHOWN = 20
+_Z_ENDING = re.compile(r"(.+):z=([^/]*)")
 
 
 @overload
@@ -64,8 +67,22 @@ def split_uri(uri: str | Path) -> tuple[Place, str]:
 
 def locate(uri: str | Path) -> tuple[Place, str, str]:
     """Return the container, the dataset inside it and the format (the name of its module), as `split_uri`."""
-    path: Place = as_place(uri)
-    return locate_by_name(path) or _locate_by_content(path, str(uri))
+    place, _ = split_z_axis(str(uri))
+    path: Place = as_place(place)
+    return locate_by_name(path) or _locate_by_content(path, place)
+
+
+def split_z_axis(uri: str) -> tuple[str, str]:
+    """Split a URI into the place and the axis whose planes are z: "t", "c", or "" where the URI names none.
+
+    Raises InputError for another axis.
+    """
+    match = _Z_ENDING.fullmatch(uri)
+    if match is None:
+        return uri, ""
+    if match[2] not in ("t", "c"):
+        raise InputError(f"{uri} ends in :z={match[2]}, where only :z=t (timepoints) and :z=c (channels) can stand.")
+    return match[1], match[2]
 
 
 def locate_by_name(path: Place) -> tuple[Place, str, str] | None:
@@ -153,7 +170,7 @@ def _locate_by_content(path: Place, uri: str) -> tuple[Place, str, str]:
         return found
     if not isinstance(path, Path):
         raise InputError(f"nothing that can be read is found at {uri}; check the address. {_BY_ADDRESS}")
-    if path.is_dir() and is_slice_folder(path):
+    if path.is_dir() and holds_slices(path):
         return path, "", "slices"
     if not path.exists():
         raise InputError(f"there is no {uri}; check the path.")

@@ -19,7 +19,8 @@ from teralign.volumes.arrays import StoredArray
 from teralign.volumes.description import Adapter, Description, DisplaySettings
 from teralign.volumes.files import file_state, opening
 from teralign.volumes.spacing import place_voxels, warn_if_implausible
-from teralign.volumes.uri import locate
+from teralign.volumes.uri import locate, split_z_axis
+from teralign.volumes.z_axis import refuse_flat, stack_planes
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,11 @@ def open_level(uri: str | Path, *, spacing: Sequence[float] | None = None, optio
     adapter = _adapter(form)
     with opening(container):
         description = adapter.describe(container, dataset)
+    _, z_axis = split_z_axis(str(uri))
+    if z_axis:
+        description = stack_planes(str(uri), description, z_axis)
+    if description.is_flat:
+        raise refuse_flat(str(uri), description)
     if min(description.shape) < 1 or description.channels < 1 or description.timepoints < 1:
         z, y, x = description.shape
         raise InputError(f"{uri} is empty: it has {x} x {y} x {z} voxels (x, y, z).")

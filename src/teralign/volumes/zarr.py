@@ -51,7 +51,7 @@ def _describe_level(image: OmeImage, level: str, container: Place) -> Descriptio
         raise InputError(f"{image.group} declares the scale {level}, but there is no array of it.")
     array = open_array(node.driver, node.path)
     axes = image.axes(array.ndim)
-    spacing, origin = image.geometry(level, axes)
+    spacing, origin, note = image.geometry(level, axes)
     plain = _describe(node, array, axes, container)
     described = len(image.channel_names) == plain.channels
     scales = tuple(
@@ -66,6 +66,7 @@ def _describe_level(image: OmeImage, level: str, container: Place) -> Descriptio
         time_step=image.time_step(level, axes),
         scales=scales,
         relative_spacing=image.relative_spacing(level, axes),
+        spacing_note=note,
     )
 
 
@@ -83,11 +84,12 @@ def _describe(node: Node, array: Any, axes: str, container: Place) -> Descriptio
         raise InputError(f"{node.path} has axes besides t, c, z, y and x; take one volume out of it.")
     return Description(
         pixels=StoredArray(node.driver, (node.path,), axes),
-        shape=(size["z"], size["y"], size["x"]),
+        shape=(size.get("z", 1), size["y"], size["x"]),
         dtype=np.dtype(array.dtype.numpy_dtype),
         chunk_shape=spatial_chunks(array, axes),
         spacing=None,
         channels=size.get("c", 1),
         timepoints=size.get("t", 1),
+        is_flat="z" not in axes,
         files=tuple(folder / name for folder in folders_around(node.path, container) for name in METADATA_FILES),
     )
