@@ -1,8 +1,8 @@
 """Displacement fields of bigstream: bare arrays (z, y, x, 3) of (dz, dy, dx) in µm, in N5 or Zarr.
 
-Their spacing, where the attributes give it, is `pixelResolution` (µm) times `downsamplingFactors`, both with x, y, z
-last. A field has no origin: its first vector is taken at the first voxel of the fixed volume, whose field of view it
-shares; without attributes its spacing follows from that. Bigstream's affines are text files like ours.
+Their spacing is `pixelResolution` (µm) times `downsamplingFactors`, both with x, y, z last, if the attributes give
+them. A field has no origin: its first vector belongs to the first voxel of the fixed volume, and both have the same
+field of view, from which the spacing follows if there are no attributes. Affines of bigstream are files like ours.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ Json = dict[str, Any]
 
 
 def is_field(path: Path) -> bool:
-    """Whether a folder is an array that may be a field of bigstream."""
+    """Return whether a folder is an array, which may be a field of bigstream."""
     return _array(path) is not None
 
 
 def open_field(path: Path, fixed: Grid | None) -> StoredField:
     """Open the field in an array's folder; `fixed` is the grid of the fixed volume.
 
-    Raises InputError when it is no field, or has no spacing and there is no fixed volume to give it.
+    Raises InputError when it is no field, or lacks a spacing and `fixed` is None.
     """
     found = _array(path)
     if found is None:
-        raise InputError(f"{path} holds no array; name the dataset of the field.")
+        raise InputError(f"{path} holds no array; give the path of the dataset of the field.")
     driver, shape, attributes = found
     if len(shape) != 4 or shape[-1] != 3:
         raise InputError(f"{path} is no displacement field: its shape (z, y, x, 3) is {tuple(shape)}.")
     nodes = as_triple(shape[:3])
     spacing = _stated_spacing(attributes)
     if spacing is None and fixed is None:
-        raise InputError(f"{path} does not say how far its vectors lie apart; give the fixed volume by --fixed.")
+        raise InputError(f"{path} does not give the spacing of its vectors; give the fixed volume by --fixed.")
     if fixed is None:
         return StoredField(path, Grid(nodes, spacing or (1.0, 1.0, 1.0)), path, 3, driver)
     shared = as_float_triple(e / n for e, n in zip(fixed.extent, nodes, strict=True))
@@ -57,7 +57,7 @@ def open_field(path: Path, fixed: Grid | None) -> StoredField:
 
 @dataclass(frozen=True)
 class BigstreamWriter:
-    """A field in the making, written by whole chunks; `path` is where its array is going to be."""
+    """A field that is being written by whole chunks; `path` is the final place of its array."""
 
     path: Path
     store: Any
@@ -75,10 +75,10 @@ class BigstreamWriter:
 def building_field(
     container: Path, dataset: str, grid: Grid, *, overwrite: bool = False
 ) -> Iterator[BigstreamWriter]:
-    """A field to be written whole in the block, with a vector at each node of `grid`; N5 or Zarr v2 by its ending.
+    """Give a writer of a field with a vector at each node of `grid`: N5 or Zarr v2, by the ending of `container`.
 
-    It is there under its name when the block ends well, else not at all. Raises InputError when `container` exists
-    and is not to be overwritten, DataError when the disk does not take it.
+    The field appears under its name when the block succeeds, else not at all. Raises InputError when `container`
+    exists and `overwrite` is off, DataError when the disk refuses.
     """
     n5 = container.suffix == ".n5"
     chunk = as_triple(min(c, n) for c, n in zip(CHUNK_SHAPE, grid.shape, strict=True))
@@ -94,7 +94,7 @@ def building_field(
 
 
 def _array(path: Path) -> tuple[str, list[int], Json] | None:
-    """Tensorstore's driver, the shape in C order, and the attributes of an array; None when there is none."""
+    """Return the driver of tensorstore, the shape in C order, and the attributes of an array; None for no array."""
     for driver, name in (("n5", "attributes.json"), ("zarr", ".zarray"), ("zarr3", "zarr.json")):
         metadata = _read_json(path / name)
         shape = metadata.get("dimensions" if driver == "n5" else "shape")
@@ -115,7 +115,7 @@ def _read_json(path: Path) -> Json:
 
 
 def _stated_spacing(attributes: Json) -> FloatTriple | None:
-    """The distance of the vectors (z, y, x) in µm, if the attributes give it."""
+    """Return the spacing of the vectors (z, y, x) in µm, None if the attributes lack it."""
     stated, unit = attributes.get(_SPACING), 1.0
     if isinstance(stated, dict):
         unit = micrometres(str(stated.get("unit", "um"))) or 1.0
@@ -145,7 +145,7 @@ def _creation(array: Path, grid: Grid, chunk: Triple, *, n5: bool) -> Json:
 
 
 def _write_attributes(container: Path, array: Path, grid: Grid, *, n5: bool) -> None:
-    """The spacing, with 1 for the axis of the components, and what makes folders a container."""
+    """Write the spacing, with 1 for the axis of the components, and the files that make folders a container."""
     stated = {_SPACING: [1.0, *reverse_axes(grid.spacing)], _FACTORS: [1, 1, 1, 1]}
     file = array / ("attributes.json" if n5 else ".zattrs")
     file.write_text(json.dumps(_read_json(file) | stated, indent=1))

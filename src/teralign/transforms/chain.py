@@ -1,4 +1,8 @@
-"""Transforms as the flat arrays that the compiled loops take."""
+"""Transforms as flat arrays, which the compiled loops take.
+
+A chain alternates affines and fields: point → affine → field → affine → … → point. Affines that follow one another
+are multiplied beforehand, and the conversion between µm and node indices of each field is part of them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from teralign.transforms.kernels import Chain
 
 
 class FieldNodes(Protocol):
-    """A displacement field as a chain needs it: (z, y, x, 3) float32 values in µm at the nodes `region` of a grid."""
+    """A displacement field for a chain: (z, y, x, 3) float32 values in µm at the nodes `region` of a grid."""
 
     @property
     def values(self) -> NDArray[np.float32]:
@@ -23,19 +27,19 @@ class FieldNodes(Protocol):
 
     @property
     def grid(self) -> Grid:
-        """Where all nodes lie."""
+        """The grid of all nodes."""
         ...
 
     @property
     def region(self) -> Region:
-        """The nodes that are there."""
+        """The nodes that have values."""
         ...
 
 
 def chain_of(
     parts: Sequence[Affine | FieldNodes], *, before: Floats | None = None, after: Floats | None = None
 ) -> Chain:
-    """The chain that applies `parts`, the last first, to points in µm.
+    """Return the chain that applies `parts`, the last first, to points in µm.
 
     `before` (4×4) takes the input to µm and `after` takes µm to the output: give `to_physical(grid)` and
     `to_index(moving_grid)` to go from voxel to voxel. Affines that follow one another become one matrix.
@@ -71,14 +75,14 @@ def chain_of(
 
 
 def to_physical(grid: Grid) -> Floats:
-    """The 4×4 matrix from voxel (or node) indices to µm."""
+    """Return the 4×4 matrix from voxel (or node) indices to µm."""
     matrix = np.diag([*grid.spacing, 1.0])
     matrix[:3, 3] = grid.origin
     return matrix
 
 
 def to_index(grid: Grid) -> Floats:
-    """The 4×4 matrix from µm to voxel (or node) indices."""
+    """Return the 4×4 matrix from µm to voxel (or node) indices."""
     spacing = np.array(grid.spacing)
     matrix = np.diag([*(1 / spacing), 1.0])
     matrix[:3, 3] = -np.array(grid.origin) / spacing
@@ -92,7 +96,7 @@ def _or_identity(matrix: Floats | None) -> Floats:
 def _close(
     entering: Floats, so_far: Floats, fields: list[FieldNodes], matrices: list[Floats], gains: list[Floats]
 ) -> None:
-    """End a frame: the matrix that leads out of it, and what the field in front of it adds."""
+    """Close a frame: append the matrix out of it, and the matrix of the displacements of the field before it."""
     matrices.append(product(so_far, entering))
     if fields:
         gains.append(so_far[:3, :3])

@@ -1,6 +1,6 @@
 """Transform parameter files of elastix, as transforms of ITK.
 
-Each is a text of `(Key value …)` lines for one transform, and names the file of the one that is applied before it.
+Each is a text of `(Key value …)` lines for one transform, and names the file of the transform applied before it.
 See the elastix manual, "Transform parameter files".
 """
 
@@ -22,9 +22,9 @@ Entries = dict[str, list[str]]
 
 
 def read_parts(path: Path) -> list[Any]:
-    """The ITK transforms of a file and of those that it names, outermost first.
+    """Return the ITK transforms of a file and of the files that it names, outermost first.
 
-    Raises InputError when one cannot be read, or is of a kind that is not known.
+    Raises InputError when one cannot be read, or is of an unsupported kind.
     """
     parts: list[Any] = []
     seen: set[Path] = set()
@@ -43,7 +43,7 @@ def read_parts(path: Path) -> list[Any]:
 
 
 def _entries(path: Path) -> Entries:
-    """The keys of a file with their values."""
+    """Return the keys of a file with their values."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -55,12 +55,12 @@ def _entries(path: Path) -> Entries:
 
 
 def _initial(path: Path, entries: Entries) -> Path | None:
-    """The file of the transform that is applied first, if there is one."""
+    """Return the file of the transform that is applied before, None if there is none."""
     names = entries.get("InitialTransformParameterFileName") or entries.get("InitialTransformParametersFileName")
     if not names or names[0] == _NONE:
         return None
     if entries.get("HowToCombineTransforms", ["Compose"])[0] != "Compose":
-        raise InputError(f"{path} adds its initial transform instead of composing with it, which is not known.")
+        raise InputError(f"{path} adds its initial transform instead of composing with it, which is not supported.")
     given = Path(names[0])
     beside = path.parent / given.name  # elastix writes the path of where it ran
     return given if given.is_absolute() and given.exists() else beside
@@ -69,15 +69,17 @@ def _initial(path: Path, entries: Entries) -> Path | None:
 def _transform(path: Path, entries: Entries) -> Any:  # noqa: ANN401 - SimpleITK has no types
     kind = entries["Transform"][0]
     if entries.get("FixedImageDimension", ["3"])[0] != "3":
-        raise InputError(f"{path} is of {entries['FixedImageDimension'][0]} dimensions; only 3-D ones are known.")
+        raise InputError(
+            f"{path} is of {entries['FixedImageDimension'][0]} dimensions; only 3-D ones can be converted."
+        )
     if entries.get("UseBinaryFormatForTransformationParameters", ["false"])[0] == "true":
         raise InputError(f"{path} has its parameters in another, binary file; have elastix write them as text.")
     if kind not in _KINDS:
-        raise InputError(f"{path} holds a {kind}; known are {', '.join(sorted(_KINDS))}.")
+        raise InputError(f"{path} holds a {kind}; {', '.join(sorted(_KINDS))} can be converted.")
     transform = _KINDS[kind](entries)
     parameters = _numbers(entries, "TransformParameters")
     if len(parameters) != len(transform.GetParameters()):
-        raise ValueError(f"{len(parameters)} parameters where {len(transform.GetParameters())} are wanted")
+        raise ValueError(f"{len(parameters)} parameters instead of {len(transform.GetParameters())}")
     transform.SetParameters(parameters)
     return transform
 
@@ -101,7 +103,7 @@ def _translation(_: Entries) -> Any:  # noqa: ANN401
 
 
 def _bspline(entries: Entries) -> Any:  # noqa: ANN401
-    """Size, origin, spacing and direction of the coefficients are ITK's fixed parameters, in this order."""
+    """Return a B-spline: its fixed parameters are size, origin, spacing and direction of the coefficients."""
     if any(float(n) for n in entries.get("GridIndex", [])):
         raise ValueError("a grid that does not begin at index 0")
     if entries.get("UseCyclicTransform", ["false"])[0] == "true":

@@ -1,7 +1,7 @@
-"""Displacement fields in memory.
+"""Displacement fields in memory: the map x ↦ x + u(x) from fixed to moving points.
 
-u(x), in µm and (dz, dy, dx), is given at the nodes of a grid of its own; it is trilinear between them and continues
-outside with its nearest value. The map is x ↦ x + u(x).
+u = (dz, dy, dx) in µm has values at the nodes of a grid of its own, coarser than the images. It is trilinear between
+the nodes, and outside the grid it continues with its nearest value.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _ALL = Region((0, 0, 0), (0, 0, 0))
 
 @dataclass(frozen=True, eq=False)
 class DisplacementField:
-    """`values` (z, y, x, 3) float32 in µm at the nodes `region` of `grid`; by default at all of them.
+    """A field of `values` (z, y, x, 3) float32 in µm at the nodes `region` of `grid`, by default at all of them.
 
-    With only a part of the nodes, the field holds for points whose nodes are all in that part. Raises ValueError when
-    the shapes do not fit.
+    With a part of the nodes, the field is valid for points whose surrounding nodes are all in that part. Raises
+    ValueError when the shapes do not fit.
     """
 
     values: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Transforms from files."""
+"""Transforms from files of ours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from teralign.transforms.stored import StoredField
 
 
 def load_transform(path: str | Path) -> Affine | StoredField:
-    """The affine of a `.mat` or `.txt` file, or the field of a folder. Raises InputError if it is neither."""
+    """Return the affine of a `.mat` or `.txt` file, or the field of a folder. Raises InputError for other files."""
     path = Path(path)
     if path.is_dir():
         return StoredField.open(path)
@@ -19,6 +19,6 @@ def load_transform(path: str | Path) -> Affine | StoredField:
     if path.suffix not in {".mat", ".txt"}:
         raise InputError(
             f"the transform {path} must be a .mat or .txt file (4×4 numbers) or a .zarr folder (a field); "
-            "convert-transform makes those out of other tools' files."
+            "convert-transform converts the files of other tools to these."
         )
     return Affine.from_file(path)

@@ -1,4 +1,4 @@
-"""Transforms in anybody's files, told apart by what the files hold."""
+"""The format of a transform file, detected from its content rather than its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEAD = 4096
 
 
 class Kind(Enum):
-    """Whose transform a file or folder is."""
+    """The tool whose format a transform has."""
 
     OURS = "ours"
     ITK = "itk"
@@ -22,9 +22,9 @@ class Kind(Enum):
 
 
 def kind_of(path: Path) -> Kind:
-    """Whose transform is at `path`: ITK's MATLAB files have zeros where ours, of the same name, are text.
+    """Return the format of the transform at `path`: ITK's binary `.mat` contain zero bytes, ours are text.
 
-    Raises InputError when nothing is there.
+    Raises InputError when there is no file.
     """
     if path.is_dir():
         bare = not (path / ome.GROUP_FILE).exists() or bigstream.is_field(path)

@@ -1,4 +1,4 @@
-"""Transforms as ITK has them, and with it ANTs, SimpleITK and elastix, to and from ours.
+"""Transforms of ITK, and so of ANTs, SimpleITK and elastix, converted to ours and back.
 
 ITK's points are (x, y, z) in the physical space of its images, in whatever unit and along whatever axes those have.
 Ours are (z, y, x) in µm along the axes of the arrays. The affine W from our points to ITK's is the *frame* of an
@@ -6,7 +6,7 @@ image. Both map fixed to moving points, and both apply the last of a list first;
 
     T_itk = W_m ∘ T ∘ W_f⁻¹.
 
-A list goes over part by part with W_f on both sides, and W_m ∘ W_f⁻¹ (`between`) after them all.
+A list is converted part by part with W_f on both sides, followed by W_m ∘ W_f⁻¹ (`between`).
 
 Outside its grid a field of ITK moves nothing, where ours continues with its nearest value.
 """
@@ -35,31 +35,31 @@ from teralign.volumes import open_volume
 
 sitk: Any = SimpleITK  # half annotated: as good as untyped
 _NODES_PER_KNOT = 8  # of a B-spline that is sampled: within 1/500 of what it bends between knots
-_STEP = 2.0**14  # between points whose images give a matrix: so long that rounding does not matter
-_STRAIGHT = 1e-9  # relative: what a grid's axes may be off ours
+_STEP = 2.0**14  # distance of the points whose images give a matrix: long, so that rounding does not matter
+_STRAIGHT = 1e-9  # relative: how far axes may deviate from ours and still count as straight
 _REVERSED = np.eye(3)[::-1]
 _SAMPLES = 10_000
-_RIM = 1e-9  # of a B-spline's domain: rounding takes points of its faces for outside, where it moves nothing
+_RIM = 1e-9  # of a B-spline's domain: by rounding, points on its faces count as outside, where it moves nothing
 
 
 def frame_of_unit(micrometres: float) -> Affine:
-    """The frame of images with straight axes whose unit is so many µm."""
+    """Return the frame of images with straight axes and a unit of so many µm."""
     return Affine.from_parts(_REVERSED / micrometres)
 
 
 def frame_of_image(path: str | Path) -> Affine:
-    """The frame of an image file that ITK reads, its unit and its turned axes as ITK sees them.
+    """Return the frame of an image file, with the unit and the axes that ITK reads.
 
-    Raises InputError when ITK, or we, cannot read its header.
+    Raises InputError when ITK, or this package, cannot read its header.
     """
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise InputError(f"{path} is not an image that ITK reads, so its axes are not known.") from error
+        raise InputError(f"{path} is not an image that ITK can read, so its axes are unknown.") from error
     if reader.GetDimension() != 3:
-        raise InputError(f"{path} has {reader.GetDimension()} dimensions; the axes of a 3-D image are wanted.")
+        raise InputError(f"{path} has {reader.GetDimension()} dimensions; give a 3-D image.")
     volume = open_volume(Path(path).absolute())
     stored = volume.description.orientation.to_stored(volume.grid.shape)
     return Affine(_index_frame(reader).matrix @ stored @ to_index(volume.grid))
@@ -67,17 +67,17 @@ def frame_of_image(path: str | Path) -> Affine:
 
 @dataclass(frozen=True)
 class Imported:
-    """What files of ITK hold, in our terms; `sampling` tells how far a field is from the B-spline it was made of."""
+    """Transforms of ITK, converted; `sampling` is the distance between a field and the B-spline that it samples."""
 
     parts: tuple[Transform, ...]
     sampling: Residual | None = None
 
 
 def to_ours(parts: Sequence[Any], frame: Affine, nodes: Grid | None) -> Imported:
-    """ITK transforms, outermost first, in our terms, with the fixed image's frame on both sides.
+    """Convert ITK transforms, outermost first, with the fixed image's frame on both sides.
 
-    A B-spline is sampled finely over its domain, the last part on `nodes` where there are any, and continues outside
-    with its nearest value.
+    A B-spline is sampled finely over its domain, or on `nodes` if given and it is the last part; outside its domain
+    it continues with its nearest value.
     Raises InputError for any other kind of transform.
     """
     ours: list[Transform] = []
@@ -100,12 +100,12 @@ def to_ours(parts: Sequence[Any], frame: Affine, nodes: Grid | None) -> Imported
 
 
 def between(fixed: Affine, moving: Affine) -> tuple[Affine, ...]:
-    """W_m ∘ W_f⁻¹ of two frames, as a list that is empty where they are the same."""
+    """Return W_m ∘ W_f⁻¹ of two frames, as a list that is empty if they are the same."""
     return () if np.array_equal(fixed.matrix, moving.matrix) else (_without_rounding(moving @ fixed.inverse()),)
 
 
 def to_itk(stack: Stack, fixed: Affine, moving: Affine) -> list[Any]:
-    """ITK transforms, outermost first, that do what `stack` does; stored fields are read whole."""
+    """Convert `stack` to ITK transforms, outermost first; stored fields are read whole."""
     framed = Stack((*between(fixed, moving), *(_framed(part, fixed) for part in stack.transforms)))
     parts = framed.simplified().transforms
     return [_itk_field(part, fixed) if part.affine is None else _itk_affine(part.affine) for part in parts]
@@ -119,14 +119,14 @@ def field_image(field: DisplacementField, fixed: Affine, moving: Affine) -> Any:
 
 
 def worse(one: Residual | None, other: Residual | None) -> Residual | None:
-    """The larger of two residuals, by their maxima; None is none."""
+    """Return the residual with the larger maximum, ignoring None."""
     if one is None or other is None:
         return one or other
     return max(one, other, key=lambda residual: residual.maximum)
 
 
 def _affine_of(transform: Any) -> Affine:  # noqa: ANN401
-    """A linear transform of ITK, whatever its parameters, on (x, y, z)."""
+    """Return a linear transform of ITK of any type as an affine of (x, y, z)."""
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     ends = [np.array(transform.TransformPoint(tuple(_STEP * axis))) for axis in np.eye(3)]
     try:
@@ -136,7 +136,7 @@ def _affine_of(transform: Any) -> Affine:  # noqa: ANN401
 
 
 def _field_of(image: Any, frame: Affine) -> tuple[Transform, ...]:  # noqa: ANN401
-    """A field of ITK: one of ours, or, where its axes are turned, one between the affines that turn it."""
+    """Convert a field of ITK: to a field, or if its axes are turned, to a field between the affines that turn it."""
     z, y, x = reverse_axes(image.GetSize())
     to_us = frame.inverse()
     place = _without_rounding(to_us @ _index_frame(image))
@@ -152,13 +152,13 @@ def _field_of(image: Any, frame: Affine) -> tuple[Transform, ...]:  # noqa: ANN4
 
 
 def _index_frame(image: Any) -> Affine:  # noqa: ANN401
-    """The affine from (z, y, x) indices of an image of ITK to its physical space."""
+    """Return the affine from (z, y, x) indices of an image of ITK to its physical space."""
     direction = np.array(image.GetDirection()).reshape(3, 3)
     return Affine.from_parts((direction * np.array(image.GetSpacing())) @ _REVERSED, np.array(image.GetOrigin()))
 
 
 def _sampled(bspline: Any, frame: Affine, grid: Grid) -> DisplacementField:  # noqa: ANN401
-    """A B-spline at the nodes of our grid; those outside its domain take the displacement of its nearest point."""
+    """Sample a B-spline at the nodes of our grid; nodes outside its domain take the value of its nearest point."""
     size, origin, spacing, direction = _geometry(grid, frame)
     image = sitk.TransformToDisplacementField(bspline, sitk.sitkVectorFloat64, size, origin, spacing, direction)
     vectors = sitk.GetArrayFromImage(image).reshape(-1, 3)
@@ -173,19 +173,19 @@ def _sampled(bspline: Any, frame: Affine, grid: Grid) -> DisplacementField:  # n
 
 
 def _through(transform: Any, points: Floats) -> Floats:  # noqa: ANN401
-    """Where an ITK transform takes its own (x, y, z) points (n, 3)."""
+    """Return the images (n, 3) of (x, y, z) points (n, 3) under an ITK transform."""
     return np.array([transform.TransformPoint(point) for point in points.tolist()]).reshape(-1, 3)
 
 
 def _domain(bspline: Any) -> Affine:  # noqa: ANN401
-    """The affine from the unit cube to the domain of a B-spline, in ITK's space."""
+    """Return the affine from the unit cube to the domain of a B-spline, in ITK's space."""
     extent = np.array(bspline.GetTransformDomainPhysicalDimensions())
     direction = np.array(bspline.GetTransformDomainDirection()).reshape(3, 3)
     return Affine.from_parts(direction * extent, bspline.GetTransformDomainOrigin())
 
 
 def _knots(bspline: Any, frame: Affine) -> Grid:  # noqa: ANN401
-    """Nodes over the domain of a B-spline, at least _NODES_PER_KNOT to a knot."""
+    """Return nodes over the domain of a B-spline, at least _NODES_PER_KNOT to a knot."""
     domain = frame.inverse() @ _domain(bspline)
     low, high = domain.bounds((0, 0, 0), (1, 1, 1))
     knots = np.linalg.norm(domain.matrix[:3, :3], axis=0) / np.array(bspline.GetTransformDomainMeshSize())
@@ -195,7 +195,7 @@ def _knots(bspline: Any, frame: Affine) -> Grid:  # noqa: ANN401
 
 
 def _deviation(bspline: Any, frame: Affine, field: DisplacementField) -> Residual:  # noqa: ANN401
-    """How far a B-spline is from its field at random points of its domain between the nodes, in µm."""
+    """Return the distances (µm) of a B-spline and its field at random points of its domain between the nodes."""
     share = np.random.default_rng(0).uniform(0, 1, (_SAMPLES, 3))
     points = field.grid.to_physical(share * (np.array(field.grid.shape) - 1))
     shares = _domain(bspline).inverse().map_points(frame.map_points(points))
@@ -232,7 +232,7 @@ def _whole_field(part: Transform) -> DisplacementField:
 
 
 def _image(vectors: NDArray[Any], grid: Grid, frame: Affine) -> Any:  # noqa: ANN401
-    """An image of ITK with (z, y, x, 3) vectors, which are (x, y, z) in ITK's space, at the nodes of our grid."""
+    """Return an image of ITK with vectors (z, y, x, 3), (x, y, z) in ITK's space, at the nodes of our grid."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(vectors), isVector=True)
     _, origin, spacing, direction = _geometry(grid, frame)
     image.SetOrigin(origin)
@@ -242,7 +242,7 @@ def _image(vectors: NDArray[Any], grid: Grid, frame: Affine) -> Any:  # noqa: AN
 
 
 def _geometry(grid: Grid, frame: Affine) -> tuple[list[int], list[float], list[float], list[float]]:
-    """Size, origin, spacing and direction of an image of ITK whose voxels are the nodes of our grid."""
+    """Return size, origin, spacing and direction of an image of ITK whose voxels are the nodes of our grid."""
     place = frame.matrix @ to_physical(grid)
     axes: Floats = place[:3, :3] @ _REVERSED
     spacing = np.linalg.norm(axes, axis=0)
@@ -251,7 +251,7 @@ def _geometry(grid: Grid, frame: Affine) -> tuple[list[int], list[float], list[f
 
 
 def _without_rounding(affine: Affine) -> Affine:
-    """The affine with zeros where its axes are straight but for rounding."""
+    """Return the affine with entries that are only rounding errors set to zero."""
     linear = affine.matrix[:3, :3].copy()
     linear[np.abs(linear) < _STRAIGHT * np.abs(linear).max()] = 0
     return Affine.from_parts(linear, affine.matrix[:3, 3])

@@ -11,7 +11,8 @@ Every value is a function of global indices alone, computed in the same order of
 and nothing here lets the compiler reassociate. So no result depends on how work is split over blocks and threads.
 
 Flat indices are cast to unsigned ones: numba then leaves out its test for negative indices. All loops are in this one
-file because numba keeps compiled code until the file of the outermost function changes.
+file because numba keeps compiled code until the file of the outermost function changes. Its cache is by function and
+first line, and names the classes here: renaming a class must move the functions, or an old cache cannot be read.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 class Chain(NamedTuple):
-    """k fields with the affines around them, as flat arrays; k may be 0."""
+    """k fields and the affines around them, as flat arrays; k may be 0."""
 
     matrices: Floats  # (k + 1, 3, 4): the last column is the translation
     gains: Floats  # (k, 3, 3): what a displacement of field j in µm adds in the next frame
@@ -48,7 +49,7 @@ class Chain(NamedTuple):
 
 
 def compiled(function: Function) -> Function:
-    """Compile without the GIL, and keep the result on disk where there is a folder that can be written."""
+    """Compile to code that releases the GIL, and cache it on disk if there is a writable folder."""
     try:
         return cast("Function", numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # no cache folder: both the installation and the home are read-only
@@ -60,7 +61,7 @@ def compiled(function: Function) -> Function:
 
 @compiled
 def _cell(t: float, count: int) -> tuple[int, float]:
-    """The node below `t` (clamped to the grid of `count` nodes, one axis), and the weight of the node above."""
+    """Return the node below `t` (clamped to the `count` nodes of one axis), and the weight of the node above."""
     t = min(max(t, 0.0), count - 1.0)
     k = max(min(int(t), count - 2), 0)
     return k, t - k
@@ -68,12 +69,12 @@ def _cell(t: float, count: int) -> tuple[int, float]:
 
 @compiled
 def _held(k: int, start: int, count: int) -> int:
-    """Where node `k` is in memory; the nearest that is, if it is not: no read is ever out of bounds."""
+    """Return the place of node `k` in memory, or of the nearest one there: no read is ever out of bounds."""
     return min(max(k - start, 0), count - 1)
 
 
 class Nodes(NamedTuple):
-    """Where the nodes of one field are: numbers alone, since to hand on arrays in a hot loop counts references."""
+    """The place of one field's nodes: numbers only, as passing arrays in a hot loop counts references."""
 
     shape: tuple[int, int, int]
     start: tuple[int, int, int]
@@ -91,7 +92,7 @@ def _nodes_of(chain: Chain, j: int) -> Nodes:
 
 @compiled
 def _corners(where: Nodes, kz: int, ky: int, kx: int) -> tuple[int, int, int, int, int, int]:
-    """The cell above node (kz, ky, kx) in the flat array: its four rows, (z, y), and its two places in each."""
+    """Return the cell above node (kz, ky, kx) in the flat array: its four rows (z, y), and its two places in each."""
     height, width = where.hold[1], 3 * where.hold[2]
     z0, z1 = _held(kz, where.start[0], where.hold[0]), _held(kz + 1, where.start[0], where.hold[0])
     y0, y1 = _held(ky, where.start[1], height), _held(ky + 1, where.start[1], height)
@@ -102,7 +103,7 @@ def _corners(where: Nodes, kz: int, ky: int, kx: int) -> tuple[int, int, int, in
 
 @compiled
 def _displacement(nodes: NDArray[np.float32], where: Nodes, z: float, y: float, x: float) -> Vector:
-    """The displacement of a field in µm at node index (z, y, x)."""
+    """Return the displacement of a field in µm at node index (z, y, x)."""
     kz, wz = _cell(z, where.shape[0])
     ky, wy = _cell(y, where.shape[1])
     kx, wx = _cell(x, where.shape[2])
@@ -127,7 +128,7 @@ def _blend(
     wy: float,
     wx: float,
 ) -> float:
-    """Trilinear mean of eight numbers, in four rows at two places."""
+    """Return the trilinear mean of eight numbers, in four rows at two places."""
     return _trilinear(
         np.float64(flat[np.uint64(row00 + x0)]),
         np.float64(flat[np.uint64(row00 + x1)]),
@@ -157,7 +158,7 @@ def _trilinear(
     wy: Real,
     wx: Real,
 ) -> Real:
-    """Mean of the corners of a cell (zyx); exact where all are the same."""
+    """Return the weighted mean of the corners of a cell (zyx); exact if all are the same."""
     v00 = v000 + wx * (v001 - v000)
     v01 = v010 + wx * (v011 - v010)
     v10 = v100 + wx * (v101 - v100)
@@ -219,7 +220,7 @@ def _differences(
     wy: float,
     wx: float,
 ) -> Vector:
-    """How the trilinear mean of eight numbers changes along z, y and x, per node."""
+    """Return the derivatives of the trilinear mean of eight numbers along z, y and x, per node."""
     bottom0 = _bilinear(nodes, r00 + x0, r00 + x1, r01 + x0, r01 + x1, wy, wx)
     top0 = _bilinear(nodes, r10 + x0, r10 + x1, r11 + x0, r11 + x1, wy, wx)
     bottom1 = _bilinear(nodes, r00 + x0, r00 + x1, r10 + x0, r10 + x1, wz, wx)
@@ -246,7 +247,7 @@ def _determinant(a: Vector, b: Vector, c: Vector) -> float:
 
 @compiled
 def _newton_step(nodes: NDArray[np.float32], where: Nodes, per_um: Vector, q: Vector, r: Vector) -> Vector:
-    """What solves (1 + du/dx) d = r at node index q, by Cramer's rule; r itself where the map all but folds.
+    """Return d of (1 + du/dx) d = r at node index q, by Cramer's rule; r itself where the map nearly folds.
 
     `per_um` is the number of nodes per µm along each axis; outside the grid the field does not change.
     """
@@ -308,29 +309,29 @@ def invert_points(
 
 @compiled
 def _node_range(low: float, high: float, shape: int, start: int, hold: int) -> tuple[int, int]:
-    """The nodes in memory, first and last, that values between `low` and `high` are made of."""
+    """Return the first and last node in memory that values between `low` and `high` depend on."""
     below = _cell(low - 1e-9, shape)[0]
     above = _cell(high + 1e-9, shape)[0] + 1
     return _held(below, start, hold), _held(above, start, hold)
 
 
 @compiled
-def _add_nodes(chain: Chain, j: int, low: Floats, high: Floats, least: Floats, most: Floats) -> None:
-    """Write the least and the most displacement that field `j` has in a box of its index frame."""
+def _add_nodes(chain: Chain, j: int, low: Floats, high: Floats, minimum: Floats, maximum: Floats) -> None:
+    """Write the minimum and maximum displacement of field `j` in a box of its index frame."""
     where = _nodes_of(chain, j)
     z0, z1 = _node_range(low[0], high[0], where.shape[0], where.start[0], where.hold[0])
     y0, y1 = _node_range(low[1], high[1], where.shape[1], where.start[1], where.hold[1])
     x0, x1 = _node_range(low[2], high[2], where.shape[2], where.start[2], where.hold[2])
     for c in range(3):
-        least[c], most[c] = np.inf, -np.inf
+        minimum[c], maximum[c] = np.inf, -np.inf
     for z in range(z0, z1 + 1):
         for y in range(y0, y1 + 1):
             row = where.offset + 3 * where.hold[2] * (z * where.hold[1] + y)
             for x in range(x0, x1 + 1):
                 for c in range(3):
                     u = np.float64(chain.nodes[np.uint64(row + 3 * x + c)])
-                    least[c] = min(least[c], u)
-                    most[c] = max(most[c], u)
+                    minimum[c] = min(minimum[c], u)
+                    maximum[c] = max(maximum[c], u)
 
 
 @compiled
@@ -341,13 +342,13 @@ def map_boxes(first: int, last: int, boxes: Floats, mapped: Floats, chain: Chain
     hold whatever lies inside; a slack of 1e-12 of the numbers covers what rounding may add.
     """
     m, g = chain.matrices, chain.gains
-    low, high, least, most = np.empty(3), np.empty(3), np.zeros(3), np.zeros(3)
+    low, high, minimum, maximum = np.empty(3), np.empty(3), np.zeros(3), np.zeros(3)
     for i in range(first, last):
         for d in range(3):
             low[d], high[d] = boxes[i, 0, d], boxes[i, 1, d]
         for j in range(-1, g.shape[0]):
             if j >= 0:
-                _add_nodes(chain, j, low, high, least, most)
+                _add_nodes(chain, j, low, high, minimum, maximum)
             for c in range(3):
                 middle, reach = m[j + 1, c, 3], 1e-12 * abs(m[j + 1, c, 3])
                 for d in range(3):
@@ -355,9 +356,9 @@ def map_boxes(first: int, last: int, boxes: Floats, mapped: Floats, chain: Chain
                     middle += a * (low[d] + half)
                     reach += abs(a) * (half + 1e-12 * (abs(low[d]) + abs(high[d])))
                     if j >= 0:
-                        b, spread = g[j, c, d], (most[d] - least[d]) / 2
-                        middle += b * (least[d] + spread)
-                        reach += abs(b) * (spread + 1e-12 * (abs(least[d]) + abs(most[d])))
+                        b, spread = g[j, c, d], (maximum[d] - minimum[d]) / 2
+                        middle += b * (minimum[d] + spread)
+                        reach += abs(b) * (spread + 1e-12 * (abs(minimum[d]) + abs(maximum[d])))
                 mapped[i, 0, c], mapped[i, 1, c] = middle - reach, middle + reach
             for d in range(3):
                 low[d], high[d] = mapped[i, 0, d], mapped[i, 1, d]
@@ -368,7 +369,7 @@ def map_boxes(first: int, last: int, boxes: Floats, mapped: Floats, chain: Chain
 
 
 class Rows(NamedTuple):
-    """What all rows of a region share: where their voxels lie, and in which cells of field 0 if they are aligned.
+    """The part that all rows of a region share: positions of voxels, and their cells of field 0 if they are aligned.
 
     In a cell, where a voxel goes is linear in its index, so that a row is a list of bases and slopes. Outside the
     grid is a piece too, with the same node below and above.
@@ -386,7 +387,7 @@ class Rows(NamedTuple):
 
 @compiled
 def make_rows(chain: Chain, x: int, width: int) -> Rows:
-    """What the rows of `width` voxels from voxel `x` share."""
+    """Return the part that the rows of `width` voxels from voxel `x` share."""
     positions, ends = np.empty(width), np.zeros(width, np.int64)
     cells, count = np.zeros(width, np.int64), 0
     for i in range(width):
@@ -474,16 +475,16 @@ def map_row(chain: Chain, rows: Rows, z: int, y: int, row: Floats) -> None:
 # --- sampling ------------------------------------------------------------------------------------------------------
 
 
-class Source(NamedTuple):
+class LoadedVoxels(NamedTuple):
     """The part of the moving volume that is in memory."""
 
     volume: Ints  # (3,): voxels of the whole volume
     start: Ints  # (3,): the first voxel in memory
-    held: Ints  # (3,): how many are
+    shape: Ints  # (3,): the number of voxels in memory
 
 
 class Limits(NamedTuple):
-    """How a value becomes one of the output."""
+    """The conversion of a value to the type of the output."""
 
     rounded: bool  # to the nearest integer
     low: float  # the range of the output's type
@@ -491,17 +492,17 @@ class Limits(NamedTuple):
 
 
 @compiled
-def _inside(source: Source, z: float, y: float, x: float) -> bool:
-    """Whether a position lies in the moving volume: at most half a voxel beyond the centres of the outermost."""
+def _inside(source: LoadedVoxels, z: float, y: float, x: float) -> bool:
+    """Return whether a position is in the moving volume: at most half a voxel beyond the outermost centres."""
     n = source.volume
     return bool(-0.5 <= z <= n[0] - 0.5 and -0.5 <= y <= n[1] - 0.5 and -0.5 <= x <= n[2] - 0.5)
 
 
 @compiled
-def _place(source: Source, axis: int, i: int) -> int:
-    """Where voxel i along an axis is in memory, or the outermost if i is outside the volume; negative if nowhere."""
+def _place(source: LoadedVoxels, axis: int, i: int) -> int:
+    """Return the place in memory of voxel i of an axis, or of the outermost if i is outside; negative if none."""
     at = min(max(i, 0), source.volume[axis] - 1) - source.start[axis]
-    return int(at) if at < source.held[axis] else -1
+    return int(at) if at < source.shape[axis] else -1
 
 
 @compiled
@@ -512,17 +513,17 @@ def _limit(value: float, limits: Limits) -> float:
 
 
 @compiled
-def _locate(source: Source, low: float, high: float, row: Floats, bases: Floats, weights: Floats) -> None:
+def _locate(source: LoadedVoxels, low: float, high: float, row: Floats, bases: Floats, weights: Floats) -> None:
     """Write, for each position, the flat index of the voxel below it and the weights of those above.
 
     The index is −1 if the position is nearer than `low` and `high` to the lower and upper end of what is in memory.
-    It is held as float64, exact up to 2⁵³, so that this loop compiles to vector instructions.
+    It is stored as float64, exact up to 2⁵³, so that this loop compiles to vector instructions.
     """
     z0, y0, x0 = source.start[0] + low, source.start[1] + low, source.start[2] + low
-    z1 = source.start[0] + source.held[0] - high
-    y1 = source.start[1] + source.held[1] - high
-    x1 = source.start[2] + source.held[2] - high
-    height, width = np.float64(source.held[1]), np.float64(source.held[2])
+    z1 = source.start[0] + source.shape[0] - high
+    y1 = source.start[1] + source.shape[1] - high
+    x1 = source.start[2] + source.shape[2] - high
+    height, width = np.float64(source.shape[1]), np.float64(source.shape[2])
     shift = -((source.start[0] * height + source.start[1]) * width + source.start[2])
     for i in range(row.shape[1]):
         z, y, x = row[0, i], row[1, i], row[2, i]
@@ -533,14 +534,14 @@ def _locate(source: Source, low: float, high: float, row: Floats, bases: Floats,
 
 
 @compiled
-def _gather_rim(flat: NDArray[Any], source: Source, row: Floats, i: int, voxels: NDArray[Any]) -> int:
+def _gather_rim(flat: NDArray[Any], source: LoadedVoxels, row: Floats, i: int, voxels: NDArray[Any]) -> int:
     """Fetch the voxels around position i of `row`, at the rim of the volume or of the region; 1 if one is missing."""
     z, y, x = int(np.floor(row[0, i])), int(np.floor(row[1, i])), int(np.floor(row[2, i]))
     z0, y0, x0 = _place(source, 0, z), _place(source, 1, y), _place(source, 2, x)
     z1, y1, x1 = _place(source, 0, z + 1), _place(source, 1, y + 1), _place(source, 2, x + 1)
     if min(z0, y0, x0, z1, y1, x1) < 0:
         return 1
-    height, width = source.held[1], source.held[2]
+    height, width = source.shape[1], source.shape[2]
     k = 0
     for zy in ((z0 * height + y0), (z0 * height + y1), (z1 * height + y0), (z1 * height + y1)):
         voxels[k, i], voxels[k + 1, i] = flat[np.uint64(zy * width + x0)], flat[np.uint64(zy * width + x1)]
@@ -549,12 +550,12 @@ def _gather_rim(flat: NDArray[Any], source: Source, row: Floats, i: int, voxels:
 
 
 @compiled
-def _gather(flat: NDArray[Any], source: Source, row: Floats, bases: Floats, voxels: NDArray[Any]) -> int:
+def _gather(flat: NDArray[Any], source: LoadedVoxels, row: Floats, bases: Floats, voxels: NDArray[Any]) -> int:
     """Fetch the eight voxels around each position of a row; returns how many positions lack one in memory.
 
     What lies outside the volume gets zeros. A loop of its own: so blending compiles to vector instructions.
     """
-    down, deep, missing = source.held[2], source.held[1] * source.held[2], 0
+    down, deep, missing = source.shape[2], source.shape[1] * source.shape[2], 0
     for i in range(bases.shape[0]):
         if bases[i] >= 0:
             at = int(bases[i])
@@ -614,7 +615,7 @@ def _blend_row(v: NDArray[Any], weights: Floats, rounded: bool, out: NDArray[Any
 @compiled
 def _linear_row(
     flat: NDArray[Any],
-    source: Source,
+    source: LoadedVoxels,
     row: Floats,
     bases: Floats,
     weights: Floats,
@@ -638,7 +639,7 @@ def warp_linear(
     last: int,
     out: NDArray[Any],
     flat: NDArray[Any],
-    source: Source,
+    source: LoadedVoxels,
     limits: Limits,
     fill: float,
     region_start: Ints,
@@ -663,7 +664,7 @@ def warp_linear(
 
 @compiled
 def _nearest_row(
-    flat: NDArray[Any], source: Source, row: Floats, bases: Floats, fill: float, out: NDArray[Any]
+    flat: NDArray[Any], source: LoadedVoxels, row: Floats, bases: Floats, fill: float, out: NDArray[Any]
 ) -> int:
     """Sample one channel along a row; returns how many values lacked a voxel.
 
@@ -682,7 +683,7 @@ def _nearest_row(
                 _place(source, 2, int(np.floor(x))),
             )
             if min(kz, ky, kx) >= 0:
-                out[i] = flat[(kz * source.held[1] + ky) * source.held[2] + kx]
+                out[i] = flat[(kz * source.shape[1] + ky) * source.shape[2] + kx]
             else:
                 missing += 1
     return missing
@@ -694,13 +695,13 @@ def warp_nearest(
     last: int,
     out: NDArray[Any],
     flat: NDArray[Any],
-    source: Source,
+    source: LoadedVoxels,
     limits: Limits,
     fill: float,
     region_start: Ints,
     chain: Chain,
 ) -> int:
-    """As `warp_linear`, with the value of the nearest voxel; the upper one of two that are equally near."""
+    """Warp as `warp_linear` does, with the value of the nearest voxel; the upper one of two equally near."""
     width, missing = out.shape[3], 0
     row, weights, bases = np.empty((3, width)), np.empty((3, width)), np.empty(width)
     rows = make_rows(chain, region_start[2], width)
@@ -722,7 +723,7 @@ Place4 = tuple[int, int, int, int]
 
 @compiled
 def _catmull_rom(t: float) -> Quad:
-    """The weights of the voxels −1, 0, 1, 2 at 0 ≤ t < 1 (Keys 1981, a = −½)."""
+    """Return the weights of the voxels −1, 0, 1, 2 at 0 ≤ t < 1 (Keys 1981, a = −½)."""
     return (
         ((-0.5 * t + 1.0) * t - 0.5) * t,
         (1.5 * t - 2.5) * t * t + 1.0,
@@ -733,7 +734,7 @@ def _catmull_rom(t: float) -> Quad:
 
 @compiled
 def _weigh(flat: NDArray[Any], start: int, at: Place4, w: Quad) -> float:
-    """The weighted sum of the voxels start + at."""
+    """Return the weighted sum of the voxels start + at."""
     return float(
         w[0] * flat[np.uint64(start + at[0])]
         + w[1] * flat[np.uint64(start + at[1])]
@@ -744,7 +745,7 @@ def _weigh(flat: NDArray[Any], start: int, at: Place4, w: Quad) -> float:
 
 @compiled
 def _cubic(flat: NDArray[Any], z: Place4, y: Place4, x: Place4, wz: Quad, wy: Quad, wx: Quad) -> float:
-    """The weighted sum of 4 × 4 × 4 voxels: flat indices are the sums of their parts along each axis."""
+    """Return the weighted sum of 4 × 4 × 4 voxels: flat indices are the sums of their parts along each axis."""
     return (
         wz[0] * _cubic_plane(flat, z[0], y, x, wy, wx)
         + wz[1] * _cubic_plane(flat, z[1], y, x, wy, wx)
@@ -764,8 +765,8 @@ def _cubic_plane(flat: NDArray[Any], start: int, y: Place4, x: Place4, wy: Quad,
 
 
 @compiled
-def _four(source: Source, axis: int, i: int, stride: int) -> Place4:
-    """The voxels i − 1 to i + 2 along an axis as parts of flat indices; −1 if one is missing."""
+def _four(source: LoadedVoxels, axis: int, i: int, stride: int) -> Place4:
+    """Return the voxels i − 1 to i + 2 along an axis as parts of flat indices; −1 if one is missing."""
     a, b = _place(source, axis, i - 1), _place(source, axis, i)
     c, d = _place(source, axis, i + 1), _place(source, axis, i + 2)
     return (a * stride, b * stride, c * stride, d * stride) if min(a, b, c, d) >= 0 else (-1, -1, -1, -1)
@@ -774,7 +775,7 @@ def _four(source: Source, axis: int, i: int, stride: int) -> Place4:
 @compiled
 def _cubic_row(
     flat: NDArray[Any],
-    source: Source,
+    source: LoadedVoxels,
     row: Floats,
     bases: Floats,
     weights: Floats,
@@ -783,7 +784,7 @@ def _cubic_row(
     out: NDArray[Any],
 ) -> int:
     """Sample one channel along a row; returns how many values lacked a voxel."""
-    width, area, missing = source.held[2], source.held[1] * source.held[2], 0
+    width, area, missing = source.shape[2], source.shape[1] * source.shape[2], 0
     for i in range(out.shape[0]):
         z, y, x = row[0, i], row[1, i], row[2, i]
         out[i] = fill
@@ -812,13 +813,13 @@ def warp_cubic(
     last: int,
     out: NDArray[Any],
     flat: NDArray[Any],
-    source: Source,
+    source: LoadedVoxels,
     limits: Limits,
     fill: float,
     region_start: Ints,
     chain: Chain,
 ) -> int:
-    """As `warp_linear`, with Catmull-Rom splines over 4 × 4 × 4 voxels: they have no prefilter."""
+    """Warp as `warp_linear` does, with Catmull-Rom splines over 4 × 4 × 4 voxels: they have no prefilter."""
     width, missing = out.shape[3], 0
     row, weights, bases = np.empty((3, width)), np.empty((3, width)), np.empty(width)
     rows = make_rows(chain, region_start[2], width)
@@ -836,7 +837,7 @@ def warp_cubic(
 
 @compiled
 def jacobians(first: int, last: int, values: NDArray[np.float32], spacing: Floats, out: NDArray[np.float32]) -> int:
-    """Write, for planes `first` to `last` of nodes, the least determinant of 1 + du/dx in the cells at a node."""
+    """Write, for planes `first` to `last` of nodes, the minimum determinant of 1 + du/dx in the cells at a node."""
     for z in range(first, last):
         for y in range(out.shape[1]):
             for x in range(out.shape[2]):
@@ -854,7 +855,7 @@ def jacobians(first: int, last: int, values: NDArray[np.float32], spacing: Float
 def cell_jacobians(
     first: int, last: int, values: NDArray[np.float32], spacing: Floats, out: NDArray[np.float32]
 ) -> int:
-    """Write, for planes `first` to `last` of cells, the least determinant of 1 + du/dx at their corners."""
+    """Write, for planes `first` to `last` of cells, the minimum determinant of 1 + du/dx at their corners."""
     last_z, last_y, last_x = values.shape[0] - 1, values.shape[1] - 1, values.shape[2] - 1
     for z in range(first, last):
         for y in range(out.shape[1]):
@@ -875,7 +876,7 @@ def cell_jacobians(
 def _edge(
     values: NDArray[np.float32], z: int, y: int, x: int, axis: int, forward: int, spacing: float
 ) -> tuple[float, float, float]:
-    """How the map changes along an edge that ends at a node, per µm; at the faces the only edge that there is."""
+    """Return the derivative of the map along an edge at a node, per µm; at the faces along the only edge."""
     i = z if axis == 0 else (y if axis == 1 else x)
     count = values.shape[axis]
     one = (1.0 if axis == 0 else 0.0), (1.0 if axis == 1 else 0.0), (1.0 if axis == 2 else 0.0)

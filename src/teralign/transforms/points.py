@@ -1,4 +1,7 @@
-"""Points and boxes through transforms, and points back through a field."""
+"""Points and boxes mapped by loaded transforms, and points mapped back through a field.
+
+The inverse of x ↦ x + u(x) is found by Newton's method on the trilinear field: see `kernels.invert_points`.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from teralign.transforms.chain import FieldNodes, chain_of
 from teralign.transforms.threads import over_ranges
 
 INVERSE_TOLERANCE = 1e-6  # of the smallest node spacing: far below a thousandth of a voxel
-_LEAST_POINTS = 4096  # that pay for a thread
+_MIN_POINTS = 4096  # worth a thread
 
 
 def map_points(parts: Sequence[Affine | FieldNodes], points: ArrayLike, *, threads: int = 1) -> Floats:
-    """Where the points (n, 3) in µm go through `parts`, the last applied first."""
+    """Return the images (n, 3) of the points (n, 3) in µm under `parts`, the last applied first."""
     chain = chain_of(parts)
     given = _as_points(points)
     mapped = np.empty_like(given)
@@ -26,13 +29,13 @@ def map_points(parts: Sequence[Affine | FieldNodes], points: ArrayLike, *, threa
         lambda first, last: kernels.map_points(first, last, given, mapped, chain),
         len(given),
         threads=threads,
-        least=_LEAST_POINTS,
+        min_length=_MIN_POINTS,
     )
     return mapped
 
 
 def inverse_map_points(field: FieldNodes, points: ArrayLike, *, threads: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
-    """The points p (n, 3) with p + u(p) = `points`, and for which of them it holds to INVERSE_TOLERANCE."""
+    """Return the points p (n, 3) with p + u(p) = `points`, and a mask (n,) of those within INVERSE_TOLERANCE."""
     chain = chain_of([field])
     given = _as_points(points)
     found, residuals = np.empty_like(given), np.empty(len(given))
@@ -41,13 +44,13 @@ def inverse_map_points(field: FieldNodes, points: ArrayLike, *, threads: int = 1
         lambda first, last: kernels.invert_points(first, last, given, found, residuals, chain, tolerance),
         len(given),
         threads=threads,
-        least=_LEAST_POINTS,
+        min_length=_MIN_POINTS,
     )
     return found, residuals <= tolerance
 
 
 def map_box(parts: Sequence[Affine | FieldNodes], low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
-    """The low and high corner of a box that holds the image of a box (µm) through `parts`, the last applied first."""
+    """Return the low and high corner of a box that holds the image of a box (µm) under `parts`, the last first."""
     boxes = np.array([[low, high]], dtype=np.float64)
     mapped = np.empty_like(boxes)
     kernels.map_boxes(0, 1, boxes, mapped, chain_of(parts))

@@ -1,4 +1,7 @@
-"""Transforms on node grids: sampled, inverted, and how exact that is and whether it folds."""
+"""Transforms on node grids: sampled, inverted, their accuracy, and their Jacobian determinants.
+
+The determinant of the derivative of a map is its local change of volume: 1 is none, 0 or less is a fold.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +22,26 @@ PointMap = Callable[[Floats], Floats]
 
 @dataclass(frozen=True)
 class Residual:
-    """Distances in µm between where points are and where they should be."""
+    """The distances in µm of points from where they should be."""
 
     mean: float
     p95: float
     maximum: float
 
     @classmethod
-    def between(cls, found: Floats, wanted: Floats) -> Residual:
-        """The distances between points (n, 3); 0 when there are none."""
-        distances = np.linalg.norm(found - wanted, axis=1) if len(found) else np.zeros(1)
+    def between(cls, found: Floats, expected: Floats) -> Residual:
+        """Return the distances between points (n, 3), 0 for no points."""
+        distances = np.linalg.norm(found - expected, axis=1) if len(found) else np.zeros(1)
         return cls(float(distances.mean()), float(np.percentile(distances, 95)), float(distances.max()))
 
     @classmethod
     def none(cls) -> Residual:
-        """No distance anywhere: of what is exact."""
+        """Return zero distances, for exact results."""
         return cls(0.0, 0.0, 0.0)
 
 
 def as_field(transform: Stack, grid: Grid, *, region: Region | None = None, threads: int = 1) -> DisplacementField:
-    """`transform` sampled at the nodes `region` of `grid` (default: all): the same map at the nodes."""
+    """Sample `transform` at the nodes `region` of `grid` (default: all): the field is the same map at the nodes."""
     region = region or grid.region
     values = np.empty((*region.shape, 3), np.float32)
     for slab in _slabs(region):
@@ -49,38 +52,38 @@ def as_field(transform: Stack, grid: Grid, *, region: Region | None = None, thre
 
 
 def _slabs(region: Region) -> Iterator[Region]:
-    """Slices across z of about 2¹⁸ nodes, so that their positions take little memory beside their displacements."""
+    """Give slabs along z of about 2¹⁸ nodes, whose positions take little memory beside the displacements."""
     _, height, width = region.shape
     return region.split((max(1, 2**18 // max(1, height * width)), region.stop[1], region.stop[2]))
 
 
 def node_positions(grid: Grid, region: Region | None = None) -> Floats:
-    """The positions (n, 3) in µm of the nodes `region` of `grid` (default: all), x fastest."""
+    """Return the positions (n, 3) in µm of the nodes `region` of `grid` (default: all), x fastest."""
     region = region or grid.region
     index = np.indices(region.shape).reshape(3, -1).T + np.array(region.start)
     return grid.to_physical(index)
 
 
 def round_trip(transform: Stack, inverse: Stack, grid: Grid, *, samples: int = 20_000, threads: int = 1) -> Residual:
-    """How far random points between the nodes of `grid` are from where they were, there by `inverse` and back."""
+    """Return the distances of random points between the nodes of `grid` from their images there and back."""
     points = _points_inside(grid, samples)
     back = transform.map_points(inverse.map_points(points, threads=threads), threads=threads)
     return Residual.between(back, points)
 
 
-def deviation(found: Stack, wanted: Stack, grid: Grid, *, samples: int = 20_000, threads: int = 1) -> Residual:
-    """How far `found` takes random points between the nodes of `grid` from where `wanted` takes them."""
+def deviation(found: Stack, expected: Stack, grid: Grid, *, samples: int = 20_000, threads: int = 1) -> Residual:
+    """Return the distances between the images of random points between the nodes of `grid` under two maps."""
     points = _points_inside(grid, samples)
-    return Residual.between(found.map_points(points, threads=threads), wanted.map_points(points, threads=threads))
+    return Residual.between(found.map_points(points, threads=threads), expected.map_points(points, threads=threads))
 
 
 def inverse_field(
     transform: Stack, grid: Grid, *, region: Region | None = None, threads: int = 1
 ) -> tuple[DisplacementField, int]:
-    """The inverse on the nodes `region` of `grid` (default: all), and at how many of them there was none.
+    """Return the inverse on the nodes `region` of `grid` (default: all), and the number of nodes without an inverse.
 
-    Those take the displacement of the nearest node of the region that has one; where none has, of those around it.
-    Raises ValueError when there is no such node in the whole grid.
+    Such a node takes the displacement of the nearest node of the region with an inverse, or, if there is none, of the
+    nodes around the region. Raises ValueError when no node of the grid has an inverse.
     """
     region = region or grid.region
     wide = region
@@ -105,7 +108,7 @@ def inverse_field(
 def _inverse_at(
     transform: Stack, grid: Grid, region: Region, threads: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The displacements (z, y, x, 3) of the inverse on a region of nodes, and where there is one."""
+    """Return the inverse displacements (z, y, x, 3) on a region of nodes, and a mask (z, y, x) of those found."""
     values, good = np.empty((*region.shape, 3), np.float32), np.empty(region.shape, bool)
     for slab in _slabs(region):
         nodes, inside = node_positions(grid, slab), slab.relative_to(region).slices
@@ -116,7 +119,7 @@ def _inverse_at(
 
 
 def representation_error(point_map: PointMap, grid: Grid, *, samples: int = 50_000) -> Residual:
-    """How far a field on the nodes of `grid` is from the map that it samples, at random points between nodes."""
+    """Return the distances of a field on the nodes of `grid` from the map that it samples, at random points."""
     nodes = node_positions(grid)
     values = (point_map(nodes) - nodes).astype(np.float32).reshape(*grid.shape, 3)
     points = _points_inside(grid, samples)
@@ -124,9 +127,9 @@ def representation_error(point_map: PointMap, grid: Grid, *, samples: int = 50_0
 
 
 def jacobian_determinants(field: DisplacementField, *, threads: int = 1) -> NDArray[np.float32]:
-    """By what factor the map x + u(x) scales volume, at each node (z, y, x) that is in memory.
+    """Return the Jacobian determinant of x + u(x) at each node (z, y, x) that is in memory.
 
-    Of the trilinear cells that meet at a node, the smallest counts: a value of 0 or less is a fold.
+    It is the minimum over the trilinear cells that meet at the node: 0 or less is a fold.
     """
     out = np.empty(field.region.shape, np.float32)
     spacing = np.array(field.grid.spacing)
@@ -155,10 +158,10 @@ def cell_determinants(field: DisplacementField, *, threads: int = 1) -> NDArray[
 
 
 def volume_change(transform: Stack, grid: Grid, region: Region, *, threads: int = 1) -> NDArray[np.float32]:
-    """By what factor `transform` scales volume at the nodes `region` (z, y, x) of `grid`.
+    """Return the Jacobian determinant of `transform` at the nodes `region` (z, y, x) of `grid`.
 
-    As `jacobian_determinants` of the field that `as_field` gives: of the cells between nodes, the smallest counts.
-    Along an axis with a single node the cells reach to where the next ones would be.
+    As `jacobian_determinants` of the field of `as_field`. Along an axis with a single node, cells reach to where the
+    next nodes would be.
     """
     limits = grid.region.grow([int(n == 1) for n in grid.shape])
     reach = region.grow((1, 1, 1)).intersect(limits)
@@ -173,19 +176,19 @@ def volume_change(transform: Stack, grid: Grid, region: Region, *, threads: int 
 
 @dataclass(frozen=True)
 class Folding:
-    """The least Jacobian determinant of a map, and the share of its nodes where it is 0 or less."""
+    """The minimum of the Jacobian determinant of a map, and the share of nodes where it is 0 or less."""
 
     least: float
     share: float
 
 
 def folding(field: DisplacementField, *, threads: int = 1) -> Folding:
-    """Whether, and how much, a field folds space."""
+    """Return how far a field is from folding space, and how much of it folds."""
     determinants = jacobian_determinants(field, threads=threads)
     return Folding(float(determinants.min()), float((determinants <= 0).mean()))
 
 
 def _points_inside(grid: Grid, count: int) -> Floats:
-    """Random points (count, 3) between the outermost nodes of `grid`, the same each time."""
+    """Return random points (count, 3) between the outermost nodes of `grid`, the same in each call."""
     share = np.random.default_rng(0).uniform(0, 1, (count, 3))
     return grid.to_physical(share * (np.array(grid.shape) - 1))

@@ -4,10 +4,10 @@
       coordinateTransformations/displacements/    a multiscale image of one level, axes c, z, y, x
         s0/                                       float32 (3, z, y, x), chunked, with a checksum for each chunk
 
-Component i moves along the i-th spatial axis, in µm. Scale and translation of the level give the grid of the nodes.
-The scene is written last: a folder without it is not whole. Unwritten nodes read as NaN, an error, and never as 0.
+Component i is the displacement along the i-th spatial axis, in µm. Scale and translation of the level give the grid
+of the nodes. The scene is written last: a folder without it is unfinished. Unwritten nodes are NaN, an error.
 
-Read are also fields with the vector axis last, and groups that are such an image themselves; `bigstream` opens bare
+Fields with the vector axis last, and groups that are such an image themselves, are read too; `bigstream` opens bare
 arrays.
 """
 
@@ -43,7 +43,7 @@ FIELD_CACHE_BYTES = 96 << 20  # two rows of chunks of a field for a volume of 20
 
 @functools.cache
 def _context() -> Any:  # noqa: ANN401 - tensorstore has no types
-    """What all fields of this process share: neighbouring regions find their chunks decoded."""
+    """Return the context that all fields of this process share: neighbouring regions find their chunks decoded."""
     return tensorstore.Context(
         {
             "data_copy_concurrency": {"limit": 1},
@@ -55,7 +55,7 @@ def _context() -> Any:  # noqa: ANN401 - tensorstore has no types
 
 @dataclass(frozen=True)
 class StoredField:
-    """A displacement field on disk; nothing but its metadata is read before it is needed. Picklable."""
+    """A displacement field on disk; its nodes are read when they are needed. Picklable."""
 
     path: Path
     grid: Grid
@@ -65,7 +65,7 @@ class StoredField:
 
     @classmethod
     def open(cls, path: str | Path) -> StoredField:
-        """Open a field. Raises InputError when there is none, it is not whole, or of a kind that is not known."""
+        """Open a field. Raises InputError when there is none, or it is unfinished or of an unsupported kind."""
         path = Path(path)
         layout = ome.read_field_layout(path)
         return cls(path, layout.grid, layout.array, layout.vector_axis)
@@ -88,19 +88,19 @@ class StoredField:
         return self.read(_nodes_around(self.grid, low, high))
 
     def read(self, region: Region | None = None) -> DisplacementField:
-        """The nodes of `region`, by default all. Raises DataError when they are missing or cannot be read."""
+        """Read the nodes of `region`, by default all. Raises DataError when they are missing or cannot be read."""
         region = region or self.grid.region
         with _store_errors(f"the field {self.path} cannot be read", region):
             values = self._store[region.slices].read(order="C").result()
         if not np.isfinite(values).all():
             raise DataError(
-                f"the field {self.path} has missing nodes in {region.start} to {region.stop} (zyx): it was not "
-                "written to its end; make it again."
+                f"the field {self.path} has missing nodes in {region.start} to {region.stop} (zyx): it is "
+                "unfinished; make it again."
             )
         return DisplacementField(values, self.grid, region)
 
     def map_points(self, points: ArrayLike, *, threads: int = 1) -> Floats:
-        """Where the points (n, 3) in µm go; the field is read around them, tile by tile."""
+        """Return the images (n, 3) of the points (n, 3) in µm; the field is read around them, tile by tile."""
         given = np.asarray(points, dtype=np.float64)
         mapped = np.empty_like(given)
         for rows in self._tiles(given):
@@ -109,7 +109,7 @@ class StoredField:
         return mapped
 
     def inverse_map_points(self, points: ArrayLike, *, threads: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
-        """The points that go to `points` (n, 3), and for which of them that is so to 1e-6 of a node spacing."""
+        """Return the points whose images are `points` (n, 3), and a mask (n,) of those found to 1e-6 of a spacing."""
         given = np.asarray(points, dtype=np.float64)
         found, converged = np.empty_like(given), np.zeros(len(given), dtype=bool)
         for rows in self._tiles(given):
@@ -119,7 +119,7 @@ class StoredField:
     def _inverse_in_tile(self, points: Floats, threads: int) -> tuple[Floats, NDArray[np.bool_]]:
         """As `inverse_map_points`, for points near one another.
 
-        The nodes around them are read, and more of them, until every solution lies among the nodes or all are read.
+        The box of nodes that is read around them doubles its margin until it holds every solution, or all nodes.
         """
         margin = 8.0 * max(self.grid.spacing)
         while True:
@@ -132,7 +132,7 @@ class StoredField:
             margin *= 2
 
     def _tiles(self, points: Floats) -> Iterator[NDArray[np.intp]]:
-        """The rows of the points in each tile of nodes that holds some."""
+        """Give the rows of the points in each tile of nodes that holds points."""
         if len(points) == 0:
             return
         nodes = np.clip(np.nan_to_num(self.grid.to_index(points)), 0, np.array(self.grid.shape) - 1)
@@ -143,11 +143,11 @@ class StoredField:
         yield from np.split(order, np.flatnonzero(np.diff(tiles[order])) + 1)
 
     def bounds(self, low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
-        """The low and high corner of a box that holds the image of a box (µm)."""
+        """Return the low and high corner of a box that holds the image of a box (µm)."""
         return self.load(low, high).bounds(low, high)
 
     def digest(self) -> str:
-        """A cheap fingerprint of what is stored: where, its metadata, and when it was made."""
+        """Return a cheap fingerprint of the stored field: its path, its metadata, and their times."""
         digest = hashlib.sha256(str(self.path.resolve()).encode())
         for file in (self.path / _METADATA[self.driver], self.array_path / _METADATA[self.driver]):
             digest.update(file.read_bytes())
@@ -156,7 +156,7 @@ class StoredField:
 
     @functools.cached_property
     def _store(self) -> Any:  # noqa: ANN401 - tensorstore has no types
-        """The array, turned to (z, y, x, c)."""
+        """The array, with axes in the order (z, y, x, c)."""
         with _store_errors(f"the field {self.path} cannot be read", self.grid.region):
             spec = {"driver": self.driver, "kvstore": file_store(self.array_path)}
             store = tensorstore.open(spec, open=True, read=True, context=_context()).result()
@@ -166,13 +166,13 @@ class StoredField:
         return store.transpose([*spatial, self.vector_axis])
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is sent to another process: not the open array."""
+        """Return the state without the open array, which cannot be sent to another process."""
         return {name: value for name, value in self.__dict__.items() if name != "_store"}
 
 
 @dataclass(frozen=True)
 class FieldWriter:
-    """A field in the making; several processes may write whole chunks at the same time. Picklable."""
+    """A field that is being written; several processes may write whole chunks at the same time. Picklable."""
 
     path: Path
     grid: Grid
@@ -182,7 +182,7 @@ class FieldWriter:
         """Store the (z, y, x, 3) displacements in µm of the nodes `region`.
 
         Regions of concurrent writers must not share a chunk: cut them with `grid.region.split(chunk_shape)`. Raises
-        DataError when the disk does not take it, ValueError for displacements that are NaN or infinite.
+        DataError when the disk refuses, ValueError for displacements that are NaN or infinite.
         """
         vectors = np.moveaxis(np.asarray(values, dtype=np.float32), -1, 0)
         if not np.isfinite(vectors).all():
@@ -191,7 +191,7 @@ class FieldWriter:
             self._store[(slice(None), *region.slices)].write(vectors).result()
 
     def finish(self) -> StoredField:
-        """Say that all is written, and open it."""
+        """Mark the field as finished, and open it."""
         ome.write_field_scene(self.path)
         return StoredField.open(self.path)
 
@@ -203,17 +203,17 @@ class FieldWriter:
             ).result()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is sent to another process: not the open array."""
+        """Return the state without the open array, which cannot be sent to another process."""
         return {name: value for name, value in self.__dict__.items() if name != "_store"}
 
 
 def create_field(
     path: str | Path, grid: Grid, chunk_shape: Triple = CHUNK_SHAPE, *, resume: bool = False
 ) -> FieldWriter:
-    """Begin a field on the nodes of `grid`; it can be opened once `finish` was called.
+    """Create a field on the nodes of `grid`, which can be opened once `finish` was called.
 
-    With `resume`, one that was begun with the same grid and chunks goes on. Raises InputError when something else is
-    there, or the folder cannot be written.
+    With `resume`, an unfinished field of the same grid and chunks is continued. Raises InputError when anything else
+    is there, or the folder cannot be written.
     """
     path = Path(path)
     chunk_shape = _fitting(chunk_shape, grid)
@@ -225,7 +225,7 @@ def create_field(
             _creation(path / ome.FIELD_ARRAY, grid, chunk_shape), create=True, open=True, context=_context()
         ).result()
     except (ValueError, OSError, RuntimeError) as error:
-        raise InputError(f"the field {path} cannot be made there: {error}.") from error
+        raise InputError(f"the field {path} cannot be created: {error}.") from error
     return FieldWriter(path, grid, chunk_shape)
 
 
@@ -233,9 +233,9 @@ def create_field(
 def building_field(
     path: str | Path, grid: Grid, chunk_shape: Triple = CHUNK_SHAPE, *, overwrite: bool = False
 ) -> Iterator[FieldWriter]:
-    """A field to be written whole in the block; it is there under its name when the block ends well, else not at all.
+    """Give a writer of a field, which appears under its name when the block succeeds, else not at all.
 
-    Raises InputError when `path` exists and is not to be overwritten, DataError when the disk does not take it.
+    Raises InputError when `path` exists and `overwrite` is off, DataError when the disk refuses.
     """
     with writing_folder(Path(path), overwrite=overwrite) as unfinished:
         writer = create_field(unfinished, grid, chunk_shape)
@@ -253,7 +253,7 @@ def save_field(
 
 
 def _nodes_around(grid: Grid, low: ArrayLike, high: ArrayLike) -> Region:
-    """The nodes that the points of a box (µm) need, and one more on each side; those nearest to a box outside."""
+    """Return the nodes around the points of a box (µm), and one more on each side; for a box outside, the nearest."""
     last = np.array(grid.shape) - 1
     below = np.floor(np.clip(np.nan_to_num(grid.to_index(low)), 0, last) + 1e-9).astype(np.int64)
     above = np.ceil(np.clip(np.nan_to_num(grid.to_index(high)), 0, last) - 1e-9).astype(np.int64)

@@ -1,6 +1,6 @@
-"""Work over ranges on threads: the compiled loops do not hold the GIL.
+"""Compiled loops on threads: they release the GIL.
 
-Not numba's own threads: its portable layer ends the process when two threads of a worker use it at once.
+numba's own threads are not used: its portable layer ends the process when two threads of a worker use it at once.
 """
 
 from __future__ import annotations
@@ -9,20 +9,16 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TypeVar
+
+_PIECES_A_THREAD = 4  # so that a slow piece does not keep the other threads waiting
+R = TypeVar("R")
 
 
-def over_ranges(function: Callable[[int, int], int], count: int, *, threads: int, least: int = 1) -> int:
-    """Call `function(first, last)` on ranges that cover 0 … count, and return the sum of what it gives.
-
-    There are a few ranges a thread, so that a slow one does not keep the others waiting, none shorter than `least`.
-    """
-    pieces = min(4 * threads, count // least) if threads > 1 else 1
-    if pieces < 2:
-        return function(0, count)
-    edges = [count * i // pieces for i in range(pieces + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(function, edges[:-1], edges[1:]))
+def over_ranges(loop: Callable[[int, int], int], count: int, *, threads: int, min_length: int = 1) -> int:
+    """Call `loop(first, last)` on ranges of at least `min_length` that cover 0 … count; return the sum of results."""
+    with ThreadPool(threads if count >= 2 * min_length else 1) as pool:
+        return sum(pool.over_ranges(loop, count, min_length=min_length))
 
 
 class ThreadPool:
@@ -39,13 +35,14 @@ class ThreadPool:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def run(self, loop: Callable[..., None], count: int, *arguments: Any) -> None:  # noqa: ANN401
+    def run(self, loop: Callable[..., object], count: int, *arguments: object) -> None:
         """Call `loop(first, last, *arguments)` on ranges that cover 0 … count."""
-        pieces = min(4 * self.threads, count)
+        self.over_ranges(lambda first, last: loop(first, last, *arguments), count)
+
+    def over_ranges(self, loop: Callable[[int, int], R], count: int, *, min_length: int = 1) -> list[R]:
+        """Call `loop(first, last)` on ranges of at least `min_length` that cover 0 … count; return its results."""
+        pieces = min(_PIECES_A_THREAD * self.threads, count // min_length)
         if self._pool is None or pieces < 2:
-            loop(0, count, *arguments)
-            return
+            return [loop(0, count)]
         edges = [count * i // pieces for i in range(pieces + 1)]
-        jobs = [self._pool.submit(loop, a, b, *arguments) for a, b in itertools.pairwise(edges)]
-        for job in jobs:
-            job.result()
+        return list(self._pool.map(lambda edge: loop(*edge), itertools.pairwise(edges)))

@@ -1,8 +1,8 @@
-"""Images through transforms: each output voxel is pulled from where its centre goes.
+"""Images warped by transforms: each output voxel takes the moving image's value at the image of its centre.
 
-Outside the moving volume is outside its voxels: further than half a voxel beyond the centres of the outermost ones.
-Within that rim their values continue; beyond it is `fill`. A result depends on the global indices of voxels alone:
-any cut into regions, and any number of threads, gives the same bits.
+The moving volume ends half a voxel beyond the centres of its outermost voxels: up to there their values continue, and
+beyond is `fill`. A value depends on the global index of its voxel only: any division into regions and any number of
+threads give the same bits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from teralign.grids import Floats, Grid, Region
 from teralign.transforms import kernels
 from teralign.transforms.chain import chain_of, to_index, to_physical
-from teralign.transforms.kernels import Chain, Limits, Source
+from teralign.transforms.kernels import Chain, Limits, LoadedVoxels
 from teralign.transforms.stack import Stack
 from teralign.transforms.threads import over_ranges
 
@@ -25,12 +25,12 @@ _SAMPLERS: dict[str, Callable[..., int]] = {
     "linear": kernels.warp_linear,
     "cubic": kernels.warp_cubic,
 }
-_REACH = {"nearest": 0, "linear": 0, "cubic": 1}  # voxels below the one below a position
+_REACH = {"nearest": 0, "linear": 0, "cubic": 1}  # voxels beyond the two around a position, on each side
 _KERNEL_TYPES = {"b1": "u1", "i1": "i2", "u4": "f8", "i4": "f8", "u8": "f8", "i8": "f8", "f2": "f4"}
 _SLACK = 1e-6  # voxels, for rounding
-_BOX_SHAPE = (16, 16, 16)  # into which a region is cut to find what it needs
+_BOX_SHAPE = (16, 16, 16)  # boxes of a region whose images are bounded one by one
 _MAX_BOXES = 4096
-_LEAST_VOXELS = 2**15  # that pay for a thread
+_MIN_VOXELS = 2**15  # worth a thread
 
 
 def warp(
@@ -45,7 +45,7 @@ def warp(
     fill: float = 0,
     threads: int = 1,
 ) -> NDArray[Any]:
-    """The moving image on the voxels `region` of `grid`, in the type of `moving`.
+    """Return the moving image on the voxels `region` of `grid`, in the type of `moving`.
 
     `transform` takes points of `grid` to points of `moving_grid`, both in µm. `moving` (z, y, x) holds the voxels
     `moving_region` of `moving_grid`, by default all: at least `needed_region(...)`. Interpolation is "linear",
@@ -80,38 +80,39 @@ def warp_channels(
     fill: float = 0,
     threads: int = 1,
 ) -> NDArray[Any]:
-    """As `warp`, for several channels (c, z, y, x) of one type, whose coordinates are computed once.
+    """Warp several channels (c, z, y, x) of one type as `warp` does; their coordinates are computed once.
 
-    A list of (z, y, x) arrays is copied into one; give one array where memory counts.
+    A list of (z, y, x) arrays is copied into one array; give one array to save memory.
     """
     channels = np.asarray(moving)
-    held = moving_region or moving_grid.region
-    if channels.shape[1:] != held.shape:
-        raise ValueError(f"moving has shape {channels.shape[1:]}, and its region is {held.shape}")
+    loaded = moving_region or moving_grid.region
+    if channels.shape[1:] != loaded.shape:
+        raise ValueError(f"moving has shape {channels.shape[1:]}, and its region is {loaded.shape}")
     result = np.dtype(channels.dtype.newbyteorder("="))
-    flat = _as_kernel_type(channels.astype(result, copy=False), interpolation).reshape(len(channels), held.size)
+    flat = _as_kernel_type(channels.astype(result, copy=False), interpolation).reshape(len(channels), loaded.size)
     out = np.empty((len(channels), *region.shape), flat.dtype)
     outside = _as_kernel_type(cast(np.array([fill]), result), interpolation)[0]
-    source = Source(*(np.array(t, np.int64) for t in (moving_grid.shape, held.start, held.shape)))
+    voxels = LoadedVoxels(*(np.array(t, np.int64) for t in (moving_grid.shape, loaded.start, loaded.shape)))
     chain = _voxel_chain(transform, grid, region, moving_grid)
     limits, start, sample = _limits(flat.dtype), np.array(region.start, np.int64), _SAMPLERS[interpolation]
     missing = over_ranges(
-        lambda first, last: sample(first, last, out, flat, source, limits, outside, start, chain),
+        lambda first, last: sample(first, last, out, flat, voxels, limits, outside, start, chain),
         region.shape[0] * region.shape[1],
         threads=threads,
-        least=_LEAST_VOXELS // max(1, region.shape[2]) + 1,
+        min_length=_MIN_VOXELS // max(1, region.shape[2]) + 1,
     )
     if missing:
-        raise ValueError(f"{missing} voxels need more of the moving volume than {held.start} to {held.stop}")
+        raise ValueError(f"{missing} voxels need more of the moving volume than {loaded.start} to {loaded.stop}")
     return out.view(result) if interpolation == "nearest" else cast(out, result)
 
 
 def needed_region(
     transform: Stack, grid: Grid, region: Region, moving_grid: Grid, interpolation: str = "linear"
 ) -> Region:
-    """The voxels of the moving volume that warping to `region` of `grid` reads, or a few more; of size 0 if none.
+    """Return the voxels of the moving volume that warping to `region` of `grid` reads, or a few more.
 
-    The region is cut into small boxes, whose images are bounded one by one. The answer holds whatever the transform.
+    The region is cut into small boxes, whose images are bounded one by one. The bounds hold for any transform.
+    Where no voxel is needed the region has size 0.
     """
     if region.size == 0:
         return Region((0, 0, 0), (0, 0, 0))
@@ -132,27 +133,27 @@ def needed_region(
 
 
 def cast(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
-    """`array` as `dtype`: for integers rounded to the nearest (halves to even) and saturated, and NaN becomes 0."""
-    values, wanted = np.asarray(array), np.dtype(dtype)
-    if wanted.kind not in "iu" or values.dtype == wanted:
-        return values.astype(wanted, copy=False)
+    """Convert `array` to `dtype`: for integers rounded to nearest (halves to even) and saturated, NaN becomes 0."""
+    values, target = np.asarray(array), np.dtype(dtype)
+    if target.kind not in "iu" or values.dtype == target:
+        return values.astype(target, copy=False)
     if values.dtype.kind in "iub":
-        limits, own = np.iinfo(wanted), values.dtype if values.dtype.kind != "b" else np.dtype(np.uint8)
+        limits, own = np.iinfo(target), values.dtype if values.dtype.kind != "b" else np.dtype(np.uint8)
         low, high = max(limits.min, np.iinfo(own).min), min(limits.max, np.iinfo(own).max)
-        return np.clip(values.astype(own, copy=False), low, high).astype(wanted)
-    return _saturated(np.nan_to_num(np.rint(values), nan=0.0), wanted)
+        return np.clip(values.astype(own, copy=False), low, high).astype(target)
+    return _saturated(np.nan_to_num(np.rint(values), nan=0.0), target)
 
 
-def _saturated(values: NDArray[Any], wanted: np.dtype[Any]) -> NDArray[Any]:
-    """Whole numbers held as floats, as integers; those beyond the range become its ends exactly."""
-    limits = np.iinfo(wanted)
-    inner = np.clip(values.astype(np.float64), *_limits(wanted)[1:]).astype(wanted)
+def _saturated(values: NDArray[Any], target: np.dtype[Any]) -> NDArray[Any]:
+    """Convert whole numbers in floats to integers; values beyond the range become its ends exactly."""
+    limits = np.iinfo(target)
+    inner = np.clip(values.astype(np.float64), *_limits(target)[1:]).astype(target)
     inner[values >= limits.max] = limits.max
     return inner
 
 
 def _limits(dtype: np.dtype[Any]) -> Limits:
-    """How the kernels turn a float64 into `dtype`: the largest float64 that is still in its range is the limit."""
+    """Return how the kernels limit a float64 for `dtype`: to the largest float64 within its range."""
     if dtype.kind not in "iu":
         return Limits(False, -np.inf, np.inf)
     limits = np.iinfo(dtype)
@@ -161,9 +162,9 @@ def _limits(dtype: np.dtype[Any]) -> Limits:
 
 
 def _as_kernel_type(values: NDArray[Any], interpolation: str) -> NDArray[Any]:
-    """The values in one of the few types that the kernels are compiled for, contiguous.
+    """Return the values contiguous and in one of the few types that the kernels are compiled for.
 
-    The nearest values are copied bit by bit, and so as unsigned integers of their size.
+    Nearest values are copied bit by bit, as unsigned integers of their size.
     """
     values = np.ascontiguousarray(values)
     if interpolation == "nearest":
@@ -172,14 +173,14 @@ def _as_kernel_type(values: NDArray[Any], interpolation: str) -> NDArray[Any]:
 
 
 def _voxel_chain(transform: Stack, grid: Grid, region: Region, moving_grid: Grid) -> Chain:
-    """From voxel indices of `grid` to those of `moving_grid`, good for the voxels of `region`."""
+    """Return the chain from voxel indices of `grid` to those of `moving_grid`, valid for the voxels of `region`."""
     low, high = grid.to_physical(region.start), grid.to_physical(np.array(region.stop) - 1)
     parts = transform.load(low, high).loaded() or ()
     return chain_of(parts, before=to_physical(grid), after=to_index(moving_grid))
 
 
 def _boxes(region: Region, edge: Sequence[int]) -> Floats:
-    """Boxes (n, 2, 3) of voxel centres that cover those of `region`, of at most `edge` voxels along each axis."""
+    """Return boxes (n, 2, 3) that cover the voxel centres of `region`, of at most `edge` voxels along each axis."""
     starts = [np.arange(a, b, e) for a, b, e in zip(region.start, region.stop, edge, strict=True)]
     low = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3)
     high = np.minimum(low + edge, region.stop) - 1
