@@ -111,8 +111,7 @@ def _read_ome(path: Path, group: Path) -> Json:
         attributes = json.loads((group / GROUP_FILE).read_text())["attributes"]["ome"]
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} is not a displacement field, or one that was not written to its end: {group / GROUP_FILE} is "
-            "missing."
+            f"{path} is not a displacement field, or an unfinished one: {group / GROUP_FILE} is missing."
         ) from error
     except OSError as error:
         raise InputError(f"the transform {path} cannot be read: {error.strerror}.") from error

@@ -89,7 +89,7 @@ def building_field(
             store = tensorstore.open(_creation(array, grid, chunk, n5=n5), create=True).result()
             _write_attributes(unfinished, array, grid, n5=n5)
         except (ValueError, OSError, RuntimeError) as error:
-            raise DataError(f"the field {container} cannot be made there: {error}") from error
+            raise DataError(f"the field {container} cannot be created: {error}.") from error
         yield BigstreamWriter(container / inside, store.transpose([3, 2, 1, 0]) if n5 else store, chunk)
 
 
