@@ -49,7 +49,7 @@ def test_affines_become_their_product(files):
     both = stack_of(files, "a.mat", "b.mat").affine
     assert np.array_equal(load_transform(files / "c.mat").matrix, both.matrix)
     assert json.loads((files / "c.residual.json").read_text())["residual_um"]["maximum"] == 0
-    assert result["report"] == str(files / "c.residual.json")
+    assert result.report == str(files / "c.residual.json")
 
 
 def test_an_affine_after_a_field_loses_nothing(files):
@@ -57,7 +57,7 @@ def test_an_affine_after_a_field_loses_nothing(files):
     composed, points = load_transform(files / "c.zarr"), inside(NODES)
     assert composed.grid == NODES
     assert distances(composed.map_points(points), stack_of(files, "a.mat", "u.zarr").map_points(points)).max() < 1e-4
-    assert result["residual_um"]["maximum"] < 1e-4
+    assert result.residual_um.maximum < 1e-4
 
 
 def test_the_report_tells_what_lies_between_the_nodes_and_closer_nodes_halve_it_twice(files):
@@ -66,12 +66,12 @@ def test_the_report_tells_what_lies_between_the_nodes_and_closer_nodes_halve_it_
     residuals = []
     for spacing in (4.0, 2.0):
         output = files / f"c{spacing:g}.zarr"
-        said = compose_transforms(paths, output, grid_spacing=(spacing,) * 3)["residual_um"]
+        said = compose_transforms(paths, output, grid_spacing=(spacing,) * 3).residual_um
         points = inside(load_transform(output).grid)
         measured = distances(load_transform(output).map_points(points), stack_of(files, *names).map_points(points))
-        assert said["mean"] == pytest.approx(measured.mean(), rel=0.2)
-        assert measured.max() < 1.5 * said["maximum"]
-        residuals.append(said["mean"])
+        assert said.mean == pytest.approx(measured.mean(), rel=0.2)
+        assert measured.max() < 1.5 * said.maximum
+        residuals.append(said.mean)
     assert residuals[1] < 0.4 * residuals[0]
 
 

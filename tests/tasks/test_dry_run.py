@@ -17,11 +17,11 @@ from teralign.filling import plan_fill
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform, plan_apply_transform
 from teralign.tasks.build_pyramid import build_pyramid, plan_build_pyramid
-from teralign.tasks.compose_transforms import compose_transforms
-from teralign.tasks.convert_transform import convert_transform
+from teralign.tasks.compose_transforms import plan_compose_transforms
+from teralign.tasks.convert_transform import plan_convert_transform
 from teralign.tasks.convert_volume import convert_volume, plan_convert_volume
 from teralign.tasks.global_align import plan_global_align
-from teralign.tasks.invert_transform import invert_transform
+from teralign.tasks.invert_transform import plan_invert_transform
 from teralign.tasks.jacobian_map import plan_jacobian_map
 from teralign.tasks.local_align import local_align, plan_local_align
 from teralign.transforms import Affine, DisplacementField, save_field
@@ -165,18 +165,18 @@ NODES = 40 * 130 * 150
 @pytest.mark.parametrize(
     ("command", "output", "stage", "blocks"),
     [
-        (compose_transforms, "whole.zarr", "composition", 1 * 3 * 3),
-        (convert_transform, "whole.nii.gz", "conversion", 1),
-        (convert_transform, "whole.zarr", "conversion", 1 * 3 * 3),
+        (plan_compose_transforms, "whole.zarr", "composition", 1 * 3 * 3),
+        (plan_convert_transform, "whole.nii.gz", "conversion", 1),
+        (plan_convert_transform, "whole.zarr", "conversion", 1 * 3 * 3),
     ],
 )
 def test_what_is_made_of_transforms_is_predicted(field, tmp_path, command, output, stage, blocks):
     before = sorted(tmp_path.rglob("*"))
-    plan = command(field, tmp_path / "new" / output, dry_run=True)
-    assert plan["blocks"] == {stage: blocks}
-    assert plan["read_bytes"] == plan["write_bytes"] == NODES * 12
-    assert plan["worker_memory_bytes"] > 200 << 20
-    assert plan["estimated_seconds"] >= 0
+    plan = command(field, tmp_path / "new" / output)
+    assert plan.blocks == {stage: blocks}
+    assert plan.read_bytes == plan.write_bytes == NODES * 12
+    assert plan.worker_memory_bytes > 200 << 20
+    assert plan.estimated_seconds >= 0
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -189,17 +189,17 @@ def test_a_jacobian_map_is_planned(field, tmp_path):
 
 
 def test_an_inverse_and_affines_are_predicted(field, tmp_path):
-    plan = invert_transform(transforms=field, output=tmp_path / "inverse.zarr", dry_run=True)
-    assert plan["blocks"]["inverse"] >= 9
-    assert plan["write_bytes"] >= NODES * 12
+    plan = plan_invert_transform(transforms=field, output=tmp_path / "inverse.zarr")
+    assert plan.blocks["inverse"] >= 9
+    assert plan.write_bytes >= NODES * 12
     for planned in (
-        invert_transform(transforms=field[:1], output=tmp_path / "inverse.mat", dry_run=True),
-        compose_transforms(field[:1], tmp_path / "whole.mat", dry_run=True),
-        convert_transform(field[:1], tmp_path / "whole.tfm", dry_run=True),
+        plan_invert_transform(transforms=field[:1], output=tmp_path / "inverse.mat"),
+        plan_compose_transforms(field[:1], tmp_path / "whole.mat"),
+        plan_convert_transform(field[:1], tmp_path / "whole.tfm"),
     ):
-        assert planned["blocks"] == {}
+        assert planned.blocks == {}
     with pytest.raises(InputError, match="but there are fields"):
-        convert_transform(field, tmp_path / "whole.mat", dry_run=True)
+        plan_convert_transform(field, tmp_path / "whole.mat")
     assert sorted(tmp_path.glob("whole*")) == sorted(tmp_path.glob("inverse*")) == []
 
 

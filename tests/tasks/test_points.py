@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -103,9 +104,9 @@ def test_the_inverse_of_affines_is_an_affine(tmp_path, transforms):
 
 def test_the_inverse_of_a_field_maps_back(tmp_path, transforms):
     result = invert_transform(transforms=transforms, output=tmp_path / "back.zarr")
-    assert 0 < result["residual_um"]["mean"] < result["residual_um"]["p95"] < 0.3
+    assert 0 < result.residual_um.mean < result.residual_um.p95 < 0.3
     said = json.loads((tmp_path / "back.residual.json").read_text())
-    assert said["residual_um"] == result["residual_um"]
+    assert said["residual_um"] == asdict(result.residual_um)
     assert said["lost_share"] == 0
     points = np.random.default_rng(0).uniform(15, 65, (200, 3))
     affine, field = (load_transform(t) for t in transforms)
@@ -120,9 +121,9 @@ def test_the_report_counts_nodes_without_an_inverse(tmp_path):
     save_field(tmp_path / "tangle.zarr", DisplacementField(tangle, nodes))
     result = invert_transform(transforms=[tmp_path / "tangle.zarr"], output=tmp_path / "back.zarr")
     grid = load_transform(tmp_path / "back.zarr").grid
-    assert result["lost_share"] == result["lost_nodes"] / grid.region.size
-    assert result["lost_share"] > 0
-    assert result["grid"]["shape"] == grid.shape[::-1]
+    assert result.lost_share == result.lost_nodes / grid.region.size
+    assert result.lost_share > 0
+    assert result.grid.shape == grid.shape[::-1]
 
 
 def test_an_inverse_of_many_chunks_is_whole(tmp_path, transforms, monkeypatch):

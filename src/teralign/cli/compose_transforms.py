@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from teralign.cli import options, values
 from teralign.grids import FloatTriple
+
+if TYPE_CHECKING:
+    from teralign.alignment import Side
 
 
 @click.command(epilog=options.example("compose-transforms affine.mat transform.zarr combined.zarr"))
@@ -18,11 +22,11 @@ from teralign.grids import FloatTriple
 @options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
+@options.side("fixed")
 def compose_transforms(
     transforms: tuple[Path, ...],
     output: Path,
-    fixed: str | None,
-    fixed_spacing: FloatTriple | None,
+    fixed: Side | None,
     grid_spacing: FloatTriple | None,
     threads: int | None,
     dry_run: bool,
@@ -33,17 +37,16 @@ def compose_transforms(
     Affines give one affine, a .mat. With a field among them the output is a field, a .zarr, sampled at the nodes of a
     grid; OUTPUT.residual.json says how far it differs from TRANSFORMS between the nodes.
     """
-    from teralign.tasks.compose_transforms import compose_transforms as task
+    from teralign.tasks import compose_transforms as tasks
 
+    task = tasks.plan_compose_transforms if dry_run else tasks.compose_transforms
     options.print_result(
         task(
             transforms,
             output,
             fixed=fixed,
-            fixed_spacing=fixed_spacing,
             grid_spacing=grid_spacing,
             threads=threads,
-            dry_run=dry_run,
             overwrite=overwrite,
         )
     )

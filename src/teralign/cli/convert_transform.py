@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from teralign.cli import options, values
 from teralign.grids import FloatTriple
+
+if TYPE_CHECKING:
+    from teralign.alignment import Side
 
 
 @click.command(
@@ -36,6 +40,7 @@ from teralign.grids import FloatTriple
 @options.dry_run_option
 @options.overwrite_option
 @options.verbose_option
+@options.side("fixed")
 def convert_transform(
     transforms: tuple[Path, ...],
     output: Path,
@@ -43,14 +48,16 @@ def convert_transform(
     unit: str,
     itk_fixed: Path | None,
     itk_moving: Path | None,
-    fixed: str | None,
-    fixed_spacing: FloatTriple | None,
+    fixed: Side | None,
     grid_spacing: FloatTriple | None,
     threads: int | None,
     dry_run: bool,
     overwrite: bool,
 ) -> None:
     """Convert TRANSFORMS of any readable format (outermost, that is applied last, first) to one OUTPUT.
+
+    The first of TRANSFORMS acts last on a point of the fixed volume: affine.mat transform.zarr. The -t options of
+    antsApplyTransforms are in the opposite order: -t out1Warp.nii.gz -t out0GenericAffine.mat.
 
     Readable formats, detected from the content: Teralign (.mat, .txt, .zarr); ITK, SimpleITK and ANTs (.tfm, .txt,
     .h5, .mat, fields in .nii, .nii.gz, .nrrd); elastix (TransformParameters.N.txt); bigstream (fields as arrays in N5
@@ -61,8 +68,9 @@ def convert_transform(
 
     Beside a field, OUTPUT.residual.json says how far it differs from TRANSFORMS between its nodes.
     """
-    from teralign.tasks.convert_transform import convert_transform as task
+    from teralign.tasks import convert_transform as tasks
 
+    task = tasks.plan_convert_transform if dry_run else tasks.convert_transform
     options.print_result(
         task(
             transforms,
@@ -72,10 +80,8 @@ def convert_transform(
             itk_fixed=itk_fixed,
             itk_moving=itk_moving,
             fixed=fixed,
-            fixed_spacing=fixed_spacing,
             grid_spacing=grid_spacing,
             threads=threads,
-            dry_run=dry_run,
             overwrite=overwrite,
         )
     )

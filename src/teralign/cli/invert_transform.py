@@ -25,8 +25,7 @@ def invert_transform(
 
     OUTPUT.residual.json gives its accuracy: the distance between points and their images there and back.
     """
-    from teralign.tasks.invert_transform import invert_transform as task
+    from teralign.tasks import invert_transform as tasks
 
-    options.print_result(
-        task(transforms=transforms, output=output, threads=threads, dry_run=dry_run, overwrite=overwrite)
-    )
+    task = tasks.plan_invert_transform if dry_run else tasks.invert_transform
+    options.print_result(task(transforms=transforms, output=output, threads=threads, overwrite=overwrite))

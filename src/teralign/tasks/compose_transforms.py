@@ -1,66 +1,118 @@
-"""`compose-transforms`: a stack as one affine, or as one field."""
+"""`compose-transforms`: a list of transforms as one affine, or as one field."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from teralign.alignment import Side
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
-from teralign.grids import FloatTriple
+from teralign.grids import FloatTriple, Grid
+from teralign.plans import Plan
+from teralign.results import write_json
 from teralign.tasks.new_transform import (
     SAMPLE_SECONDS,
     GridDescription,
-    check_new_transform,
+    NewTransform,
     plan_affine,
     plan_field,
     sampler,
     write_field,
-    write_report,
 )
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
 from teralign.transforms import Residual, Stack, deviation, load_stack
 
 
+@dataclass(frozen=True)
+class ComposedTransform:
+    """The transform that was written, its grid (None for an affine), and the file with all this.
+
+    `residual_um` is the distance between the images of points under the transform and under the list of transforms.
+    """
+
+    output: str
+    transforms: Sequence[str]
+    grid: GridDescription | None
+    residual_um: Residual
+    report: str
+
+
 def compose_transforms(
-    transforms: Sequence[Path],
-    output: Path,
+    transforms: Sequence[str | Path],
+    output: str | Path,
     *,
-    fixed: str | None = None,
-    fixed_spacing: FloatTriple | None = None,
+    fixed: str | Path | Side | None = None,
     grid_spacing: FloatTriple | None = None,
     threads: int | None = None,
-    dry_run: bool = False,
     overwrite: bool = False,
-) -> dict[str, Any]:
+) -> ComposedTransform:
     """Write `transforms` (files, outermost first) as one transform from fixed to moving points.
 
     Affines give a `.mat`. With a field among them the result is a field, a `.zarr`, with nodes over the volume
-    `fixed`, or over what the fields cover, `grid_spacing` µm (z, y, x) apart. It is made and stored chunk by chunk.
-    Beside it, `NAME.residual.json` tells how far it is from the stack between its nodes.
+    `fixed`, by default over the fields, `grid_spacing` µm (z, y, x) apart. It is made and stored chunk by chunk.
+    `NAME.residual.json` beside it says how far it is from the transforms between its nodes.
 
-    Returns what the report holds, with `dry_run` what would be done. Raises InputError for bad input.
+    Raises InputError for bad input, before any long work.
     """
+    stack, new, grid = _prepared(transforms, output, fixed, grid_spacing, overwrite=overwrite)
+    new.check_writable(overwrite=overwrite)
+    residual = Residual.none()
+    if new.affine is not None:
+        new.affine.save(new.output)
+    elif grid is not None:
+        threads = threads or worker_threads()
+        sampled = sampler(stack, grid, threads=threads)
+        field = write_field(new.output, grid, sampled, what="composition", overwrite=overwrite)
+        residual = deviation(Stack((field,)), stack, grid, threads=threads)
+    composed = ComposedTransform(
+        output=str(output),
+        transforms=[str(path) for path in transforms],
+        grid=None if grid is None else GridDescription.of(grid),
+        residual_um=residual,
+        report=str(new.report),
+    )
+    write_json(new.report, composed)
+    return composed
+
+
+def plan_compose_transforms(
+    transforms: Sequence[str | Path],
+    output: str | Path,
+    *,
+    fixed: str | Path | Side | None = None,
+    grid_spacing: FloatTriple | None = None,
+    threads: int | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """Return the plan of `compose_transforms` with the same arguments; writes nothing."""
+    stack, new, grid = _prepared(transforms, output, fixed, grid_spacing, overwrite=overwrite)
+    if grid is None:
+        return plan_affine(new.output)
+    return plan_field(
+        new.output,
+        stack,
+        grid,
+        what="composition",
+        node_seconds=SAMPLE_SECONDS,
+        threads=threads or worker_threads(),
+    )
+
+
+def _prepared(
+    transforms: Sequence[str | Path],
+    output: str | Path,
+    fixed: str | Path | Side | None,
+    grid_spacing: FloatTriple | None,
+    *,
+    overwrite: bool,
+) -> tuple[Stack, NewTransform, Grid | None]:
+    """Check the input; return the transforms, the place of the new one, and its nodes, None for an affine."""
     stack = load_stack(transforms)
-    affine = stack.affine
-    report = check_new_transform(output, affine, overwrite=overwrite, dry_run=dry_run)
-    result: dict[str, Any] = {"output": str(output), "transforms": [str(path) for path in transforms]}
-    if affine is not None:
-        if fixed is not None or grid_spacing is not None:
-            raise InputError("affines make one affine, which has no grid; leave out --fixed and --grid-spacing.")
-        if dry_run:
-            return asdict(plan_affine(output))
-        affine.save(output)
-        return write_report(report, result | {"residual_um": asdict(Residual.none())})
-    grid = chosen_grid(stack, fixed_grid(fixed, fixed_spacing), grid_spacing)
-    threads = threads or worker_threads()
-    if dry_run:
-        return asdict(
-            plan_field(output, stack, grid, what="composition", node_seconds=SAMPLE_SECONDS, threads=threads)
-        )
-    sampled = sampler(stack, grid, threads=threads)
-    field = write_field(output, grid, sampled, what="composition", overwrite=overwrite)
-    residual = deviation(Stack((field,)), stack, grid, threads=threads)
-    return write_report(report, result | {"grid": GridDescription.of(grid), "residual_um": asdict(residual)})
+    new = NewTransform.of(output, stack.affine, overwrite=overwrite)
+    if new.affine is None:
+        return stack, new, chosen_grid(stack, fixed_grid(fixed), grid_spacing)
+    if fixed is not None or grid_spacing is not None:
+        raise InputError("affines make one affine, which has no grid; leave out --fixed and --grid-spacing.")
+    return stack, new, None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
+from teralign.alignment import Side
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid
+from teralign.plans import Plan
+from teralign.results import write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.new_transform import (
     SAMPLE_SECONDS,
@@ -20,7 +23,6 @@ from teralign.tasks.new_transform import (
     sampler,
     write_chunks,
     write_field,
-    write_report,
 )
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
 from teralign.transforms import (
@@ -41,11 +43,13 @@ from teralign.transforms import (
 from teralign.transforms.foreign import Kind, kind_of
 from teralign.volumes import split_uri
 
+log = logging.getLogger(__name__)
+
 UNITS = {"um": 1.0, "mm": 1000.0}
 
 
 class Form(Enum):
-    """What an output is: the value says it in a sentence."""
+    """The kinds of outputs; the value is for sentences."""
 
     AFFINE = "a text file of one affine"
     FIELD = "a displacement field"
@@ -63,13 +67,13 @@ _FORMS: dict[str, dict[str, Form]] = {
     "bigstream": {".mat": Form.AFFINE, ".n5": Form.BIGSTREAM_FIELD, ".zarr": Form.BIGSTREAM_FIELD},
 }
 _FIELDS = {Form.FIELD, Form.ITK_FIELD, Form.BIGSTREAM_FIELD}
-OWNERS = tuple(_FORMS)
-"""Whose transforms can be written; the first that knows an ending gets it where nobody says."""
+FORMATS = tuple(_FORMS)
+"""The tools whose formats can be written; by default the first one that has the ending of the output."""
 
 
 @dataclass(frozen=True)
 class _Target:
-    """What is to be written, and where; `dataset` is inside a container of bigstream."""
+    """What to write, and where; `dataset` is inside a container of bigstream."""
 
     output: Path
     form: Form
@@ -77,106 +81,220 @@ class _Target:
 
     @classmethod
     def of(cls, output: Path, to: str | None) -> _Target:
-        """From the ending of `output`, for an owner. Raises InputError where none has such an ending."""
+        """Return the target by the ending of `output`, in the format `to`. Raises InputError for other endings."""
         within = {part.suffix for part in (output, *output.parents)} & {".zarr", ".n5"}
         container, dataset = split_uri(output) if within else (output, "")
-        for owner in (to,) if to else OWNERS:
-            for suffix, form in _FORMS[owner].items():
+        for tool in (to,) if to else FORMATS:
+            for suffix, form in _FORMS[tool].items():
                 if container.name.endswith(suffix):
                     if dataset and form is not Form.BIGSTREAM_FIELD:
-                        raise InputError(f"the output {output} lies inside {container}; only bigstream's fields may.")
+                        raise InputError(
+                            f"the output {output} lies inside {container}; only bigstream has such fields."
+                        )
                     return cls(container, form, dataset)
-        endings = {suffix for owner in ((to,) if to else OWNERS) for suffix in _FORMS[owner]}
+        endings = {suffix for tool in ((to,) if to else FORMATS) for suffix in _FORMS[tool]}
         raise InputError(f"the output {output} must end in one of {', '.join(sorted(endings))}.")
 
     @property
     def report(self) -> Path:
-        """Where to tell how far a field is from what it was sampled from."""
+        """The file with the residuals of a field."""
         return self.output.with_name(self.output.name.removesuffix(".gz")).with_suffix(".residual.json")
 
-    def check(self, *, overwrite: bool, dry_run: bool) -> None:
-        """Raise InputError when it, or its report, cannot be written; with `dry_run` nothing is tried."""
-        for path in (self.output, self.report) if self.form in _FIELDS else (self.output,):
-            (refuse_existing if dry_run else check_new_file)(path, overwrite=overwrite, what="output")
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The output, and the report of a field."""
+        return (self.output, self.report) if self.form in _FIELDS else (self.output,)
+
+    def refuse_existing(self, *, overwrite: bool) -> None:
+        """Raise InputError when a file exists, unless it is to be overwritten; writes nothing."""
+        for path in self.files:
+            refuse_existing(path, overwrite=overwrite, what="output")
+
+    def check_writable(self, *, overwrite: bool) -> None:
+        """Raise InputError when a file exists, unless it is to be overwritten, or cannot be written."""
+        for path in self.files:
+            check_new_file(path, overwrite=overwrite, what="output")
 
 
 @dataclass(frozen=True)
 class _Frames:
-    """Where ITK's points of the fixed and of the moving image are among ours."""
+    """The affines from our points to ITK's, of the fixed and of the moving image."""
 
     fixed: Affine
     moving: Affine
 
     @classmethod
-    def of(cls, unit: str, fixed: Path | None, moving: Path | None) -> _Frames:
-        """From the images where they are given, else straight axes in `unit`."""
+    def of(cls, unit: str, fixed: str | Path | None, moving: str | Path | None) -> _Frames:
+        """Return the frames of the images if they are given, else of straight axes in `unit`."""
         straight = itk.frame_of_unit(UNITS[unit])
         return cls(*(straight if image is None else itk.frame_of_image(image) for image in (fixed, moving)))
 
 
+@dataclass(frozen=True)
+class ConvertedTransform:
+    """The transform that was written: what it is, of which transforms, and in what order they act on a fixed point.
+
+    `sampling_um` is the distance of B-splines from the fields that sample them, None if there are none. A field has a
+    grid, and `residual_um`, the distance of its images from those of the transforms; all this is in `report`.
+    """
+
+    output: str
+    kind: str
+    transforms: Sequence[str]
+    applied_first_to_last: Sequence[str]
+    sampling_um: Residual | None
+    grid: GridDescription | None = None
+    residual_um: Residual | None = None
+    report: str | None = None
+
+
 def convert_transform(
-    transforms: Sequence[Path],
-    output: Path,
+    transforms: Sequence[str | Path],
+    output: str | Path,
     *,
     to: str | None = None,
     unit: str = "um",
-    itk_fixed: Path | None = None,
-    itk_moving: Path | None = None,
-    fixed: str | None = None,
-    fixed_spacing: FloatTriple | None = None,
+    itk_fixed: str | Path | None = None,
+    itk_moving: str | Path | None = None,
+    fixed: str | Path | Side | None = None,
     grid_spacing: FloatTriple | None = None,
     threads: int | None = None,
-    dry_run: bool = False,
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Write `transforms` (anybody's files, outermost first) as one file or folder of the owner `to`.
+) -> ConvertedTransform:
+    """Write `transforms` (files of any readable format, outermost first) as one file or folder of the format `to`.
 
-    The owner (one of OWNERS) follows from the ending where it is None. ITK's coordinates are in `unit` (one of UNITS)
-    along the axes of the arrays; where the images that the other tool saw are given by `itk_fixed` and `itk_moving`,
-    their own units and turned axes hold instead. A field is sampled on the nodes that `compose_transforms` would
-    take; one of bigstream has a vector at each voxel of `fixed`. Beside it, `NAME.residual.json` tells how far it is
-    from the transforms between its nodes.
+    The format (one of FORMATS) follows from the ending if it is None. ITK's coordinates are in `unit` (one of UNITS)
+    along the axes of the arrays, or as in the images `itk_fixed` and `itk_moving` that the other tool used.
+    A field is sampled on the nodes that `compose_transforms` would take; a field of bigstream has a vector at each
+    voxel of `fixed`. `NAME.residual.json` beside it says how far it is from the transforms between its nodes.
 
-    Returns what was written, and what the report holds, with `dry_run` what would be done. Raises InputError for bad
-    input.
+    Raises InputError for bad input, before any long work.
     """
-    target = _Target.of(output, to)
-    target.check(overwrite=overwrite, dry_run=dry_run)
+    target = _Target.of(Path(output), to)
+    target.check_writable(overwrite=overwrite)
     frames = _Frames.of(unit, itk_fixed, itk_moving)
-    voxels = fixed_grid(fixed, fixed_spacing)
-    stack, sampling = _load(transforms, frames, voxels, grid_spacing)
-    result: dict[str, Any] = {"output": str(output), "kind": target.form.value}
-    result["transforms"] = [str(path) for path in transforms]
-    if sampling is not None:
-        result["sampling_um"] = asdict(sampling)
-    if target.form not in _FIELDS:
-        affine = _affine_for(target, stack)
-        if dry_run:
-            return asdict(plan_affine(output))
-        _write_parts(target, stack, affine, frames)
-        return result
-    grid = _every_voxel(voxels) if target.form is Form.BIGSTREAM_FIELD else chosen_grid(stack, voxels, grid_spacing)
+    conversion = _Conversion.of(transforms, target, frames, fixed_grid(fixed), grid_spacing)
+    applied = [str(path) for path in reversed(transforms)]
+    log.info("A point of the fixed volume goes through %s", ", then ".join(applied))
+    converted = ConvertedTransform(
+        output=str(output),
+        kind=target.form.value,
+        transforms=[str(path) for path in transforms],
+        applied_first_to_last=applied,
+        sampling_um=conversion.sampling,
+    )
+    if conversion.grid is None:
+        conversion.write_parts()
+        return converted
     threads = threads or worker_threads()
-    if dry_run:
-        whole = grid.shape if target.form is Form.ITK_FIELD else CHUNK_SHAPE
-        return asdict(
-            plan_field(
-                output, stack, grid, what="conversion", node_seconds=SAMPLE_SECONDS, threads=threads, chunk=whole
+    field = conversion.write_field(conversion.grid, threads=threads, overwrite=overwrite)
+    converted = replace(
+        converted,
+        grid=GridDescription.of(conversion.grid),
+        residual_um=deviation(Stack((field,)), conversion.stack, conversion.grid, threads=threads),
+        report=str(target.report),
+    )
+    write_json(target.report, converted)
+    return converted
+
+
+def plan_convert_transform(
+    transforms: Sequence[str | Path],
+    output: str | Path,
+    *,
+    to: str | None = None,
+    unit: str = "um",
+    itk_fixed: str | Path | None = None,
+    itk_moving: str | Path | None = None,
+    fixed: str | Path | Side | None = None,
+    grid_spacing: FloatTriple | None = None,
+    threads: int | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """Return the plan of `convert_transform` with the same arguments; writes nothing."""
+    target = _Target.of(Path(output), to)
+    target.refuse_existing(overwrite=overwrite)
+    frames = _Frames.of(unit, itk_fixed, itk_moving)
+    conversion = _Conversion.of(transforms, target, frames, fixed_grid(fixed), grid_spacing)
+    if conversion.grid is None:
+        return plan_affine(Path(output))
+    return plan_field(
+        Path(output),
+        conversion.stack,
+        conversion.grid,
+        what="conversion",
+        node_seconds=SAMPLE_SECONDS,
+        threads=threads or worker_threads(),
+        chunk=conversion.grid.shape if target.form is Form.ITK_FIELD else CHUNK_SHAPE,
+    )
+
+
+@dataclass(frozen=True)
+class _Conversion:
+    """Transforms that have been read, and what is to be made of them: a field on `grid`, or other than a field, None.
+
+    `sampling` is the larger distance of a B-spline from the field that samples it, None if there are none.
+    """
+
+    target: _Target
+    frames: _Frames
+    stack: Stack
+    sampling: Residual | None
+    grid: Grid | None
+
+    @classmethod
+    def of(
+        cls,
+        paths: Sequence[str | Path],
+        target: _Target,
+        frames: _Frames,
+        voxels: Grid | None,
+        grid_spacing: FloatTriple | None,
+    ) -> _Conversion:
+        """Read the transforms. Raises InputError when they cannot be read, or the output cannot hold them."""
+        stack, sampling = _load(paths, frames, voxels, grid_spacing)
+        if target.form is Form.BIGSTREAM_FIELD:
+            return cls(target, frames, stack, sampling, _every_voxel(voxels))
+        if target.form in _FIELDS:
+            return cls(target, frames, stack, sampling, chosen_grid(stack, voxels, grid_spacing))
+        if stack.affine is None and target.form is not Form.ITK_TRANSFORM:
+            raise InputError(
+                f"the output {target.output} is {target.form.value}, but there are fields; choose another ending."
             )
-        )
-    field = _write_field(target, stack, grid, frames, threads=threads, overwrite=overwrite)
-    residual = deviation(Stack((field,)), stack, grid, threads=threads)
-    return write_report(target.report, result | {"grid": GridDescription.of(grid), "residual_um": asdict(residual)})
+        return cls(target, frames, stack, sampling, None)
+
+    def write_parts(self) -> None:
+        """Write transforms that need no grid."""
+        affine = self.stack.affine
+        if affine is not None and self.target.form is Form.AFFINE:
+            affine.save(self.target.output)
+            return
+        whole = self.stack if affine is None else Stack((affine,))
+        itk_files.write_parts(self.target.output, itk.to_itk(whole, self.frames.fixed, self.frames.moving))
+
+    def write_field(self, grid: Grid, *, threads: int, overwrite: bool) -> DisplacementField | StoredField:
+        """Write the transforms at the nodes of a grid, chunk by chunk except in a file of ITK; return the field."""
+        sampled = sampler(self.stack, grid, threads=threads)
+        output = self.target.output
+        if self.target.form is Form.ITK_FIELD:
+            field = sampled(grid.region)
+            itk_files.write_image(output, itk.field_image(field, self.frames.fixed, self.frames.moving))
+            return field
+        if self.target.form is Form.FIELD:
+            return write_field(output, grid, sampled, what="conversion", overwrite=overwrite)
+        with bigstream.building_field(output, self.target.dataset, grid, overwrite=overwrite) as writer:
+            write_chunks(writer, grid, sampled, what="conversion")
+        return bigstream.open_field(writer.path, grid)
 
 
 def _load(
-    paths: Sequence[Path], frames: _Frames, voxels: Grid | None, grid_spacing: FloatTriple | None
+    paths: Sequence[str | Path], frames: _Frames, voxels: Grid | None, grid_spacing: FloatTriple | None
 ) -> tuple[Stack, Residual | None]:
-    """The transforms of the files, and how far the worst of the fields is from the B-spline it was sampled from."""
+    """Return the transforms of the files, and the largest distance of a field from the B-spline that it samples."""
     nodes = None if voxels is None else chosen_grid(Stack(), voxels, grid_spacing)
     parts: list[Transform] = []
     sampling: Residual | None = None
-    for number, path in enumerate((path.absolute() for path in paths), start=1):
+    for number, path in enumerate((Path(path).absolute() for path in paths), start=1):
         kind = kind_of(path)
         if kind is Kind.OURS:
             parts.append(load_transform(path))
@@ -185,7 +303,7 @@ def _load(
         else:
             theirs = (itk_files if kind is Kind.ITK else elastix).read_parts(path)
             found = itk.to_ours(theirs, frames.fixed, nodes if number == len(paths) else None)
-            if not parts:  # what ends in ITK's space of the moving image has to come from there
+            if not parts:  # the outermost transform leads to ITK's space of the moving image, and from there to ours
                 parts.extend(itk.between(frames.fixed.inverse(), frames.moving.inverse()))
             parts.extend(found.parts)
             sampling = itk.worse(sampling, found.sampling)
@@ -196,38 +314,3 @@ def _every_voxel(voxels: Grid | None) -> Grid:
     if voxels is None:
         raise InputError("a field of bigstream has a vector at each voxel of the fixed volume; give it by --fixed.")
     return voxels
-
-
-def _affine_for(target: _Target, stack: Stack) -> Affine | None:
-    """The stack as one affine, if it is one; InputError where there are fields and the output can hold none."""
-    affine = stack.affine
-    if affine is None and target.form is not Form.ITK_TRANSFORM:
-        raise InputError(
-            f"the output {target.output} is {target.form.value}, but there are fields; choose another ending."
-        )
-    return affine
-
-
-def _write_parts(target: _Target, stack: Stack, affine: Affine | None, frames: _Frames) -> None:
-    """Write transforms that need no grid."""
-    if affine is not None and target.form is Form.AFFINE:
-        affine.save(target.output)
-        return
-    whole = stack if affine is None else Stack((affine,))
-    itk_files.write_parts(target.output, itk.to_itk(whole, frames.fixed, frames.moving))
-
-
-def _write_field(
-    target: _Target, stack: Stack, grid: Grid, frames: _Frames, *, threads: int, overwrite: bool
-) -> DisplacementField | StoredField:
-    """Write the transforms at the nodes of a grid, chunk by chunk except in a file of ITK, and give the field."""
-    sampled = sampler(stack, grid, threads=threads)
-    if target.form is Form.ITK_FIELD:
-        field = sampled(grid.region)
-        itk_files.write_image(target.output, itk.field_image(field, frames.fixed, frames.moving))
-        return field
-    if target.form is Form.FIELD:
-        return write_field(target.output, grid, sampled, what="conversion", overwrite=overwrite)
-    with bigstream.building_field(target.output, target.dataset, grid, overwrite=overwrite) as writer:
-        write_chunks(writer, grid, sampled, what="conversion")
-    return bigstream.open_field(writer.path, grid)

@@ -1,24 +1,18 @@
-"""`invert-transform`: the map back, from moving to fixed points."""
+"""`invert-transform`: the inverse map, from moving to fixed points."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from teralign.cluster import worker_threads
 from teralign.errors import AlignmentError
-from teralign.grids import Region
-from teralign.tasks.new_transform import (
-    GridDescription,
-    check_new_transform,
-    plan_affine,
-    plan_field,
-    write_field,
-    write_report,
-)
+from teralign.grids import Grid, Region
+from teralign.plans import Plan
+from teralign.results import write_json
+from teralign.tasks.new_transform import GridDescription, NewTransform, plan_affine, plan_field, write_field
 from teralign.tasks.node_grids import reached_grid
 from teralign.transforms import DisplacementField, Residual, Stack, inverse_field, load_stack, round_trip
 
@@ -27,50 +21,87 @@ log = logging.getLogger(__name__)
 _NODE_SECONDS = 0.7e-6  # CPU time of a node: demo data, under an affine and a field
 
 
+@dataclass(frozen=True)
+class InvertedTransform:
+    """The inverse that was written, its grid (None for an affine), and the file with all this.
+
+    `residual_um` is the distance between points and their images there and back. At `lost_nodes` of the nodes, a
+    share of `lost_share`, no inverse was found: they have the displacement of their neighbours.
+    """
+
+    output: str
+    transforms: Sequence[str]
+    grid: GridDescription | None
+    residual_um: Residual
+    lost_nodes: int
+    lost_share: float
+    report: str
+
+
 def invert_transform(
     *,
-    transforms: Sequence[Path],
-    output: Path,
+    transforms: Sequence[str | Path],
+    output: str | Path,
     threads: int | None = None,
-    dry_run: bool = False,
     overwrite: bool = False,
-) -> dict[str, Any]:
+) -> InvertedTransform:
     """Write the inverse of `transforms` (files, outermost first) as one transform from moving to fixed points.
 
-    Affines give a `.mat`. With a field among them the inverse is a field too, a `.zarr`, on a grid as fine as the
-    finest field's that covers what the innermost field's own grid is mapped to. It is computed and stored chunk by
-    chunk. Beside it, `NAME.residual.json` tells the residual of going there and back, in µm, and at which share of
-    its nodes no inverse was found.
+    Affines give a `.mat`. With a field among them the inverse is a field too, a `.zarr`, with the spacing of the
+    finest field, over the image of the innermost field's grid. It is computed and stored chunk by chunk.
+    `NAME.residual.json` beside it has the accuracy.
 
-    Returns what the report holds, with `dry_run` what would be done. Raises InputError for bad input,
-    AlignmentError when there is no inverse.
+    Raises InputError for bad input, AlignmentError when there is no inverse.
     """
     stack = load_stack(transforms)
-    affine = stack.affine
-    report = check_new_transform(output, affine, overwrite=overwrite, dry_run=dry_run)
-    threads = threads or worker_threads()
-    if dry_run:
-        if affine is not None:
-            return asdict(plan_affine(output))
-        grid = reached_grid(stack)
-        return asdict(plan_field(output, stack, grid, what="inverse", node_seconds=_NODE_SECONDS, threads=threads))
-    result: dict[str, Any] = {"output": str(output), "transforms": [str(path) for path in transforms]}
+    new = NewTransform.of(output, stack.affine, overwrite=overwrite)
+    new.check_writable(overwrite=overwrite)
+    grid, residual, lost = None, Residual.none(), 0
     try:
-        if affine is not None:
-            affine.inverse().save(output)
-            found: dict[str, Any] = {"residual_um": asdict(Residual.none()), "lost_nodes": 0, "lost_share": 0.0}
+        if new.affine is not None:
+            new.affine.inverse().save(new.output)
         else:
-            found = _invert_to(stack, output, threads=threads, overwrite=overwrite)
+            grid = reached_grid(stack)
+            threads = threads or worker_threads()
+            residual, lost = _write_inverse(stack, new.output, grid, threads=threads, overwrite=overwrite)
     except ValueError as error:
         raise AlignmentError(f"the transforms cannot be inverted: {error}.") from error
-    if found["lost_nodes"]:
-        log.warning("%d nodes of the inverse have none and take their neighbours'", found["lost_nodes"])
-    return write_report(report, result | found)
+    if lost:
+        log.warning("%d nodes have no inverse; they take the displacement of their neighbours", lost)
+    inverted = InvertedTransform(
+        output=str(output),
+        transforms=[str(path) for path in transforms],
+        grid=None if grid is None else GridDescription.of(grid),
+        residual_um=residual,
+        lost_nodes=lost,
+        lost_share=0.0 if grid is None else lost / grid.region.size,
+        report=str(new.report),
+    )
+    write_json(new.report, inverted)
+    return inverted
 
 
-def _invert_to(stack: Stack, output: Path, *, threads: int, overwrite: bool) -> dict[str, Any]:
-    """Store the inverse; gives its grid, the residual of there and back, and how many nodes have no inverse."""
-    grid, lost = reached_grid(stack), 0
+def plan_invert_transform(
+    *,
+    transforms: Sequence[str | Path],
+    output: str | Path,
+    threads: int | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """Return the plan of `invert_transform` with the same arguments; writes nothing."""
+    stack = load_stack(transforms)
+    new = NewTransform.of(output, stack.affine, overwrite=overwrite)
+    if new.affine is not None:
+        return plan_affine(new.output)
+    threads = threads or worker_threads()
+    return plan_field(
+        new.output, stack, reached_grid(stack), what="inverse", node_seconds=_NODE_SECONDS, threads=threads
+    )
+
+
+def _write_inverse(stack: Stack, output: Path, grid: Grid, *, threads: int, overwrite: bool) -> tuple[Residual, int]:
+    """Store the inverse on `grid`; return the residual of there and back, and the number of nodes without inverse."""
+    lost = 0
 
     def inverted(chunk: Region) -> DisplacementField:
         nonlocal lost
@@ -79,10 +110,4 @@ def _invert_to(stack: Stack, output: Path, *, threads: int, overwrite: bool) -> 
         return field
 
     inverse = Stack((write_field(output, grid, inverted, what="inverse", overwrite=overwrite),))
-    residual = round_trip(stack, inverse, grid, threads=threads)
-    return {
-        "grid": GridDescription.of(grid),
-        "residual_um": asdict(residual),
-        "lost_nodes": lost,
-        "lost_share": lost / grid.region.size,
-    }
+    return round_trip(stack, inverse, grid, threads=threads), lost

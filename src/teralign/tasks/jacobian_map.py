@@ -121,8 +121,7 @@ def _filling(
 ) -> tuple[Filling, Path]:
     """Return the volume to make and the path of its report, after all checks of the input."""
     stack = load_stack(transforms)
-    side = None if fixed is None else Side.of(fixed)
-    grid = chosen_grid(stack, None if side is None else fixed_grid(side.uri, side.spacing), grid_spacing)
+    grid = chosen_grid(stack, fixed_grid(fixed), grid_spacing)
     layout = plan_volume(output, grid=grid, dtype=np.float32, ome_zarr=ome_zarr)
     target = plan_output(output, overwrite=overwrite)
     if not isinstance(target, Path):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,7 +18,6 @@ from teralign.errors import InputError
 from teralign.grids import Grid, Region, Triple, reverse_axes
 from teralign.plans import WORKER_BYTES, Plan
 from teralign.progress import Progress
-from teralign.results import write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.transforms import (
     CHUNK_SHAPE,
@@ -54,18 +53,33 @@ class ChunkWriter(Protocol):
         ...
 
 
-def check_new_transform(output: Path, affine: Affine | None, *, overwrite: bool, dry_run: bool = False) -> Path:
-    """Check that a transform can be written, as an affine or, for None, as a field; returns the path of its report.
+@dataclass(frozen=True)
+class NewTransform:
+    """Where a transform and its report are to be written; `affine` is None for a field."""
 
-    With `dry_run` no file is touched. Raises InputError when the ending is that of another kind, or a file exists.
-    """
-    suffixes = {".zarr"} if affine is None else {".mat", ".txt"}
-    if output.suffix not in suffixes:
-        raise InputError(f"the output {output} must end in {' or '.join(sorted(suffixes))} for these transforms.")
-    report = output.with_suffix(".residual.json")
-    for path in (output, report):
-        (refuse_existing if dry_run else check_new_file)(path, overwrite=overwrite, what="output")
-    return report
+    output: Path
+    affine: Affine | None
+
+    @classmethod
+    def of(cls, output: str | Path, affine: Affine | None, *, overwrite: bool) -> NewTransform:
+        """Return the place of a transform. Raises InputError for the ending of another kind, or if a file exists."""
+        new = cls(Path(output), affine)
+        suffixes = {".zarr"} if affine is None else {".mat", ".txt"}
+        if new.output.suffix not in suffixes:
+            raise InputError(f"the output {output} must end in {' or '.join(sorted(suffixes))} for these transforms.")
+        for path in (new.output, new.report):
+            refuse_existing(path, overwrite=overwrite, what="output")
+        return new
+
+    @property
+    def report(self) -> Path:
+        """The file with the residuals."""
+        return self.output.with_suffix(".residual.json")
+
+    def check_writable(self, *, overwrite: bool) -> None:
+        """Raise InputError when the transform or its report cannot be written."""
+        for path in (self.output, self.report):
+            check_new_file(path, overwrite=overwrite, what="output")
 
 
 def plan_affine(output: Path) -> Plan:
@@ -149,9 +163,3 @@ class GridDescription:
     def of(cls, grid: Grid) -> GridDescription:
         """Return the description of a grid."""
         return cls(reverse_axes(grid.shape), reverse_axes(grid.spacing), reverse_axes(grid.origin))
-
-
-def write_report(report: Path, result: dict[str, Any]) -> dict[str, Any]:
-    """Write `result` as JSON; returns it with the path of that file."""
-    write_json(report, result)
-    return result | {"report": str(report)}

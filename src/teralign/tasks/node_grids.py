@@ -1,13 +1,15 @@
-"""The grids on which transforms are sampled: of a user's choice, or as far and as fine as the fields themselves."""
+"""The grids on which transforms are sampled: chosen by the user, or with the extent and spacing of the fields."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from teralign.addresses import absolute_uri
+from teralign.alignment import Side
 from teralign.errors import InputError
 from teralign.grids import Floats, FloatTriple, Grid, Region, as_float_triple, as_triple
 from teralign.transforms import FIELD_STRIDE, Affine, Stack, node_positions
@@ -16,18 +18,19 @@ from teralign.volumes import open_volume
 _SLIVER = 1e-6  # of a node spacing: how far a box may reach beyond the last node
 
 
-def fixed_grid(fixed: str | None, spacing: FloatTriple | None) -> Grid | None:
-    """The voxels of the volume `fixed`, `spacing` µm (z, y, x) instead of what the file says; None for no volume."""
+def fixed_grid(fixed: str | Path | Side | None) -> Grid | None:
+    """Return the voxels of the fixed volume; None if it is not given. Raises InputError when it cannot be opened."""
     if fixed is None:
         return None
-    return open_volume(absolute_uri(fixed), spacing=spacing, option="--fixed-spacing").grid
+    side = Side.of(fixed)
+    return open_volume(absolute_uri(side.uri), spacing=side.spacing, option="--fixed-spacing").grid
 
 
 def chosen_grid(stack: Stack, fixed: Grid | None, spacing: FloatTriple | None) -> Grid:
-    """Nodes over the voxels `fixed`, or without them over the fields of `stack`, `spacing` µm (z, y, x) apart.
+    """Return nodes over the voxels `fixed`, or if None over the fields of `stack`, `spacing` µm (z, y, x) apart.
 
-    Without a spacing they lie every FIELD_STRIDE voxels, or as close as those of the finest field. Raises InputError
-    when there are neither voxels nor a field.
+    The default spacing is FIELD_STRIDE voxels, or that of the finest field. Raises InputError when there are neither
+    voxels nor a field.
     """
     if spacing is not None:
         return _respaced(fixed or covered_grid(stack), spacing)
@@ -35,9 +38,9 @@ def chosen_grid(stack: Stack, fixed: Grid | None, spacing: FloatTriple | None) -
 
 
 def covered_grid(stack: Stack) -> Grid:
-    """A grid over the points that `stack` takes to the grid of its innermost field, as fine as its finest field.
+    """Return a grid over the points that `stack` maps to its innermost field's grid, as fine as its finest field.
 
-    It is that field's own grid where nothing is applied before it and no other field is finer. Raises InputError when
+    It is that field's own grid if nothing is applied before it and no other field is finer. Raises InputError when
     there is no field.
     """
     places = [i for i, part in enumerate(stack.transforms) if part.grid is not None]
@@ -51,7 +54,7 @@ def covered_grid(stack: Stack) -> Grid:
 
 
 def reached_grid(stack: Stack) -> Grid:
-    """A grid over what `stack` maps its `covered_grid` to, as fine as that."""
+    """Return a grid over the image of the `covered_grid` of `stack`, with the same spacing."""
     nodes = covered_grid(stack)
     moved = [stack.map_points(points) for points in _faces(nodes)]
     low = np.min([m.min(axis=0) for m in moved], axis=0)
@@ -64,13 +67,13 @@ def _respaced(grid: Grid, spacing: FloatTriple) -> Grid:
 
 
 def _grid_over(low: ArrayLike, high: ArrayLike, spacing: ArrayLike) -> Grid:
-    """Nodes from `low` up to the first at or beyond `high` (µm)."""
+    """Return nodes from `low` up to the first at or beyond `high` (µm)."""
     steps = np.ceil((np.asarray(high) - np.asarray(low)) / np.asarray(spacing) - _SLIVER)
     return Grid(as_triple(steps + 1), as_float_triple(np.asarray(spacing)), as_float_triple(np.asarray(low)))
 
 
 def _faces(grid: Grid) -> Iterator[Floats]:
-    """The nodes (n, 3) of each face of the grid, in µm: their images bound the image of the whole."""
+    """Give the nodes (n, 3) of each face of the grid, in µm: their images bound the image of the whole."""
     for axis, count in enumerate(grid.shape):
         for at in (0, count - 1):
             start, stop = [0, 0, 0], list(grid.shape)
