@@ -143,7 +143,8 @@ def _find_mask(option: str, volume: Volume, channel: int, timepoint: int) -> Fou
             f"{option} auto: {volume.uri} is too large to look for tissue in it, and has no coarser scale; "
             "make some with build-pyramid, or name a mask."
         )
-    found = find_foreground(Image(overview.array, overview.grid).finite(), margin=TISSUE_MARGIN)
+    image = Image(overview.array, overview.grid).finite().without_padding()
+    found = find_foreground(image, margin=TISSUE_MARGIN)
     log.info("%s auto: %.1f %% of %s show tissue", option, 100 * found.mean(), volume.uri)
     found = np.pad(found, (0, _BEYOND), mode="edge")
     return FoundMask.of(found, Grid(found.shape, overview.grid.spacing, overview.grid.origin))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-
-import numpy as np
 
 from teralign.addresses import absolute_uri
 from teralign.alignment.masks import Mask, masks_out, open_mask, read_mask
 from teralign.alignment.side import Side
-from teralign.errors import DataError, InputError
+from teralign.errors import InputError
 from teralign.grids import Grid, Region
 from teralign.provenance import own_name
 from teralign.registration import Image
 from teralign.volumes import Volume, check_channel, check_timepoint, open_volume
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,28 +61,26 @@ class ImageSource:
         return self.mask is not None and masks_out(self.mask, self.grid, region)
 
     def read(self, region: Region | None = None) -> Image:
-        """Return the image of `region` (default: all), with its mask.
+        """Return the image of `region` (default: all), with a mask of the voxels that count.
 
-        Raises DataError when it contains NaNs or infinities.
+        Besides those of the mask, voxels that are NaN, infinite or padding do not count.
         """
+        whole = region is None
         region = region or self.grid.region
-        image = self._read(region)
-        if image.array.dtype.kind == "f" and not np.isfinite(image.array).all():
-            count = int((~np.isfinite(image.array)).sum())
-            raise DataError(
-                f"the {self.role} volume {self.volume.uri} has {count} voxels that are NaN or infinite "
-                f"(in {region.start} to {region.stop}, zyx); replace them, for example by 0, and try again."
-            )
-        return image
-
-    def read_finite(self, region: Region) -> Image:
-        """Return the image of `region` with its mask; NaNs and infinities are masked out, and are 0."""
-        return self._read(region).finite()
-
-    def _read(self, region: Region) -> Image:
         array = self.volume.read(region, channel=self.channel, timepoint=self.timepoint)
         mask = None if self.mask is None else read_mask(self.mask, self.grid, region)
-        return Image(array, self.grid.crop(region), mask)
+        image = Image(array, self.grid.crop(region), mask)
+        finite = image.finite()
+        data = finite.without_padding()
+        if whole:
+            self._log_share(finite is not image, finite, "NaN or infinite")
+            self._log_share(data is not finite, data, "padding or beside it")
+        return data
+
+    def _log_share(self, changed: bool, image: Image, kind: str) -> None:
+        if changed and image.mask is not None:
+            left = 100 * float(image.mask.mean())
+            log.info("%s: voxels that are %s do not count; %.1f %% do", self.role, kind, left)
 
 
 def open_source(role: str, side: Side) -> ImageSource:
@@ -104,7 +103,7 @@ def open_source(role: str, side: Side) -> ImageSource:
 def why_empty(image: Image) -> str:
     """Return why there is nothing to align in an image; empty when there is something."""
     if image.mask is not None and not image.mask.any():
-        return "is masked out"
+        return "has no voxel that counts (masked out, NaN or padding)"
     if image.array.min() == image.array.max():
         return f"is {image.array.flat[0]} everywhere"
     return ""

@@ -36,11 +36,16 @@ _SPECK = 0.02  # of the largest component: smaller ones are dirt
 
 
 def find_foreground(image: Image, *, margin: float) -> Bools:
-    """Which voxels (z, y, x) show tissue, or lie within about `margin` µm of it; all, when that cannot be told.
+    """Return which voxels (z, y, x) show tissue, or lie within about `margin` µm of it; all if no edge is found.
 
-    Meant for an image of some 200 voxels a side. Holes are filled, in each plane as well, and specks left out. What
-    the image's own mask leaves out says nothing. The same image gives the same mask.
+    Meant for an image of some 200 voxels a side. Holes are filled, in each plane as well, and specks left out. Voxels
+    outside the image's own mask are never found. The same image gives the same mask.
     """
+    found = _find(image, margin)
+    return found if image.mask is None else found & image.mask
+
+
+def _find(image: Image, margin: float) -> Bools:
     array = _filled(image)
     low, high = np.percentile(array, _CLIPPED)
     found: Bools = np.zeros(array.shape, dtype=bool)

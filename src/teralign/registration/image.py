@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from teralign.grids import Bools, Floats, Grid, group_means
+from teralign.registration.padding import fill, find_padding
 
 Array = NDArray[Any]
 Volume32 = NDArray[np.float32]
@@ -36,14 +37,20 @@ class Image:
             raise ValueError(f"a mask of shape {self.mask.shape} does not fit an image of {self.array.shape}")
 
     def finite(self) -> Image:
-        """Return the image with NaNs and infinities set to 0 and masked out."""
+        """Return the image with NaNs and infinities masked out, and filled from the voxels beside them."""
         if self.array.dtype.kind != "f":
             return self
-        good = np.isfinite(self.array)
-        if good.all():
-            return self
-        mask = good if self.mask is None else self.mask & good
-        return Image(np.where(good, self.array, 0), self.grid, mask)
+        data = np.isfinite(self.array)
+        return self if data.all() else self._only(data)
+
+    def without_padding(self) -> Image:
+        """Return the image with padding (see `padding`) masked out, and filled from the voxels beside it."""
+        padding = find_padding(self.array)
+        return self if padding is None else self._only(~padding)
+
+    def _only(self, data: Bools) -> Image:
+        array = fill(self.array, data) if data.any() else np.zeros_like(self.array)
+        return Image(array, self.grid, data if self.mask is None else self.mask & data)
 
     def negative(self) -> Image:
         """Return the image with dark and bright exchanged, float32."""
