@@ -1,6 +1,6 @@
-"""Geometry and channels of a TIFF as OME-XML or ImageJ state them.
+"""Geometry and channels of a TIFF as OME-XML, ImageJ or Micro-Manager (NDTiff) state them.
 
-Both are written by many programs, not always as specified. A value that cannot be understood is left out, and a voxel
+They are written by many programs, not always as specified. A value that cannot be understood is left out, and a voxel
 size that is left out is asked for. https://docs.openmicroscopy.org/ome-model/latest/,
 https://imagej.net/ij/developer/api/ij/ij/io/TiffDecoder.html
 """
@@ -23,6 +23,7 @@ from teralign.volumes.units import is_blank, is_size, micrometres, parse_number,
 
 log = logging.getLogger(__name__)
 
+_PIXEL_SIZE, _Z_STEP = ("PixelSizeUm", "PixelSize_um"), "z-step_um"
 _COLOUR_IN_HEX = re.compile(r"(?:#|0x)([0-9A-Fa-f]{6})(?:[0-9A-Fa-f]{2})?")
 
 
@@ -39,7 +40,9 @@ class TiffMetadata:
 
 
 def read_metadata(tiff: tifffile.TiffFile) -> TiffMetadata:
-    """Return what OME-XML or ImageJ state of the first image; other TIFFs state nothing."""
+    """Return what OME-XML, ImageJ or Micro-Manager state of the first image; other TIFFs state nothing."""
+    if tiff.is_ndtiff:
+        return _read_ndtiff(tiff)
     if tiff.is_ome:
         return _read_ome(str(tiff.ome_metadata or ""), tiff.filename)
     return _read_imagej(tiff) if tiff.is_imagej else TiffMetadata()
@@ -125,6 +128,17 @@ def _read_imagej(tiff: tifffile.TiffFile) -> TiffMetadata:
         time_step=_time_step(metadata.get("finterval"), metadata.get("tunit", "s")),
         spacing_note=unknown_unit(*units.values()),
     )
+
+
+def _read_ndtiff(tiff: tifffile.TiffFile) -> TiffMetadata:
+    """The sizes are those of the summary, or of the first plane; all in µm."""
+    summary = (tiff.micromanager_metadata or {}).get("Summary") or {}
+    tag = tiff.pages.first.tags.get("MicroManagerMetadata")
+    plane = tag.value if tag is not None and isinstance(tag.value, dict) else {}
+    pixel = next((content[key] for content in (summary, plane) for key in _PIXEL_SIZE if key in content), None)
+    step = summary.get(_Z_STEP, plane.get(_Z_STEP))
+    z, xy = parse_number(step), parse_number(pixel)
+    return TiffMetadata(spacing=(None if z is None else abs(z), xy, xy))
 
 
 def _length(size: float | None, unit: str) -> float | None:

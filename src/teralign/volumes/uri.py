@@ -39,11 +39,13 @@ _MARKERS = {
     ".zgroup": "zarr",
     ".zarray": "zarr",
     ".zattrs": "zarr",
+    "NDTiff.index": "ndtiff",
+    "Full resolution/NDTiff.index": "ndtiff",
 }
 _READ = (
     "N5 (.n5), Zarr (.zarr), TIFF (.tif, .tiff), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd), "
     "NIfTI (.nii, .nii.gz), HDF5 (.h5, .hdf5), Imaris (.ims), zipped Zarr and N5 (.zarr.zip, .ozx, .n5.zip), "
-    "Neuroglancer precomputed (a folder with a file info) and folders of slices (.tif, .tiff, .png)"
+    "Neuroglancer precomputed (a folder with a file info), NDTiff folders and folders of slices (.tif, .tiff, .png)"
 )
 _BY_ADDRESS = "By address N5, Zarr and Neuroglancer precomputed can be read."
 _NAMES_SHOWN = 20

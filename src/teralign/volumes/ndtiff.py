@@ -1,0 +1,36 @@
+"""NDTiff, the folders of Micro-Manager and Pycro-Manager: TIFF files, and an index of what each page is.
+
+tifffile reads the index from the TIFF beside it. A multi-resolution data set keeps its finest level in a folder of
+its own, the level that is read here. https://github.com/micro-manager/NDTiffStorage
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import tifffile
+
+from teralign.addresses import Place
+from teralign.errors import InputError
+from teralign.volumes import tiff
+from teralign.volumes.description import Description
+from teralign.volumes.whole_file import check_one_image
+
+INDEX = "NDTiff.index"
+FINEST = "Full resolution"
+
+
+def describe(container: Place, dataset: str) -> Description:
+    """Describe the image of a folder, all its channels and timepoints."""
+    if not isinstance(container, Path):
+        raise InputError(f"{container} is read from disks only; copy it to one and give its path.")
+    check_one_image(container, dataset)
+    folder = container / FINEST if (container / FINEST / INDEX).exists() else container
+    index = folder / INDEX
+    names = [entry[1] for entry in islice(tifffile.read_ndtiff_index(index), 1)]
+    if not names:
+        raise InputError(f"{index} names no image; copy the folder again.")
+    found = tiff.describe(folder / names[0], "")
+    return replace(found, files=(index, *found.files))
