@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-jit = numba.njit(nogil=True, cache=True)
+from teralign.compiling import compiled
 
 CELL_EDGE = 1.15
 """The end of the soft edge of a cell, in radii of the cell."""
@@ -21,7 +20,7 @@ ROUGHNESS = 0.2
 """The depth of the dents in the outline of a cell, in radii of the cell."""
 
 
-@jit
+@compiled
 def _mix(h: np.uint64) -> np.uint64:
     """Scramble 64 bits (the finaliser of splitmix64)."""
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -29,7 +28,7 @@ def _mix(h: np.uint64) -> np.uint64:
     return h ^ (h >> np.uint64(31))
 
 
-@jit
+@compiled
 def _slope(seed: np.uint64, i: int, j: int, k: int, z: float, y: float, x: float) -> float:
     """Return the inner product of (z, y, x) with the random gradient, in [−1, 1]³, of lattice node (i, j, k)."""
     h = seed ^ (np.uint64(i) * np.uint64(0x9E3779B97F4A7C15))
@@ -42,7 +41,7 @@ def _slope(seed: np.uint64, i: int, j: int, k: int, z: float, y: float, x: float
     return (gz * z + gy * y + gx * x) / 1048575.5
 
 
-@jit
+@compiled
 def lattice_noise(z: float, y: float, x: float, seed: np.uint64) -> float:
     """Return gradient noise on the integer lattice, smooth to the second derivative, about ±1 (Perlin 2002)."""
     i, j, k = math.floor(z), math.floor(y), math.floor(x)
@@ -62,7 +61,7 @@ def lattice_noise(z: float, y: float, x: float, seed: np.uint64) -> float:
     return 1.6 * (low + wz * (high - low))
 
 
-@jit
+@compiled
 def noise_at(points: NDArray[np.float64], size: float, seed: np.uint64) -> NDArray[np.float64]:
     """Return lattice noise with nodes `size` µm apart at points (n, 3): (n,)."""
     out = np.empty(len(points))
@@ -71,7 +70,7 @@ def noise_at(points: NDArray[np.float64], size: float, seed: np.uint64) -> NDArr
     return out
 
 
-@jit
+@compiled
 def tissue_at(z: float, y: float, x: float, surface: NDArray[np.float64], seed: np.uint64) -> float:
     """Return the share of tissue at a point, 0 to 1: one side of the wavy plane `surface` (nz, ny, nx, offset)."""
     depth = surface[0] * z + surface[1] * y + surface[2] * x - surface[3]
@@ -84,7 +83,7 @@ def tissue_at(z: float, y: float, x: float, surface: NDArray[np.float64], seed: 
     return t * t * (3 - 2 * t)
 
 
-@jit
+@compiled
 def tissue_at_points(
     points: NDArray[np.float64], surface: NDArray[np.float64], seed: np.uint64
 ) -> NDArray[np.float64]:
@@ -95,14 +94,14 @@ def tissue_at_points(
     return out
 
 
-@jit
+@compiled
 def _weights(t: float) -> tuple[float, float, float, float]:
     """Return the four cubic B-spline weights at fraction t between two knots."""
     s = 1 - t
     return s * s * s / 6, 2 / 3 - t * t * (2 - t) / 2, 2 / 3 - s * s * (2 - s) / 2, t * t * t / 6
 
 
-@jit
+@compiled
 def _bend(z: float, y: float, x: float, knots: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return the cubic B-spline deformation at (z, y, x) counted in knots; beyond them, the nearest value."""
     i = min(max(math.floor(z), 1), knots.shape[0] - 3)
@@ -123,7 +122,7 @@ def _bend(z: float, y: float, x: float, knots: NDArray[np.float64]) -> tuple[flo
     return bz, by, bx
 
 
-@jit
+@compiled
 def bend_points(
     points: NDArray[np.float64], origin: NDArray[np.float64], spacing: float, knots: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -135,7 +134,7 @@ def bend_points(
     return out
 
 
-@jit
+@compiled
 def scene_coordinates(
     shape: tuple[int, int, int],
     matrix: NDArray[np.float64],
@@ -158,7 +157,7 @@ def scene_coordinates(
     return out
 
 
-@jit
+@compiled
 def _cell_profile(q: float, hollow: float) -> float:
     """Return the brightness of a cell at q radii from its middle: soft edge, nucleus paler by `hollow`, nucleolus."""
     t = min(1.0, (CELL_EDGE - q) / 0.3)
@@ -168,7 +167,7 @@ def _cell_profile(q: float, hollow: float) -> float:
     return edge * (1 - hollow * nucleus * (1 - 1.3 * nucleolus))
 
 
-@jit
+@compiled
 def draw_cells(
     scene: NDArray[np.float32],
     boxes: NDArray[np.int64],
@@ -203,7 +202,7 @@ def draw_cells(
     return out
 
 
-@jit
+@compiled
 def draw_vessels(
     scene: NDArray[np.float32],
     boxes: NDArray[np.int64],
@@ -232,7 +231,7 @@ def draw_vessels(
     return out
 
 
-@jit
+@compiled
 def _signal(
     z: float, y: float, x: float, cell: float, wall: float, surface: NDArray[np.float64], seed: np.uint64
 ) -> float:
@@ -252,7 +251,7 @@ def _signal(
     return 8.0 + tissue * (body * (1 - 0.93 * inside) + 170.0 * (1 + 0.5 * cloud) * math.exp(-lining * lining))
 
 
-@jit
+@compiled
 def expose(
     scene: NDArray[np.float32],
     cells: NDArray[np.float32],
@@ -287,7 +286,7 @@ def expose(
     return out
 
 
-@jit
+@compiled
 def _normal(index: np.uint64, seed: np.uint64) -> float:
     """Return the standard normal number of this index (Box and Muller 1958)."""
     h = _mix(_mix(index + seed * np.uint64(0x9E3779B97F4A7C15)) ^ seed)

@@ -15,8 +15,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from teralign.compiling import compiled, compiled_fast
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -39,7 +40,7 @@ UNKNOWN = -2.0
 """The correlation of a cell that has nothing to compare."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def pool(
     first: int, last: int, image: NDArray[Any], factors: I64, low: float, high: float, scale: float, out: F32
 ) -> None:
@@ -62,7 +63,7 @@ def pool(
                 row[x] *= share
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spline_weights(t: float, out: F32) -> None:
     """Weights of the four control points around a position that lies t ∈ [0, 1) beyond the second."""
     s = 1.0 - t
@@ -72,7 +73,7 @@ def spline_weights(t: float, out: F32) -> None:
     out[3] = t * t * t / 6.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def axis_weights(width: int, nearest: I64, weights: F32) -> None:
     """For each voxel along an axis of cells of `width` voxels: the first of its control points, and their weights."""
     for x in range(nearest.size):
@@ -82,7 +83,7 @@ def axis_weights(width: int, nearest: I64, weights: F32) -> None:
         spline_weights(position - base, weights[x])
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled_fast
 def _row_drift(coefficients: F32, kz: int, wz: F32, ky: int, wy: F32, pull: F64, plain: F32, drift: F32) -> None:
     """Control values (3, x) of one row of voxels, in voxels of the moving image."""
     plain[:] = 0
@@ -100,7 +101,7 @@ def _row_drift(coefficients: F32, kz: int, wz: F32, ky: int, wy: F32, pull: F64,
             drift[d, k] = q0 * plain[0, k] + q1 * plain[1, k] + q2 * plain[2, k]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled_fast
 def _row_places(start: F64, step: F64, drift: F32, nearest: I64, weights: F32, places: F32) -> None:
     """Where one row of fixed voxels lies in the moving image: (3, x), in voxels."""
     for d in range(3):
@@ -118,7 +119,7 @@ def _row_places(start: F64, step: F64, drift: F32, nearest: I64, weights: F32, p
             )
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled_fast
 def _sample_row(moving: F32, valid: U8, places: F32, image: F32, weight: F32) -> None:
     """The moving image at `places`, trilinear; where it is not known, `image` and `weight` become 0."""
     nz, ny, nx = moving.shape
@@ -154,7 +155,7 @@ def _sample_row(moving: F32, valid: U8, places: F32, image: F32, weight: F32) ->
         image[x] = a + tz * (c - a)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _axes(nz: int, ny: int, nx: int, cell: I64) -> tuple[I64, F32, I64, F32, I64, F32]:
     """`axis_weights` of all three axes."""
     near_z, near_y, near_x = np.empty(nz, np.int64), np.empty(ny, np.int64), np.empty(nx, np.int64)
@@ -165,7 +166,7 @@ def _axes(nz: int, ny: int, nx: int, cell: I64) -> tuple[I64, F32, I64, F32, I64
     return near_z, wz, near_y, wy, near_x, wx
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _buffers(coefficients: F32, nx: int) -> tuple[F64, F32, F32, F32]:
     """Room for one row of voxels: its start, its control values twice, its places."""
     points = coefficients.shape[3]
@@ -173,7 +174,7 @@ def _buffers(coefficients: F32, nx: int) -> tuple[F64, F32, F32, F32]:
     return np.empty(3), plain, drift, np.empty((3, nx), np.float32)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _weigh_row(valid: U8, z: int, y: int, weight: F32) -> None:
     """The weights of one row of fixed voxels: the mask, or 1."""
     weight[:] = 1
@@ -182,7 +183,7 @@ def _weigh_row(valid: U8, z: int, y: int, weight: F32) -> None:
             weight[x] = valid[z, y, x]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled_fast
 def _look_up_row(
     z: int,
     y: int,
@@ -206,7 +207,7 @@ def _look_up_row(
     _sample_row(moving, moving_valid, places, image, weight)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled_fast
 def _add_row(sums: F32, fixed: F32, z: int, y: int, m: F32, weight: F32) -> None:
     """Add the products of one row of voxels to the sums (SUMS, x)."""
     nz, ny, n = fixed.shape
@@ -242,7 +243,7 @@ def _add_row(sums: F32, fixed: F32, z: int, y: int, m: F32, weight: F32) -> None
         sums[20, x] += gy * gx
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled_fast
 def cell_sums(
     first: int,
     last: int,
@@ -282,7 +283,7 @@ def cell_sums(
                 out[s, cz, cy, cx] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def look_up(
     first: int,
     last: int,
@@ -309,7 +310,7 @@ def look_up(
                     image[x] = UNKNOWN
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def joint_histogram(first: int, last: int, fixed: F32, seen: F32, widths: F64, out: F32) -> None:
     """Counts of pairs of intensities, (planes, bins, bins): every voxel is shared among the four bins around it.
 
@@ -330,7 +331,7 @@ def joint_histogram(first: int, last: int, fixed: F32, seen: F32, widths: F64, o
                 out[z, i + 1, j + 1] += s * t
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _bin(position: float, bins: int) -> tuple[int, float]:
     """The bin below a position, and how far it lies beyond it."""
     at = min(max(position, 0.0), bins - 1.0)
@@ -338,7 +339,7 @@ def _bin(position: float, bins: int) -> tuple[int, float]:
     return i, at - i
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _difference(before: float, here: float, after: float) -> float:
     """The slope per voxel in the middle of three values, some of which may be UNKNOWN."""
     if before == UNKNOWN:
@@ -346,7 +347,7 @@ def _difference(before: float, here: float, after: float) -> float:
     return here - before if after == UNKNOWN else (after - before) / 2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def information_sums(
     first: int,
     last: int,
@@ -403,7 +404,7 @@ def information_sums(
         out[:, cz, cy] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _running_sum(line: F64, radius: int, out: F64) -> None:
     """Sums over 2·radius + 1 neighbours, cut at the ends: two additions each, whatever the radius."""
     n = line.size
@@ -418,7 +419,7 @@ def _running_sum(line: F64, radius: int, out: F64) -> None:
         out[i] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def window_sums(first: int, last: int, values: F32, radius: I64, out: F32) -> None:
     """Sums over windows of (2·radius + 1) cells around each; (planes, z, y, x) to the same shape. Range of planes."""
     _, nz, ny, nx = values.shape
@@ -441,7 +442,7 @@ def window_sums(first: int, last: int, values: F32, radius: I64, out: F32) -> No
                 out[plane, z, y] = summed[:nx]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def correlate(first: int, last: int, windows: F32, floors: F64, least: float, local: F32, correlation: F32) -> None:
     """What each cell's window says, into `local` (5, z, y, x).
 
@@ -471,7 +472,7 @@ def correlate(first: int, last: int, windows: F32, floors: F64, least: float, lo
                 correlation[z, y, x] = covariance / np.sqrt(vf * vm)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def gauss_newton(
     first: int,
     last: int,
@@ -514,13 +515,13 @@ def gauss_newton(
                 stiffness[5, z, y, x] = w * sums[20, z, y, x] * hy * hx
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled_fast
 def _add_scaled(weight: np.float32, source: F32, target: F32) -> None:
     for x in range(target.size):
         target[x] += weight * source[x]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled_fast
 def multiply(
     first: int,
     last: int,
@@ -585,7 +586,7 @@ def multiply(
         partial[z] = total64
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def invert_blocks(first: int, last: int, stiffness: F32, diagonal: F32, out: F32) -> None:
     """Inverses of stiffness + diagonal·1 at each control point, (6, lattice)."""
     _, ny, nx = diagonal.shape
@@ -611,7 +612,7 @@ def invert_blocks(first: int, last: int, stiffness: F32, diagonal: F32, out: F32
                 out[5, z, y, x] = (zy * zx - zz * yx) / det
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled_fast
 def descend(
     first: int, last: int, alpha: float, p: F32, q: F32, inverse: F32, delta: F32, r: F32, s: F32, partial: F64
 ) -> None:
@@ -635,7 +636,7 @@ def descend(
         partial[z] = total
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled_fast
 def turn(first: int, last: int, s: F32, beta: float, p: F32) -> None:
     """Set p to s + beta·p; the range is of the planes within PAD."""
     b = np.float32(beta)
@@ -646,7 +647,7 @@ def turn(first: int, last: int, s: F32, beta: float, p: F32) -> None:
                     p[d, z, y, x] = s[d, z, y, x] + b * p[d, z, y, x]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled_fast
 def sample_spline(first: int, last: int, c: F32, at_z: F64, at_y: F64, at_x: F64, out: F32) -> None:
     """The spline of control values `c` (3, lattice) at the lattice positions at_z × at_y × at_x: (z, y, x, 3)."""
     wz, wy = np.empty(4, np.float32), np.empty(4, np.float32)

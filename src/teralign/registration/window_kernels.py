@@ -10,15 +10,16 @@ pass: with J the derivatives of the moving samples by the parameters, m̂ and f�
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from teralign.compiling import compiled
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 _FLAT = 1e-9  # length of samples that do not vary
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def linearise(
     points: F64,
     values: F32,
@@ -109,7 +110,7 @@ def linearise(
     return total, used
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _look_up(at: F64, image: F32, slopes: F32, mask: NDArray[np.bool_], gradient: F64, out: F64, place: int) -> bool:
     """The image and its derivatives at a fractional voxel, linearly; False if it is outside, or masked out."""
     shape = image.shape
@@ -134,12 +135,12 @@ def _look_up(at: F64, image: F32, slopes: F32, mask: NDArray[np.bool_], gradient
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _clamped(position: float, size: int) -> float:
     return min(max(position, 0.0), size - 1.0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _normalise(f: F64, m: F64, count: int, mean_f: float, mean_m: float) -> tuple[float, float]:
     """Make the first `count` of both zero-mean and of unit length, flat ones 0: m's length, and f·m."""
     length_f, length_m = 0.0, 0.0
@@ -157,7 +158,7 @@ def _normalise(f: F64, m: F64, count: int, mean_f: float, mean_m: float) -> tupl
     return length_m, r
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _derivatives(gradient: F64, initial: F64, arm: F64, out: F64) -> None:
     """The derivatives of a moving sample by the parameters: shift, then turn about `arm` or linear part."""
     for a in range(3):

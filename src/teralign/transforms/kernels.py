@@ -18,20 +18,18 @@ first line, and names the classes here: renaming a class must move the functions
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from teralign.compiling import compiled
 from teralign.grids import Floats
 
 Ints = NDArray[np.int64]
 Vector = tuple[float, float, float]
 Real = TypeVar("Real", float, np.float32)
 BLOCK = 64  # points that go from frame to frame together
-Function = TypeVar("Function", bound=Callable[..., object])
 
 
 class Chain(NamedTuple):
@@ -46,14 +44,6 @@ class Chain(NamedTuple):
     nodes: NDArray[np.float32]  # (z, y, x, 3) of each field, one after the other, flat
     aligned: bool  # k > 0, and rows of the input are rows of the first field: M_0 is diagonal
     entry: Floats  # (3, 4): M_1 M_0 when aligned, else M_0
-
-
-def compiled(function: Function) -> Function:
-    """Compile to code that releases the GIL, and cache it on disk if there is a writable folder."""
-    try:
-        return cast("Function", numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # no cache folder: both the installation and the home are read-only
-        return cast("Function", numba.njit(nogil=True)(function))
 
 
 # --- from frame to frame -------------------------------------------------------------------------------------------
