@@ -54,24 +54,7 @@ def global_align(
     """
     from teralign.tasks import global_align as tasks
 
-    if dry_run:
-        plan = tasks.plan_global_align(
-            fixed,
-            moving,
-            output=output,
-            steps=steps,
-            config=config,
-            aligned=aligned,
-            ome_zarr=ome_zarr,
-            threads=threads,
-            overwrite=overwrite,
-        )
-        options.print_result(plan)
-        return
-    result = tasks.global_align(
-        fixed,
-        moving,
-        output=output,
+    given = tasks.GlobalAlignOptions(
         steps=steps,
         config=config,
         aligned=aligned,
@@ -80,4 +63,7 @@ def global_align(
         seed=seed,
         overwrite=overwrite,
     )
-    options.print_result(result)
+    if dry_run:
+        options.print_result(tasks.plan_global_align(fixed, moving, output=output, **given))
+    else:
+        options.print_result(tasks.global_align(fixed, moving, output=output, **given))

@@ -93,24 +93,7 @@ def local_align(
     from teralign.tasks import local_align as tasks
 
     blocks = BlockOptions(block_size, block_overlap, field_spacing, max_failed)
-    if dry_run:
-        plan = tasks.plan_local_align(
-            fixed,
-            moving,
-            output=output,
-            initial_transforms=initial_transforms,
-            steps=steps,
-            config=config,
-            blocks=blocks,
-            compute=compute,
-            overwrite=overwrite,
-        )
-        options.print_result(plan)
-        return
-    result = tasks.local_align(
-        fixed,
-        moving,
-        output=output,
+    given = tasks.LocalAlignOptions(
         initial_transforms=initial_transforms,
         steps=steps,
         config=config,
@@ -119,4 +102,7 @@ def local_align(
         seed=seed,
         overwrite=overwrite,
     )
-    options.print_result(result)
+    if dry_run:
+        options.print_result(tasks.plan_local_align(fixed, moving, output=output, **given))
+    else:
+        options.print_result(tasks.local_align(fixed, moving, output=output, **given))

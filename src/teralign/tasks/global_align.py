@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,10 @@ def global_align(
 
     Raises InputError and DataError before any long work for bad input.
     """
-    job = _Job.of(fixed, moving, output, steps, config, aligned, ome_zarr, overwrite=overwrite, writes=True)
+    options = GlobalAlignOptions(
+        steps=steps, config=config, aligned=aligned, ome_zarr=ome_zarr, seed=seed, overwrite=overwrite
+    )
+    job = _Job.of(fixed, moving, output, options, writes=True)
     threads = threads or worker_threads()
     image_fixed, image_moving = (_read(source) for source in job.sources)
     log.info("aligning %s to %s: %s", job.sides[1].uri, job.sides[0].uri, ", ".join(step.name for step in job.steps))
@@ -98,32 +102,35 @@ def global_align(
         steps=tuple(replace(report, seconds=round(report.seconds, 3)) for report in found.reports),
     )
     own = replace(result, output=own_name(output), aligned=None if aligned is None else own_name(aligned))
-    write_json(job.report, {**shallow(own), "run": job.run(seed)})
+    write_json(job.report, {**shallow(own), "run": job.run()})
     return result
 
 
+class GlobalAlignOptions(TypedDict, total=False):
+    """The keyword arguments of `global_align` besides `output`, all of them optional."""
+
+    steps: Sequence[str] | None
+    config: str | Path | Mapping[str, object] | None
+    aligned: str | None
+    ome_zarr: str | None
+    threads: int | None
+    seed: int
+    overwrite: bool
+
+
 def plan_global_align(
-    fixed: str | Path | Side,
-    moving: str | Path | Side,
-    *,
-    output: str | Path,
-    steps: Sequence[str] | None = None,
-    config: str | Path | Mapping[str, object] | None = None,
-    aligned: str | None = None,
-    ome_zarr: str | None = None,
-    threads: int | None = None,
-    overwrite: bool = False,
+    fixed: str | Path | Side, moving: str | Path | Side, *, output: str | Path, **options: Unpack[GlobalAlignOptions]
 ) -> Plan:
     """Return the plan of `global_align` with the same arguments, all in this process; writes nothing."""
-    job = _Job.of(fixed, moving, output, steps, config, aligned, ome_zarr, overwrite=overwrite, writes=False)
+    job = _Job.of(fixed, moving, output, options, writes=False)
     voxels = [source.grid.region.size for source in job.sources]
     field = 3 * 4 * job.fixed.grid.coarsen((FIELD_STRIDE,) * 3).region.size if job.deforms else 0
-    capacity = Capacity.here(threads)
+    capacity = Capacity.here(options.get("threads"))
     return Plan(
         output=str(output),
         blocks={"align": 1},
         read_bytes=sum(n * source.voxel_bytes for n, source in zip(voxels, job.sources, strict=True)),
-        write_bytes=field + (voxels[0] * job.moving.voxel_bytes if aligned is not None else 0),
+        write_bytes=field + (voxels[0] * job.moving.voxel_bytes if job.aligned is not None else 0),
         worker_memory_bytes=alignment_bytes(sum(voxels)),
         estimated_seconds=round(capacity.seconds(step_seconds(job.steps, 1, voxels[0]), 1)),
     ).checked(capacity)
@@ -139,6 +146,7 @@ class _Job:
     config: str | Path | Mapping[str, object] | None
     output: Path
     aligned: tuple[str, PyramidLayout] | None
+    seed: int
 
     @classmethod
     def of(
@@ -146,16 +154,14 @@ class _Job:
         fixed: str | Path | Side,
         moving: str | Path | Side,
         output: str | Path,
-        steps: Sequence[str] | None,
-        config: str | Path | Mapping[str, object] | None,
-        aligned: str | None,
-        ome_zarr: str | None,
+        options: GlobalAlignOptions,
         *,
-        overwrite: bool,
         writes: bool,
     ) -> _Job:
         """Open and check everything; InputError for what is wrong. A job that `writes` tries its output folders."""
-        chosen = load_config(config).steps("global_align", steps)
+        config, overwrite = options.get("config"), options.get("overwrite", False)
+        aligned, ome_zarr = options.get("aligned"), options.get("ome_zarr")
+        chosen = load_config(config).steps("global_align", options.get("steps"))
         sides = Side.of(fixed), Side.of(moving)
         sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
         target = Path(output)
@@ -172,7 +178,7 @@ class _Job:
             (check_output if writes else plan_output)(aligned, overwrite=overwrite)
             dtype = sources[1].volume.dtype
             planned = aligned, plan_volume(aligned, grid=sources[0].grid, dtype=dtype, ome_zarr=ome_zarr)
-        return cls(sides, sources, chosen, config, target, planned)
+        return cls(sides, sources, chosen, config, target, planned, options.get("seed", 0))
 
     @property
     def fixed(self) -> ImageSource:
@@ -194,12 +200,12 @@ class _Job:
         """The file with the report of the steps."""
         return self.output.with_suffix(".json")
 
-    def run(self, seed: int) -> Run:
+    def run(self) -> Run:
         """Return what the report says about where the transform comes from."""
         fixed, moving = self.sides
         return Run(
             inputs={"fixed": self.fixed.described(fixed), "moving": self.moving.described(moving)},
-            parameters={"steps": described_steps(self.steps), "seed": seed},
+            parameters={"steps": described_steps(self.steps), "seed": self.seed},
             config=config_content(self.config),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import teralign
 from teralign.alignment import (
@@ -71,12 +72,20 @@ def local_align(
 
     Raises InputError before any long work for bad input, AlignmentError when too many blocks fail.
     """
-    job = _Job.of(fixed, moving, output, initial_transforms, steps, config, blocks, overwrite=overwrite)
+    options = LocalAlignOptions(
+        initial_transforms=initial_transforms,
+        steps=steps,
+        config=config,
+        blocks=blocks,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    job = _Job.of(fixed, moving, output, options)
     job.plan(compute, samples=CHECKED)
     for path in (job.output, job.report):
         check_new_file(path, overwrite=overwrite)
     with Workspace.of(job.output, compute.work_dir) as workspace:
-        workspace.prepare(job.key(seed), overwrite=False)
+        workspace.prepare(job.key(), overwrite=False)
         with compute.connect() as client:
             runner = StageRunner(client, workspace, job.start, seed, compute.threads)
             *coarser, finest = runner.run_all(job.stages, job.output.name, job.blocks.max_failed)
@@ -85,25 +94,27 @@ def local_align(
     report = replace(result, output=own_name(job.output), report=own_name(job.report))
     records = [record.summary() for record in finest.records]
     # After the output: a report without one would keep a run that was cut off here from going on.
-    write_json(job.report, {**shallow(report), "run": job.run(seed), "records": records})
+    write_json(job.report, {**shallow(report), "run": job.run(), "records": records})
     return result
 
 
+class LocalAlignOptions(TypedDict, total=False):
+    """The keyword arguments of `local_align` besides `output`, all of them optional."""
+
+    initial_transforms: Sequence[str | Path]
+    steps: Sequence[str] | None
+    config: str | Path | Mapping[str, object] | None
+    blocks: BlockOptions
+    compute: Compute
+    seed: int
+    overwrite: bool
+
+
 def plan_local_align(
-    fixed: str | Path | Side,
-    moving: str | Path | Side,
-    *,
-    output: str | Path,
-    initial_transforms: Sequence[str | Path] = (),
-    steps: Sequence[str] | None = None,
-    config: str | Path | Mapping[str, object] | None = None,
-    blocks: BlockOptions = BlockOptions(),
-    compute: Compute = Compute(),
-    overwrite: bool = False,
+    fixed: str | Path | Side, moving: str | Path | Side, *, output: str | Path, **options: Unpack[LocalAlignOptions]
 ) -> Plan:
     """Return the plan of `local_align` with the same arguments; writes nothing and starts no worker."""
-    job = _Job.of(fixed, moving, output, initial_transforms, steps, config, blocks, overwrite=overwrite)
-    return job.plan(compute, samples=SAMPLED)
+    return _Job.of(fixed, moving, output, options).plan(options.get("compute", Compute()), samples=SAMPLED)
 
 
 @dataclass(frozen=True)
@@ -119,43 +130,37 @@ class _Job:
     config: str | Path | Mapping[str, object] | None
     blocks: BlockOptions
     stages: Sequence[Stage]
+    seed: int
 
     @classmethod
     def of(
-        cls,
-        fixed: str | Path | Side,
-        moving: str | Path | Side,
-        output: str | Path,
-        initial_transforms: Sequence[str | Path],
-        steps: Sequence[str] | None,
-        config: str | Path | Mapping[str, object] | None,
-        blocks: BlockOptions,
-        *,
-        overwrite: bool,
+        cls, fixed: str | Path | Side, moving: str | Path | Side, output: str | Path, options: LocalAlignOptions
     ) -> _Job:
         """Open and check everything; InputError for what is wrong."""
+        config, transforms = options.get("config"), options.get("initial_transforms", ())
         settings = load_config(config)
-        chosen = settings.steps("local_align", steps)
+        steps = settings.steps("local_align", options.get("steps"))
         sides = Side.of(fixed), Side.of(moving)
         sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
-        start = load_stack(initial_transforms)
+        start = load_stack(transforms)
         target = Path(output)
         if target.suffix != ".zarr":
             raise InputError(f"--output {target} must be a .zarr: it becomes a displacement field.")
-        blocks = blocks.completed(settings.block_size, settings.block_overlap)
+        blocks = options.get("blocks", BlockOptions()).completed(settings.block_size, settings.block_overlap)
         job = cls(
             sides=sides,
             sources=sources,
             output=target.absolute(),
-            transforms=tuple(map(str, initial_transforms)),
+            transforms=tuple(map(str, transforms)),
             start=start,
-            steps=chosen,
+            steps=steps,
             config=config,
             blocks=blocks,
-            stages=plan_stages(*sources, chosen, blocks),
+            stages=plan_stages(*sources, steps, blocks),
+            seed=options.get("seed", 0),
         )
         for path in (job.output, job.report):
-            refuse_existing(path, overwrite=overwrite)
+            refuse_existing(path, overwrite=options.get("overwrite", False))
         return job
 
     @property
@@ -167,7 +172,7 @@ class _Job:
         """Return the plan. Raises InputError when a block is too large for a worker."""
         return plan_alignment(str(self.output), self.stages, self.start, compute.capacity(), samples=samples)
 
-    def key(self, seed: int) -> dict[str, object]:
+    def key(self) -> dict[str, object]:
         """Return what the field depends on."""
         fixed, moving = self.sources
         return {
@@ -179,10 +184,10 @@ class _Job:
             "start": self.start.digest(),
             "steps": described_steps(self.steps),
             "stages": [stage.digest() for stage in self.stages],
-            "seed": seed,
+            "seed": self.seed,
         }
 
-    def run(self, seed: int) -> Run:
+    def run(self) -> Run:
         """Return what the report says about where the field comes from."""
         (fixed, moving), (fixed_source, moving_source) = self.sides, self.sources
         return Run(
@@ -195,7 +200,7 @@ class _Job:
                 "steps": described_steps(self.steps),
                 "stages": [stage.described() for stage in self.stages],
                 "blocks": self.blocks,
-                "seed": seed,
+                "seed": self.seed,
             },
             config=config_content(self.config),
         )
