@@ -14,12 +14,15 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, Self
+from typing import Protocol, Self, TypeAlias
 from urllib.parse import unquote
 
 import tensorstore as ts
 
 from teralign.errors import InputError
+
+Store: TypeAlias = dict[str, "str | bool | Store"]
+"""A key-value store of tensorstore, as its JSON specification."""
 
 REFUSED = (ValueError, NotImplementedError, OSError)
 """What tensorstore raises when it cannot do what it is asked for."""
@@ -163,7 +166,7 @@ class Address:
         content: bytes = found.value
         return content
 
-    def store(self) -> dict[str, Any]:
+    def store(self) -> Store:
         """How tensorstore is told of the key-value store that is this folder."""
         scheme, _, host = self.root.partition("://")
         path = f"{self.path}/" if self.path.parts else ""
@@ -175,7 +178,7 @@ class Address:
             return {"driver": "gcs", "bucket": host, "path": path}
         return {"driver": "http", "base_url": self.root, "path": f"/{unquote(path)}"}
 
-    def open(self) -> Any:  # noqa: ANN401 (tensorstore has no types)
+    def open(self) -> ts.KvStore:
         """The folder as a key-value store of tensorstore."""
         return ts.KvStore.open(self.store(), context=shared_context()).result()
 
@@ -207,7 +210,7 @@ def absolute_uri(uri: str | Path) -> str:
 
 
 @functools.cache
-def shared_context() -> Any:  # noqa: ANN401 (tensorstore has no types)
+def shared_context() -> ts.Context:
     """What all stores and arrays of this process share: their memory, threads and patience are bounded.
 
     A server that does not answer is asked four times, over a few seconds.
@@ -228,13 +231,13 @@ def reason(error: Exception) -> str:
     return re.sub(r"^[A-Z_]+: ", "", text).rstrip(".")
 
 
-def _s3_settings(environment: Mapping[str, str]) -> dict[str, Any]:
+def _s3_settings(environment: Mapping[str, str]) -> Store:
     """What the usual variables say of S3 that tensorstore does not look at itself.
 
     A region is said only of another endpoint than AWS: AWS is asked where a bucket is, which may be anywhere. Keys
     in the environment are taken from there at once, or the search for others would fill the log.
     """
-    settings: dict[str, Any] = {}
+    settings: Store = {}
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
     if endpoint:

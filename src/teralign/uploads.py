@@ -10,7 +10,9 @@ import logging
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
+
+import tensorstore as ts
 
 from teralign.addresses import REFUSED, Address, reason
 from teralign.errors import DataError, InputError
@@ -25,6 +27,8 @@ _PROBE = ".teralign-probe"
 _WRITTEN = "s3://"
 _METADATA = {"zarr.json", ".zarray", ".zgroup", ".zattrs", "attributes.json", "info"}
 _AT_ONCE = 8
+
+Write: TypeAlias = "ts.Future[ts.KvStore.TimestampedStorageGeneration]"
 
 
 def plan_upload(output: Address, *, overwrite: bool) -> None:
@@ -83,7 +87,7 @@ def _holds_anything(output: Address) -> bool:
     )
 
 
-def _empty(store: Any, output: Address) -> None:  # noqa: ANN401 (tensorstore has no types)
+def _empty(store: ts.KvStore, output: Address) -> None:
     """Remove all but the mark: the metadata first, so that the rest is not read with chunks missing."""
     keys = [key.decode() for key in store.list().result() if key.decode() != MARK]
     metadata = [key for key in keys if Path(key).name in _METADATA]
@@ -92,9 +96,9 @@ def _empty(store: Any, output: Address) -> None:  # noqa: ANN401 (tensorstore ha
         _finish((store.write(key, None) for key in group), _AT_ONCE, progress)
 
 
-def _finish(requests: Iterable[Any], at_once: int, progress: Progress) -> None:
+def _finish(requests: Iterable[Write], at_once: int, progress: Progress) -> None:
     """Wait for requests, which are made as they are taken, so that no more are under way and in memory."""
-    waiting: deque[Any] = deque()
+    waiting: deque[Write] = deque()
     for request in requests:
         waiting.append(request)
         if len(waiting) == at_once:

@@ -182,5 +182,5 @@ class _Determinants:
 def _summary(volume: Volume) -> VolumeChangeSummary:
     change = VolumeChange()
     for region in volume.grid.region.split(_READ):
-        change.add(volume.read(region))
+        change.add(np.asarray(volume.read(region), dtype=np.float32))
     return change.summary()

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import tensorstore as ts
-from numpy.typing import NDArray
 
 from teralign.addresses import REFUSED, Address, Place, concurrency, reason, shared_context
 from teralign.errors import DataError, InputError
 from teralign.files import file_store
 from teralign.grids import Region, Triple
 from teralign.volumes.array_metadata import metadata_file, respelled
+from teralign.volumes.description import Voxels
 from teralign.volumes.files import opening, read_json
+from teralign.volumes.json_values import Metadata
 
 _SPACE = "zyx"
 _KINDS_READ = "buif"
@@ -39,7 +40,7 @@ class StoredArray:
     paths: tuple[Place, ...]
     axes: str
     scale: str = ""
-    _arrays: dict[Place, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _arrays: dict[Place, ts.TensorStore] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type[StoredArray], tuple[str, tuple[Place, ...], str, str]]:
         return StoredArray, (self.driver, self.paths, self.axes, self.scale)
@@ -54,7 +55,7 @@ class StoredArray:
         """Those of its places that are on a disk: all of them, or none."""
         return tuple(place for place in self.places if isinstance(place, Path))
 
-    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
+    def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
         """The (z, y, x) voxels of `region`, C order. Raises DataError when they cannot be read."""
         path = self._path(channel)
         inside = 0 if len(self.paths) > 1 else channel
@@ -73,7 +74,7 @@ class StoredArray:
         except REFUSED:
             return False  # whatever it is, reading says it
 
-    def write(self, region: Region, array: NDArray[Any], channel: int, timepoint: int) -> None:
+    def write(self, region: Region, array: Voxels, channel: int, timepoint: int) -> None:
         """Write (z, y, x) voxels, on disk when it returns. Raises DataError when they cannot be written."""
         path = self._path(channel)
         try:
@@ -87,13 +88,13 @@ class StoredArray:
     def _path(self, channel: int) -> Place:
         return self.paths[channel] if len(self.paths) > 1 else self.paths[0]
 
-    def _array(self, path: Place) -> Any:  # noqa: ANN401 (tensorstore has no types)
+    def _array(self, path: Place) -> ts.TensorStore:
         if path not in self._arrays:
             self._arrays[path] = open_array(self.driver, path, self.scale)
         return self._arrays[path]
 
 
-def spatial_view(array: Any, axes: str, channel: int, timepoint: int) -> Any:  # noqa: ANN401 (tensorstore's)
+def spatial_view(array: ts.TensorStore, axes: str, channel: int, timepoint: int) -> ts.TensorStore:
     """The (z, y, x) view of one channel and timepoint of an opened array."""
     fixed = {"t": timepoint, "c": channel}
     view = array[tuple(slice(None) if a in _SPACE else fixed.get(a, 0) for a in axes)]
@@ -104,16 +105,17 @@ def spatial_view(array: Any, axes: str, channel: int, timepoint: int) -> Any:  #
 
 
 def read_view(
-    array: Any,  # noqa: ANN401 (tensorstore has no types)
+    array: ts.TensorStore,
     axes: str,
     region: Region,
     channel: int,
     timepoint: int,
     name: Place,
-) -> NDArray[Any]:
+) -> Voxels:
     """The (z, y, x) voxels of a region of an opened array, C order. Raises DataError when they cannot be read."""
     try:
-        voxels: NDArray[Any] = spatial_view(array, axes, channel, timepoint)[region.slices].read(order="C").result()
+        view = spatial_view(array, axes, channel, timepoint)[region.slices]
+        voxels: Voxels = view.read(order="C").result()
     except REFUSED as error:
         raise DataError(
             f"{name} cannot be read from {region.start} to {region.stop} (zyx): {reason(error)}."
@@ -121,7 +123,7 @@ def read_view(
     return voxels
 
 
-def open_array(driver: str, path: Place, scale: str = "") -> Any:  # noqa: ANN401 (tensorstore has no types)
+def open_array(driver: str, path: Place, scale: str = "") -> ts.TensorStore:
     """Open an array of tensorstore's `driver` ("n5", "zarr", "zarr3", …), whose first voxel is 0, 0, 0.
 
     Raises InputError when it cannot be opened or holds what is no number.
@@ -131,7 +133,7 @@ def open_array(driver: str, path: Place, scale: str = "") -> Any:  # noqa: ANN40
     return _opened(spec, shared_context(), path / scale, path / file if file else None)
 
 
-def open_in_memory(driver: str, contents: Mapping[str, bytes], scale: str, name: Place) -> Any:  # noqa: ANN401
+def open_in_memory(driver: str, contents: Mapping[str, bytes], scale: str, name: Place) -> ts.TensorStore:
     """Open an array as `open_array` does whose files are these, by their path in the container."""
     context = ts.Context(concurrency())
     store = ts.KvStore.open({"driver": "memory"}, context=context).result()
@@ -141,9 +143,7 @@ def open_in_memory(driver: str, contents: Mapping[str, bytes], scale: str, name:
     return _opened(spec, context, name)
 
 
-def _opened(
-    spec: Mapping[str, Any], context: ts.Context, name: Place, metadata: Place | None = None
-) -> ts.TensorStore:
+def _opened(spec: Metadata, context: ts.Context, name: Place, metadata: Place | None = None) -> ts.TensorStore:
     """Open an array; where tensorstore refuses its `metadata` file, with what is in it respelled."""
     try:
         array = ts.open(spec, context=context, open=True).result()
@@ -163,12 +163,12 @@ def _opened(
     return array[ts.d[:].translate_to[0]] if any(array.domain.origin) else array
 
 
-def _constraints(driver: str, path: Place, scale: str) -> dict[str, Any]:
+def _constraints(driver: str, path: Place, scale: str) -> Metadata:
     """What else tensorstore must be told to find an array."""
     return {"scale_metadata": {"key": scale}} if scale else {"metadata": _unsaid(driver, path)}
 
 
-def _store(folder: Place) -> dict[str, Any]:
+def _store(folder: Place) -> Metadata:
     """The key-value store of tensorstore that is this folder."""
     return file_store(folder) if isinstance(folder, Path) else cast("Address", folder).store()
 
@@ -194,7 +194,7 @@ def _unsaid(driver: str, path: Place) -> dict[str, str]:
     )
 
 
-def create_array(driver: str, path: Place, metadata: Mapping[str, Any], *, resume: bool) -> None:
+def create_array(driver: str, path: Place, metadata: Metadata, *, resume: bool) -> None:
     """Create an array with this driver's metadata; with `resume` one that is there already is kept if it is the same.
 
     Raises InputError when another array is there, DataError when the disk refuses.
@@ -202,16 +202,14 @@ def create_array(driver: str, path: Place, metadata: Mapping[str, Any], *, resum
     _create({"driver": driver, "kvstore": _store(path), "metadata": dict(metadata)}, path, resume=resume)
 
 
-def create_scale(
-    driver: str, path: Path, multiscale: Mapping[str, Any], scale: Mapping[str, Any], *, resume: bool
-) -> None:
+def create_scale(driver: str, path: Path, multiscale: Metadata, scale: Metadata, *, resume: bool) -> None:
     """Create an array that is a scale of others in the same container, as `create_array` does."""
     metadata = {"multiscale_metadata": dict(multiscale), "scale_metadata": dict(scale)}
     spec = {"driver": driver, "kvstore": _store(path), **metadata}
     _create(spec, path / str(scale["key"]), resume=resume)
 
 
-def _create(spec: Mapping[str, Any], path: Place, *, resume: bool) -> None:
+def _create(spec: Metadata, path: Place, *, resume: bool) -> None:
     try:
         ts.open(spec, context=shared_context(), create=True, open=resume).result()
     except REFUSED as error:
@@ -222,9 +220,10 @@ def _create(spec: Mapping[str, Any], path: Place, *, resume: bool) -> None:
         raise DataError(f"{path} cannot be created: {reason(error)}.") from error
 
 
-def spatial_chunks(array: Any, axes: str) -> Triple:  # noqa: ANN401 (tensorstore has no types)
+def spatial_chunks(array: ts.TensorStore, axes: str) -> Triple:
     """The (z, y, x) shape of what is read at once of an opened array."""
-    return spatial(array.chunk_layout.read_chunk.shape or array.shape, axes)
+    shape = array.chunk_layout.read_chunk.shape or (None,) * array.ndim
+    return spatial([size or whole for size, whole in zip(shape, array.shape, strict=True)], axes)
 
 
 def spatial(shape: Sequence[int], axes: str) -> Triple:

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
+
+import tensorstore as ts
 
 from teralign.addresses import REFUSED, Place, reason
 from teralign.errors import DataError
@@ -77,7 +79,7 @@ def audit_volume(volume: Volume) -> Audit:
 class _Array:
     """A chunked array, its files and its manifest."""
 
-    opened: Any  # tensorstore has no types
+    opened: ts.TensorStore
     files: ChunkFiles
     manifest: Manifest | None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,23 +16,24 @@ import numpy as np
 from teralign.errors import InputError
 from teralign.grids import Floats, FloatTriple, as_float_triple
 from teralign.volumes.files import opening
+from teralign.volumes.h5_nodes import H5Node
 from teralign.volumes.units import micrometres
 
 _CELLS = re.compile(r"(t\d+/(s(\d+)))/(\d+)/cells")
 
 
 @dataclass(frozen=True)
-class Level:
+class BdvLevel:
     """Where a level's voxels lie, as in a `Description`, the type that they have, and the levels beside it."""
 
     spacing: FloatTriple | None
     origin: FloatTriple
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
     others: tuple[str, ...]
     xml: Path
 
 
-def find(container: Path, file: Any, name: str) -> Level | None:  # noqa: ANN401 (h5py has no types)
+def find(container: Path, file: H5Node, name: str) -> BdvLevel | None:
     """The level whose dataset has this path; None where it is not BigDataViewer's.
 
     Raises InputError when the XML file cannot be understood.
@@ -47,7 +47,7 @@ def find(container: Path, file: Any, name: str) -> Level | None:  # noqa: ANN401
     size = _voxel_size(xml, int(match[3]))
     shift = (factors - 1) / 2
     stored = file[name].dtype.newbyteorder("=")
-    return Level(
+    return BdvLevel(
         spacing=None if size is None else as_float_triple(size * factors),
         origin=as_float_triple(
             shift / factors if size is None else np.where(size > 0, size * shift, shift / factors)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from teralign.addresses import Place
 from teralign.volumes.arrays import open_array
+from teralign.volumes.json_values import Metadata
 
 Index = tuple[int, ...]
 _PIECE = 1 << 20
@@ -41,7 +41,8 @@ class ChunkFiles:
         layout = array.chunk_layout
         shape = tuple(int(n) for n in array.shape)
         whole, inner = (
-            tuple(int(n) for n in (chunk.shape or shape)) for chunk in (layout.write_chunk, layout.read_chunk)
+            tuple(side or n for side, n in zip(chunk.shape or (None,) * array.ndim, shape, strict=True))
+            for chunk in (layout.write_chunk, layout.read_chunk)
         )
         prefix, separator = _key_encoding(driver, metadata)
         offset = tuple(metadata["voxel_offset"]) if scale else None
@@ -98,7 +99,7 @@ def _pieces(path: Place) -> Iterator[bytes]:
             yield piece
 
 
-def _key_encoding(driver: str, metadata: Mapping[str, Any]) -> tuple[str, str]:
+def _key_encoding(driver: str, metadata: Metadata) -> tuple[str, str]:
     """What the names of the files begin with, and what stands between their numbers."""
     if driver == "n5":
         return "", "/"
@@ -112,7 +113,7 @@ def _key_encoding(driver: str, metadata: Mapping[str, Any]) -> tuple[str, str]:
     return (f"c{separator}" if nested else ""), separator
 
 
-def _codecs(driver: str, metadata: Mapping[str, Any]) -> tuple[str, ...]:
+def _codecs(driver: str, metadata: Metadata) -> tuple[str, ...]:
     """The names of what the bytes of a chunk went through, from the voxels to the disk."""
     if driver == "n5":
         return (metadata["compression"]["type"],)
@@ -124,11 +125,11 @@ def _codecs(driver: str, metadata: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(_zarr3_names(metadata["codecs"]))
 
 
-def _zarr2_name(step: Mapping[str, Any]) -> str:
+def _zarr2_name(step: Metadata) -> str:
     return "-".join(str(step[key]) for key in ("id", "cname") if key in step)
 
 
-def _zarr3_names(codecs: list[Mapping[str, Any]]) -> Iterator[str]:
+def _zarr3_names(codecs: list[Metadata]) -> Iterator[str]:
     for codec in codecs:
         settings = codec.get("configuration", {})
         if codec["name"] == "sharding_indexed":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.volumes.orientation import Orientation
 
-Voxels: TypeAlias = NDArray[Any]
+Voxels: TypeAlias = NDArray[np.generic]
 """Voxels of any type of number, (z, y, x) unless something else is said."""
 
 
@@ -57,7 +57,7 @@ class Description:
 
     pixels: Pixels
     shape: Triple
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
     chunk_shape: Triple
     spacing: StatedSpacing | None
     origin: FloatTriple = (0.0, 0.0, 0.0)
@@ -95,7 +95,7 @@ class PyramidLayout:
 
     levels: tuple[Grid, ...]
     factors: tuple[Triple, ...]
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
     channels: int
     timepoints: int
     channel_names: tuple[str, ...]

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from teralign import ome
 from teralign.errors import InputError
@@ -21,6 +20,7 @@ from teralign.volumes.arrays import StoredArray, create_array, open_array, spati
 from teralign.volumes.chunk_files import ChunkFiles
 from teralign.volumes.description import PyramidLayout
 from teralign.volumes.files import folders_around, read_json, write_json
+from teralign.volumes.json_values import Metadata
 from teralign.volumes.ome_zarr import OmeImage
 from teralign.volumes.pyramid import plan_levels
 from teralign.volumes.uri import split_uri
@@ -144,9 +144,9 @@ class Extension:
                 move(self.built(folder, finest, level), self.place(finest, level))
         self._declare(writer.layout.factors)
 
-    def _metadata(self, finest: Path, shape: Triple, factors: Triple) -> dict[str, Any]:
+    def _metadata(self, finest: Path, shape: Triple, factors: Triple) -> Metadata:
         """The metadata of a level: those of the finest one with another shape and, in N5, another place."""
-        metadata: dict[str, Any] = open_array(self.stored.driver, finest).spec().to_json()["metadata"]
+        metadata: Metadata = open_array(self.stored.driver, finest).spec().to_json()["metadata"]
         space = dict(zip("zyx", shape, strict=True))
         key = "dimensions" if self.stored.driver == "n5" else "shape"
         sizes = zip(self.stored.axes, metadata[key], strict=True)
@@ -173,7 +173,7 @@ def _image(group: Path) -> OmeImage | None:
     return None if node is None or node.kind == "array" else OmeImage.declared(group, node.attributes)
 
 
-def _n5_placed(attributes: Mapping[str, Any], factors: Triple) -> dict[str, Any]:
+def _n5_placed(attributes: Metadata, factors: Triple) -> Metadata:
     """The attributes of an N5 dataset downsampled by `factors` (z, y, x), in the conventions of the finest one."""
     step = reverse_axes(factors)
     own = attributes.get("downsamplingFactors", (1, 1, 1))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from teralign.addresses import Place
 from teralign.errors import DataError, InputError
 from teralign.files import write_atomically
+from teralign.volumes.json_values import Metadata
 
 _DIGEST_WHOLE = 1 << 20
 _P = TypeVar("_P", bound=Place)
@@ -29,7 +30,7 @@ def opening(path: Place) -> Iterator[None]:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}.") from error
 
 
-def read_json(path: Place) -> dict[str, Any]:
+def read_json(path: Place) -> Metadata:
     """The object in a JSON file, {} when there is no such file. Raises InputError when it cannot be read."""
     with opening(path):
         try:
@@ -58,7 +59,7 @@ def file_state(path: Place) -> bytes:
         return f"{path.name} {times}".encode() + content
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Metadata) -> None:
     """Write a JSON file whole or not at all, with its folders. Raises DataError when the disk refuses."""
     try:
         write_atomically(path, json.dumps(content, indent=2).encode())

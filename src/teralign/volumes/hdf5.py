@@ -14,15 +14,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from teralign.errors import DataError, InputError
 from teralign.grids import FloatTriple, Region, Triple
 from teralign.volumes import bdv, imaris
-from teralign.volumes.description import Description, axes_by_name, axes_by_position
+from teralign.volumes.description import Description, Voxels, axes_by_name, axes_by_position
+from teralign.volumes.h5_nodes import H5Node, import_h5py
 from teralign.volumes.uri import nearest_name
 
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
@@ -47,16 +46,16 @@ class Hdf5Pixels:
     path: Path
     name: str
     axes: str
-    dtype: np.dtype[Any]
-    _file: Any = field(default=None, init=False, repr=False, compare=False)
+    dtype: np.dtype[np.generic]
+    _file: H5Node = field(default=None, init=False, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
-    def __reduce__(self) -> tuple[type[Hdf5Pixels], tuple[Path, str, str, np.dtype[Any]]]:
+    def __reduce__(self) -> tuple[type[Hdf5Pixels], tuple[Path, str, str, np.dtype[np.generic]]]:
         return Hdf5Pixels, (self.path, self.name, self.axes, self.dtype)
 
-    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
+    def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
         """The (z, y, x) voxels of `region`. Raises DataError when they cannot be read."""
-        chosen: dict[str, Any] = dict(zip("zyx", region.slices, strict=True)) | {"c": channel, "t": timepoint}
+        chosen: dict[str, slice | int] = dict(zip("zyx", region.slices, strict=True)) | {"c": channel, "t": timepoint}
         left = [axis for axis in self.axes if axis in "zyx"]
         name = self.name.format(t=timepoint, c=channel)
         try:
@@ -68,28 +67,18 @@ class Hdf5Pixels:
         turned = found.transpose([left.index(axis) for axis in "zyx"])
         return np.ascontiguousarray(turned, dtype=found.dtype.newbyteorder("=")).view(self.dtype)
 
-    def _open(self) -> Any:  # noqa: ANN401 (h5py has no types)
+    def _open(self) -> H5Node:
         with self._lock:
             if self._file is None:
-                self._file = _h5py(self.path).File(self.path, "r", locking="best-effort")
+                self._file = import_h5py(self.path).File(self.path, "r", locking="best-effort")
                 weakref.finalize(self, self._file.close)
             return self._file
 
 
-def _h5py(path: Path) -> Any:  # noqa: ANN401 (h5py has no types)
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError(
-            f"{path} is an HDF5 file, which needs h5py; install it with: pip install 'teralign[hdf5]'."
-        ) from error
-    return h5py
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[H5Node]:
     """The file, open for reading its metadata. Raises InputError for what is no HDF5."""
-    h5py = _h5py(path)
+    h5py = import_h5py(path)
     with path.open("rb"):
         pass  # the system's own words where it may not be read, or is not there
     try:
@@ -99,7 +88,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise InputError(f"{path} is not an HDF5 file that can be read: {error}.") from error
 
 
-def _find(container: Path, file: Any, dataset: str) -> Any:  # noqa: ANN401 (h5py has no types)
+def _find(container: Path, file: H5Node, dataset: str) -> H5Node:
     node = file.get(dataset or "/")
     if node is not None and hasattr(node, "shape"):
         return node
@@ -111,14 +100,14 @@ def _find(container: Path, file: Any, dataset: str) -> Any:  # noqa: ANN401 (h5p
     raise InputError(f"{container} does not hold one volume alone, so say which dataset; {nearest_name('', found)}.")
 
 
-def _volumes(file: Any) -> list[str]:  # noqa: ANN401 (h5py has no types)
+def _volumes(file: H5Node) -> list[str]:
     """The paths of all datasets that may be volumes."""
     names: list[str] = []
     file.visititems(lambda name, node: names.append(name) if len(getattr(node, "shape", None) or ()) >= 3 else None)
     return names
 
 
-def _describe(container: Path, file: Any, dataset: Any) -> Description:  # noqa: ANN401 (h5py has no types)
+def _describe(container: Path, file: H5Node, dataset: H5Node) -> Description:
     name = dataset.name.strip("/")
     axes = _axes(f"{container}/{name}", dataset)
     size = dict(zip(axes, dataset.shape, strict=True))
@@ -143,7 +132,7 @@ def _describe(container: Path, file: Any, dataset: Any) -> Description:  # noqa:
     )
 
 
-def _describe_imaris(container: Path, file: Any, image: imaris.Level) -> Description:  # noqa: ANN401 (h5py's)
+def _describe_imaris(container: Path, file: H5Node, image: imaris.ImarisLevel) -> Description:
     name = f"{image.group}/TimePoint {{t}}/Channel {{c}}/Data"
     try:
         first = file[name.format(t=0, c=0)]
@@ -168,7 +157,7 @@ def _describe_imaris(container: Path, file: Any, image: imaris.Level) -> Descrip
     )
 
 
-def _axes(name: str, dataset: Any) -> str:  # noqa: ANN401 (h5py has no types)
+def _axes(name: str, dataset: H5Node) -> str:
     """The axes by ilastik's tags or the labels of the dimensions, else by position."""
     tags = dataset.attrs.get("axistags")
     try:
@@ -178,7 +167,7 @@ def _axes(name: str, dataset: Any) -> str:  # noqa: ANN401 (h5py has no types)
     return axes_by_name(named, dataset.ndim) or axes_by_position(name, dataset.ndim)
 
 
-def _spacing(dataset: Any) -> FloatTriple | None:  # noqa: ANN401 (h5py has no types)
+def _spacing(dataset: H5Node) -> FloatTriple | None:
     """Return `element_size_um` (z, y, x) of the dataset or the nearest group around it, None where there is none."""
     node = dataset
     while "element_size_um" not in node.attrs and node.name != "/":
@@ -193,13 +182,13 @@ def _spacing(dataset: Any) -> FloatTriple | None:  # noqa: ANN401 (h5py has no t
     return z, y, x
 
 
-def _dtype(container: Path, dataset: Any) -> np.dtype[Any]:  # noqa: ANN401 (h5py has no types)
+def _dtype(container: Path, dataset: H5Node) -> np.dtype[np.generic]:
     """The type of the voxels; raises InputError for what is no number, or needs a decoder that is not there."""
     if dataset.dtype.kind not in "buif":
         raise InputError(
             f"{container}{dataset.name} holds {dataset.dtype} values; only integers, floats and booleans can be read."
         )
-    h5z, plist = _h5py(container).h5z, dataset.id.get_create_plist()
+    h5z, plist = import_h5py(container).h5z, dataset.id.get_create_plist()
     filters = [plist.get_filter(i) for i in range(plist.get_nfilters())]
     missing = [name.decode() or str(code) for code, _, _, name in filters if not h5z.filter_avail(code)]
     if missing:
@@ -207,11 +196,11 @@ def _dtype(container: Path, dataset: Any) -> np.dtype[Any]:  # noqa: ANN401 (h5p
             f"{container}{dataset.name} is compressed by {missing[0]}, which HDF5 has no plugin for; "
             "set HDF5_PLUGIN_PATH to a folder that has it."
         )
-    dtype: np.dtype[Any] = dataset.dtype.newbyteorder("=")
+    dtype: np.dtype[np.generic] = dataset.dtype.newbyteorder("=")
     return dtype
 
 
-def _chunks(dataset: Any, axes: str) -> Triple:  # noqa: ANN401 (h5py has no types)
+def _chunks(dataset: H5Node, axes: str) -> Triple:
     """The (z, y, x) shape of a chunk; of what is not chunked, a plane."""
     size = dict(zip(axes, dataset.chunks or dataset.shape, strict=True))
     return size["z"] if dataset.chunks else 1, size["y"], size["x"]

@@ -10,18 +10,18 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from teralign.grids import FloatTriple, Triple, as_float_triple, as_triple
+from teralign.volumes.h5_nodes import H5Node
 
 _LEVEL = "DataSet/ResolutionLevel {}"
 _IMAGE = "DataSetInfo/Image"
 
 
 @dataclass(frozen=True)
-class Level:
+class ImarisLevel:
     """A level of an Imaris file: its group, how much is in it, and the groups of the other levels."""
 
     group: str
@@ -30,14 +30,14 @@ class Level:
     others: tuple[str, ...]
 
 
-def find(file: Any, dataset: str) -> Level | None:  # noqa: ANN401 (h5py has no types)
+def find(file: H5Node, dataset: str) -> ImarisLevel | None:
     """The level with this path, the finest where none is named; None for another path, or another kind of file."""
     group = dataset or _LEVEL.format(0)
     match = re.fullmatch(_LEVEL.format(r"\d+"), group)
     if match is None or _IMAGE not in file or group not in file:
         return None
     levels = _numbered(file["DataSet"], "ResolutionLevel")
-    return Level(
+    return ImarisLevel(
         group=group,
         timepoints=_numbered(file[group], "TimePoint"),
         channels=_numbered(file[group].get("TimePoint 0", ()), "Channel"),
@@ -45,7 +45,7 @@ def find(file: Any, dataset: str) -> Level | None:  # noqa: ANN401 (h5py has no 
     )
 
 
-def geometry(file: Any, group: str) -> tuple[Triple, FloatTriple, FloatTriple]:  # noqa: ANN401 (h5py has no types)
+def geometry(file: H5Node, group: str) -> tuple[Triple, FloatTriple, FloatTriple]:
     """Shape, spacing and origin (z, y, x) of a level, µm. Raises KeyError or ValueError where they are not said."""
     extent = file[_IMAGE].attrs
     low, high = (np.array([_number(extent[f"Ext{end}{i}"]) for i in (2, 1, 0)]) for end in ("Min", "Max"))
@@ -55,26 +55,26 @@ def geometry(file: Any, group: str) -> tuple[Triple, FloatTriple, FloatTriple]: 
     return shape, as_float_triple(finest * factors), as_float_triple(low + finest * (np.array(factors) - 1) / 2)
 
 
-def channel_names(file: Any, channels: int) -> tuple[str, ...]:  # noqa: ANN401 (h5py has no types)
+def channel_names(file: H5Node, channels: int) -> tuple[str, ...]:
     """The names of the channels; empty where one has none."""
     groups = [file.get(f"DataSetInfo/Channel {c}") for c in range(channels)]
     names = [_text(group.attrs.get("Name", "")) if group is not None else "" for group in groups]
     return tuple(names) if all(names) else ()
 
 
-def _shape(file: Any, group: str) -> Triple:  # noqa: ANN401 (h5py has no types)
+def _shape(file: H5Node, group: str) -> Triple:
     channel = file[group]["TimePoint 0/Channel 0"]
     return as_triple(int(_number(channel.attrs[f"ImageSize{axis}"])) for axis in "ZYX")
 
 
-def _numbered(group: Any, name: str) -> int:  # noqa: ANN401 (h5py has no types)
+def _numbered(group: H5Node, name: str) -> int:
     return sum(re.fullmatch(rf"{name} \d+", key) is not None for key in group)
 
 
-def _number(value: Any) -> float:  # noqa: ANN401 (what an attribute holds)
+def _number(value: H5Node) -> float:
     return float(_text(value))
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 (what an attribute holds)
+def _text(value: H5Node) -> str:
     """What an attribute says: Imaris stores text as an array of single characters."""
     return b"".join(np.ravel(value).astype("S").tolist()).decode("latin-1").strip()

@@ -148,7 +148,7 @@ def _readable(path: Path, stand_in: StandIn | None, *, voxels: bool) -> contextl
     return contextlib.nullcontext(path) if stand_in is None else stand_in.written(path, voxels=voxels)
 
 
-def _dtype(path: Path, pixel_id: int) -> np.dtype[Any]:
+def _dtype(path: Path, pixel_id: int) -> np.dtype[np.generic]:
     name = sitk.GetPixelIDValueAsString(pixel_id)
     match = re.fullmatch(r"(?:vector of )?(\d+)-bit (unsigned integer|signed integer|float)", name)
     if match is None:

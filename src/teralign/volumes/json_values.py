@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from teralign.results import Json
 
 JsonObject: TypeAlias = Mapping[str, Json]
+
+Metadata: TypeAlias = dict[str, Any]
+"""A JSON object of a format's metadata, whose values are checked where they are used."""
 
 
 def as_object(value: Json) -> dict[str, Json]:

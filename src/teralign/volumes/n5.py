@@ -9,7 +9,6 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from teralign.grids import Grid, Triple, reverse_axes
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial_chunks
 from teralign.volumes.description import Description, PyramidLayout
 from teralign.volumes.files import folders_around, read_json, subfolders, write_json
+from teralign.volumes.json_values import Metadata
 from teralign.volumes.n5_attributes import ATTRIBUTES, Attributes, read_axes, read_geometry
 from teralign.volumes.uri import no_dataset
 
@@ -143,7 +143,7 @@ def create(container: Path, dataset: str, layout: PyramidLayout, *, resume: bool
     return tuple(stored)
 
 
-def _array_metadata(layout: PyramidLayout, grid: Grid, finest: Grid, factors: Triple) -> dict[str, Any]:
+def _array_metadata(layout: PyramidLayout, grid: Grid, finest: Grid, factors: Triple) -> Metadata:
     """The attributes of one dataset; COSEM's transform is there for the origin, which the others cannot tell."""
     return {
         "dimensions": reverse_axes(grid.shape),

@@ -49,7 +49,7 @@ class StoredValues:
     `shape` is (c, t, z, y, x); `dtype` may have samples within a voxel, which are channels too.
     """
 
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
     offset: int
     shape: tuple[int, int, int, int, int]
     slope: float = 1.0
@@ -61,7 +61,7 @@ class StoredValues:
         return (self.slope, self.intercept) != (1.0, 0.0)
 
     @property
-    def value_dtype(self) -> np.dtype[Any]:
+    def value_dtype(self) -> np.dtype[np.generic]:
         """The type of the values in native byte order: floats that hold all of them where they are scaled."""
         base = self.dtype.base.newbyteorder("=")
         return np.result_type(base, np.float32) if self.is_scaled else base
@@ -122,7 +122,7 @@ class NiftiPixels(WholeFilePixels):
         if not self.values.is_scaled:
             return stored
         dtype = self.values.value_dtype
-        scaled: Voxels = stored * dtype.type(self.values.slope) + self.values.intercept
+        scaled: Voxels = np.add(np.multiply(stored, dtype.type(self.values.slope)), self.values.intercept)
         return scaled.astype(dtype, copy=False)
 
     def _load(self) -> Voxels:
@@ -193,12 +193,12 @@ def _stored_values(path: Path, header: Header) -> StoredValues:
     return StoredValues(dtype, offset, (planes, t, z, y, x), slope, intercept)
 
 
-def _dtype(path: Path, header: Header) -> np.dtype[Any]:
+def _dtype(path: Path, header: Header) -> np.dtype[np.generic]:
     """Return the type of a stored voxel: a number, or 3 or 4 bytes of a colour."""
     from nibabel.spatialimages import HeaderDataError
 
     with contextlib.suppress(HeaderDataError):
-        dtype: np.dtype[Any] = header.get_data_dtype()
+        dtype: np.dtype[np.generic] = header.get_data_dtype()
         if dtype.names is not None:  # R, G, B and perhaps A
             return np.dtype((np.uint8, (len(dtype.names),)))
         if dtype.kind in "iuf" and dtype.itemsize <= _LONGEST_NUMBER:

@@ -5,10 +5,8 @@ Axes may come in any order and are told apart by type and name. Created are OME-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +17,7 @@ from teralign.grids import Floats, FloatTriple, Triple, as_float_triple
 from teralign.volumes.arrays import StoredArray, create_array
 from teralign.volumes.description import DisplaySettings, PyramidLayout, StatedSpacing, axes_by_position
 from teralign.volumes.files import folders_around
+from teralign.volumes.json_values import Metadata
 from teralign.volumes.units import is_blank, is_size, micrometres, seconds, unknown_unit
 
 _AXIS_UNKNOWN = "-"
@@ -35,7 +34,7 @@ class OmeImage:
     metadata: ome.Multiscale
 
     @classmethod
-    def declared(cls, group: Place, attributes: Mapping[str, Any]) -> OmeImage | None:
+    def declared(cls, group: Place, attributes: Metadata) -> OmeImage | None:
         """Return the image that the attributes of a group declare, None if none; InputError for bad metadata."""
         metadata = ome.read_multiscale(group, attributes)
         return None if metadata is None else cls(group, metadata)
@@ -164,7 +163,7 @@ def holds_shards(version: str) -> bool:
     return _DRIVERS[version] == "zarr3"
 
 
-def _zarr2_metadata(layout: PyramidLayout, shape: Triple) -> dict[str, Any]:
+def _zarr2_metadata(layout: PyramidLayout, shape: Triple) -> Metadata:
     """Return the metadata of an array: gzip, as no faster codec of Zarr v2 that tensorstore writes has a checksum."""
     return {
         "shape": [layout.timepoints, layout.channels, *shape],
@@ -178,10 +177,10 @@ def _zarr2_metadata(layout: PyramidLayout, shape: Triple) -> dict[str, Any]:
     }
 
 
-def _zarr3_metadata(layout: PyramidLayout, shape: Triple) -> dict[str, Any]:
+def _zarr3_metadata(layout: PyramidLayout, shape: Triple) -> Metadata:
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     blosc = {"name": "blosc", "configuration": {"cname": "zstd", "clevel": 3, "shuffle": "shuffle"}}
-    codecs: list[dict[str, Any]] = [little, blosc, {"name": "crc32c"}]
+    codecs: list[Metadata] = [little, blosc, {"name": "crc32c"}]
     if layout.write_shape != layout.chunk_shape:
         shard = {
             "chunk_shape": [1, 1, *layout.chunk_shape],
@@ -220,7 +219,8 @@ def _channels(layout: PyramidLayout) -> list[ome.Channel]:
     """Return how viewers show the channels: by default each in a colour of its own, over the range of the type."""
     if not layout.channel_names:
         return []
-    low, high = (0.0, 1.0) if layout.dtype.kind in "bf" else (np.iinfo(layout.dtype).min, np.iinfo(layout.dtype).max)
+    limits = None if layout.dtype.kind in "bf" else np.iinfo(layout.dtype.str)
+    low, high = (0.0, 1.0) if limits is None else (limits.min, limits.max)
     whole = (float(low), float(high), float(low), float(high))
     return [
         ome.Channel(name, settings.colour or _COLOURS[i % len(_COLOURS)], settings.window or whole)

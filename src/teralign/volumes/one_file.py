@@ -12,17 +12,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from teralign.addresses import Address
 from teralign.errors import DataError
 from teralign.files import writing
 from teralign.grids import Region, Triple
 from teralign.progress import Progress
-from teralign.volumes.description import PyramidLayout
+from teralign.volumes.description import PyramidLayout, Voxels
 from teralign.volumes.outputs import ONE_FILE
 from teralign.volumes.uri import form_by_name
 from teralign.volumes.writer import VolumeWriter
@@ -86,9 +85,7 @@ def write_file(path: Path, writer: VolumeWriter, layout: PyramidLayout, *, piece
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-def _write_piece(
-    file: IO[bytes], voxels: FlatVoxels, piece: Region, array: NDArray[Any], image: dict[str, int]
-) -> None:
+def _write_piece(file: IO[bytes], voxels: FlatVoxels, piece: Region, array: Voxels, image: dict[str, int]) -> None:
     """Write (z, y, x) voxels: planes where the rows are whole, else row by row."""
     stored = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     whole = piece.shape[2] == voxels.sizes[-1]

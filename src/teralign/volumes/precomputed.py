@@ -22,13 +22,11 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from teralign.addresses import Place
 from teralign.errors import DataError, InputError
@@ -41,8 +39,9 @@ from teralign.volumes.arrays import (
     read_view,
     spatial_chunks,
 )
-from teralign.volumes.description import Description, Pixels, PyramidLayout
+from teralign.volumes.description import Description, Pixels, PyramidLayout, Voxels
 from teralign.volumes.files import read_json
+from teralign.volumes.json_values import Metadata
 from teralign.volumes.uri import nearest_name
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ def describe(container: Place, dataset: str) -> Description:
     )
 
 
-def _find(container: Place, dataset: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _find(container: Place, dataset: str) -> tuple[Metadata, Metadata]:
     """The content of `info`, and its part about a scale."""
     if isinstance(container, Path) and not container.is_dir():
         raise InputError(f"there is no {container}; check the path.")
@@ -94,9 +93,7 @@ def _find(container: Place, dataset: str) -> tuple[Mapping[str, Any], Mapping[st
     return info, by_key[dataset] if dataset else scales[0]
 
 
-def _geometry(
-    container: Place, scale: Mapping[str, Any], finest: Mapping[str, Any]
-) -> tuple[FloatTriple, FloatTriple]:
+def _geometry(container: Place, scale: Metadata, finest: Metadata) -> tuple[FloatTriple, FloatTriple]:
     """Spacing and origin (z, y, x) of a scale in µm."""
     try:
         own, fine = (np.array(s["resolution"], dtype=float).reshape(3) for s in (scale, finest))
@@ -116,12 +113,12 @@ class Shards:
 
     array: StoredArray
 
-    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
+    def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
         """The (z, y, x) voxels of `region`. Raises DataError when they cannot be read."""
         return self.array.read(region, channel, timepoint)
 
 
-def _chunk_files(container: Place, info: Mapping[str, Any], scale: Mapping[str, Any]) -> Pixels | None:
+def _chunk_files(container: Place, info: Metadata, scale: Metadata) -> Pixels | None:
     """What reads the chunks of a scale where some are not stored as tensorstore expects, else None.
 
     Raises InputError where they are compressed in a way that is not known, or their folder is missing.
@@ -130,12 +127,12 @@ def _chunk_files(container: Place, info: Mapping[str, Any], scale: Mapping[str, 
     alone = json.dumps({**info, "scales": [{**scale, "chunk_sizes": [chunk]}]})
     offset = scale.get("voxel_offset", (0, 0, 0))
     zyx = (as_triple(reverse_axes(values)) for values in (offset, scale["size"], chunk))
-    files = ChunkFiles(container, str(scale["key"]), alone, *zyx)
+    files = CompressedChunks(container, str(scale["key"]), alone, *zyx)
     usual = _has_usual_names(container, scale) if isinstance(container, Path) else files.have_usual_names()
     return None if usual else files
 
 
-def _has_usual_names(container: Path, scale: Mapping[str, Any]) -> bool:
+def _has_usual_names(container: Path, scale: Metadata) -> bool:
     """Whether all chunks of a scale on a disk are named as servers show them. Raises as `_chunk_files` does."""
     folder = container / str(scale["key"])
     if not folder.is_dir():
@@ -166,7 +163,7 @@ def _endings(folder: Path) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class ChunkFiles:
+class CompressedChunks:
     """A scale with a file for each chunk, compressed or not, in one folder or nested ones.
 
     `info` is that of this scale alone; `offset`, `size` and `chunk` are in voxels, (z, y, x).
@@ -179,7 +176,7 @@ class ChunkFiles:
     size: Triple
     chunk: Triple
 
-    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
+    def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
         """The (z, y, x) voxels of `region`: 0 where there is no chunk. Raises DataError when they cannot be read."""
         contents = {_INFO: self.info.encode()}
         for sides in self._chunks(region):

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from teralign.grids import Grid, Triple, as_triple
+from teralign.volumes.description import Voxels
 
 _LARGEST_COARSEST = 256
 _ISOTROPY = 1.5
@@ -42,19 +41,19 @@ def halved(grid: Grid) -> Triple:
     return as_triple(2 if n > 1 and s < limit else 1 for n, s in zip(grid.shape, grid.spacing, strict=True))
 
 
-def mean(array: NDArray[Any], factors: Triple) -> NDArray[Any]:
+def mean(array: Voxels, factors: Triple) -> Voxels:
     """The mean over groups of `factors` (z, y, x) voxels, rounded for integers, in the array's own dtype."""
     if array.dtype == np.bool_:
         return mode(array, factors)
     exact = np.float32 if array.dtype.itemsize < 4 or array.dtype == np.float32 else np.float64
-    total: NDArray[Any] = np.zeros([n // f for n, f in zip(array.shape, factors, strict=True)], dtype=exact)
+    total: Voxels = np.zeros([n // f for n, f in zip(array.shape, factors, strict=True)], dtype=exact)
     for part in _members(array, factors):
         np.add(total, part, out=total)
     np.divide(total, math.prod(factors), out=total)
     return (np.rint(total) if array.dtype.kind in "iu" else total).astype(array.dtype)
 
 
-def mode(array: NDArray[Any], factors: Triple) -> NDArray[Any]:
+def mode(array: Voxels, factors: Triple) -> Voxels:
     """The most frequent value in groups of `factors` (z, y, x) voxels; of equally frequent ones, the first."""
     members = _members(array, factors)
     best, most = members[0].copy(), np.zeros(members[0].shape, dtype=np.uint8)
@@ -67,7 +66,7 @@ def mode(array: NDArray[Any], factors: Triple) -> NDArray[Any]:
     return best
 
 
-def _members(array: NDArray[Any], factors: Triple) -> list[NDArray[Any]]:
+def _members(array: Voxels, factors: Triple) -> list[Voxels]:
     """The first, second, … voxel of every group; a group that is not full is left out, as `Grid.downsample` does."""
     z, y, x = (n // f * f for n, f in zip(array.shape, factors, strict=True))
     whole = array[:z, :y, :x]

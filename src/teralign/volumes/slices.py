@@ -37,7 +37,7 @@ class Plane:
 
     axes: str
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
     tile: tuple[int, int] = field(compare=False)
 
     def length(self, axis: str) -> int:

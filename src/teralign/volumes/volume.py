@@ -7,16 +7,15 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from teralign.addresses import Place, as_place
 from teralign.errors import InputError
 from teralign.grids import Grid, Region, Triple
 from teralign.volumes.arrays import StoredArray
-from teralign.volumes.description import Adapter, Description, DisplaySettings
+from teralign.volumes.description import Adapter, Description, DisplaySettings, Voxels
 from teralign.volumes.files import file_state, opening
 from teralign.volumes.spacing import place_voxels, warn_if_implausible
 from teralign.volumes.uri import locate, split_z_axis
@@ -35,7 +34,7 @@ class Volume:
     description: Description
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.generic]:
         """The type of the voxels, in native byte order."""
         return self.description.dtype
 
@@ -69,7 +68,7 @@ class Volume:
         """The (z, y, x) shape of what is read at once."""
         return self.description.chunk_shape
 
-    def read(self, region: Region | None = None, *, channel: int = 0, timepoint: int = 0) -> NDArray[Any]:
+    def read(self, region: Region | None = None, *, channel: int = 0, timepoint: int = 0) -> Voxels:
         """The (z, y, x) voxels of a region (default: all), C order, native byte order.
 
         Raises ValueError for what is outside the volume, DataError when the voxels cannot be read.

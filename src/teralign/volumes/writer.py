@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from teralign.grids import Grid, Region, Triple, as_triple
 from teralign.volumes import n5, precomputed, pyramid
 from teralign.volumes import ome_zarr as ome_zarr_format
 from teralign.volumes.arrays import StoredArray, spatial
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
-from teralign.volumes.description import DisplaySettings, PyramidLayout
+from teralign.volumes.description import DisplaySettings, PyramidLayout, Voxels
 from teralign.volumes.manifest import Manifest, StoredFile
 from teralign.volumes.outputs import DEFAULT_CHUNKING, Chunking, family_shape, locate_output, plan_volume
 from teralign.volumes.volume import check_inside
@@ -62,7 +62,7 @@ class VolumeWriter:
         return self.layout.write_shape
 
     def write(
-        self, region: Region, array: NDArray[np.generic], *, level: int = 0, channel: int = 0, timepoint: int = 0
+        self, region: Region, array: Voxels, *, level: int = 0, channel: int = 0, timepoint: int = 0
     ) -> list[StoredFile]:
         """Write (z, y, x) voxels to a region of whole units; they are on disk when it returns.
 
@@ -91,7 +91,7 @@ class VolumeWriter:
             for folder, manifest in zip(array.folders, of_level, strict=True):
                 manifest.save(folder)
 
-    def read(self, region: Region, *, level: int = 0, channel: int = 0, timepoint: int = 0) -> NDArray[np.generic]:
+    def read(self, region: Region, *, level: int = 0, channel: int = 0, timepoint: int = 0) -> Voxels:
         """The (z, y, x) voxels of a region as they are by now: 0 where nothing was written.
 
         Raises ValueError for what is outside the volume, DataError when the voxels cannot be read.
@@ -137,7 +137,7 @@ class VolumeWriter:
         start, stop = (as_triple(n // s for n, s in zip(e, step, strict=True)) for e in (region.start, region.stop))
         return Region(start, stop)
 
-    def coarsen(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+    def coarsen(self, array: Voxels) -> Voxels:
         """The (z, y, x) voxels of a region of the finest level, as the next level has them in `above(region)`.
 
         The region begins with a voxel of the next level; what fills none of them is left out.
@@ -160,7 +160,7 @@ class VolumeWriter:
             b // a for a, b in zip(self.layout.factors[level - 1], self.layout.factors[level], strict=True)
         )
 
-    def _reduce(self, array: NDArray[np.generic], step: Triple) -> NDArray[np.generic]:
+    def _reduce(self, array: Voxels, step: Triple) -> Voxels:
         return pyramid.mode(array, step) if self.layout.label else pyramid.mean(array, step)
 
     def _check(self, region: Region, level: int, channel: int, timepoint: int) -> None:

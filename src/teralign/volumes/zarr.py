@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+import tensorstore as ts
 
 from teralign.addresses import Place
 from teralign.errors import InputError
@@ -76,7 +76,7 @@ def _describe_array(node: Node, container: Place) -> Description:
     return _describe(node, array, axes, container)
 
 
-def _describe(node: Node, array: Any, axes: str, container: Place) -> Description:  # noqa: ANN401 (tensorstore's)
+def _describe(node: Node, array: ts.TensorStore, axes: str, container: Place) -> Description:
     """Describe an array whose place in space is not known."""
     size = dict(zip(axes, array.shape, strict=True))
     unknown = any(n > 1 for axis, n in zip(axes, array.shape, strict=True) if axis not in "tczyx")

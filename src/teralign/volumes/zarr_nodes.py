@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from teralign.addresses import Place
 from teralign.volumes.files import read_json, subfolders
+from teralign.volumes.json_values import Metadata
 
 METADATA_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 _DEEPEST = 6
@@ -21,7 +22,7 @@ class Node:
     path: Place
     kind: Literal["array", "group"]
     version: Literal[2, 3]
-    attributes: dict[str, Any]
+    attributes: Metadata
     dimension_names: tuple[str | None, ...] = ()
 
     @property
