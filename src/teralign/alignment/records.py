@@ -1,4 +1,4 @@
-"""What an alignment in blocks says about itself: records of blocks and chunks, and their summary."""
+"""The records of blocks and chunks of an alignment, and their summary."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from teralign.grids import FloatTriple, Grid
 
 @dataclass(frozen=True, kw_only=True)
 class AlignedBlock(BlockRecord):
-    """What became of a block that was aligned; None where it did not come to that.
+    """The record of an aligned block; a value is None if the block ended before it was known.
 
     `fixed_read` and `moving_read` are voxels. The metrics (higher is better) are those of the initial transforms and
-    of the field used, `share` is how much of what was found is in it, `min_jacobian` its smallest determinant.
-    `displacement` and `correction` (z, y, x) are means over the block's core in µm: of the field, and of what it adds
-    to the coarser stage's.
+    of the field used, `share` is the used share of the correction, `min_jacobian` the field's smallest determinant.
+    `displacement` and `correction` (z, y, x) are means over the block's core in µm: of the field, and of its
+    difference from the field of the coarser stage.
     """
 
     metric_before: float | None = None
@@ -45,7 +45,7 @@ _REPORTED = (
 
 @dataclass(frozen=True, kw_only=True)
 class MergedChunk(BlockRecord):
-    """What became of a chunk of the merged field: its smallest determinant, and the share of it that folds."""
+    """The record of a chunk of the merged field: its smallest determinant, and the share of it that folds."""
 
     min_jacobian: float
     folded: float
@@ -53,10 +53,10 @@ class MergedChunk(BlockRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class StageSummary:
-    """What became of the blocks of a stage, whose voxels are `spacing` (z, y, x) µm apart.
+    """The summary of a stage, whose voxels are `spacing` (z, y, x) µm apart.
 
-    Blocks by state, the median metric of the blocks before and after, the smallest Jacobian determinant and the share
-    that folds of the merged field, and how often a voxel of each volume was read, in the mean.
+    It has the blocks by state, the median metric of the blocks before and after, the smallest Jacobian determinant
+    and the folded share of the merged field, and how often a voxel of each volume was read, on average.
     """
 
     spacing: FloatTriple
@@ -89,7 +89,7 @@ class StageSummary:
 
 
 def _reads(blocks: Iterable[AlignedBlock], voxels: Callable[[AlignedBlock], int | None], grid: Grid) -> float:
-    """Return how often a voxel of the grid was read, in the mean."""
+    """Return how often a voxel of the grid was read, on average."""
     return round(sum(voxels(block) or 0 for block in blocks) / math.prod(grid.shape), 2)
 
 

@@ -61,7 +61,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class BlockOptions:
-    """How to cut the fixed volume; None leaves a value to the configuration.
+    """The division of the fixed volume into blocks; None leaves a value to the configuration.
 
     `size` (z, y, x) is in voxels, and blocks reach `overlap` of it into their neighbours. The nodes of the field lie
     `field_spacing` (z, y, x) µm apart, rounded to whole voxels (default: every 4 voxels). The share of blocks that

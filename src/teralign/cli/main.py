@@ -120,7 +120,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None, *, name:
 def _leave(code: int) -> NoReturn:
     """End this process at once: taking the libraries down takes a while, and must wait for each of their threads."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # whoever read it has gone
+        with contextlib.suppress(OSError):  # the reader has gone
             stream.flush()
     os._exit(code)
 

@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class FieldLayout:
-    """Where a stored field has its array, along which axis the components are, and the grid of its nodes."""
+    """The array of a stored field, the axis of its components, and the grid of its nodes."""
 
     array: Path
     vector_axis: int

@@ -1,4 +1,4 @@
-"""What users write into single parameters and cells: channels, labels, spacings, and what else to take along."""
+"""The content of single parameters and cells: channels, labels, spacings, and entries of `apply_to`."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """Compiled loops of the deformable engine.
 
-What a step of the engine does per voxel happens in `cell_sums`: one pass over the fixed image, no image-sized
-temporary. (Mutual information takes three passes and one such array.) The other loops work on cells and control
+`cell_sums` does all work per voxel of a step: one pass over the fixed image, without an image-sized temporary array.
+(Mutual information takes three passes and one such array.) The other loops work on cells and control
 points, some fifty times fewer.
 
 Conventions: arrays are (z, y, x), with planes of components in front: (3, z, y, x). The entries of a symmetric
 3×3 matrix are zz, yy, xx, zy, zx, yx. Every loop takes the range `first … last` of its slowest axis and writes only
-what no other range writes, so that threads never change a bit of the result. Sums over all go through `partial`, one
-value a plane.
+its own part of the output, so that threads never change a bit of the result. Total sums go through `partial`, with
+one value for each plane.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ SUMS = 21
 """Sums per cell: count, f, m, ff, mm, fm; f·g (3), m·g (3), g (3), g·gᵀ (6). g is the fixed gradient per voxel."""
 
 WINDOW_SUMS = 6
-"""The first of them, which windows add up."""
+"""The first of the `SUMS`, which windows add up."""
 
 MARGIN = 2
-"""Control points beyond the first and the last cell of each axis: all that a cubic spline there can reach."""
+"""Control points beyond the first and the last cell of each axis: the reach of a cubic spline."""
 
 PAD = 2
 """Zeros around a lattice vector, so that the second differences need no special case at its faces."""
 
 UNKNOWN = -2.0
-"""The correlation of a cell that has nothing to compare."""
+"""The correlation of a cell without voxels to compare."""
 
 
 @compiled
 def pool(
     first: int, last: int, image: NDArray[Any], factors: I64, low: float, high: float, scale: float, out: F32
 ) -> None:
-    """Means over groups of `factors` voxels of (clip(image, low, high) − low) · scale."""
+    """Write means over groups of `factors` voxels of (clip(image, low, high) − low) · scale."""
     fz, fy, fx = factors
     ny, nx = out.shape[1:]
     share = np.float32(scale / (fz * fy * fx))
@@ -65,7 +65,7 @@ def pool(
 
 @compiled
 def spline_weights(t: float, out: F32) -> None:
-    """Weights of the four control points around a position that lies t ∈ [0, 1) beyond the second."""
+    """Write the weights of the four control points around a position t ∈ [0, 1) beyond the second."""
     s = 1.0 - t
     out[0] = s * s * s / 6.0
     out[1] = (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0
@@ -75,7 +75,7 @@ def spline_weights(t: float, out: F32) -> None:
 
 @compiled
 def axis_weights(width: int, nearest: I64, weights: F32) -> None:
-    """For each voxel along an axis of cells of `width` voxels: the first of its control points, and their weights."""
+    """Write, for each voxel of an axis with cells of `width` voxels, its first control point and the four weights."""
     for x in range(nearest.size):
         position = (x + 0.5) / width - 0.5
         base = int(np.floor(position))
@@ -85,7 +85,7 @@ def axis_weights(width: int, nearest: I64, weights: F32) -> None:
 
 @compiled_fast
 def _row_drift(coefficients: F32, kz: int, wz: F32, ky: int, wy: F32, pull: F64, plain: F32, drift: F32) -> None:
-    """Control values (3, x) of one row of voxels, in voxels of the moving image."""
+    """Write the control values (3, x) of one row of voxels, in voxels of the moving image."""
     plain[:] = 0
     n = plain.shape[1]
     for d in range(3):
@@ -103,7 +103,7 @@ def _row_drift(coefficients: F32, kz: int, wz: F32, ky: int, wy: F32, pull: F64,
 
 @compiled_fast
 def _row_places(start: F64, step: F64, drift: F32, nearest: I64, weights: F32, places: F32) -> None:
-    """Where one row of fixed voxels lies in the moving image: (3, x), in voxels."""
+    """Write the positions (3, x) of one row of fixed voxels in the moving image, in voxels."""
     for d in range(3):
         a, b = np.float32(start[d]), np.float32(step[d])
         controls, target = drift[d], places[d]
@@ -121,7 +121,7 @@ def _row_places(start: F64, step: F64, drift: F32, nearest: I64, weights: F32, p
 
 @compiled_fast
 def _sample_row(moving: F32, valid: U8, places: F32, image: F32, weight: F32) -> None:
-    """The moving image at `places`, trilinear; where it is not known, `image` and `weight` become 0."""
+    """Write the moving image at `places`, trilinear; where it is unknown, `image` and `weight` become 0."""
     nz, ny, nx = moving.shape
     flat, known = moving.ravel(), valid.ravel()
     masked = valid.size > 0
@@ -157,7 +157,7 @@ def _sample_row(moving: F32, valid: U8, places: F32, image: F32, weight: F32) ->
 
 @compiled
 def _axes(nz: int, ny: int, nx: int, cell: I64) -> tuple[I64, F32, I64, F32, I64, F32]:
-    """`axis_weights` of all three axes."""
+    """Return `axis_weights` of all three axes."""
     near_z, near_y, near_x = np.empty(nz, np.int64), np.empty(ny, np.int64), np.empty(nx, np.int64)
     wz, wy, wx = np.empty((nz, 4), np.float32), np.empty((ny, 4), np.float32), np.empty((nx, 4), np.float32)
     axis_weights(cell[0], near_z, wz)
@@ -168,7 +168,7 @@ def _axes(nz: int, ny: int, nx: int, cell: I64) -> tuple[I64, F32, I64, F32, I64
 
 @compiled
 def _buffers(coefficients: F32, nx: int) -> tuple[F64, F32, F32, F32]:
-    """Room for one row of voxels: its start, its control values twice, its places."""
+    """Return buffers for one row of voxels: its start, its control values twice, its places."""
     points = coefficients.shape[3]
     plain, drift = np.empty((3, points), np.float32), np.empty((3, points), np.float32)
     return np.empty(3), plain, drift, np.empty((3, nx), np.float32)
@@ -176,7 +176,7 @@ def _buffers(coefficients: F32, nx: int) -> tuple[F64, F32, F32, F32]:
 
 @compiled
 def _weigh_row(valid: U8, z: int, y: int, weight: F32) -> None:
-    """The weights of one row of fixed voxels: the mask, or 1."""
+    """Write the weights of one row of fixed voxels: the mask, or 1."""
     weight[:] = 1
     if valid.size > 0:
         for x in range(weight.size):
@@ -197,7 +197,7 @@ def _look_up_row(
     image: F32,
     weight: F32,
 ) -> None:
-    """The moving image at one row of fixed voxels, as `cell_sums` takes its arguments."""
+    """Write the moving image at one row of fixed voxels; arguments as for `cell_sums`."""
     near_z, wz, near_y, wy, near_x, wx = axes
     start, plain, drift, places = buffers
     for d in range(3):
@@ -261,7 +261,7 @@ def cell_sums(
 
     `matrix` (3, 4) takes a fixed voxel index to a moving one, `pull` (3, 3) a displacement in µm to moving voxels;
     `coefficients` (3, cells + 2·MARGIN) are the spline's control values in µm. The masks hold 1 where a voxel counts,
-    or are empty. Voxels whose place lies outside the moving image do not count. The range is of rows of cells.
+    or are empty. Voxels with a place outside the moving image do not count. The range is of rows of cells.
     """
     nz, ny, nx = fixed.shape
     cells_y, cells_x = out.shape[2:]
@@ -296,7 +296,7 @@ def look_up(
     cell: I64,
     out: F32,
 ) -> None:
-    """The moving image at the fixed voxels, with the arguments of `cell_sums`; UNKNOWN where one does not count."""
+    """Write the moving image at the fixed voxels, UNKNOWN where masked or outside; arguments as for `cell_sums`."""
     nz, ny, nx = out.shape
     axes, buffers = _axes(nz, ny, nx, cell), _buffers(coefficients, nx)
     weight = np.empty(nx, np.float32)
@@ -312,7 +312,7 @@ def look_up(
 
 @compiled
 def joint_histogram(first: int, last: int, fixed: F32, seen: F32, widths: F64, out: F32) -> None:
-    """Counts of pairs of intensities, (planes, bins, bins): every voxel is shared among the four bins around it.
+    """Write counts of pairs of intensities, (planes, bins, bins): each voxel is shared among the four bins around it.
 
     `widths` (2) are those of a bin of either image; bin 0 begins at 0. Voxels UNKNOWN in `seen` do not count.
     """
@@ -333,7 +333,7 @@ def joint_histogram(first: int, last: int, fixed: F32, seen: F32, widths: F64, o
 
 @compiled
 def _bin(position: float, bins: int) -> tuple[int, float]:
-    """The bin below a position, and how far it lies beyond it."""
+    """Return the bin below a position, and the distance from it."""
     at = min(max(position, 0.0), bins - 1.0)
     i = min(int(at), bins - 2)
     return i, at - i
@@ -341,7 +341,7 @@ def _bin(position: float, bins: int) -> tuple[int, float]:
 
 @compiled
 def _difference(before: float, here: float, after: float) -> float:
-    """The slope per voxel in the middle of three values, some of which may be UNKNOWN."""
+    """Return the slope per voxel in the middle of three values, some of which may be UNKNOWN."""
     if before == UNKNOWN:
         return 0.0 if after == UNKNOWN else after - here
     return here - before if after == UNKNOWN else (after - before) / 2
@@ -360,7 +360,7 @@ def information_sums(
     cell: I64,
     out: F32,
 ) -> None:
-    """Sums over cells, (11, cells): count, information, its force (3) and its stiffness (6), per µm.
+    """Write sums over cells, (11, cells): count, information, its force (3) and its stiffness (6), per µm.
 
     `tables` (2, bins, bins) hold the information of a pair of intensities and its derivative by the moving one,
     `curvature` (bins) the mean square of the latter at each fixed intensity. The gradient is that of `seen`, the
@@ -406,7 +406,7 @@ def information_sums(
 
 @compiled
 def _running_sum(line: F64, radius: int, out: F64) -> None:
-    """Sums over 2·radius + 1 neighbours, cut at the ends: two additions each, whatever the radius."""
+    """Write sums over 2·radius + 1 neighbours, cut at the ends: two additions each, whatever the radius."""
     n = line.size
     total = 0.0
     for i in range(min(radius, n)):
@@ -421,7 +421,7 @@ def _running_sum(line: F64, radius: int, out: F64) -> None:
 
 @compiled
 def window_sums(first: int, last: int, values: F32, radius: I64, out: F32) -> None:
-    """Sums over windows of (2·radius + 1) cells around each; (planes, z, y, x) to the same shape. Range of planes."""
+    """Write sums over windows of 2·radius + 1 cells around each: (planes, z, y, x) to the same shape; by planes."""
     _, nz, ny, nx = values.shape
     longest = max(nz, ny, nx)
     line, summed = np.empty(longest), np.empty(longest)
@@ -444,9 +444,9 @@ def window_sums(first: int, last: int, values: F32, radius: I64, out: F32) -> No
 
 @compiled
 def correlate(first: int, last: int, windows: F32, floors: F64, least: float, local: F32, correlation: F32) -> None:
-    """What each cell's window says, into `local` (5, z, y, x).
+    """Write the statistics of each cell's window into `local` (5, z, y, x), and its correlation.
 
-    That is the means f̄ and m̄, the inverse deviations 1/σ_f and 1/σ_m, and the slope of m on f.
+    The statistics are the means f̄ and m̄, the inverse deviations 1/σ_f and 1/σ_m, and the slope of m on f.
 
     `floors` are added to both variances, so that noise alone counts little; a window with fewer than `least` voxels
     is UNKNOWN.
@@ -484,7 +484,7 @@ def gauss_newton(
     force: F32,
     stiffness: F32,
 ) -> None:
-    """Right side (3, cells) and matrix (6, cells) of the data term, per µm.
+    """Write the right side (3, cells) and the matrix (6, cells) of the data term, per µm.
 
     The residual is (β(f − f̄) − (m − m̄))/σ_m with the slope β, its derivative g/σ_f; a cell whose correlation is c
     weighs (1.02 − c²)^−emphasis.
@@ -537,7 +537,7 @@ def multiply(
     out: F32,
     partial: F64,
 ) -> None:
-    """The matrix of a step times `c`, both (3, lattice) within PAD zeros; `partial` gets c · out by planes.
+    """Write the matrix of a step times `c`, both (3, lattice) within PAD zeros; `partial` gets c · out by planes.
 
     The matrix is the data term's `stiffness` (6, cells) and the gradient of half the bending energy
     Σ scale_d·scale_e (D_d D_e c)², from the bands of the squared differences along each axis.
@@ -588,7 +588,7 @@ def multiply(
 
 @compiled
 def invert_blocks(first: int, last: int, stiffness: F32, diagonal: F32, out: F32) -> None:
-    """Inverses of stiffness + diagonal·1 at each control point, (6, lattice)."""
+    """Write the inverses of stiffness + diagonal·1 at each control point, (6, lattice)."""
     _, ny, nx = diagonal.shape
     _, cells_z, cells_y, cells_x = stiffness.shape
     for z in range(first, last):
@@ -616,7 +616,7 @@ def invert_blocks(first: int, last: int, stiffness: F32, diagonal: F32, out: F32
 def descend(
     first: int, last: int, alpha: float, p: F32, q: F32, inverse: F32, delta: F32, r: F32, s: F32, partial: F64
 ) -> None:
-    """One move of the conjugate gradients: delta += alpha·p, r −= alpha·q, s = inverse·r; `partial` gets r · s."""
+    """Make a step of conjugate gradients: delta += alpha·p, r −= alpha·q, s = inverse·r; `partial` gets r · s."""
     _, _, ny, nx = inverse.shape
     a = np.float32(alpha)
     for z in range(first, last):
@@ -649,7 +649,7 @@ def turn(first: int, last: int, s: F32, beta: float, p: F32) -> None:
 
 @compiled_fast
 def sample_spline(first: int, last: int, c: F32, at_z: F64, at_y: F64, at_x: F64, out: F32) -> None:
-    """The spline of control values `c` (3, lattice) at the lattice positions at_z × at_y × at_x: (z, y, x, 3)."""
+    """Write the spline of control values `c` (3, lattice) at the positions at_z × at_y × at_x: (z, y, x, 3)."""
     wz, wy = np.empty(4, np.float32), np.empty(4, np.float32)
     wx = np.empty((at_x.size, 4), np.float32)
     for x in range(at_x.size):

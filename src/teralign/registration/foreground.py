@@ -1,12 +1,12 @@
-"""Where there is tissue in an image, told from the empty part of the field of view, with nothing said about either.
+"""The tissue in an image, separated from the empty part of the field of view without any prior knowledge.
 
 Two features, both over boxes of `_BOX`³ voxels: the mean, and the logarithm of the standard deviation, the texture.
 The empty part is a peak of its own in the histogram of one of them: at the lowest texture, where there is only noise
-(a slow gradient of its light adds little), and at a brightness, where that is the same everywhere. So tissue is what
-lies beyond the valley after the first peak, in either feature. Of the two sides of the brightness the empty one has
-less texture: it may be the brighter. Boxes of one value (padding, what does not count) are empty in any case.
+(a slow gradient of its light adds little), and at a brightness, where that is the same everywhere. So values beyond
+the valley after the first peak, in either feature, are tissue. Of the two sides of the brightness the empty one has
+less texture: it may be the brighter. Boxes of one value (padding, masked voxels) are empty in any case.
 
-A histogram without a valley is that of an image which tissue fills; then all of it counts. A threshold that is always
+A histogram without a valley is that of an image filled by tissue; then all of it counts. A threshold that is always
 there (Otsu, triangle) would cut such an image in two. In doubt too much counts, which costs time; too little would
 cost accuracy.
 """
@@ -23,13 +23,13 @@ from teralign.grids import Bools, Floats
 from teralign.registration.image import Image
 
 _BOX = 5  # voxels
-_CLIPPED = (0.1, 99.9)  # percentiles: specks say nothing about the rest
+_CLIPPED = (0.1, 99.9)  # percentiles: specks must not set the range
 _BINS = 128
 _BLUR = 2.0  # bins
 _VALLEY = 0.5  # of the lower of the two peaks beside it: tissue that fills the view has 0.7 and more
-_EMPTIEST, _FULLEST = 0.005, 0.95  # of the volume that tissue takes, where there is a background to speak of
+_EMPTIEST, _FULLEST = 0.005, 0.95  # limits of the share of tissue in an image with a real background
 _CONTRAST = math.log(2)  # how much more texture tissue has than the background
-_NO_TEXTURE = 1e-3  # of the range of values: what a background without noise counts as
+_NO_TEXTURE = 1e-3  # of the range of values: the texture of a background without noise
 _ONE_VALUE = 1e-6  # of the range of values: less is rounding
 _GAP = 4  # voxels: gaps of twice that are tissue
 _SPECK = 0.02  # of the largest component: smaller ones are dirt
@@ -60,7 +60,7 @@ def _find(image: Image, margin: float) -> Bools:
 
 
 def _filled(image: Image) -> Floats:
-    """The voxels as float64, those that do not count at the median of the others."""
+    """Return the voxels as float64; masked voxels get the median of the others."""
     array: Floats = image.array.astype(np.float64)
     if image.mask is not None and image.mask.any():
         array[~image.mask] = np.median(array[image.mask])
@@ -68,7 +68,7 @@ def _filled(image: Image) -> Floats:
 
 
 def _moments(array: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation in the box around each voxel."""
+    """Return the mean and the standard deviation in the box around each voxel."""
     middle = array.mean()
     centred = array - middle  # squares of large values would lose the digits of small deviations
     mean = ndimage.uniform_filter(centred, _BOX, mode="nearest")
@@ -77,9 +77,9 @@ def _moments(array: Floats) -> tuple[Floats, Floats]:
 
 
 def _by_texture(texture: Floats, varies: Bools) -> Bools:
-    """What has more texture than the background, or any where much has none.
+    """Return the voxels with more texture than the background, or with any texture if much of the image has none.
 
-    A box that only touches tissue has its texture too, so that is taken back.
+    A box that only touches tissue has its texture too, so the result is shrunk by half a box.
     """
     rough: Bools = varies & (texture > _valley(texture[varies]))
     rest = varies & ~rough
@@ -89,7 +89,7 @@ def _by_texture(texture: Floats, varies: Bools) -> Bools:
 
 
 def _by_brightness(mean: Floats, texture: Floats) -> Bools:
-    """What is not as bright as the background."""
+    """Return the voxels that are not as bright as the background."""
     bright: Bools = mean > _valley(mean)
     if not bright.any():
         return bright
@@ -97,7 +97,7 @@ def _by_brightness(mean: Floats, texture: Floats) -> Bools:
 
 
 def _valley(values: Floats) -> float:
-    """The value at the bottom of the first valley of the histogram; infinite where there is none."""
+    """Return the value at the bottom of the first valley of the histogram; infinite if there is none."""
     low, high = np.percentile(values, (0.05, 99.95)) if values.size else (0, 0)
     if not high > low:
         return math.inf
@@ -119,7 +119,7 @@ def _close(found: Bools) -> Bools:
 
 
 def _fill(found: Bools) -> Bools:
-    """Without holes, in the whole and in each plane: tissue that a face of the volume cuts has them there."""
+    """Return the mask without holes, in the whole and in each plane: tissue cut by a face has its holes there."""
     filled: Bools = ndimage.binary_fill_holes(found)
     for axis in range(3):
         plane = np.zeros((3, 3, 3), dtype=bool)
@@ -138,12 +138,12 @@ def _without_specks(found: Bools) -> Bools:
 
 
 def _grow(found: Bools, reach: list[int]) -> Bools:
-    """What lies within `reach` (z, y, x) voxels along each axis of something found."""
+    """Return the voxels within `reach` (z, y, x) voxels of a found voxel along each axis."""
     return _extreme(ndimage.maximum_filter, found, reach)
 
 
 def _shrink(found: Bools, reach: list[int]) -> Bools:
-    """What has nothing that was not found within `reach` (z, y, x) voxels along each axis."""
+    """Return the found voxels without any other voxel within `reach` (z, y, x) voxels along each axis."""
     return _extreme(ndimage.minimum_filter, found, reach)
 
 

@@ -1,4 +1,4 @@
-"""Compiled loop of the linear steps: correlation in windows, and how it changes with a linear map.
+"""Compiled loop of the linear steps: correlation in windows, and its derivatives by the parameters of a map.
 
 For each window the moving image and its derivatives are looked up, and all that Gauss–Newton needs is summed in one
 pass: with J the derivatives of the moving samples by the parameters, m̂ and f̂ the normalised samples,
@@ -36,7 +36,7 @@ def linearise(
     normal: F64,
     slope: F64,
 ) -> tuple[float, int]:
-    """Add up the normal equations of a step; gives the sum of the windows' correlations and how many there are.
+    """Add up the normal equations of a step; return the sum of the windows' correlations and their number.
 
     points (windows, samples, 3) µm with the fixed `values` there; `moving` (z, y, x), its derivatives `slopes`
     (3, z, y, x) per µm, and a mask of its shape, or of one voxel for none. `matrix` (4, 4) is the map of points,
@@ -112,7 +112,7 @@ def linearise(
 
 @compiled
 def _look_up(at: F64, image: F32, slopes: F32, mask: NDArray[np.bool_], gradient: F64, out: F64, place: int) -> bool:
-    """The image and its derivatives at a fractional voxel, linearly; False if it is outside, or masked out."""
+    """Interpolate the image and its derivatives at a fractional voxel; return False if it is outside or masked."""
     shape = image.shape
     for a in range(3):
         if not -0.5 <= at[a] <= shape[a] - 0.5:
@@ -142,7 +142,7 @@ def _clamped(position: float, size: int) -> float:
 
 @compiled
 def _normalise(f: F64, m: F64, count: int, mean_f: float, mean_m: float) -> tuple[float, float]:
-    """Make the first `count` of both zero-mean and of unit length, flat ones 0: m's length, and f·m."""
+    """Make the first `count` of both zero-mean and of unit length, flat ones 0; return m's length and f·m."""
     length_f, length_m = 0.0, 0.0
     for s in range(count):
         f[s] -= mean_f
@@ -160,7 +160,7 @@ def _normalise(f: F64, m: F64, count: int, mean_f: float, mean_m: float) -> tupl
 
 @compiled
 def _derivatives(gradient: F64, initial: F64, arm: F64, out: F64) -> None:
-    """The derivatives of a moving sample by the parameters: shift, then turn about `arm` or linear part."""
+    """Write the derivatives of a moving sample by the parameters: shift, then rotation about `arm` or linear part."""
     for a in range(3):
         out[a] = gradient[0] * initial[0, a] + gradient[1] * initial[1, a] + gradient[2] * initial[2, a]
     if out.size == 6:

@@ -1,1 +1,1 @@
-"""What the commands do, one function each: where volumes, transforms, registration and blocks meet."""
+"""One function for each command: volumes, transforms, registration and blocks meet here."""

@@ -73,7 +73,7 @@ FORMATS = tuple(_FORMS)
 
 @dataclass(frozen=True)
 class _Target:
-    """What to write, and where; `dataset` is inside a container of bigstream."""
+    """The output and its format; `dataset` is inside a container of bigstream."""
 
     output: Path
     form: Form

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GlobalAlignment:
-    """What was written, and the report of each step."""
+    """The result of a global alignment: its outputs, and the report of each step."""
 
     output: str
     aligned: str | None

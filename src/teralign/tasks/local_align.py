@@ -35,9 +35,10 @@ from teralign.transforms import Stack, load_stack
 
 @dataclass(frozen=True, kw_only=True)
 class LocalAlignment(StageSummary):
-    """What was written, and the summary of the finest stage; `coarser` has those of the stages before it.
+    """The result of a local alignment: its outputs and the summary of the finest stage.
 
-    `report` is the file with the state and metrics of each block. An earlier run had finished `resumed` blocks.
+    `coarser` has the summaries of the coarser stages; `report` is the file with the state and metrics of each block;
+    `resumed` blocks were finished by an earlier run.
     """
 
     output: str

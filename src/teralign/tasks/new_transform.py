@@ -55,7 +55,7 @@ class ChunkWriter(Protocol):
 
 @dataclass(frozen=True)
 class NewTransform:
-    """Where a transform and its report are to be written; `affine` is None for a field."""
+    """The paths of a transform to write and of its report; `affine` is None for a field."""
 
     output: Path
     affine: Affine | None

@@ -117,7 +117,7 @@ class StoredField:
         return found, converged
 
     def _inverse_in_tile(self, points: Floats, threads: int) -> tuple[Floats, NDArray[np.bool_]]:
-        """As `inverse_map_points`, for points near one another.
+        """Return what `inverse_map_points` does, for points near one another.
 
         The box of nodes that is read around them doubles its margin until it holds every solution, or all nodes.
         """
