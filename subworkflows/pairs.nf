@@ -56,8 +56,9 @@ def uriIn(folder, volume, use) {
     volume.address ? volume.datasets[use] : "\$PWD/${folder}/${volume.datasets[use]}".toString()
 }
 
-// For the record in results: the users' own folders behind the links that a task sees, as a word of the shell.
-def inputNames(volumes, files) {
+// For the record in results, as a word of the shell: the users' own names of what a task sees in its work directory,
+// the folders that volumes are staged into and the `results` of other tasks.
+def inputNames(volumes, results) {
     def folders = volumes.findAll { _folder, volume -> volume?.path }.collectEntries { folder, volume -> [folder, file(volume.path, glob: false).parent.toString()] }
-    "'${groovy.json.JsonOutput.toJson(folders + files).replace("'", "'\\''")}'".toString()
+    "'${groovy.json.JsonOutput.toJson(results + folders).replace("'", "'\\''")}'".toString()
 }

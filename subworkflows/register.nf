@@ -18,10 +18,10 @@ workflow REGISTER {
     def anchor = writeAnchor(settings.dask_dir)
     all = channel.fromList(pairs)
 
-    GLOBAL_ALIGN(all.map { pair -> alignInputs(pair, 'global', [:]) }, config)
+    GLOBAL_ALIGN(all.map { pair -> alignInputs(pair, 'global') }, config)
 
     local = all.map { pair ->
-        def (meta, call, fixed, moving, fixed_mask, moving_mask) = alignInputs(pair, 'local', ['affine.mat': "${pair.id}/affine.mat"])
+        def (meta, call, fixed, moving, fixed_mask, moving_mask) = alignInputs(pair, 'local')
         [meta, call, prepareDirectory("${settings.dask_dir}/local-${pair.id}", settings.cluster.own), fixed, moving, fixed_mask, moving_mask]
     }
     LOCAL_ALIGN(local.join(GLOBAL_ALIGN.out.transform), config, anchor)
@@ -49,7 +49,7 @@ workflow REGISTER {
     )
 
     REPORT(
-        all.map { pair -> alignInputs(pair + [fixed_mask: null, moving_mask: null], 'report', resultNames(pair.id)).take(4) }
+        all.map { pair -> alignInputs(pair + [fixed_mask: null, moving_mask: null], 'report').take(4) }
             .join(transforms)
     )
 
@@ -81,7 +81,7 @@ workflow REGISTER {
 
 // The inputs of a task that reads both volumes of a pair (global, local or report): meta, call, fixed, moving and their
 // masks. A call is what the task's command is told of the pair: volumes, options, and what -resume compares.
-def alignInputs(pair, task, files) {
+def alignInputs(pair, task) {
     def use = task == 'report' ? 'global' : task
     def volumes = ['fixed', 'moving', 'fixed_mask', 'moving_mask'].collectEntries { name -> [name, pair[name]] }
     def masks = ['fixed_mask', 'moving_mask'].findAll { name -> pair[name] }.collect { name ->
@@ -91,7 +91,7 @@ def alignInputs(pair, task, files) {
         fixed: uriIn('fixed', pair.fixed, use),
         moving: uriIn('moving', pair.moving, use),
         options: ([pair.options[task]] + masks).join(' '),
-        names: inputNames(volumes, files),
+        names: inputNames(volumes, resultNames(pair.id)),
         fingerprint: volumes.values().collect { volume -> volume ? volume.fingerprints[use] : '' }.join(' '),
     ]
     [[id: pair.id], call] + volumes.values().collect { volume -> staged(volume) }
@@ -109,9 +109,9 @@ def applyCall(pair, image, warped_dir) {
     ]
 }
 
-// Where what a pair's tasks hand on lies below the folder of results.
+// The names, below the folder of results, of what a pair's tasks write and hand on.
 def resultNames(id) {
-    ['affine.mat', 'transform.zarr', 'transform.blocks.json'].collectEntries { name -> [name, "${id}/${name}".toString()] }
+    ['affine.mat', 'transform.zarr', 'transform.blocks.json'].collectEntries { name -> [name, "${id}/${name}".toString()] } + [(id): id]
 }
 
 // A file that drivers and workers all take as input: with it a container engine mounts the whole work directory, and

@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import errno
 import importlib
+import io
 import logging
 import os
 import sys
@@ -19,6 +20,7 @@ from typing import NoReturn
 import click
 
 from teralign import __version__
+from teralign.cli.names import in_users_names
 from teralign.errors import TeralignError
 
 GROUPS = {
@@ -107,7 +109,9 @@ def run(command: click.Command, arguments: Sequence[str] | None = None, *, name:
     try:
         code = command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(in_users_names(shown.getvalue()), err=True, nl=False)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
@@ -130,7 +134,7 @@ def _explain(error: Exception) -> int:
     if logging.getLogger("teralign").isEnabledFor(logging.DEBUG):
         traceback.print_exception(error)
     if isinstance(error, TeralignError):
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {in_users_names(str(error))}", err=True)
         return error.exit_code
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         click.echo(f"Error: {error.filename or 'a file'} cannot be used: {error.strerror}.", err=True)

@@ -1,0 +1,18 @@
+"""The names of options in messages, where users know them by others.
+
+A pipeline calls commands with options whose values come from its own parameters. It lists both names in the
+environment variable `TERALIGN_OPTION_NAMES`: `--moving-spacing=--moving_spacing --workers=--bigstream_workers`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+NAMES_VARIABLE = "TERALIGN_OPTION_NAMES"
+
+
+def in_users_names(message: str) -> str:
+    """Return a message with each option by the name that users know it by."""
+    names = dict(entry.split("=", 1) for entry in os.environ.get(NAMES_VARIABLE, "").split() if "=" in entry)
+    return re.sub(r"(?<![\w-])--[a-z][a-z-]*[a-z]", lambda found: names.get(found[0], found[0]), message)

@@ -1,0 +1,50 @@
+"""Messages call options by the names that users know."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from teralign.cli.main import load_command
+from teralign.cli.names import NAMES_VARIABLE, in_users_names
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_only_whole_names_of_options_are_replaced(monkeypatch):
+    monkeypatch.setenv(NAMES_VARIABLE, "--block=--bigstream_block --fixed-mask=--fixed_mask")
+    message = "give --block, --block-size or --fixed-mask=auto; not a--block"
+    assert in_users_names(message) == "give --bigstream_block, --block-size or --fixed_mask=auto; not a--block"
+    monkeypatch.delenv(NAMES_VARIABLE)
+    assert in_users_names(message) == message
+
+
+@pytest.mark.parametrize(
+    ("names", "told"), [("", "--moving-spacing"), ("--moving-spacing=--moving_spacing", "--moving_spacing")]
+)
+def test_a_command_of_a_pipeline_asks_for_the_pipelines_parameter(tmp_path, monkeypatch, names, told):
+    monkeypatch.setenv(NAMES_VARIABLE, names)
+    said = {"imagej": True, "resolution": (1, 1), "metadata": {"axes": "ZYX", "spacing": 1, "unit": "um"}}
+    tifffile.imwrite(tmp_path / "fixed.tif", np.ones((8, 8, 8), np.uint16), **said)
+    tifffile.imwrite(tmp_path / "moving.tif", np.ones((8, 8, 8), np.uint16))
+    call = ["global-align", "--fixed", "fixed.tif", "--moving", "moving.tif", "--output", "affine.mat"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f" {told} " in done.stderr
+
+
+def test_the_pipelines_names_are_those_of_options_and_parameters():
+    names = re.search(rf"{NAMES_VARIABLE} = '(.+)'", (ROOT / "configs" / "base.config").read_text())[1]
+    schema = json.loads((ROOT / "nextflow_schema.json").read_text())
+    parameters = {f"--{name}" for group in schema["$defs"].values() for name in group["properties"]}
+    commands = [load_command(name) for name in ("global-align", "local-align", "apply-transform")]
+    options = {option for command in commands for parameter in command.params for option in parameter.opts}
+    for option, parameter in (entry.split("=") for entry in names.split()):
+        assert option in options
+        assert parameter in parameters
