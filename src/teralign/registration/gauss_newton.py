@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from teralign.grids import Floats
 from teralign.registration import window_kernels
-from teralign.registration.image import Volume32
+from teralign.registration.image import Image, Volume32
 from teralign.registration.metrics import Windows
 from teralign.transforms import Affine
 
@@ -46,7 +46,7 @@ def refine(
     `initial` is S; T turns about `centre` (µm) and stays rigid where asked; `spacing` is that of the voxels in µm.
     """
     reach = float(np.abs(windows.points - centre).max()) or 1.0
-    slopes: Volume32 = np.asarray(np.gradient(windows.moving.array, *windows.moving.grid.spacing), dtype=np.float32)
+    slopes = _gradient(windows.moving)
     damping = 1e-3
     here = _linearise(windows, slopes, matrix, initial, centre, reach, rigid=rigid)
     for iteration in range(_ITERATIONS):
@@ -64,6 +64,15 @@ def refine(
             if damping > 1e2 or np.abs(step).max() < _SMALL_STEP * spacing:
                 return matrix, iteration + 1
     return matrix, _ITERATIONS
+
+
+def _gradient(image: Image) -> Volume32:
+    """Return the derivatives (3, z, y, x) of an image per µm; 0 along an axis of a single voxel."""
+    slopes = np.zeros((3, *image.array.shape), np.float32)
+    for axis, (count, spacing) in enumerate(zip(image.grid.shape, image.grid.spacing, strict=True)):
+        if count > 1:
+            slopes[axis] = np.gradient(image.array, spacing, axis=axis)
+    return slopes
 
 
 def _linearise(

@@ -30,12 +30,17 @@ class Contexts:
     offsets: Floats
 
     @classmethod
-    def of(cls, image: Image, radius: float | Floats) -> Contexts:
-        """Return contexts that reach `radius` µm (one, or z, y, x) around a blob."""
+    def of(cls, image: Image, radius: float | Floats, thickness: Floats) -> Contexts:
+        """Return contexts that reach `radius` µm (one, or z, y, x) around a blob.
+
+        Along each axis they reach no further than half the `thickness` (z, y, x) µm: in a thin stack most of the ball
+        around a blob would lie outside.
+        """
         half = (_SIDE - 1) // 2
         steps = np.stack(np.meshgrid(*[np.arange(-half, half + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
         steps = steps[(steps**2).sum(axis=1) <= half**2]
         offsets = steps * (np.broadcast_to(radius, 3) / half)
+        offsets = offsets[(np.abs(offsets) <= thickness / 2).all(axis=1)]
         coarse = image.coarsen_to(float(np.min(radius)) / half)
         return cls(Image(compress_brightness(coarse.array), coarse.grid, coarse.mask), offsets)
 

@@ -52,7 +52,7 @@ class Windows:
 
     @classmethod
     def of(cls, fixed: Image, moving: Image, *, spacing: float | None = None, count: int = 600) -> Windows:
-        """Return at most `count` windows spread evenly over the fixed foreground, each of `_SIDE`³ samples.
+        """Return at most `count` windows spread evenly over the fixed foreground, each of at most `_SIDE`³ samples.
 
         The images are first brought to about `spacing` µm, by default as fine as a fixed budget of voxels allows.
         """
@@ -60,7 +60,11 @@ class Windows:
         fixed, moving = fixed.coarsen_to(spacing), moving.coarsen_to(spacing)
         step = 1.5 * max(spacing, *fixed.grid.spacing)
         centres = _foreground_lattice(fixed, step * _SIDE, count)
-        offsets = np.stack(np.meshgrid(*[np.arange(_SIDE) - (_SIDE - 1) / 2] * 3, indexing="ij"), -1).reshape(-1, 3)
+        # A window that reaches beyond the few planes of a thin stack would lie outside for the most part.
+        thickness = np.minimum(fixed.grid.extent, moving.grid.extent)
+        sides = [min(_SIDE, math.ceil(t / step)) for t in thickness]
+        axes = [np.arange(side) - (side - 1) / 2 for side in sides]
+        offsets = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
         points = centres[:, None] + step * offsets
         return cls(points, *fixed.sample(points), moving)
 

@@ -40,12 +40,16 @@ _MIN_INLIERS = {"rigid": 4, "similarity": 5, "affine": 8}
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Lengths in µm: blob radii of both images, reach of contexts, and the largest residual of an inlier."""
+    """Lengths in µm: blob radii of both images, reach of contexts, largest residual of an inlier, and thickness.
+
+    The thickness (z, y, x) is that of the thinner image.
+    """
 
     fixed_radii: Sequence[float]
     moving_radii: Sequence[float]
     context: float | Floats
     threshold: float
+    thickness: Floats
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class _ImageBlobs:
         cls,
         image: Image,
         radii: Sequence[float],
-        context: float | Floats,
+        sizes: _Sizes,
         count: int,
         detection: SpotDetection,
         given: Sequence[Sequence[float]] | None = None,
@@ -81,7 +85,7 @@ class _ImageBlobs:
         else:
             limit, clip = detection.threshold_rel, detection.winsorize_limits
             blobs = find_blobs(image, radii, count=count, min_strength=limit, clip=clip)
-        return cls(image, blobs, Contexts.of(image, context))
+        return cls(image, blobs, Contexts.of(image, sizes.context, sizes.thickness))
 
     def __len__(self) -> int:
         return len(self.blobs)
@@ -107,10 +111,10 @@ def ransac(fixed: Image, moving: Image, config: RansacConfig, context: StepConte
         fixed, moving = (image.coarsen_to(config.alignment_spacing) for image in (fixed, moving))
     sizes = _sizes(fixed, moving, config)
     fixed_blobs = _ImageBlobs.of(
-        fixed, sizes.fixed_radii, sizes.context, config.nspots, config.fix_spot_detection_kwargs, config.fix_spots
+        fixed, sizes.fixed_radii, sizes, config.nspots, config.fix_spot_detection_kwargs, config.fix_spots
     )
     moving_blobs = _ImageBlobs.of(
-        moving, sizes.moving_radii, sizes.context, config.nspots, config.mov_spot_detection_kwargs, config.mov_spots
+        moving, sizes.moving_radii, sizes, config.nspots, config.mov_spot_detection_kwargs, config.mov_spots
     )
     details = {"fixed_blobs": len(fixed_blobs), "moving_blobs": len(moving_blobs)}
     for role, found, threshold in (
@@ -160,7 +164,8 @@ def _sizes(fixed: Image, moving: Image, config: RansacConfig) -> _Sizes:
         context = config.context_radius
     elif config.cc_radius is not None:
         context = np.broadcast_to(config.cc_radius, 3) * np.array(fixed.grid.spacing)
-    return _Sizes(radii[0], radii[1], context, config.align_threshold or 3 * s)
+    thickness = np.minimum(fixed.grid.extent, moving.grid.extent)
+    return _Sizes(radii[0], radii[1], context, config.align_threshold or 3 * s, thickness)
 
 
 def _radii(config: RansacConfig, grid: Grid, s: float) -> list[float]:
@@ -204,7 +209,7 @@ class _Search:
         negative = _ImageBlobs.of(
             moving.image.negative(),
             sizes.moving_radii,
-            sizes.context,
+            sizes,
             config.nspots,
             config.mov_spot_detection_kwargs,
         )
