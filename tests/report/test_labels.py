@@ -8,7 +8,7 @@ from scipy import ndimage as ndi
 
 from teralign.grids import Grid
 from teralign.report import looks_like_labels
-from teralign.volumes import create_volume, open_volume
+from teralign.volumes import Chunking, create_volume, open_volume
 
 SHAPE = (40, 96, 96)
 RNG = np.random.default_rng(0)
@@ -43,7 +43,7 @@ LIGHT = {
 
 def verdict(array, folder):
     grid = Grid(array.shape, (1.0, 1.0, 1.0))
-    writer = create_volume(folder / "a.n5", grid=grid, dtype=array.dtype, chunk_shape=(16, 32, 32), levels=1)
+    writer = create_volume(folder / "a.n5", grid=grid, dtype=array.dtype, chunking=Chunking((16, 32, 32)), levels=1)
     writer.write(grid.region, array)
     return looks_like_labels(open_volume(folder / "a.n5/s0"))
 
