@@ -28,7 +28,8 @@ class Processes:
         """Start a command; its standard output can be read, its log is in `self.log`."""
         first, *rest = map(str, command)
         path = BIN / first
-        variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), MARK: self._mark, **environment}
+        modules = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        variables = {**os.environ, "PYTHONPATH": modules, MARK: self._mark, **environment}
         with (self._folder / "log").open("a") as log:
             process = subprocess.Popen(
                 [str(path) if path.exists() else first, *rest],
