@@ -105,3 +105,13 @@ def test_the_truth_scores_nearly_nothing(demo, tmp_path):
 def test_a_missing_result_is_named(demo, tmp_path):
     with pytest.raises(InputError, match=r"there is no .*affine\.mat"):
         demo_score(demo, tmp_path)
+
+
+def test_a_report_names_its_inputs_as_the_user_does(demo, tmp_path, monkeypatch):
+    monkeypatch.setenv("TERALIGN_INPUT_NAMES", json.dumps({str(demo): "s3://lab/demo"}))
+    run(demo, tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["fixed"]["uri"] == metrics["run"]["inputs"]["fixed"]["uri"] == "s3://lab/demo/fixed.n5/s0"
+    assert metrics["transforms"] == ["s3://lab/demo/true_affine.mat", "s3://lab/demo/true_transform.zarr"]
+    assert list(metrics["fields"]) == metrics["transforms"][1:]
+    assert metrics["run"]["versions"]["teralign"] == metrics["teralign"]

@@ -20,8 +20,9 @@ from teralign.errors import InputError
 from teralign.filling import Filling, Part, fill_volume, plan_fill
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.plans import Plan
+from teralign.provenance import Run, own_name
 from teralign.report import VolumeChange, VolumeChangeSummary
-from teralign.results import write_json
+from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.new_transform import GridDescription
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
@@ -92,7 +93,15 @@ def jacobian_map(
         folded_share=change.folded_share,
         report=str(report),
     )
-    write_json(report, made)
+    fixed = options.get("fixed")
+    run = Run(
+        inputs={
+            "transforms": [own_name(path) for path in transforms],
+            "fixed": None if fixed is None else own_name(Side.of(fixed).uri),
+        },
+        parameters={"grid_spacing_um": options.get("grid_spacing")},
+    )
+    write_json(report, {**shallow(made), "run": run})
     return made
 
 

@@ -16,6 +16,7 @@ from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.files import writing
 from teralign.grids import FloatTriple, Grid, Triple
+from teralign.provenance import Run, own_name
 from teralign.report import (
     BlockSummary,
     Column,
@@ -58,13 +59,19 @@ class Geometry:
         """Return the geometry of a source whose overview has the grid `shown`."""
         grid = source.grid
         return cls(
-            source.volume.uri, source.channel, grid.shape, grid.spacing, grid.origin, shown.shape, shown.spacing
+            own_name(source.volume.uri),
+            source.channel,
+            grid.shape,
+            grid.spacing,
+            grid.origin,
+            shown.shape,
+            shown.spacing,
         )
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The content of metrics.json; `fields` has the folds of each field by its path."""
+    """The content of metrics.json; `fields` has the folds of each field by its path, `run` the origin of all this."""
 
     fixed: Geometry
     moving: Geometry
@@ -72,6 +79,7 @@ class Metrics:
     similarity: Mapping[str, Similarity]
     fields: Mapping[str, Folding]
     blocks: BlockSummary | None
+    run: Run
 
 
 def report(
@@ -98,7 +106,8 @@ def report(
     if not overwrite and (pictures.exists() or metrics.exists()):
         raise InputError(f"{output_dir} has a report already; choose another --output-dir, or add --overwrite.")
     stack = load_stack(transforms)
-    sources = open_source("fixed", Side.of(fixed)), open_source("moving", Side.of(moving))
+    sides = Side.of(fixed), Side.of(moving)
+    sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
     summary = None if blocks is None else summarise_blocks(Path(blocks))
     shown_fixed, shown_moving = (_overview(source) for source in sources)
     threads = threads or worker_threads()
@@ -108,13 +117,23 @@ def report(
     sheet = Image.fromarray(_sheet(shown_fixed, shown_moving, columns, at=_middle(seen)))
     with writing(pictures) as file:
         sheet.save(file, format="PNG")
+    names = [own_name(path) for path in transforms]
     facts = Metrics(
         fixed=Geometry.of(sources[0], shown_fixed.grid),
         moving=Geometry.of(sources[1], shown_moving.grid),
-        transforms=[str(path) for path in transforms],
+        transforms=names,
         similarity=alike,
-        fields=_fields(stack, transforms, threads),
+        fields=_fields(stack, names, threads),
         blocks=summary,
+        run=Run(
+            inputs={
+                "fixed": sources[0].described(sides[0]),
+                "moving": sources[1].described(sides[1]),
+                "transforms": names,
+                "blocks": None if blocks is None else own_name(blocks),
+            },
+            parameters={},
+        ),
     )
     write_json(metrics, facts)
     return Report(pictures, metrics, alike)
@@ -182,10 +201,10 @@ def _note(alike: Similarity) -> str:
     return "   ".join(shown) or "no overlap"
 
 
-def _fields(stack: Stack, paths: Sequence[str | Path], threads: int) -> dict[str, Folding]:
-    """Return the folds of each field, by its path."""
+def _fields(stack: Stack, names: Sequence[str], threads: int) -> dict[str, Folding]:
+    """Return the folds of each field, by the name of its file."""
     return {
-        str(path): stored_folding(part, threads=threads)
-        for path, part in zip(paths, stack.transforms, strict=True)
+        name: stored_folding(part, threads=threads)
+        for name, part in zip(names, stack.transforms, strict=True)
         if isinstance(part, StoredField)
     }
