@@ -13,14 +13,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.ome.model import Axis, Level, Multiscale, Step
-from teralign.ome.reading import read_multiscale
+from teralign.ome.reading import JsonObject, read_multiscale
 from teralign.ome.writing import GROUP_FILE, image_attributes, write_group
 
 _VERSION = "0.6"
@@ -29,7 +28,6 @@ _IMAGE = f"{_TRANSFORMATIONS}/displacements"
 FIELD_ARRAY = f"{_IMAGE}/s0"
 """The path of the array of vectors in a field that is written here."""
 _SPACE = tuple(Axis(name, "space", "micrometer") for name in "zyx")
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def _senseless(path: Path, error: Exception) -> InputError:
     return InputError(f"the field {path} has OME-Zarr metadata that make no sense ({error!r}).")
 
 
-def _read_ome(path: Path, group: Path) -> Json:
+def _read_ome(path: Path, group: Path) -> JsonObject:
     try:
         attributes = json.loads((group / GROUP_FILE).read_text())["attributes"]["ome"]
     except FileNotFoundError as error:
@@ -126,7 +124,7 @@ def _read_ome(path: Path, group: Path) -> Json:
     return attributes
 
 
-def _only_displacements(path: Path, scene: Json) -> Json:
+def _only_displacements(path: Path, scene: JsonObject) -> JsonObject:
     """Return the one transformation of a scene, which must be a field; of a bijection the way forward."""
     found = scene.get("coordinateTransformations", [])
     if len(found) == 1 and found[0].get("type") == "bijection":
@@ -138,7 +136,7 @@ def _only_displacements(path: Path, scene: Json) -> Json:
         raise InputError(
             f"the field {path} asks for {found[0]['interpolation']} interpolation; only linear is supported."
         )
-    transformation: Json = found[0]
+    transformation: JsonObject = found[0]
     return transformation
 
 

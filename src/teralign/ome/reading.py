@@ -21,6 +21,9 @@ _VERSION = re.compile(r"0\.[1-5]([.+-].*)?|0\.6(\.?(dev|rc)\d+)?")
 _KIND_OF_NAME = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 WINDOW_KEYS = ("min", "max", "start", "end")
 Json = Mapping[str, Any]
+"""A JSON object that is read."""
+JsonObject = dict[str, Any]
+"""A JSON object that is made."""
 
 
 def read_multiscale(group: Place, attributes: Json) -> Multiscale | None:

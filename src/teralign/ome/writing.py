@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from teralign.files import write_atomically
 from teralign.ome.model import Axis, Channel, Level, Multiscale
-from teralign.ome.reading import WINDOW_KEYS, Json, read_steps
+from teralign.ome.reading import WINDOW_KEYS, Json, JsonObject, read_steps
 
 GROUP_FILE = "zarr.json"
 """The name of the file that describes a group or an array of Zarr v3."""
 _LAST_OF_ZARR_2 = "0.4"
 
 
-def image_attributes(image: Multiscale, version: str) -> dict[str, Any]:
+def image_attributes(image: Multiscale, version: str) -> JsonObject:
     """Return the attributes of the group of `image`, in the form of an OME-Zarr version.
 
     0.4 has the version in each part, later versions have all parts and the version below "ome".
     """
-    content: dict[str, Any] = {"name": image.name} | ({"type": image.method} if image.method else {})
+    content: JsonObject = {"name": image.name} | ({"type": image.method} if image.method else {})
     axes = [_axis(axis) for axis in image.axes or ()]
     datasets = [{"path": level.path, "coordinateTransformations": _steps(level)} for level in image.levels]
     if version == "0.6":
@@ -29,7 +28,7 @@ def image_attributes(image: Multiscale, version: str) -> dict[str, Any]:
         datasets = [_in_system(dataset, {"name": image.space}) for dataset in datasets]
     else:
         content["axes"] = axes
-    parts: dict[str, Any] = {"multiscales": [content | {"datasets": datasets}]}
+    parts: JsonObject = {"multiscales": [content | {"datasets": datasets}]}
     if image.is_label:
         parts["image-label"] = {}
     elif image.channels:
@@ -42,20 +41,20 @@ def image_attributes(image: Multiscale, version: str) -> dict[str, Any]:
     }
 
 
-def with_levels(attributes: Json, factors: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+def with_levels(attributes: Json, factors: Mapping[str, Sequence[float]]) -> JsonObject:
     """Return the attributes of an image's group with coarser levels instead of those that it has.
 
     `factors` maps the path of each new level to its downsampling along each axis of the arrays, relative to the
     finest level. Everything but the levels stays as it is.
     """
-    changed: dict[str, Any] = json.loads(json.dumps(attributes))  # a deep copy, whose parts can be replaced
+    changed: JsonObject = json.loads(json.dumps(attributes))  # a deep copy, whose parts can be replaced
     content = changed.get("ome", changed)["multiscales"][0]
     finest = content["datasets"][0]
     content["datasets"] = [finest, *(_coarser(finest, path, sizes) for path, sizes in factors.items())]
     return changed
 
 
-def _coarser(finest: Json, path: str, factors: Sequence[float]) -> dict[str, Any]:
+def _coarser(finest: Json, path: str, factors: Sequence[float]) -> JsonObject:
     """Return the dataset of a level whose voxels are means of the finest level's: (f − 1)/2 voxels further on."""
     own = finest.get("coordinateTransformations", ())
     scale, translation = (values.tolist() for values in Level(path, read_steps(own)).transform(len(factors)))
@@ -69,7 +68,7 @@ def _coarser(finest: Json, path: str, factors: Sequence[float]) -> dict[str, Any
     return dataset if output is None else _in_system(dataset, output)
 
 
-def _in_system(dataset: dict[str, Any], output: Any) -> dict[str, Any]:  # noqa: ANN401 (a name or an object)
+def _in_system(dataset: JsonObject, output: str | Json) -> JsonObject:
     """Return a dataset of 0.6: one sequence from its array to the coordinate system `output`."""
     sequence = {
         "type": "sequence",
@@ -80,19 +79,19 @@ def _in_system(dataset: dict[str, Any], output: Any) -> dict[str, Any]:  # noqa:
     return dataset | {"coordinateTransformations": [sequence]}
 
 
-def _steps(level: Level) -> list[dict[str, Any]]:
+def _steps(level: Level) -> list[JsonObject]:
     return [{"type": step.kind, step.kind: list(step.values or ())} for step in level.steps]
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
-    content: dict[str, Any] = {"name": axis.name, "type": axis.kind}
+def _axis(axis: Axis) -> JsonObject:
+    content: JsonObject = {"name": axis.name, "type": axis.kind}
     if axis.unit is not None:
         content["unit"] = axis.unit
     return content | ({"discrete": True} if axis.discrete else {})
 
 
-def _channel(channel: Channel) -> dict[str, Any]:
-    content: dict[str, Any] = {"label": channel.name}
+def _channel(channel: Channel) -> JsonObject:
+    content: JsonObject = {"label": channel.name}
     if channel.colour is not None:
         content["color"] = channel.colour
     content["active"] = True

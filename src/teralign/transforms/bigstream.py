@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from teralign.errors import DataError, InputError
 from teralign.files import file_store, writing_folder
 from teralign.grids import FloatTriple, Grid, Region, Triple, as_float_triple, as_triple, reverse_axes
-from teralign.transforms.stored import CHUNK_SHAPE, StoredField
+from teralign.transforms.stored import CHUNK_SHAPE, StoredField, TensorStore
 from teralign.volumes.units import micrometres
 
 _N5_DATASET = "s0"
@@ -60,7 +60,7 @@ class BigstreamWriter:
     """A field that is being written by whole chunks; `path` is the final place of its array."""
 
     path: Path
-    store: Any
+    store: TensorStore
     chunk_shape: Triple
 
     def write(self, region: Region, values: ArrayLike) -> None:

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
-
-import SimpleITK
 
 from teralign.errors import InputError
+from teralign.transforms.itk_files import SitkTransform, sitk
 
-sitk: Any = SimpleITK
 _ENTRY = re.compile(r"^\s*\(\s*(\w+)\s+(.*?)\s*\)\s*(?://.*)?$", re.MULTILINE)
 _VALUE = re.compile(r'"([^"]*)"|([^\s"]+)')
 _NONE = "NoInitialTransform"
 Entries = dict[str, list[str]]
 
 
-def read_parts(path: Path) -> list[Any]:
+def read_parts(path: Path) -> list[SitkTransform]:
     """Return the ITK transforms of a file and of the files that it names, outermost first.
 
     Raises InputError when one cannot be read, or is of an unsupported kind.
     """
-    parts: list[Any] = []
+    parts: list[SitkTransform] = []
     seen: set[Path] = set()
     following: Path | None = path
     while following is not None:
@@ -66,7 +63,7 @@ def _initial(path: Path, entries: Entries) -> Path | None:
     return given if given.is_absolute() and given.exists() else beside
 
 
-def _transform(path: Path, entries: Entries) -> Any:  # noqa: ANN401 - SimpleITK has no types
+def _transform(path: Path, entries: Entries) -> SitkTransform:
     kind = entries["Transform"][0]
     if entries.get("FixedImageDimension", ["3"])[0] != "3":
         raise InputError(
@@ -84,25 +81,25 @@ def _transform(path: Path, entries: Entries) -> Any:  # noqa: ANN401 - SimpleITK
     return transform
 
 
-def _affine(entries: Entries) -> Any:  # noqa: ANN401
+def _affine(entries: Entries) -> SitkTransform:
     return _centred(sitk.AffineTransform(3), entries)
 
 
-def _euler(entries: Entries) -> Any:  # noqa: ANN401
+def _euler(entries: Entries) -> SitkTransform:
     transform = _centred(sitk.Euler3DTransform(), entries)
     transform.SetComputeZYX(entries.get("ComputeZYX", ["false"])[0] == "true")
     return transform
 
 
-def _similarity(entries: Entries) -> Any:  # noqa: ANN401
+def _similarity(entries: Entries) -> SitkTransform:
     return _centred(sitk.Similarity3DTransform(), entries)
 
 
-def _translation(_: Entries) -> Any:  # noqa: ANN401
+def _translation(_: Entries) -> SitkTransform:
     return sitk.TranslationTransform(3)
 
 
-def _bspline(entries: Entries) -> Any:  # noqa: ANN401
+def _bspline(entries: Entries) -> SitkTransform:
     """Return a B-spline: its fixed parameters are size, origin, spacing and direction of the coefficients."""
     if any(float(n) for n in entries.get("GridIndex", [])):
         raise ValueError("a grid that does not begin at index 0")
@@ -116,7 +113,7 @@ def _bspline(entries: Entries) -> Any:  # noqa: ANN401
     return transform
 
 
-def _centred(transform: Any, entries: Entries) -> Any:  # noqa: ANN401
+def _centred(transform: SitkTransform, entries: Entries) -> SitkTransform:
     transform.SetCenter(_numbers(entries, "CenterOfRotationPoint"))
     return transform
 

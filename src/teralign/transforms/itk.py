@@ -16,10 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from teralign.errors import InputError
@@ -27,13 +25,12 @@ from teralign.grids import Floats, Grid, as_float_triple, as_triple, reverse_axe
 from teralign.transforms.affine import Affine
 from teralign.transforms.chain import to_index, to_physical
 from teralign.transforms.field import DisplacementField
-from teralign.transforms.itk_files import type_name
+from teralign.transforms.itk_files import SitkImage, SitkTransform, sitk, type_name
 from teralign.transforms.sampling import Residual, node_positions
 from teralign.transforms.stack import Stack
 from teralign.transforms.transform import Transform
 from teralign.volumes import open_volume
 
-sitk: Any = SimpleITK  # half annotated: as good as untyped
 _NODES_PER_KNOT = 8  # of a B-spline that is sampled: within 1/500 of what it bends between knots
 _STEP = 2.0**14  # distance of the points whose images give a matrix: long, so that rounding does not matter
 _STRAIGHT = 1e-9  # relative: how far axes may deviate from ours and still count as straight
@@ -73,7 +70,7 @@ class Imported:
     sampling: Residual | None = None
 
 
-def to_ours(parts: Sequence[Any], frame: Affine, nodes: Grid | None) -> Imported:
+def to_ours(parts: Sequence[SitkTransform], frame: Affine, nodes: Grid | None) -> Imported:
     """Convert ITK transforms, outermost first, with the fixed image's frame on both sides.
 
     A B-spline is sampled finely over its domain, or on `nodes` if given and it is the last part; outside its domain
@@ -104,14 +101,14 @@ def between(fixed: Affine, moving: Affine) -> tuple[Affine, ...]:
     return () if np.array_equal(fixed.matrix, moving.matrix) else (_without_rounding(moving @ fixed.inverse()),)
 
 
-def to_itk(stack: Stack, fixed: Affine, moving: Affine) -> list[Any]:
+def to_itk(stack: Stack, fixed: Affine, moving: Affine) -> list[SitkTransform]:
     """Convert `stack` to ITK transforms, outermost first; stored fields are read whole."""
     framed = Stack((*between(fixed, moving), *(_framed(part, fixed) for part in stack.transforms)))
     parts = framed.simplified().transforms
     return [_itk_field(part, fixed) if part.affine is None else _itk_affine(part.affine) for part in parts]
 
 
-def field_image(field: DisplacementField, fixed: Affine, moving: Affine) -> Any:  # noqa: ANN401 - no types
+def field_image(field: DisplacementField, fixed: Affine, moving: Affine) -> SitkImage:
     """Return a whole field as an image of ITK with float32 vectors (x, y, z), between the frames of two images."""
     nodes = node_positions(field.grid)
     vectors = moving.map_points(nodes + field.values.reshape(-1, 3)) - fixed.map_points(nodes)
@@ -125,7 +122,7 @@ def worse(one: Residual | None, other: Residual | None) -> Residual | None:
     return max(one, other, key=lambda residual: residual.maximum)
 
 
-def _affine_of(transform: Any) -> Affine:  # noqa: ANN401
+def _affine_of(transform: SitkTransform) -> Affine:
     """Return a linear transform of ITK of any type as an affine of (x, y, z)."""
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     ends = [np.array(transform.TransformPoint(tuple(_STEP * axis))) for axis in np.eye(3)]
@@ -135,7 +132,7 @@ def _affine_of(transform: Any) -> Affine:  # noqa: ANN401
         raise InputError(f"{error}.") from error
 
 
-def _field_of(image: Any, frame: Affine) -> tuple[Transform, ...]:  # noqa: ANN401
+def _field_of(image: SitkImage, frame: Affine) -> tuple[Transform, ...]:
     """Convert a field of ITK: to a field, or if its axes are turned, to a field between the affines that turn it."""
     z, y, x = reverse_axes(image.GetSize())
     to_us = frame.inverse()
@@ -151,13 +148,13 @@ def _field_of(image: Any, frame: Affine) -> tuple[Transform, ...]:  # noqa: ANN4
     return turn, DisplacementField(displacements.astype(np.float32), grid), turn.inverse()
 
 
-def _index_frame(image: Any) -> Affine:  # noqa: ANN401
+def _index_frame(image: SitkImage) -> Affine:
     """Return the affine from (z, y, x) indices of an image of ITK to its physical space."""
     direction = np.array(image.GetDirection()).reshape(3, 3)
     return Affine.from_parts((direction * np.array(image.GetSpacing())) @ _REVERSED, np.array(image.GetOrigin()))
 
 
-def _sampled(bspline: Any, frame: Affine, grid: Grid) -> DisplacementField:  # noqa: ANN401
+def _sampled(bspline: SitkTransform, frame: Affine, grid: Grid) -> DisplacementField:
     """Sample a B-spline at the nodes of our grid; nodes outside its domain take the value of its nearest point."""
     size, origin, spacing, direction = _geometry(grid, frame)
     image = sitk.TransformToDisplacementField(bspline, sitk.sitkVectorFloat64, size, origin, spacing, direction)
@@ -172,19 +169,19 @@ def _sampled(bspline: Any, frame: Affine, grid: Grid) -> DisplacementField:  # n
     return DisplacementField(values.astype(np.float32).reshape(*grid.shape, 3), grid)
 
 
-def _through(transform: Any, points: Floats) -> Floats:  # noqa: ANN401
+def _through(transform: SitkTransform, points: Floats) -> Floats:
     """Return the images (n, 3) of (x, y, z) points (n, 3) under an ITK transform."""
     return np.array([transform.TransformPoint(point) for point in points.tolist()]).reshape(-1, 3)
 
 
-def _domain(bspline: Any) -> Affine:  # noqa: ANN401
+def _domain(bspline: SitkTransform) -> Affine:
     """Return the affine from the unit cube to the domain of a B-spline, in ITK's space."""
     extent = np.array(bspline.GetTransformDomainPhysicalDimensions())
     direction = np.array(bspline.GetTransformDomainDirection()).reshape(3, 3)
     return Affine.from_parts(direction * extent, bspline.GetTransformDomainOrigin())
 
 
-def _knots(bspline: Any, frame: Affine) -> Grid:  # noqa: ANN401
+def _knots(bspline: SitkTransform, frame: Affine) -> Grid:
     """Return nodes over the domain of a B-spline, at least _NODES_PER_KNOT to a knot."""
     domain = frame.inverse() @ _domain(bspline)
     low, high = domain.bounds((0, 0, 0), (1, 1, 1))
@@ -194,7 +191,7 @@ def _knots(bspline: Any, frame: Affine) -> Grid:  # noqa: ANN401
     return Grid(as_triple(shape), (step, step, step), as_float_triple(low))
 
 
-def _deviation(bspline: Any, frame: Affine, field: DisplacementField) -> Residual:  # noqa: ANN401
+def _deviation(bspline: SitkTransform, frame: Affine, field: DisplacementField) -> Residual:
     """Return the distances (µm) of a B-spline and its field at random points of its domain between the nodes."""
     share = np.random.default_rng(0).uniform(0, 1, (_SAMPLES, 3))
     points = field.grid.to_physical(share * (np.array(field.grid.shape) - 1))
@@ -209,14 +206,14 @@ def _framed(part: Transform, frame: Affine) -> Transform:
     return part if part.affine is None else frame @ part.affine @ frame.inverse()
 
 
-def _itk_affine(affine: Affine) -> Any:  # noqa: ANN401
+def _itk_affine(affine: Affine) -> SitkTransform:
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(affine.matrix[:3, :3].ravel().tolist())
     transform.SetTranslation(affine.matrix[:3, 3].tolist())
     return transform
 
 
-def _itk_field(part: Transform, frame: Affine) -> Any:  # noqa: ANN401
+def _itk_field(part: Transform, frame: Affine) -> SitkTransform:
     field = _whole_field(part)
     vectors = field.values.astype(np.float64) @ frame.matrix[:3, :3].T
     return sitk.DisplacementFieldTransform(_image(vectors, field.grid, frame))
@@ -231,7 +228,7 @@ def _whole_field(part: Transform) -> DisplacementField:
     return field
 
 
-def _image(vectors: NDArray[Any], grid: Grid, frame: Affine) -> Any:  # noqa: ANN401
+def _image(vectors: Floats | NDArray[np.float32], grid: Grid, frame: Affine) -> SitkImage:
     """Return an image of ITK with vectors (z, y, x, 3), (x, y, z) in ITK's space, at the nodes of our grid."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(vectors), isVector=True)
     _, origin, spacing, direction = _geometry(grid, frame)

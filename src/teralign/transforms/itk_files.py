@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import SimpleITK
@@ -14,6 +14,8 @@ from teralign.errors import DataError, InputError
 from teralign.files import writing_by_name
 
 sitk: Any = SimpleITK  # half annotated: as good as untyped
+SitkTransform: TypeAlias = Any
+SitkImage: TypeAlias = Any
 FIELD_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """The endings of fields, stored as images of three components."""
 AFFINE_SUFFIXES = (".tfm", ".txt", ".mat")
@@ -24,7 +26,7 @@ _DEEPEST = 20  # composites in composites: a type without a class of its own loo
 _HEAD = 1 << 16
 
 
-def read_parts(path: Path) -> list[Any]:
+def read_parts(path: Path) -> list[SitkTransform]:
     """Return the ITK transforms of a file of transforms, or of a field stored as an image, outermost first.
 
     Raises InputError when it holds neither, DataError when a field has vectors that are NaN or infinite.
@@ -42,19 +44,19 @@ def read_parts(path: Path) -> list[Any]:
     return _finite(path, _flattened(found))
 
 
-def type_name(transform: Any) -> str:  # noqa: ANN401 - SimpleITK has no types
+def type_name(transform: SitkTransform) -> str:
     """Return ITK's name for the type of a transform, "TranslationTransform"."""
     hidden = re.search(r"TransformQueue:\s*>*\s*(\w+) \(", str(transform))
     return hidden[1] if hidden else str(transform.GetName())
 
 
-def write_parts(path: Path, parts: Sequence[Any]) -> None:
+def write_parts(path: Path, parts: Sequence[SitkTransform]) -> None:
     """Write ITK transforms, outermost first, as one file, whole or not at all. Raises DataError when ITK cannot."""
     whole = parts[0] if len(parts) == 1 else sitk.CompositeTransform(list(parts))
     _write(path, lambda place: sitk.WriteTransform(whole, place))
 
 
-def write_image(path: Path, image: Any) -> None:  # noqa: ANN401
+def write_image(path: Path, image: SitkImage) -> None:
     """Write an image of ITK, whole or not at all. Raises DataError when ITK cannot."""
     _write(path, lambda place: sitk.WriteImage(image, place))
 
@@ -67,7 +69,7 @@ def _types_in(path: Path) -> str:
     return f": it holds {', '.join(unique)}" if unique else ""
 
 
-def _read_field(path: Path) -> Any:  # noqa: ANN401
+def _read_field(path: Path) -> SitkTransform:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -80,7 +82,7 @@ def _read_field(path: Path) -> Any:  # noqa: ANN401
     return sitk.DisplacementFieldTransform(sitk.Cast(image, sitk.sitkVectorFloat64))
 
 
-def _finite(path: Path, parts: list[Any]) -> list[Any]:
+def _finite(path: Path, parts: list[SitkTransform]) -> list[SitkTransform]:
     """Return the parts. Raises DataError when their parameters or vectors are not finite."""
     for part in parts:
         field = isinstance(part, sitk.DisplacementFieldTransform)
@@ -90,7 +92,7 @@ def _finite(path: Path, parts: list[Any]) -> list[Any]:
     return parts
 
 
-def _flattened(transform: Any, depth: int = 0) -> list[Any]:  # noqa: ANN401
+def _flattened(transform: SitkTransform, depth: int = 0) -> list[SitkTransform]:
     """Return the parts of a composite, and of those in it; outermost first, as ITK keeps them."""
     if not isinstance(transform, sitk.CompositeTransform) or depth == _DEEPEST:
         return [transform]
@@ -98,7 +100,7 @@ def _flattened(transform: Any, depth: int = 0) -> list[Any]:  # noqa: ANN401
     return [inner for part in parts for inner in _flattened(part, depth + 1)]
 
 
-def _own_class(transform: Any) -> Any:  # noqa: ANN401
+def _own_class(transform: SitkTransform) -> SitkTransform:
     """Return a transform as an object of its own class, as it is where SimpleITK has none."""
     try:
         return transform.Downcast()

@@ -27,6 +27,7 @@ from teralign.compiling import compiled
 from teralign.grids import Floats
 
 Ints = NDArray[np.int64]
+Values = NDArray[Any]  # of images of any type: the loops are compiled for each
 Vector = tuple[float, float, float]
 Real = TypeVar("Real", float, np.float32)
 BLOCK = 64  # points that go from frame to frame together
@@ -107,7 +108,7 @@ def _displacement(nodes: NDArray[np.float32], where: Nodes, z: float, y: float, 
 
 @compiled
 def _blend(
-    flat: NDArray[Any],
+    flat: Values,
     row00: int,
     row01: int,
     row10: int,
@@ -524,7 +525,7 @@ def _locate(source: LoadedVoxels, low: float, high: float, row: Floats, bases: F
 
 
 @compiled
-def _gather_rim(flat: NDArray[Any], source: LoadedVoxels, row: Floats, i: int, voxels: NDArray[Any]) -> int:
+def _gather_rim(flat: Values, source: LoadedVoxels, row: Floats, i: int, voxels: Values) -> int:
     """Fetch the voxels around position i of `row`, at the rim of the volume or of the region; 1 if one is missing."""
     z, y, x = int(np.floor(row[0, i])), int(np.floor(row[1, i])), int(np.floor(row[2, i]))
     z0, y0, x0 = _place(source, 0, z), _place(source, 1, y), _place(source, 2, x)
@@ -540,7 +541,7 @@ def _gather_rim(flat: NDArray[Any], source: LoadedVoxels, row: Floats, i: int, v
 
 
 @compiled
-def _gather(flat: NDArray[Any], source: LoadedVoxels, row: Floats, bases: Floats, voxels: NDArray[Any]) -> int:
+def _gather(flat: Values, source: LoadedVoxels, row: Floats, bases: Floats, voxels: Values) -> int:
     """Fetch the eight voxels around each position of a row; returns how many positions lack one in memory.
 
     What lies outside the volume gets zeros. A loop of its own: so blending compiles to vector instructions.
@@ -563,7 +564,7 @@ def _gather(flat: NDArray[Any], source: LoadedVoxels, row: Floats, bases: Floats
 
 
 @compiled
-def _blend_row(v: NDArray[Any], weights: Floats, rounded: bool, out: NDArray[Any]) -> None:
+def _blend_row(v: Values, weights: Floats, rounded: bool, out: Values) -> None:
     """Blend the voxels (8, n) of a row. Values lie between those of the voxels, so they are in range when rounded.
 
     Integers of 8 and 16 bits and a fraction fit float32, of which twice as many are computed at once.
@@ -604,15 +605,15 @@ def _blend_row(v: NDArray[Any], weights: Floats, rounded: bool, out: NDArray[Any
 
 @compiled
 def _linear_row(
-    flat: NDArray[Any],
+    flat: Values,
     source: LoadedVoxels,
     row: Floats,
     bases: Floats,
     weights: Floats,
     limits: Limits,
     fill: float,
-    voxels: NDArray[Any],
-    out: NDArray[Any],
+    voxels: Values,
+    out: Values,
 ) -> int:
     """Sample one channel along a row, with `voxels` (8, n) as scratch; returns how many values lacked a voxel."""
     missing = _gather(flat, source, row, bases, voxels)
@@ -627,8 +628,8 @@ def _linear_row(
 def warp_linear(
     first: int,
     last: int,
-    out: NDArray[Any],
-    flat: NDArray[Any],
+    out: Values,
+    flat: Values,
     source: LoadedVoxels,
     limits: Limits,
     fill: float,
@@ -653,9 +654,7 @@ def warp_linear(
 
 
 @compiled
-def _nearest_row(
-    flat: NDArray[Any], source: LoadedVoxels, row: Floats, bases: Floats, fill: float, out: NDArray[Any]
-) -> int:
+def _nearest_row(flat: Values, source: LoadedVoxels, row: Floats, bases: Floats, fill: float, out: Values) -> int:
     """Sample one channel along a row; returns how many values lacked a voxel.
 
     `row` and `bases` are half a voxel further up, so that the voxel below is the nearest.
@@ -683,8 +682,8 @@ def _nearest_row(
 def warp_nearest(
     first: int,
     last: int,
-    out: NDArray[Any],
-    flat: NDArray[Any],
+    out: Values,
+    flat: Values,
     source: LoadedVoxels,
     limits: Limits,
     fill: float,
@@ -723,7 +722,7 @@ def _catmull_rom(t: float) -> Quad:
 
 
 @compiled
-def _weigh(flat: NDArray[Any], start: int, at: Place4, w: Quad) -> float:
+def _weigh(flat: Values, start: int, at: Place4, w: Quad) -> float:
     """Return the weighted sum of the voxels start + at."""
     return float(
         w[0] * flat[np.uint64(start + at[0])]
@@ -734,7 +733,7 @@ def _weigh(flat: NDArray[Any], start: int, at: Place4, w: Quad) -> float:
 
 
 @compiled
-def _cubic(flat: NDArray[Any], z: Place4, y: Place4, x: Place4, wz: Quad, wy: Quad, wx: Quad) -> float:
+def _cubic(flat: Values, z: Place4, y: Place4, x: Place4, wz: Quad, wy: Quad, wx: Quad) -> float:
     """Return the weighted sum of 4 × 4 × 4 voxels: flat indices are the sums of their parts along each axis."""
     return (
         wz[0] * _cubic_plane(flat, z[0], y, x, wy, wx)
@@ -745,7 +744,7 @@ def _cubic(flat: NDArray[Any], z: Place4, y: Place4, x: Place4, wz: Quad, wy: Qu
 
 
 @compiled
-def _cubic_plane(flat: NDArray[Any], start: int, y: Place4, x: Place4, wy: Quad, wx: Quad) -> float:
+def _cubic_plane(flat: Values, start: int, y: Place4, x: Place4, wy: Quad, wx: Quad) -> float:
     return (
         wy[0] * _weigh(flat, start + y[0], x, wx)
         + wy[1] * _weigh(flat, start + y[1], x, wx)
@@ -764,14 +763,14 @@ def _four(source: LoadedVoxels, axis: int, i: int, stride: int) -> Place4:
 
 @compiled
 def _cubic_row(
-    flat: NDArray[Any],
+    flat: Values,
     source: LoadedVoxels,
     row: Floats,
     bases: Floats,
     weights: Floats,
     limits: Limits,
     fill: float,
-    out: NDArray[Any],
+    out: Values,
 ) -> int:
     """Sample one channel along a row; returns how many values lacked a voxel."""
     width, area, missing = source.shape[2], source.shape[1] * source.shape[2], 0
@@ -801,8 +800,8 @@ def _cubic_row(
 def warp_cubic(
     first: int,
     last: int,
-    out: NDArray[Any],
-    flat: NDArray[Any],
+    out: Values,
+    flat: Values,
     source: LoadedVoxels,
     limits: Limits,
     fill: float,

@@ -19,7 +19,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorstore
@@ -31,6 +31,7 @@ from teralign.files import file_store, writing_folder
 from teralign.grids import Floats, Grid, Region, Triple
 from teralign.transforms.field import DisplacementField
 
+TensorStore: TypeAlias = Any  # tensorstore has no types
 CHUNK_SHAPE: Triple = (64, 64, 64)
 _TILE = 96  # nodes along a side of what is read at once for scattered points
 _METADATA = {
@@ -42,7 +43,7 @@ FIELD_CACHE_BYTES = 96 << 20  # two rows of chunks of a field for a volume of 20
 
 
 @functools.cache
-def _context() -> Any:  # noqa: ANN401 - tensorstore has no types
+def _context() -> TensorStore:
     """Return the context that all fields of this process share: neighbouring regions find their chunks decoded."""
     return tensorstore.Context(
         {
@@ -155,7 +156,7 @@ class StoredField:
         return digest.hexdigest()
 
     @functools.cached_property
-    def _store(self) -> Any:  # noqa: ANN401 - tensorstore has no types
+    def _store(self) -> TensorStore:
         """The array, with axes in the order (z, y, x, c)."""
         with _store_errors(f"the field {self.path} cannot be read", self.grid.region):
             spec = {"driver": self.driver, "kvstore": file_store(self.array_path)}
@@ -165,7 +166,7 @@ class StoredField:
         spatial = [axis for axis in range(4) if axis != self.vector_axis]
         return store.transpose([*spatial, self.vector_axis])
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return the state without the open array, which cannot be sent to another process."""
         return {name: value for name, value in self.__dict__.items() if name != "_store"}
 
@@ -196,13 +197,13 @@ class FieldWriter:
         return StoredField.open(self.path)
 
     @functools.cached_property
-    def _store(self) -> Any:  # noqa: ANN401 - tensorstore has no types
+    def _store(self) -> TensorStore:
         with _store_errors(f"the field {self.path} cannot be written", self.grid.region):
             return tensorstore.open(
                 _spec(self.path / ome.FIELD_ARRAY), open=True, write=True, context=_context()
             ).result()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return the state without the open array, which cannot be sent to another process."""
         return {name: value for name, value in self.__dict__.items() if name != "_store"}
 
@@ -266,11 +267,11 @@ def _fitting(chunk_shape: Triple, grid: Grid) -> Triple:
     return z, y, x
 
 
-def _spec(path: Path) -> dict[str, Any]:
+def _spec(path: Path) -> dict[str, object]:
     return {"driver": "zarr3", "kvstore": file_store(path)}
 
 
-def _creation(path: Path, grid: Grid, chunk_shape: Triple) -> dict[str, Any]:
+def _creation(path: Path, grid: Grid, chunk_shape: Triple) -> dict[str, object]:
     return {
         **_spec(path),
         "metadata": {

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from teralign.grids import Floats, Grid, Region
 from teralign.transforms import kernels
 from teralign.transforms.chain import chain_of, to_index, to_physical
-from teralign.transforms.kernels import Chain, Limits, LoadedVoxels
+from teralign.transforms.kernels import Chain, Limits, LoadedVoxels, Values
 from teralign.transforms.stack import Stack
 from teralign.transforms.threads import over_ranges
 
@@ -34,7 +34,7 @@ _MIN_VOXELS = 2**15  # worth a thread
 
 
 def warp(
-    moving: NDArray[Any],
+    moving: Values,
     moving_grid: Grid,
     *,
     grid: Grid,
@@ -44,7 +44,7 @@ def warp(
     interpolation: str = "linear",
     fill: float = 0,
     threads: int = 1,
-) -> NDArray[Any]:
+) -> Values:
     """Return the moving image on the voxels `region` of `grid`, in the type of `moving`.
 
     `transform` takes points of `grid` to points of `moving_grid`, both in µm. `moving` (z, y, x) holds the voxels
@@ -64,12 +64,12 @@ def warp(
         fill=fill,
         threads=threads,
     )
-    image: NDArray[Any] = channels[0]
+    image: Values = channels[0]
     return image
 
 
 def warp_channels(
-    moving: NDArray[Any] | Sequence[NDArray[Any]],
+    moving: Values | Sequence[Values],
     moving_grid: Grid,
     *,
     grid: Grid,
@@ -79,7 +79,7 @@ def warp_channels(
     interpolation: str = "linear",
     fill: float = 0,
     threads: int = 1,
-) -> NDArray[Any]:
+) -> Values:
     """Warp several channels (c, z, y, x) of one type as `warp` does; their coordinates are computed once.
 
     A list of (z, y, x) arrays is copied into one array; give one array to save memory.
@@ -132,7 +132,7 @@ def needed_region(
     return Region(tuple(start.tolist()), tuple(stop.tolist()))
 
 
-def cast(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+def cast(array: ArrayLike, dtype: DTypeLike) -> Values:
     """Convert `array` to `dtype`: for integers rounded to nearest (halves to even) and saturated, NaN becomes 0."""
     values, target = np.asarray(array), np.dtype(dtype)
     if target.kind not in "iu" or values.dtype == target:
@@ -144,7 +144,7 @@ def cast(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
     return _saturated(np.nan_to_num(np.rint(values), nan=0.0), target)
 
 
-def _saturated(values: NDArray[Any], target: np.dtype[Any]) -> NDArray[Any]:
+def _saturated(values: Values, target: np.dtype[Any]) -> Values:
     """Convert whole numbers in floats to integers; values beyond the range become its ends exactly."""
     limits = np.iinfo(target)
     inner = np.clip(values.astype(np.float64), *_limits(target)[1:]).astype(target)
@@ -161,7 +161,7 @@ def _limits(dtype: np.dtype[Any]) -> Limits:
     return Limits(True, float(limits.min), high if int(high) <= limits.max else float(np.nextafter(high, 0)))
 
 
-def _as_kernel_type(values: NDArray[Any], interpolation: str) -> NDArray[Any]:
+def _as_kernel_type(values: Values, interpolation: str) -> Values:
     """Return the values contiguous and in one of the few types that the kernels are compiled for.
 
     Nearest values are copied bit by bit, as unsigned integers of their size.
