@@ -26,7 +26,7 @@ def warp_speed(size: int = 256, repeat: int = 5) -> Iterator[Row]:
     """Measure; gives a row a case."""
     rng = np.random.default_rng(0)
     grid = Grid((size,) * 3, SPACING)
-    nodes = grid.coarsen((4, 4, 4))
+    nodes = grid.nodes((4, 4, 4))
     field = DisplacementField(rng.normal(size=(*nodes.shape, 3)).astype(np.float32), nodes)
     affine = _rotation(grid, 3.0)
     both = Stack((affine, field))

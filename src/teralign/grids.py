@@ -146,8 +146,8 @@ class Grid:
         origin = self.to_physical(region.start)
         return Grid(region.shape, self.spacing, as_float_triple(origin))
 
-    def coarsen(self, strides: Sequence[int]) -> Grid:
-        """Every stride-th voxel centre, from voxel 0 up to the first node at or beyond the last voxel."""
+    def nodes(self, strides: Sequence[int]) -> Grid:
+        """Return the grid of every stride-th voxel centre, from voxel 0 to the first at or beyond the last voxel."""
         return Grid(
             as_triple(-(-(n - 1) // s) + 1 for n, s in zip(self.shape, strides, strict=True)),
             as_float_triple(d * s for d, s in zip(self.spacing, strides, strict=True)),

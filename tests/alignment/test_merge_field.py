@@ -15,7 +15,7 @@ from teralign.transforms import create_field, node_positions
 
 FIXED = Grid((50, 61, 47), (2.0, 1.5, 1.5), (3.0, 0.0, -7.0))
 STRIDES = (3, 4, 4)
-NODES = FIXED.coarsen(STRIDES)
+NODES = FIXED.nodes(STRIDES)
 PLAN = plan_blocks(FIXED.shape, (18, 20, 20), 0.25, multiple=STRIDES)
 
 

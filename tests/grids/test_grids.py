@@ -35,7 +35,7 @@ def test_crop_leaves_voxels_where_they_are(grid, data):
 
 @given(grids, st.tuples(*[st.integers(1, 9)] * 3))
 def test_coarsened_nodes_lie_on_voxel_centres_and_reach_the_last(grid, strides):
-    nodes = grid.coarsen(strides)
+    nodes = grid.nodes(strides)
     np.testing.assert_allclose(nodes.to_physical((1, 1, 1)), grid.to_physical(strides), atol=1e-6)
     last = (np.array(nodes.shape) - 1) * strides
     assert (last >= np.array(grid.shape) - 1).all()

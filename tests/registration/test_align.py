@@ -74,7 +74,7 @@ def test_a_step_goes_on_from_the_start_and_returns_only_what_it_added(near):
 
 def test_a_step_goes_on_from_a_displacement_field(near):
     fixed, moving, truth = near
-    grid = fixed.grid.coarsen((8, 8, 8))
+    grid = fixed.grid.nodes((8, 8, 8))
     field = DisplacementField(np.full((*grid.shape, 3), 3.0, np.float32), grid)
     start = Stack((truth, field))
     found = align(fixed, moving, [AffineConfig()], initial_transform=start)

@@ -26,7 +26,7 @@ def deformed():
 def found(deformed):
     config = DeformConfig(engine="simpleitk", control_point_spacing=80.0, metric="C", sampling="RANDOM",
                           sampling_percentage=0.1, optimizer_args={"numberOfIterations": 30})  # fmt: skip
-    nodes = GRID.coarsen((3, 3, 3))
+    nodes = GRID.nodes((3, 3, 3))
     return align(*deformed, [config], initial_transform=Stack(), field_grid=nodes), nodes
 
 

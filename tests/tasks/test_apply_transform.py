@@ -36,7 +36,7 @@ def case(tmp_path_factory):
     linear[1:, 1:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     affine = Affine.from_parts(linear, (3.0, 8.0, -6.0))
     affine.save(folder / "affine.mat")
-    nodes = FIXED.coarsen((6, 7, 8))
+    nodes = FIXED.nodes((6, 7, 8))
     field = DisplacementField(
         ndimage.gaussian_filter(rng.normal(size=(*nodes.shape, 3)), (2, 2, 2, 0)).astype(np.float32) * 20, nodes
     )

@@ -72,7 +72,7 @@ def test_a_linear_warp_is_that_of_simpleitk():
     grid = Grid((20, 22, 24), (2.0, 1.5, 1.0), (5.0, 6.0, 7.0))
     moving_grid = Grid((23, 20, 25), (1.7, 1.6, 1.1), (4.0, 3.0, 8.0))
     image = rng.normal(size=moving_grid.shape).astype(np.float32)
-    affine, field = random_affine(rng, 0.05, 1.0), smooth_field(rng, grid.coarsen((3, 3, 3)))
+    affine, field = random_affine(rng, 0.05, 1.0), smooth_field(rng, grid.nodes((3, 3, 3)))
     vectors = sitk.GetImageFromArray(field.values[..., ::-1].astype(np.float64), isVector=True)
     theirs = sitk.GetImageFromArray(image)
     for its_image, its_grid in ((vectors, field.grid), (theirs, moving_grid)):
@@ -228,7 +228,7 @@ def test_a_warped_image_and_a_mapped_point_agree():
     """Blobs drawn in the moving image where the points go are found, after warping, where the points are."""
     rng = np.random.default_rng(0)
     grid = Grid((48, 56, 64), (1.5, 1.0, 1.2))
-    stack = Stack((random_affine(rng, 0.04, 2.0), smooth_field(rng, grid.coarsen((4, 4, 4)), 2.0, 3.0)))
+    stack = Stack((random_affine(rng, 0.04, 2.0), smooth_field(rng, grid.nodes((4, 4, 4)), 2.0, 3.0)))
     corners = grid.to_physical([[12, 12, 12], [12, 40, 40], [30, 14, 44], [34, 38, 14], [24, 28, 30]])
     points = corners + rng.uniform(-2, 2, corners.shape)
     moving = np.zeros(grid.shape, np.float32)
@@ -247,7 +247,7 @@ def test_a_transform_means_the_same_points_at_every_scale():
     rng = np.random.default_rng(0)
     fine = Grid((48, 56, 64), (1.0, 1.0, 1.0))
     coarse = fine.downsample((2, 2, 2))
-    stack = Stack((random_affine(rng, 0.04, 2.0), smooth_field(rng, coarse.coarsen((2, 2, 2)), 2.0, 3.0)))
+    stack = Stack((random_affine(rng, 0.04, 2.0), smooth_field(rng, coarse.nodes((2, 2, 2)), 2.0, 3.0)))
 
     def scene(points):
         return np.sin(points / [9.0, 8.0, 7.0]).sum(axis=1)

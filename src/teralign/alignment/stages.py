@@ -95,7 +95,7 @@ class BlockLayout:
         z, y, x = (max(1, round(f / s)) for f, s in zip(spacing, grid.spacing, strict=True))
         size = [max(b, s) for b, s in zip(block_size, (z, y, x), strict=True)]
         blocks = plan_blocks(grid.shape, size, overlap, multiple=(z, y, x), min_halo=_MIN_HALO)
-        return cls(grid, blocks, grid.coarsen((z, y, x)), (z, y, x))
+        return cls(grid, blocks, grid.nodes((z, y, x)), (z, y, x))
 
     @property
     def block_extent(self) -> FloatTriple:

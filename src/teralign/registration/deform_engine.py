@@ -105,7 +105,7 @@ def find_deformation(
     the fixed image. It is zero, with a reason, where an image is empty or no better field is found. The number of
     threads does not change the result.
     """
-    nodes = field_grid or fixed.grid.coarsen((2, 2, 2))
+    nodes = field_grid or fixed.grid.nodes((2, 2, 2))
     images = ClippedImage.of(fixed), ClippedImage.of(moving)
     for name, image in zip(("fixed", "moving"), images, strict=True):
         if not image.deviation > 0:

@@ -28,7 +28,7 @@ def simpleitk_deform(fixed: Image, moving: Image, config: DeformConfig, context:
     """
     config = _with_defaults(config)
     moving = warped_image(fixed, moving, context)
-    nodes = context.field_grid or fixed.grid.coarsen((FIELD_STRIDE,) * 3)
+    nodes = context.field_grid or fixed.grid.nodes((FIELD_STRIDE,) * 3)
     measure = measure_of(config)
     windows = Windows.of(fixed, moving)
     if fault := windows.fault():

@@ -3,7 +3,7 @@
 from teralign.report.blocks import BlockSummary, summarise_blocks
 from teralign.report.folding import stored_folding
 from teralign.report.labels import looks_like_labels
-from teralign.report.landmarks import LandmarkErrors, landmark_errors, read_points
+from teralign.report.landmarks import LandmarkErrors, landmark_errors
 from teralign.report.pictures import Column, overlay, overlay_sheet, portrait
 from teralign.report.similarity import Similarity, similarity
 from teralign.report.values import Histogram, histogram, sample_voxels
@@ -23,7 +23,6 @@ __all__ = [
     "overlay",
     "overlay_sheet",
     "portrait",
-    "read_points",
     "sample_voxels",
     "similarity",
     "stored_folding",

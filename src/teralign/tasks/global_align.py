@@ -78,7 +78,7 @@ def global_align(
     threads = threads or worker_threads()
     image_fixed, image_moving = (_read(source) for source in job.sources)
     log.info("aligning %s to %s: %s", job.sides[1].uri, job.sides[0].uri, ", ".join(step.name for step in job.steps))
-    nodes = job.fixed.grid.coarsen((FIELD_STRIDE,) * 3) if job.deforms else None
+    nodes = job.fixed.grid.nodes((FIELD_STRIDE,) * 3) if job.deforms else None
     found = align(
         image_fixed, image_moving, job.steps, initial_transform=Stack(), field_grid=nodes, seed=seed, threads=threads
     )
@@ -124,7 +124,7 @@ def plan_global_align(
     """Return the plan of `global_align` with the same arguments, all in this process; writes nothing."""
     job = _Job.of(fixed, moving, output, options, writes=False)
     voxels = [source.grid.region.size for source in job.sources]
-    field = 3 * 4 * job.fixed.grid.coarsen((FIELD_STRIDE,) * 3).region.size if job.deforms else 0
+    field = 3 * 4 * job.fixed.grid.nodes((FIELD_STRIDE,) * 3).region.size if job.deforms else 0
     capacity = Capacity.here(options.get("threads"))
     return Plan(
         output=str(output),
@@ -224,7 +224,7 @@ def _read(source: ImageSource) -> Image:
 
 def _save(transform: Stack, output: Path, grid: Grid, *, overwrite: bool) -> None:
     if output.suffix == ".zarr":
-        save_field(output, as_field(transform, grid.coarsen((FIELD_STRIDE,) * 3)), overwrite=overwrite)
+        save_field(output, as_field(transform, grid.nodes((FIELD_STRIDE,) * 3)), overwrite=overwrite)
         return
     affine = transform.affine
     if affine is None:

@@ -147,7 +147,7 @@ def _write_truth(folder: Path, phantom: Phantom) -> None:
 def _true_field(phantom: Phantom) -> DisplacementField:
     """Return the nonlinear part of the true map, applied before the affine, on nodes over the fixed round."""
     grid, spacing = phantom.fixed.grid, phantom.true_map.spacing / NODES_PER_KNOT
-    nodes = grid.coarsen([max(1, round(spacing / s)) for s in grid.spacing])
+    nodes = grid.nodes([max(1, round(spacing / s)) for s in grid.spacing])
     values = np.empty((*nodes.shape, 3), dtype=np.float32)
     for z in range(nodes.shape[0]):
         index = np.stack(np.meshgrid(z, *map(np.arange, nodes.shape[1:]), indexing="ij"), axis=-1)

@@ -34,7 +34,7 @@ def chosen_grid(stack: Stack, fixed: Grid | None, spacing: FloatTriple | None) -
     """
     if spacing is not None:
         return _respaced(fixed or covered_grid(stack), spacing)
-    return covered_grid(stack) if fixed is None else fixed.coarsen((FIELD_STRIDE,) * 3)
+    return covered_grid(stack) if fixed is None else fixed.nodes((FIELD_STRIDE,) * 3)
 
 
 def covered_grid(stack: Stack) -> Grid:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from teralign.cluster import worker_threads
 from teralign.grids import Floats, Grid
+from teralign.progress import counted
 from teralign.tasks.inputs import check_new_file
 from teralign.tasks.node_grids import covered_grid
 from teralign.transforms import PointTable, Stack, load_stack, read_point_table
@@ -68,7 +69,7 @@ def transform_points(
             source,
             "leave out --inverse" if inverse else "add --inverse",
         )
-    log.info("Mapping %d points of the %s volume to the %s volume", len(table.points), source, space)
+    log.info("Mapping %s of the %s volume to the %s volume", counted(len(table.points), "point"), source, space)
     mapped, converged = _mapped(stack, table, inverse=inverse, threads=threads or worker_threads())
     lost = int((~converged).sum())
     if lost:
