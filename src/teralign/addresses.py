@@ -1,6 +1,6 @@
-"""Files in buckets and on web servers, named by address (`s3://bucket/fix.n5/s0`), where others lie at a path.
+"""Files in buckets and on web servers, named by an address (`s3://bucket/fix.n5/s0`) instead of a path.
 
-`Place` is what a path and an address have in common, which is all that the readers of chunked formats use. Nothing
+`Place` is the common interface of paths and addresses, and all that the readers of chunked formats use. Nothing
 is listed at an address: the stores list a folder with every chunk in it, and web servers list nothing.
 """
 
@@ -25,18 +25,18 @@ Store: TypeAlias = dict[str, "str | bool | Store"]
 """A key-value store of tensorstore, as its JSON specification."""
 
 REFUSED = (ValueError, NotImplementedError, OSError)
-"""What tensorstore raises when it cannot do what it is asked for."""
+"""The errors that tensorstore raises when it cannot fulfil a request."""
 
 _ARCHIVE = "zip://"
 _NOT_OURS = "__MACOSX/"  # which macOS adds to archives
 _READ = ("s3", "gs", "http", "https")
 _CACHE_BYTES = 64 << 20
-_THREADS = 2  # that decode and encode chunks, where nobody says how many cores there are
+_THREADS = 2  # that decode and encode chunks, where the number of cores is not given
 _RETRIES = {"max_retries": 4, "initial_delay": "250ms", "max_delay": "8s"}
 
 
 class Place(Protocol):
-    """Where a file or folder lies: a path or an address. Hashable."""
+    """The place of a file or folder: a path or an address. Hashable."""
 
     @property
     def name(self) -> str:
@@ -54,11 +54,11 @@ class Place(Protocol):
         ...
 
     def __truediv__(self, inside: str) -> Self:
-        """What lies in this folder under a name."""
+        """Return the place of a name in this folder."""
         ...
 
     def is_relative_to(self, folder: Self) -> bool:
-        """Whether it is a folder, or lies in it."""
+        """Return whether the place is `folder`, or lies in it."""
         ...
 
     def relative_to(self, folder: Self) -> PurePosixPath | Path:
@@ -66,11 +66,11 @@ class Place(Protocol):
         ...
 
     def resolve(self) -> Self:
-        """The same place by the one name that it has whatever links lead to it."""
+        """Return the same place without symbolic links."""
         ...
 
     def exists(self) -> bool:
-        """Whether it is there; of an address, whether a file is."""
+        """Return whether the place exists; of an address, whether a file does."""
         ...
 
     def read_bytes(self) -> bytes:
@@ -90,7 +90,7 @@ class Address:
 
     @classmethod
     def in_archive(cls, archive: Path) -> Address:
-        """Return the folder of all that is in a zip archive on a disk; what is in its only folder, where it has one.
+        """Return the root folder of a zip archive on a disk; if the archive has only one folder, that folder.
 
         Raises OSError when the archive cannot be read, zipfile.BadZipFile when it is damaged.
         """
@@ -99,7 +99,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """The address that a text with "://" in it is. Raises InputError for what is no address that can be read."""
+        """Parse a text with "://" in it. Raises InputError if it is no address that can be read."""
         scheme, _, rest = text.partition("://")
         host, _, path = rest.partition("/")
         if scheme.lower() not in _READ:
@@ -114,7 +114,7 @@ class Address:
 
     @property
     def archive(self) -> Path | None:
-        """The zip archive that it is in, None for a place that is in none."""
+        """The zip archive that contains this place, or None."""
         return Path(self.root.removeprefix(_ARCHIVE)) if self.root.startswith(_ARCHIVE) else None
 
     @property
@@ -136,7 +136,7 @@ class Address:
         return replace(self, path=self.path / inside)
 
     def is_relative_to(self, folder: Address) -> bool:
-        """Whether it is a folder, or lies in it."""
+        """Return whether the place is `folder`, or lies in it."""
         return self.root == folder.root and self.path.is_relative_to(folder.path)
 
     def relative_to(self, folder: Address) -> PurePosixPath:
@@ -148,7 +148,7 @@ class Address:
         return self
 
     def exists(self) -> bool:
-        """Whether there is a file, read to know it. Raises OSError when that cannot be found out."""
+        """Return whether there is a file, by reading it. Raises OSError when that cannot be determined."""
         try:
             self.read_bytes()
         except FileNotFoundError:
@@ -167,7 +167,7 @@ class Address:
         return content
 
     def store(self) -> Store:
-        """How tensorstore is told of the key-value store that is this folder."""
+        """Return the specification of this folder as a key-value store of tensorstore."""
         scheme, _, host = self.root.partition("://")
         path = f"{self.path}/" if self.path.parts else ""
         if self.archive is not None:
@@ -190,7 +190,7 @@ class Address:
 
 @functools.lru_cache(maxsize=64)
 def _only_folder(archive: Path, changed: int) -> str:
-    """Return the name of the folder that holds all of a zip archive, "" where there is more than one."""
+    """Return the name of the folder that holds all of a zip archive, "" if there is more than one."""
     with zipfile.ZipFile(archive) as file:
         names = [name for name in file.namelist() if not name.startswith(_NOT_OURS)]
     tops = {name.partition("/")[0] for name in names}
@@ -198,20 +198,20 @@ def _only_folder(archive: Path, changed: int) -> str:
 
 
 def as_place(uri: str | Path) -> Path | Address:
-    """The path or the address that a user gave. Raises InputError for an address of a kind that cannot be read."""
+    """Return the path or address of a user's text. Raises InputError for an address that cannot be read."""
     text = str(uri)
     return Address.parse(text) if "://" in text else Path(text).expanduser()
 
 
 def absolute_uri(uri: str | Path) -> str:
-    """The same place for processes in other directories: paths are made absolute, addresses are so already."""
+    """Return the same place for processes in other directories: paths are made absolute, addresses already are."""
     place = as_place(uri)
     return str(place.absolute() if isinstance(place, Path) else place)
 
 
 @functools.cache
 def shared_context() -> ts.Context:
-    """What all stores and arrays of this process share: their memory, threads and patience are bounded.
+    """Return the context that all stores and arrays of this process share: bounded memory, threads and retries.
 
     A server that does not answer is asked four times, over a few seconds.
     """
@@ -220,22 +220,22 @@ def shared_context() -> ts.Context:
 
 
 def concurrency() -> dict[str, dict[str, int]]:
-    """How many threads decode and read. A worker decodes with the cores that it was given."""
+    """Return the numbers of threads that decode and read. A worker decodes with the cores that it was given."""
     threads = int(os.environ.get("TERALIGN_THREADS", 0)) or _THREADS
     return {"data_copy_concurrency": {"limit": threads}, "file_io_concurrency": {"limit": threads}}
 
 
 def reason(error: Exception) -> str:
-    """What tensorstore says went wrong, without its codes and the echo of the request."""
+    """Return tensorstore's description of an error, without its codes and the echo of the request."""
     text = str(error).split(" [", maxsplit=1)[0].splitlines()[0]
     return re.sub(r"^[A-Z_]+: ", "", text).rstrip(".")
 
 
 def _s3_settings(environment: Mapping[str, str]) -> Store:
-    """What the usual variables say of S3 that tensorstore does not look at itself.
+    """Return the settings of S3 in the usual environment variables that tensorstore itself ignores.
 
-    A region is said only of another endpoint than AWS: AWS is asked where a bucket is, which may be anywhere. Keys
-    in the environment are taken from there at once, or the search for others would fill the log.
+    A region is passed only with an endpoint other than AWS: AWS itself knows the region of a bucket. Keys in the
+    environment are named as the source of credentials, because the search for others would fill the log.
     """
     settings: Store = {}
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")

@@ -1,7 +1,7 @@
-"""Folders stored in a bucket so that nothing is taken for whole before it is: buckets have no renames.
+"""Folders stored in a bucket so that an incomplete one is never taken for whole: buckets have no renames.
 
-While a folder is being stored it holds a mark, and the metadata without which it is no volume come last, from inside
-out. What carries a mark is the rest of an upload that was cut short, and may be replaced.
+During an upload the folder holds a mark, and the metadata are stored last, from the inside out; without them the
+folder is no volume. A folder with a mark is the remainder of an interrupted upload, and may be replaced.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from teralign.progress import Progress
 log = logging.getLogger(__name__)
 
 MARK = ".teralign-unfinished"
-"""The file that says that a folder is not whole."""
+"""The file that marks a folder as incomplete."""
 
 _PROBE = ".teralign-probe"
 _WRITTEN = "s3://"
@@ -32,7 +32,7 @@ Write: TypeAlias = "ts.Future[ts.KvStore.TimestampedStorageGeneration]"
 
 
 def plan_upload(output: Address, *, overwrite: bool) -> None:
-    """Make sure that a folder may be stored at an address, and write nothing.
+    """Check that a folder may be stored at an address; nothing is written.
 
     Raises InputError for an address that is not written to, and when something is there and `overwrite` is off.
     """
@@ -47,7 +47,7 @@ def plan_upload(output: Address, *, overwrite: bool) -> None:
 
 
 def probe_upload(output: Address) -> None:
-    """Store something at an address and remove it. Raises InputError when that is refused."""
+    """Store a small file at an address and remove it. Raises InputError when that is refused."""
     try:
         store = output.open()
         store.write(_PROBE, b"").result()
@@ -59,7 +59,7 @@ def probe_upload(output: Address) -> None:
 def upload(folder: Path, output: Address, *, overwrite: bool) -> None:
     """Store the files of a folder at an address, after removing what is there.
 
-    Raises InputError as `plan_upload` does, DataError when it cannot be done; then the mark remains.
+    Raises InputError as `plan_upload` does, DataError when the upload fails; then the mark remains.
     """
     plan_upload(output, overwrite=overwrite)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -76,12 +76,12 @@ def upload(folder: Path, output: Address, *, overwrite: bool) -> None:
         store.write(MARK, None).result()
     except REFUSED as error:
         raise DataError(
-            f"{output} could not be written: {reason(error)}; the same call goes on from what it has made."
+            f"{output} could not be written: {reason(error)}; the same call continues from its finished work."
         ) from error
 
 
 def _holds_anything(output: Address) -> bool:
-    """Whether something is at an address; a volume is known by its metadata, without a list of its chunks."""
+    """Return whether an address is in use; a volume is recognised by its metadata, without a list of its chunks."""
     return any((output / name).exists() for name in _METADATA) or any(
         key.decode() != _PROBE for key in output.open().list().result()
     )
@@ -97,7 +97,7 @@ def _empty(store: ts.KvStore, output: Address) -> None:
 
 
 def _finish(requests: Iterable[Write], at_once: int, progress: Progress) -> None:
-    """Wait for requests, which are made as they are taken, so that no more are under way and in memory."""
+    """Wait for requests, making them one by one, so that at most `at_once` are under way and in memory."""
     waiting: deque[Write] = deque()
     for request in requests:
         waiting.append(request)

@@ -1,6 +1,6 @@
 """Chunked arrays on disk through tensorstore: N5, Zarr v2 and v3, Neuroglancer precomputed.
 
-tensorstore does the voxels because it loses no update when processes share a chunk, and leaves no torn one behind.
+tensorstore reads and writes the voxels: it loses no update when processes share a chunk, and leaves no torn chunk.
 Its memory and threads are bounded for the whole process.
 """
 
@@ -47,12 +47,12 @@ class StoredArray:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where each array has its voxels, and nothing else has any."""
+        """The folder of each array's own voxels."""
         return tuple(path / self.scale for path in self.paths)
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Those of its places that are on a disk: all of them, or none."""
+        """The folders of the arrays if they are on a disk, else none."""
         return tuple(place for place in self.places if isinstance(place, Path))
 
     def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
@@ -62,7 +62,7 @@ class StoredArray:
         return read_view(self._array(path), self.axes, region, inside, timepoint, path / self.scale)
 
     def is_blank(self, region: Region, channel: int, timepoint: int) -> bool:
-        """Whether no chunk of a region is stored, which then reads as 0; False where that cannot be seen quickly."""
+        """Return whether no chunk of a region is stored, which then reads as 0; False if that is slow to find out."""
         path = self._path(channel)
         if not isinstance(path, Path):
             return False  # a look takes as long as a read
@@ -72,7 +72,7 @@ class StoredArray:
         try:
             return bool(view[region.slices].storage_statistics(query_not_stored=True).result().not_stored)
         except REFUSED:
-            return False  # whatever it is, reading says it
+            return False  # reading reports the error
 
     def write(self, region: Region, array: Voxels, channel: int, timepoint: int) -> None:
         """Write (z, y, x) voxels, on disk when it returns. Raises DataError when they cannot be written."""
@@ -126,7 +126,7 @@ def read_view(
 def open_array(driver: str, path: Place, scale: str = "") -> ts.TensorStore:
     """Open an array of tensorstore's `driver` ("n5", "zarr", "zarr3", …), whose first voxel is 0, 0, 0.
 
-    Raises InputError when it cannot be opened or holds what is no number.
+    Raises InputError when it cannot be opened or holds values that are no numbers.
     """
     spec = {"driver": driver, "kvstore": _store(path), **_constraints(driver, path, scale)}
     file = metadata_file(driver)
@@ -134,7 +134,7 @@ def open_array(driver: str, path: Place, scale: str = "") -> ts.TensorStore:
 
 
 def open_in_memory(driver: str, contents: Mapping[str, bytes], scale: str, name: Place) -> ts.TensorStore:
-    """Open an array as `open_array` does whose files are these, by their path in the container."""
+    """Open an array as `open_array` does, from files in memory, by their path in the container."""
     context = ts.Context(concurrency())
     store = ts.KvStore.open({"driver": "memory"}, context=context).result()
     for path, content in contents.items():
@@ -144,7 +144,7 @@ def open_in_memory(driver: str, contents: Mapping[str, bytes], scale: str, name:
 
 
 def _opened(spec: Metadata, context: ts.Context, name: Place, metadata: Place | None = None) -> ts.TensorStore:
-    """Open an array; where tensorstore refuses its `metadata` file, with what is in it respelled."""
+    """Open an array; if tensorstore refuses its `metadata` file, with the metadata respelled."""
     try:
         array = ts.open(spec, context=context, open=True).result()
     except REFUSED as error:
@@ -164,20 +164,20 @@ def _opened(spec: Metadata, context: ts.Context, name: Place, metadata: Place | 
 
 
 def _constraints(driver: str, path: Place, scale: str) -> Metadata:
-    """What else tensorstore must be told to find an array."""
+    """Return the further constraints by which tensorstore finds an array."""
     return {"scale_metadata": {"key": scale}} if scale else {"metadata": _unsaid(driver, path)}
 
 
 def _store(folder: Place) -> Metadata:
-    """The key-value store of tensorstore that is this folder."""
+    """Return the specification of a folder as a key-value store of tensorstore."""
     return file_store(folder) if isinstance(folder, Path) else cast("Address", folder).store()
 
 
 def _unsaid(driver: str, path: Place) -> dict[str, str]:
-    """What the metadata of old Zarr v2 writers leave out: that their chunks lie in nested folders.
+    """Return the separator that the metadata of old Zarr v2 writers lack: their chunks lie in nested folders.
 
-    By an address it shows in where the first chunk is. Raises InputError when that is not there: taken for the other
-    kind, every chunk would be missing, which is zeros.
+    At an address the place of the first chunk shows it. Raises InputError when that chunk is missing: with the wrong
+    separator, every chunk would be missing, which reads as zeros.
     """
     metadata = read_json(path / ".zarray") if driver == "zarr" else {}
     if not metadata or "dimension_separator" in metadata:
@@ -189,15 +189,15 @@ def _unsaid(driver: str, path: Place) -> dict[str, str]:
             if (path / separator.join("0" for _ in metadata.get("shape", ()))).exists():
                 return {"dimension_separator": separator}
     raise InputError(
-        f"{path / '.zarray'} does not say whether chunks lie in nested folders, and the first one is not there; "
+        f"{path / '.zarray'} does not say whether chunks lie in nested folders, and the first chunk is missing; "
         'add "dimension_separator", "." or "/".'
     )
 
 
 def create_array(driver: str, path: Place, metadata: Metadata, *, resume: bool) -> None:
-    """Create an array with this driver's metadata; with `resume` one that is there already is kept if it is the same.
+    """Create an array with this driver's metadata; with `resume` an existing array is kept if it is the same.
 
-    Raises InputError when another array is there, DataError when the disk refuses.
+    Raises InputError when another array exists, DataError when the disk refuses.
     """
     _create({"driver": driver, "kvstore": _store(path), "metadata": dict(metadata)}, path, resume=resume)
 
@@ -216,12 +216,12 @@ def _create(spec: Metadata, path: Place, *, resume: bool) -> None:
         if str(error).startswith("ALREADY_EXISTS"):
             raise InputError(f"{path} exists already; remove it or choose another output.") from error
         if str(error).startswith("FAILED_PRECONDITION"):
-            raise InputError(f"{path} is there already and is another array: {reason(error)}.") from error
+            raise InputError(f"{path} exists already and is another array: {reason(error)}.") from error
         raise DataError(f"{path} cannot be created: {reason(error)}.") from error
 
 
 def spatial_chunks(array: ts.TensorStore, axes: str) -> Triple:
-    """The (z, y, x) shape of what is read at once of an opened array."""
+    """Return the (z, y, x) shape of the unit in which an opened array is read."""
     shape = array.chunk_layout.read_chunk.shape or (None,) * array.ndim
     return spatial([size or whole for size, whole in zip(shape, array.shape, strict=True)], axes)
 

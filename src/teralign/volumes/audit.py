@@ -1,9 +1,9 @@
-"""Whether all voxels of a volume are there and whole.
+"""Checks of whether all voxels of a volume are present and undamaged.
 
-An array with a manifest is held against it: each file must have the bytes that were written, and nothing else may
-be there. Without one, the files that are there are decoded, chunk by chunk, which finds what the checksums of their
-codecs find; a file that is not there counts as empty, since stores leave out chunks of zeros. What is no chunked
-array is read piece by piece.
+An array with a manifest is compared with it: each file must have the bytes that were written, and no other file may
+exist. Without a manifest, the existing files are decoded, chunk by chunk, which finds the damage that the checksums
+of their codecs find; a missing file counts as empty, since stores leave out chunks of zeros. A volume that is no
+chunked array is read piece by piece.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ State = Literal["whole", "empty", "lost", "corrupt"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What has become of a file, or of a piece of one: `empty` was never stored, `lost` is there no more."""
+    """The state of a file, or of a piece of one: `empty` was never stored, `lost` was stored and is missing."""
 
     name: str
     state: State
@@ -44,13 +44,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """All that is to be looked at of a volume: how many places, and a look at each."""
+    """The checks of a volume: the number of places, and a check of each."""
 
     count: int
     looks: Iterable[Callable[[], Finding]]
 
     def findings(self, threads: int) -> Iterator[Finding]:
-        """What each look finds, in order; a few places a thread are in memory at any time."""
+        """Yield the finding of each check, in order; a few places for each thread are in memory at any time."""
         ahead: deque[Future[Finding]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             for look in self.looks:
@@ -62,9 +62,9 @@ class Audit:
 
 
 def audit_volume(volume: Volume) -> Audit:
-    """The audit of a volume: of all channels and timepoints.
+    """Return the audit of a volume, with all its channels and timepoints.
 
-    Raises DataError for a manifest that is damaged, or is that of another array.
+    Raises DataError for a manifest that is damaged, or belongs to another array.
     """
     stored = volume.stored
     if stored is None:
@@ -100,7 +100,7 @@ class _Array:
         return Finding(str(path), state, why)
 
     def _compared(self, path: Place, place: Index) -> tuple[State, str]:
-        """The file beside what the manifest says of it."""
+        """Compare a file with the manifest."""
         assert self.manifest is not None
         written, found = self.manifest.entry(place), checksum(path)
         if written == found:
@@ -114,7 +114,7 @@ class _Array:
         return "corrupt", "its checksum is not that of what was written"
 
     def _decoded(self, path: Place, place: Index) -> tuple[State, str]:
-        """The file as its codecs take it."""
+        """Decode a file by its codecs."""
         if not path.exists():
             return "empty", ""
         for chunk in self.files.chunks(place):
@@ -127,7 +127,7 @@ class _Array:
 
 @dataclass(frozen=True)
 class _Pieces:
-    """A volume that is no chunked array, in pieces of whole chunks."""
+    """A volume that is no chunked array, divided into pieces of whole chunks."""
 
     volume: Volume
 
@@ -151,7 +151,7 @@ class _Pieces:
 
     @property
     def _shape(self) -> Triple:
-        """As many whole chunks as make a piece, along x first, then y, then z."""
+        """The shape of a piece: whole chunks, along x first, then y, then z."""
         shape = list(self.volume.chunk_shape)
         for axis in (2, 1, 0):
             shape[axis] *= max(

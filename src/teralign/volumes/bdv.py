@@ -1,7 +1,7 @@
 """The metadata of BigDataViewer's HDF5 files: t00000/s00/1/cells is timepoint 0, setup 0, level 1.
 
-The voxel size stands in the XML file beside the HDF5 file, the factors of the levels in the setup's `resolutions`.
-What is stored as int16 is uint16. https://imagej.net/plugins/bdv/
+The voxel size is in the XML file beside the HDF5 file, the factors of the levels are in the setup's `resolutions`.
+Voxels stored as int16 are uint16. https://imagej.net/plugins/bdv/
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CELLS = re.compile(r"(t\d+/(s(\d+)))/(\d+)/cells")
 
 @dataclass(frozen=True)
 class BdvLevel:
-    """Where a level's voxels lie, as in a `Description`, the type that they have, and the levels beside it."""
+    """A level: the grid of its voxels, as in a `Description`, their type, and the levels beside it."""
 
     spacing: FloatTriple | None
     origin: FloatTriple
@@ -34,7 +34,7 @@ class BdvLevel:
 
 
 def find(container: Path, file: H5Node, name: str) -> BdvLevel | None:
-    """The level whose dataset has this path; None where it is not BigDataViewer's.
+    """Return the level whose dataset has this path; None if it is not BigDataViewer's.
 
     Raises InputError when the XML file cannot be understood.
     """
@@ -59,7 +59,7 @@ def find(container: Path, file: H5Node, name: str) -> BdvLevel | None:
 
 
 def _voxel_size(xml: Path, setup: int) -> Floats | None:
-    """The size (z, y, x) of the finest voxels of a setup in µm; None without the file, or a unit of length in it."""
+    """Return the finest voxel size (z, y, x) of a setup in µm; None without the file, or without a unit of length."""
     if not xml.exists():
         return None
     try:

@@ -50,15 +50,15 @@ class ChunkFiles:
 
     @property
     def counts(self) -> Index:
-        """How many files there can be along each axis."""
+        """The number of possible files along each axis."""
         return tuple(-(-n // size) for n, size in zip(self.shape, self.file_shape, strict=True))
 
     def file(self, index: Index) -> Place:
-        """The file at a place of the lattice, which may not be there."""
+        """Return the file at a place of the lattice; it may be missing."""
         return self.path / (self._prefix + self._separator.join(self._parts(index)))
 
     def _parts(self, index: Index) -> Iterator[str]:
-        """What is said of each axis in the name of a file: its place, or the voxels x, y, z of a scale."""
+        """Yield the part of a file's name for each axis: its place, or the voxels x, y, z of a scale."""
         if self._offset is None:
             yield from map(str, index)
             return
@@ -66,7 +66,7 @@ class ChunkFiles:
             yield f"{offset + i * size}-{offset + min((i + 1) * size, n)}"
 
     def chunks(self, index: Index) -> Iterator[tuple[slice, ...]]:
-        """What to index the array with to get each chunk of a file."""
+        """Yield the index in the array of each chunk of a file."""
         sides = [
             [(a, min(a + inner, n)) for a in range(i * size, min((i + 1) * size, n), inner)]
             for i, size, inner, n in zip(index, self.file_shape, self.chunk_shape, self.shape, strict=True)
@@ -76,9 +76,9 @@ class ChunkFiles:
 
 
 def checksum(path: Place) -> tuple[int, int] | None:
-    """The size of a file in bytes and its CRC-32, None when there is no such file.
+    """Return the size of a file in bytes and its CRC-32, None when there is no such file.
 
-    Raises OSError when that cannot be found out.
+    Raises OSError when that cannot be determined.
     """
     size = crc = 0
     try:
@@ -90,7 +90,7 @@ def checksum(path: Place) -> tuple[int, int] | None:
 
 
 def _pieces(path: Place) -> Iterator[bytes]:
-    """The content of a file, in pieces where it lies on a disk."""
+    """Yield the content of a file, in pieces if it lies on a disk."""
     if not isinstance(path, Path):
         yield path.read_bytes()
         return
@@ -100,7 +100,7 @@ def _pieces(path: Place) -> Iterator[bytes]:
 
 
 def _key_encoding(driver: str, metadata: Metadata) -> tuple[str, str]:
-    """What the names of the files begin with, and what stands between their numbers."""
+    """Return the beginning of the names of the files, and the separator between their numbers."""
     if driver == "n5":
         return "", "/"
     if driver == "zarr":
@@ -114,7 +114,7 @@ def _key_encoding(driver: str, metadata: Metadata) -> tuple[str, str]:
 
 
 def _codecs(driver: str, metadata: Metadata) -> tuple[str, ...]:
-    """The names of what the bytes of a chunk went through, from the voxels to the disk."""
+    """Return the names of the codecs of a chunk, from the voxels to the disk."""
     if driver == "n5":
         return (metadata["compression"]["type"],)
     if driver == "neuroglancer_precomputed":

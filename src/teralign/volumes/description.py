@@ -1,4 +1,4 @@
-"""What passes between the formats and the rest: the description of a dataset, and the layout of a new one."""
+"""The interface of the formats: the description of a dataset, and the layout of a new volume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.volumes.orientation import Orientation
 
 Voxels: TypeAlias = NDArray[np.generic]
-"""Voxels of any type of number, (z, y, x) unless something else is said."""
+"""Voxels of any type of number, (z, y, x) unless stated otherwise."""
 
 
 class Pixels(Protocol):
@@ -28,7 +28,7 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True)
 class DisplaySettings:
-    """How viewers show a channel at first, None for what the metadata do not give.
+    """The initial display of a channel in viewers, None for values that the metadata lack.
 
     `colour` is RRGGBB; `window` has the smallest and the largest possible value, and the first and the last that are
     shown differently.
@@ -39,7 +39,7 @@ class DisplaySettings:
 
 
 StatedSpacing: TypeAlias = tuple[float | None, float | None, float | None]
-"""The voxel size (z, y, x) in µm exactly as metadata state it, None along an axis that they leave out."""
+"""The voxel size (z, y, x) in µm exactly as the metadata state it, None along an axis that they leave out."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Adapter(Protocol):
 class PyramidLayout:
     """A pyramid to be created: its grids from fine to coarse and how they are stored; axis order (z, y, x).
 
-    `factors` are those of each level to level 0; `write_shape` is what has one writer: a shard, or a chunk.
+    `factors` are those of each level to level 0; `write_shape` is the unit with one writer: a shard, or a chunk.
     `channel_names`, `display` and `time_step` are as in a `Description`; `ome_zarr` is the version of a .zarr.
     """
 

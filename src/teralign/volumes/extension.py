@@ -1,8 +1,8 @@
-"""Coarser levels for an image that is there: arrays like that of its finest level, and the metadata that name them.
+"""Coarser levels for an existing image: arrays like that of its finest level, and the metadata that name them.
 
-A level has the format, type, axes, chunks and codecs of the finest one. Its metadata follow from that one's too, in
-whatever units they are: a voxel of a level is the mean of f voxels, so its scale is f times as large and its position
-(f − 1)/2 fine voxels further on.
+A level has the format, type, axes, chunks and codecs of the finest one. Its metadata follow from those of the finest
+one, in whatever units they are: a voxel of a level is the mean of f voxels, so its scale is f times as large and its
+position (f − 1)/2 fine voxels further on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MOST_LEVELS = 64
 
 @dataclass(frozen=True)
 class Extension:
-    """An image to get coarser levels: its finest one, and `prefix`, with which the names of all levels begin.
+    """An image that gets coarser levels: its finest level, and `prefix`, with which the names of all levels begin.
 
     `image` is its OME-Zarr metadata, None for N5.
     """
@@ -46,7 +46,7 @@ class Extension:
 
     @classmethod
     def of(cls, volume: Volume) -> Extension:
-        """The extension of an image whose finest level is `volume`. Raises InputError when it cannot have levels."""
+        """Return the extension of an image with this finest level. Raises InputError when it cannot have levels."""
         stored = volume.stored
         if stored is None or stored.scale:
             raise InputError(f"{volume.uri} is one image and can hold no scales; convert it with convert-volume.")
@@ -86,16 +86,16 @@ class Extension:
 
     @property
     def existing(self) -> list[Path]:
-        """The folders of the coarser levels that are there already."""
+        """The folders of the coarser levels that exist already."""
         named = [self.group / level for level in self.image.levels[1:]] if self.image is not None else []
         ours = [self.place(path, level) for path in self.stored.folders for level in range(1, _MOST_LEVELS)]
         return sorted(folder for folder in {*named, *ours} if folder.is_dir())
 
     def create(self, folder: Path, *, levels: int | None, label: bool) -> VolumeWriter:
-        """Create the arrays of the coarser levels below `folder`, or go on with those there.
+        """Create the arrays of the coarser levels below `folder`, or continue with existing arrays.
 
-        The writer's finest level is the image's own, to be read only; `levels` counts it, None is as many as bring
-        the longest side to 256 voxels.
+        The writer's finest level is the image's own, to be read only; `levels` counts it, and None
+        makes as many as bring the longest side to 256 voxels.
         """
         grids, factors = plan_levels(self.volume.grid, levels)
         arrays = [self.stored]
@@ -124,17 +124,17 @@ class Extension:
         return VolumeWriter.of(self.volume.uri, layout, arrays)
 
     def built(self, folder: Path, finest: Path, level: int) -> Path:
-        """Where below `folder` the level of the array `finest` is built."""
+        """Return the folder below `folder` in which the level of the array `finest` is built."""
         return folder / self.place(finest, level).relative_to(self.container)
 
     def place(self, finest: Path, level: int) -> Path:
-        """Where the level of the array `finest` belongs."""
+        """Return the final folder of the level of the array `finest`."""
         return finest.with_name(f"{self.prefix}{level}")
 
     def publish(self, folder: Path, writer: VolumeWriter, move: Callable[[Path, Path], None]) -> None:
         """Bring the levels built below `folder` to their places by `move`, and name them in the metadata last.
 
-        Levels that are there go first: what the metadata name is there at any time.
+        Existing levels are removed first from the metadata: levels that the metadata name exist at any time.
         """
         self._declare(writer.layout.factors[:1])
         for path in self.existing:
@@ -145,7 +145,7 @@ class Extension:
         self._declare(writer.layout.factors)
 
     def _metadata(self, finest: Path, shape: Triple, factors: Triple) -> Metadata:
-        """The metadata of a level: those of the finest one with another shape and, in N5, another place."""
+        """Return the metadata of a level: those of the finest with another shape and, in N5, another position."""
         metadata: Metadata = open_array(self.stored.driver, finest).spec().to_json()["metadata"]
         space = dict(zip("zyx", shape, strict=True))
         key = "dimensions" if self.stored.driver == "n5" else "shape"
@@ -153,7 +153,7 @@ class Extension:
         metadata = metadata | {key: [space.get(axis, size) for axis, size in sizes]}
         if self.stored.driver == "n5":
             return _n5_placed(metadata, factors)
-        return {name: value for name, value in metadata.items() if name != "attributes"}  # they may tell of places
+        return {name: value for name, value in metadata.items() if name != "attributes"}  # they may hold positions
 
     def _declare(self, factors: Sequence[Triple]) -> None:
         """Name the levels of these factors (z, y, x) in the metadata of the image, and no others."""
@@ -174,7 +174,7 @@ def _image(group: Path) -> OmeImage | None:
 
 
 def _n5_placed(attributes: Metadata, factors: Triple) -> Metadata:
-    """The attributes of an N5 dataset downsampled by `factors` (z, y, x), in the conventions of the finest one."""
+    """Return the attributes of an N5 dataset downsampled by `factors` (z, y, x), in the conventions of the finest."""
     step = reverse_axes(factors)
     own = attributes.get("downsamplingFactors", (1, 1, 1))
     placed = {**attributes, "downsamplingFactors": [a * b for a, b in zip(own, step, strict=True)]}
@@ -202,7 +202,7 @@ def _declare_levels(group: Path, factors: Mapping[str, Sequence[float]]) -> None
 
 
 def _drop_consolidated(group: Path, container: Path) -> None:
-    """Remove copies of the metadata that some writers keep in groups: they do not know the new levels."""
+    """Remove copies of the metadata that some writers keep in groups: they lack the new levels."""
     for folder in folders_around(group, container):
         (folder / ".zmetadata").unlink(missing_ok=True)
         content = read_json(folder / "zarr.json")

@@ -1,4 +1,4 @@
-"""Metadata files: JSON read and written with the errors that users understand."""
+"""Metadata files: JSON read and written with errors for users."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _P = TypeVar("_P", bound=Place)
 
 @contextmanager
 def opening(path: Place) -> Iterator[None]:
-    """Turn what the system refuses while a volume is opened into an InputError."""
+    """Turn errors of the system while a volume is opened into an InputError."""
     try:
         yield
     except PermissionError as error:
@@ -45,9 +45,9 @@ def read_json(path: Place) -> Metadata:
 
 
 def file_state(path: Place) -> bytes:
-    """What tells a file from what it was before or will be: name, size, time and, unless it is large, content.
+    """Return the identity of a file's present state: name, size, time and, unless it is large, content.
 
-    Of an address name and content; empty where there is no file. Raises InputError when it cannot be read.
+    Of an address: name and content; empty if there is no file. Raises InputError when it cannot be read.
     """
     with opening(path):
         try:
@@ -68,7 +68,7 @@ def write_json(path: Path, content: Metadata) -> None:
 
 
 def folders_around(path: _P, container: _P) -> list[_P]:
-    """A dataset's folder and those around it, out to its container."""
+    """Return a dataset's folder and the folders around it, out to its container."""
     return [path, *(folder for folder in path.parents if folder.is_relative_to(container))]
 
 

@@ -1,7 +1,7 @@
 """HDF5 (.h5, .hdf5) and Imaris (.ims): datasets by their path in the file, read by region through h5py.
 
 The voxel size is `element_size_um` (z, y, x) of the dataset or a group around it, which Fiji, Luxendo and ImSwitch
-write; the axes are those that ilastik's `axistags` or the dimension labels name. Of Imaris and BigDataViewer files,
+write; the axes are those that ilastik's `axistags` or the dimension labels name. For Imaris and BigDataViewer files
 see `imaris` and `bdv`.
 """
 
@@ -28,7 +28,7 @@ _DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
 
 
 def describe(container: Path, dataset: str) -> Description:
-    """Describe a dataset, the only one where none is named; of Imaris files, all channels of a level."""
+    """Describe a dataset, the only one if none is named; of Imaris files, all channels of a level."""
     with _opened(container) as file:
         image = imaris.find(file, dataset)
         if image is not None:
@@ -80,7 +80,7 @@ def _opened(path: Path) -> Iterator[H5Node]:
     """The file, open for reading its metadata. Raises InputError for what is no HDF5."""
     h5py = import_h5py(path)
     with path.open("rb"):
-        pass  # the system's own words where it may not be read, or is not there
+        pass  # raises the system's own error if it may not be read, or is missing
     try:
         with h5py.File(path, "r", locking="best-effort") as file:
             yield file
@@ -101,7 +101,7 @@ def _find(container: Path, file: H5Node, dataset: str) -> H5Node:
 
 
 def _volumes(file: H5Node) -> list[str]:
-    """The paths of all datasets that may be volumes."""
+    """Return the paths of all datasets that may be volumes."""
     names: list[str] = []
     file.visititems(lambda name, node: names.append(name) if len(getattr(node, "shape", None) or ()) >= 3 else None)
     return names
@@ -183,7 +183,7 @@ def _spacing(dataset: H5Node) -> FloatTriple | None:
 
 
 def _dtype(container: Path, dataset: H5Node) -> np.dtype[np.generic]:
-    """The type of the voxels; raises InputError for what is no number, or needs a decoder that is not there."""
+    """Return the type of the voxels. Raises InputError if they are no numbers, or need a decoder that is missing."""
     if dataset.dtype.kind not in "buif":
         raise InputError(
             f"{container}{dataset.name} holds {dataset.dtype} values; only integers, floats and booleans can be read."

@@ -22,7 +22,7 @@ _IMAGE = "DataSetInfo/Image"
 
 @dataclass(frozen=True)
 class ImarisLevel:
-    """A level of an Imaris file: its group, how much is in it, and the groups of the other levels."""
+    """A level of an Imaris file: its group, its channels and timepoints, and the groups of the other levels."""
 
     group: str
     timepoints: int
@@ -31,7 +31,7 @@ class ImarisLevel:
 
 
 def find(file: H5Node, dataset: str) -> ImarisLevel | None:
-    """The level with this path, the finest where none is named; None for another path, or another kind of file."""
+    """Return the level with this path, the finest if none is named; None for another path or kind of file."""
     group = dataset or _LEVEL.format(0)
     match = re.fullmatch(_LEVEL.format(r"\d+"), group)
     if match is None or _IMAGE not in file or group not in file:
@@ -46,7 +46,7 @@ def find(file: H5Node, dataset: str) -> ImarisLevel | None:
 
 
 def geometry(file: H5Node, group: str) -> tuple[Triple, FloatTriple, FloatTriple]:
-    """Shape, spacing and origin (z, y, x) of a level, µm. Raises KeyError or ValueError where they are not said."""
+    """Return shape, spacing, origin (z, y, x) of a level, µm. Raises KeyError or ValueError if they are missing."""
     extent = file[_IMAGE].attrs
     low, high = (np.array([_number(extent[f"Ext{end}{i}"]) for i in (2, 1, 0)]) for end in ("Min", "Max"))
     fine, shape = _shape(file, _LEVEL.format(0)), _shape(file, group)
@@ -56,7 +56,7 @@ def geometry(file: H5Node, group: str) -> tuple[Triple, FloatTriple, FloatTriple
 
 
 def channel_names(file: H5Node, channels: int) -> tuple[str, ...]:
-    """The names of the channels; empty where one has none."""
+    """Return the names of the channels; empty if any has none."""
     groups = [file.get(f"DataSetInfo/Channel {c}") for c in range(channels)]
     names = [_text(group.attrs.get("Name", "")) if group is not None else "" for group in groups]
     return tuple(names) if all(names) else ()
@@ -76,5 +76,5 @@ def _number(value: H5Node) -> float:
 
 
 def _text(value: H5Node) -> str:
-    """What an attribute says: Imaris stores text as an array of single characters."""
+    """Return the text of an attribute: Imaris stores text as an array of single characters."""
     return b"".join(np.ravel(value).astype("S").tolist()).decode("latin-1").strip()

@@ -58,7 +58,7 @@ class StandIn:
 
 @dataclass(frozen=True)
 class ItkHeader:
-    """What a header states beside what ITK understands of it; (x, y, z).
+    """The values of a header that ITK does not pass on; (x, y, z).
 
     `sizes` are the voxel sizes in the header's `units`, None where it states none; without units they are µm.
     """

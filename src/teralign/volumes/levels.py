@@ -18,9 +18,9 @@ _CLOSE = 1e-3  # of a voxel: metadata are rounded
 
 
 def coarser_levels(volume: Volume) -> dict[Triple, Volume]:
-    """The coarser levels of the same image, by how many voxels (z, y, x) of `volume` make one of theirs.
+    """Return the coarser levels of the same image, by how many voxels (z, y, x) of `volume` make one of theirs.
 
-    Empty where the format has none, or its metadata do not say how large their voxels are.
+    Empty if the format has none, or its metadata lack their voxel sizes.
     """
     container, _, _ = locate(volume.uri)
     try:
@@ -81,7 +81,7 @@ def _snapped(ratio: float) -> float:
 
 
 def _level(volume: Volume, uri: str, stated: Grid) -> tuple[Triple, Volume] | None:
-    """The level at `uri` and its factors; `stated` is the grid of `volume` by its metadata. None where it is none."""
+    """Return the level at `uri` and its factors, or None; `stated` is the grid of `volume` by its metadata."""
     try:
         level = open_level(uri)
     except InputError:

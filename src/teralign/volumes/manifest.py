@@ -1,10 +1,10 @@
-"""The manifest of an array: which files it has, how large they are, and their checksums.
+"""The manifest of an array: its files, their sizes and checksums.
 
-A store leaves out chunks of nothing but zeros, so a file that was lost looks like one that never was. The manifest
-knows: `manifest.npz` beside the array's metadata, written when everything else is, so that an array with one is
+A store leaves out chunks that hold only zeros, so a lost file looks like a chunk that was never stored. The manifest
+tells them apart: `manifest.npz` beside the array's metadata, written last, so that an array with a manifest is
 whole. It holds `sizes` (int64, 0 for no file) and `crcs` (uint32, CRC-32), each with a place for every file in the
 lattice of `ChunkFiles`: 12 bytes a file, 12 MB for a million. It lies inside the array's folder, since zarr-python
-warns of files in a group that it does not know.
+warns of unknown files in a group.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FILE = "manifest.npz"
 
 
 class StoredFile(NamedTuple):
-    """A file that was written into a volume: of which level, in which of its arrays, where in its lattice."""
+    """A file that was written into a volume: its level, its array, and its place in the lattice."""
 
     level: int
     array: int
@@ -45,14 +45,14 @@ class Manifest:
 
     @classmethod
     def blank(cls, counts: Index) -> Manifest:
-        """The manifest of an array in which nothing is stored; `counts` is its lattice."""
+        """Return the manifest of an array without stored files; `counts` is its lattice."""
         return cls(np.zeros(counts, np.int64), np.zeros(counts, np.uint32))
 
     @classmethod
     def load(cls, folder: Place, counts: Index) -> Manifest | None:
-        """The manifest of the array in `folder`, whose lattice is `counts`; None when there is none.
+        """Return the manifest of the array in `folder`, with the lattice `counts`; None when there is none.
 
-        Raises DataError when it is damaged, or is one of another array.
+        Raises DataError when it is damaged, or belongs to another array.
         """
         path = folder / FILE
         try:
@@ -71,7 +71,7 @@ class Manifest:
         self.sizes[tuple(file.place)], self.crcs[tuple(file.place)] = file.size, file.crc
 
     def entry(self, index: Index) -> tuple[int, int] | None:
-        """Size and CRC-32 of the file at a place, None where none was stored."""
+        """Return size and CRC-32 of the file at a place, None if none was stored."""
         size = int(self.sizes[index])
         return (size, int(self.crcs[index])) if size else None
 

@@ -1,4 +1,4 @@
-"""NDTiff, the folders of Micro-Manager and Pycro-Manager: TIFF files, and an index of what each page is.
+"""NDTiff, the folders of Micro-Manager and Pycro-Manager: TIFF files, and an index of their pages.
 
 tifffile reads the index from the TIFF beside it. A multi-resolution data set keeps its finest level in a folder of
 its own, the level that is read here. https://github.com/micro-manager/NDTiffStorage

@@ -44,7 +44,7 @@ _DAMAGE = (OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error)
 
 @dataclass(frozen=True)
 class StoredValues:
-    """How values lie in a file: value = slope · stored + intercept.
+    """The layout of values in a file: value = slope · stored + intercept.
 
     `shape` is (c, t, z, y, x); `dtype` may have samples within a voxel, which are channels too.
     """
@@ -57,7 +57,7 @@ class StoredValues:
 
     @property
     def is_scaled(self) -> bool:
-        """Whether the stored values stand for others."""
+        """Whether the stored values have to be scaled."""
         return (self.slope, self.intercept) != (1.0, 0.0)
 
     @property
@@ -68,7 +68,7 @@ class StoredValues:
 
     @property
     def channels(self) -> int:
-        """Planes, or samples within a voxel."""
+        """The number of channels: planes, or samples within a voxel."""
         return self.shape[0] * math.prod(self.dtype.shape)
 
     @property

@@ -51,7 +51,7 @@ class OmeImage:
 
     @property
     def display(self) -> tuple[DisplaySettings, ...]:
-        """How viewers show the channels, () if the metadata do not say."""
+        """The initial display of the channels in viewers, () if the metadata lack it."""
         return tuple(DisplaySettings(channel.colour, channel.window) for channel in self.metadata.channels)
 
     def axes(self, ndim: int) -> str:

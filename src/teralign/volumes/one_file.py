@@ -1,7 +1,7 @@
 """Outputs that are one file: a header, then all voxels, uncompressed and in one order.
 
 They cannot be written by independent tasks. So the voxels go into a volume first, whose writer is given here, and
-from there into the file, piece by piece, each of them whole chunks: no chunk is read twice, and memory is bounded.
+from there into the file, in pieces of whole chunks: no chunk is read twice, and memory is bounded.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from teralign.volumes.writer import VolumeWriter
 log = logging.getLogger(__name__)
 
 PIECE_BYTES = 64 << 20
-"""What is read and written at once: large enough for the disk, small beside the memory of a worker."""
+"""The size of a piece that is read and written: large for the disk, small beside the memory of a worker."""
 
 
 @dataclass(frozen=True)
 class FlatVoxels:
-    """How voxels lie in a file: little-endian from byte `offset` on; `axes` and their `sizes` are slowest first."""
+    """The layout of voxels in a file: little-endian from byte `offset` on; `axes` and `sizes` are slowest first."""
 
     offset: int
     axes: str
     sizes: tuple[int, ...]
 
     def byte(self, index: dict[str, int], itemsize: int) -> int:
-        """Where a voxel begins, by its place along each axis: 0 along those that are not named."""
+        """Return the byte at which a voxel begins, by its index along each axis (0 along axes that are not named)."""
         place = 0
         for axis, size in zip(self.axes, self.sizes, strict=True):
             place = place * size + index.get(axis, 0)
@@ -57,12 +57,12 @@ class FileFormat(Protocol):
 
 
 def is_one_file(container: Path | Address) -> bool:
-    """Whether a container to write is one file, and not a folder of many."""
+    """Return whether a container to write is one file, and not a folder."""
     return form_by_name(container.name) in ONE_FILE
 
 
 def pieces(layout: PyramidLayout, piece_bytes: int = PIECE_BYTES) -> Iterator[Region]:
-    """Return the pieces in which the voxels of a channel at a timepoint go into a file, in order."""
+    """Return the pieces in which the voxels of a channel at a timepoint are written to a file, in order."""
     return layout.levels[0].region.split(_piece_shape(layout, piece_bytes))
 
 

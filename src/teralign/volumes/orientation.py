@@ -1,4 +1,4 @@
-"""How the axes of a stored array run in space, and the array turned so that they run along z, y, x.
+"""The directions of a stored array's axes in space, and the array turned so that they run along z, y, x.
 
 NIfTI, NRRD and MetaImage give a direction to each axis of their array. ITK counts x to the left, y to the back and z
 upwards (LPS), and so does Teralign: an axis that runs the other way is read backwards, axes in another order are

@@ -1,4 +1,4 @@
-"""Volumes to be written, planned: where they go, and how their voxels lie in levels, chunks and shards."""
+"""Plans of volumes to write: their place, and the division of their voxels into levels, chunks and shards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OME_ZARR = "0.5"
 
 @dataclass(frozen=True)
 class Chunking:
-    """How voxels lie in files; sides are in voxels.
+    """The division of voxels into files; sides are in voxels.
 
     `shape` (z, y, x) is that of a chunk, None for cubes. Volumes of more than `min_sharded_voxels` have several
     chunks in a shard, where the format allows it: file systems dislike as many files as chunks of 128³ would be,
@@ -110,9 +110,9 @@ def plan_volume(
 
 
 def check_output(uri: str | Path, *, overwrite: bool) -> Path | Address:
-    """The container that an output URI creates, a path or an address in S3, after making sure that it can be.
+    """Return the container that an output URI creates, a path or an address in S3, after checking that it can.
 
-    Its folder is made, or something is stored at the address and removed. Raises InputError as `plan_output` does,
+    Its folder is made, or a small file is stored at the address and removed. Raises InputError as `plan_output` does,
     and when that is refused.
     """
     container = plan_output(uri, overwrite=overwrite)
@@ -129,7 +129,7 @@ def check_output(uri: str | Path, *, overwrite: bool) -> Path | Address:
 
 
 def plan_output(uri: str | Path, *, overwrite: bool) -> Path | Address:
-    """The container that an output URI would create; nothing is written.
+    """Return the container that an output URI would create; nothing is written.
 
     Raises InputError when it exists (`overwrite` allows a whole container, never one dataset in it), or when its
     format cannot be written.
@@ -146,7 +146,7 @@ def plan_output(uri: str | Path, *, overwrite: bool) -> Path | Address:
 
 
 def family_shape(write_shape: Triple, factors: Sequence[Triple]) -> Triple:
-    """Voxels (z, y, x) of the finest level that make one whole unit of the next one; a unit if there is none."""
+    """Return the voxels (z, y, x) of the finest level that make a unit of the next; a unit if there is no next."""
     return as_triple(n * f for n, f in zip(write_shape, factors[1], strict=True)) if len(factors) > 1 else write_shape
 
 

@@ -1,16 +1,16 @@
-"""Neuroglancer precomputed: folders with a file `info`, each of whose scales is a dataset, named by its key.
+"""Neuroglancer precomputed: folders with a file `info`; each scale is a dataset, named by its key.
 
-In this format a voxel reaches from (voxel_offset + i) · resolution to the next one. Here a voxel's position is its
+In this format voxel i begins at (voxel_offset + i) · resolution. Here a voxel's position is its
 centre, counted from the centre of voxel 0 of the finest scale, as in the other formats.
 https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed
 
-tensorstore reads the chunks, in shards or in a file each. Of the latter it knows only the names that servers show. On
-a disk cloud-volume appends .gz, .br or .zstd to them, and neuroglancer-scripts lays them into folders, some of which
-are copied to servers as they are: tensorstore would take these for chunks that are not there, which are zeros. So
-such chunks are handed to it through memory.
+tensorstore reads the chunks, in shards or one file each. Of single files it knows only the names that servers show.
+On a disk cloud-volume appends .gz, .br or .zstd to the names, and neuroglancer-scripts puts chunks into folders; some
+of these are copied to servers as they are. tensorstore would take such chunks for missing ones, which are zeros. So
+they are handed to it through memory.
 
-Written are raw chunks, a file each, where servers and tensorstore look for them. A scale begins at a whole voxel of
-its own (`voxel_offset`), so that an origin between voxels is moved to the nearest one.
+Chunks are written raw, one file each, under the names that servers and tensorstore know. A scale begins at a whole
+voxel of its own (`voxel_offset`), so that an origin between voxels is moved to the nearest one.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ _NANOMETRES = 1000.0
 _SIDE = r"-?\d+--?\d+"
 _CHUNK = re.compile(rf"{_SIDE}_{_SIDE}_{_SIDE}(\.\w+)?")
 _NESTED = "/"
-_STORED = ("", ".gz", ".br", ".zstd")  # how the names of chunks end, by what their content went through
+_STORED = ("", ".gz", ".br", ".zstd")  # endings of the names of chunks, by their compression
 _DTYPES = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32"}
-_VISIBLE = 1e-3  # voxels by which an origin may be moved in silence
+_VISIBLE = 1e-3  # voxels by which an origin may be moved without a warning
 
 
 def describe(container: Place, dataset: str) -> Description:
-    """Describe the scale whose key is `dataset`, the finest one where none is named."""
+    """Describe the scale with the key `dataset`, the finest if none is named."""
     info, scale = _find(container, dataset)
     key = str(scale["key"])
     array = open_array(_DRIVER, container, key)
@@ -80,7 +80,7 @@ def describe(container: Place, dataset: str) -> Description:
 
 
 def _find(container: Place, dataset: str) -> tuple[Metadata, Metadata]:
-    """The content of `info`, and its part about a scale."""
+    """Return the content of `info`, and its part about a scale."""
     if isinstance(container, Path) and not container.is_dir():
         raise InputError(f"there is no {container}; check the path.")
     info = read_json(container / _INFO)
@@ -94,7 +94,7 @@ def _find(container: Place, dataset: str) -> tuple[Metadata, Metadata]:
 
 
 def _geometry(container: Place, scale: Metadata, finest: Metadata) -> tuple[FloatTriple, FloatTriple]:
-    """Spacing and origin (z, y, x) of a scale in µm."""
+    """Return spacing and origin (z, y, x) of a scale in µm."""
     try:
         own, fine = (np.array(s["resolution"], dtype=float).reshape(3) for s in (scale, finest))
         offset = np.array(scale.get("voxel_offset", (0, 0, 0)), dtype=float).reshape(3)
@@ -109,7 +109,7 @@ def _geometry(container: Place, scale: Metadata, finest: Metadata) -> tuple[Floa
 
 @dataclass(frozen=True)
 class Shards:
-    """The voxels of a scale whose chunks lie in shards: which of them in which, only tensorstore knows."""
+    """The voxels of a scale whose chunks lie in shards, which only tensorstore can find."""
 
     array: StoredArray
 
@@ -119,9 +119,9 @@ class Shards:
 
 
 def _chunk_files(container: Place, info: Metadata, scale: Metadata) -> Pixels | None:
-    """What reads the chunks of a scale where some are not stored as tensorstore expects, else None.
+    """Return a reader of the chunks of a scale if some are not stored as tensorstore expects, else None.
 
-    Raises InputError where they are compressed in a way that is not known, or their folder is missing.
+    Raises InputError if their compression is unknown, or their folder is missing.
     """
     chunk = scale["chunk_sizes"][0]
     alone = json.dumps({**info, "scales": [{**scale, "chunk_sizes": [chunk]}]})
@@ -133,7 +133,7 @@ def _chunk_files(container: Place, info: Metadata, scale: Metadata) -> Pixels | 
 
 
 def _has_usual_names(container: Path, scale: Metadata) -> bool:
-    """Whether all chunks of a scale on a disk are named as servers show them. Raises as `_chunk_files` does."""
+    """Return whether all chunks of a scale on a disk are named as on servers. Raises as `_chunk_files` does."""
     folder = container / str(scale["key"])
     if not folder.is_dir():
         raise InputError(f"{container / _INFO} declares the scale {scale['key']}, but there is no folder of it.")
@@ -148,7 +148,7 @@ def _has_usual_names(container: Path, scale: Metadata) -> bool:
 
 
 def _endings(folder: Path) -> Iterator[str]:
-    """What follows the usual names of chunks, and `_NESTED` for those that lie in folders, where one is looked at."""
+    """Yield the endings of the names of chunks, and `_NESTED` for chunks in folders, of which one is looked at."""
     nested = None
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -187,9 +187,9 @@ class CompressedChunks:
         return read_view(open_in_memory(_DRIVER, contents, self.key, name), _AXES, region, channel, timepoint, name)
 
     def have_usual_names(self) -> bool:
-        """Whether no chunk of the first, the middle and the last one has a name that tensorstore does not expect.
+        """Return whether the first, the middle and the last chunk have the names that tensorstore expects.
 
-        So it is found out where folders cannot be looked through. Raises OSError when it cannot be.
+        This check is for places where folders cannot be listed. Raises OSError when it fails.
         """
         for voxel in ((0, 0, 0), as_triple(n // 2 for n in self.size), as_triple(n - 1 for n in self.size)):
             sides = next(self._chunks(Region(voxel, as_triple(v + 1 for v in voxel))))
@@ -198,7 +198,7 @@ class CompressedChunks:
         return True
 
     def _chunks(self, region: Region) -> Iterator[tuple[str, ...]]:
-        """What the names of the chunks in a region say, x, y, z."""
+        """Yield the parts x, y, z of the names of the chunks in a region."""
         sides = []
         for start, stop, offset, size, chunk in zip(
             region.start, region.stop, self.offset, self.size, self.chunk, strict=True
@@ -208,12 +208,12 @@ class CompressedChunks:
         yield from itertools.product(*reversed(sides))
 
     def _places(self, sides: tuple[str, ...]) -> Iterator[tuple[Place, str]]:
-        """Where a chunk may be and how its name then ends, as tensorstore expects it first."""
+        """Yield the possible places of a chunk and the endings of its name, first those that tensorstore expects."""
         for joint, ending in itertools.product("_/", _STORED):
             yield self.container / self.key / f"{joint.join(sides)}{ending}", ending
 
     def _content(self, sides: tuple[str, ...]) -> bytes | None:
-        """The chunk as it was before it was compressed, None where there is none."""
+        """Return the decompressed chunk, None if there is none."""
         for path, ending in self._places(sides):
             try:
                 return _decompressed(path.read_bytes(), ending)
@@ -225,9 +225,9 @@ class CompressedChunks:
 
 
 def _decompressed(content: bytes, ending: str) -> bytes:
-    """What was stored under a name of this ending.
+    """Return the content of a file whose name has this ending, decompressed.
 
-    Raises OSError, EOFError, zlib.error or RuntimeError where it is damaged.
+    Raises OSError, EOFError, zlib.error or RuntimeError if it is damaged.
     """
     if ending == "":
         return content
@@ -239,7 +239,7 @@ def _decompressed(content: bytes, ending: str) -> bytes:
 
 
 def check_layout(uri: str | Path, layout: PyramidLayout) -> None:
-    """Raise InputError for what the format cannot hold; say so in the log where the image has to be moved."""
+    """Raise InputError for a layout that the format cannot hold; log it if the image has to be moved."""
     if layout.dtype.name not in _DTYPES:
         raise InputError(f"Neuroglancer precomputed cannot hold {layout.dtype.name} values; write to a .zarr.")
     if layout.timepoints > 1:
@@ -280,7 +280,7 @@ def create(container: Path, dataset: str, layout: PyramidLayout, *, resume: bool
 
 
 def _voxel_offset(layout: PyramidLayout, level: int) -> Floats:
-    """Where the first voxel of a level begins (z, y, x), in voxels of its own, from that of the finest one at 0."""
+    """Return the first voxel (z, y, x) of a level in its own voxels, counted from that of the finest level at 0."""
     finest, own = layout.levels[0], layout.levels[level]
     spacing = np.array(own.spacing)
     return np.asarray((np.array(own.origin) - (spacing - np.array(finest.spacing)) / 2) / spacing)

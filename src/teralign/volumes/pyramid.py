@@ -1,7 +1,7 @@
-"""Pyramids: which axes each level halves, and the voxels of a level from those of the one before.
+"""Pyramids: the axes that each level halves, and the voxels of a level from those of the level before.
 
 Images are averaged over the voxels that fall into one, which keeps the voxel centres where `Grid.downsample` puts
-them and removes what the coarser level cannot show. Labels take the value that most of these voxels have.
+them and removes detail that the coarser level cannot represent. Labels take the value that most of these voxels have.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _ISOTROPY = 1.5
 
 
 def plan_levels(grid: Grid, count: int | None) -> tuple[tuple[Grid, ...], tuple[Triple, ...]]:
-    """The grids of a pyramid, finest first, and the factors (z, y, x) of each to the finest.
+    """Return the grids of a pyramid, finest first, and the factors (z, y, x) of each to the finest.
 
     A level halves the axes whose voxels are smaller than 1.5 times the smallest, so that voxels become isotropic.
-    `count` None: until no side is longer than 256 voxels. Fewer levels than asked for when nothing is left to halve.
+    `count` None: until no side is longer than 256 voxels. There are fewer levels if no axis can be halved.
     """
     grids, factors = [grid], [(1, 1, 1)]
     while len(grids) != count and (count is not None or max(grids[-1].shape) > _LARGEST_COARSEST):
@@ -35,14 +35,14 @@ def plan_levels(grid: Grid, count: int | None) -> tuple[tuple[Grid, ...], tuple[
 
 
 def halved(grid: Grid) -> Triple:
-    """The factors (z, y, x), 2 or 1, from a level to the next coarser one."""
+    """Return the factors (z, y, x), 2 or 1, from a level to the next coarser one."""
     divisible = [s for n, s in zip(grid.shape, grid.spacing, strict=True) if n > 1]
     limit = _ISOTROPY * min(divisible, default=0.0)
     return as_triple(2 if n > 1 and s < limit else 1 for n, s in zip(grid.shape, grid.spacing, strict=True))
 
 
 def mean(array: Voxels, factors: Triple) -> Voxels:
-    """The mean over groups of `factors` (z, y, x) voxels, rounded for integers, in the array's own dtype."""
+    """Return the mean over groups of `factors` (z, y, x) voxels, rounded for integers, in the array's own dtype."""
     if array.dtype == np.bool_:
         return mode(array, factors)
     exact = np.float32 if array.dtype.itemsize < 4 or array.dtype == np.float32 else np.float64
@@ -54,7 +54,7 @@ def mean(array: Voxels, factors: Triple) -> Voxels:
 
 
 def mode(array: Voxels, factors: Triple) -> Voxels:
-    """The most frequent value in groups of `factors` (z, y, x) voxels; of equally frequent ones, the first."""
+    """Return the most frequent value in groups of `factors` (z, y, x) voxels; of equally frequent ones, the first."""
     members = _members(array, factors)
     best, most = members[0].copy(), np.zeros(members[0].shape, dtype=np.uint8)
     for candidate in members:
@@ -67,7 +67,7 @@ def mode(array: Voxels, factors: Triple) -> Voxels:
 
 
 def _members(array: Voxels, factors: Triple) -> list[Voxels]:
-    """The first, second, … voxel of every group; a group that is not full is left out, as `Grid.downsample` does."""
+    """Return the first, second, … voxel of every group; incomplete groups are left out, as by `Grid.downsample`."""
     z, y, x = (n // f * f for n, f in zip(array.shape, factors, strict=True))
     whole = array[:z, :y, :x]
     offsets = itertools.product(*(range(f) for f in factors))

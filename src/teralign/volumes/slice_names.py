@@ -18,7 +18,7 @@ _NOTES = (
     ".doc", ".docx", ".xls", ".xlsx", ".lnk",
 )  # fmt: skip
 _LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "icon\r")
-"""What desktops put into folders of images, besides hidden files."""
+"""Files that desktops put into folders of images, besides hidden files."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ def holds_slices(folder: Path) -> bool:
 
 
 def find_slices(folder: Path) -> SliceNames:
-    """Return the slices of a folder, by their number; notes and what desktops leave behind are passed over.
+    """Return the slices of a folder, by their number; notes and files of desktops are ignored.
 
-    Raises InputError where their names do not give one order of all, or something else lies among them.
+    Raises InputError if their names give no single order, or if there are other files among them.
     """
     names, strangers = [], []
     with opening(folder), os.scandir(folder) as entries:
@@ -102,5 +102,5 @@ def _is_slice(name: str) -> bool:
 
 
 def _is_passed_over(name: str) -> bool:
-    """Return whether a file is a note, or left behind by a desktop: not an image, whatever is in it."""
+    """Return whether a file is a note, or left behind by a desktop: not an image."""
     return name.lower().endswith(_NOTES) or name.lower() in _LEFT_BEHIND

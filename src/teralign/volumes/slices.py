@@ -1,7 +1,7 @@
 """Folders of numbered 2-D slices, TIFF or PNG: each is a plane along z.
 
-A region is read slice by slice, of a TIFF only the tiles that it touches. The voxel size is what the first slice says
-if it is an OME-TIFF or of ImageJ; others tell none.
+A region is read slice by slice, of a TIFF only the tiles that it touches. The voxel size is that of the first slice
+if it is an OME-TIFF or of ImageJ; other slices have none.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PNG_AXES = {0: "yx", 2: "yxs", 4: "yxs", 6: "yxs"}
 
 @dataclass(frozen=True)
 class Plane:
-    """What a slice says: its array's `axes` (y, x and samples s), shape and type, and what is read at once."""
+    """The properties of a slice: its array's `axes` (y, x and samples s), shape, type, and unit of reading."""
 
     axes: str
     shape: tuple[int, ...]
@@ -41,7 +41,7 @@ class Plane:
     tile: tuple[int, int] = field(compare=False)
 
     def length(self, axis: str) -> int:
-        """The array's size along an axis, 1 for one that it has not."""
+        """Return the array's size along an axis, 1 for an axis that it lacks."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
 
@@ -100,7 +100,7 @@ def _said(plane: Plane) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Plane, Any]]:
-    """What a slice says of itself, and its pixels, to be indexed along its axes. Raises one of DAMAGE."""
+    """Give the properties of a slice, and its pixels, indexed along its axes. Raises one of DAMAGE."""
     if path.suffix.lower() == ".png":
         yield _open_png(path.read_bytes())
     else:
@@ -128,7 +128,7 @@ def _open_page(path: Path, tiff: tifffile.TiffFile) -> tuple[Plane, Any]:
 
 
 def _open_png(content: bytes) -> tuple[Plane, NDArray[Any]]:
-    """The pixels of a PNG, decoded whole: its lines are compressed in one piece."""
+    """Return the pixels of a PNG, decoded whole: its lines are compressed in one piece."""
     if not content.startswith(_PNG) or len(content) < 29:
         raise ValueError("it is not a PNG")
     width, height, depth, colour = struct.unpack_from(">IIBB", content, 16)

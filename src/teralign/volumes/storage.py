@@ -1,4 +1,4 @@
-"""How a volume is stored."""
+"""The storage of a volume: its files, chunks and codecs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from teralign.volumes.volume import Volume
 
 @dataclass(frozen=True)
 class Storage:
-    """The files of a volume and how its voxels are in them; shapes are (z, y, x) voxels.
+    """The files of a volume and the layout of its voxels in them; shapes are (z, y, x) voxels.
 
-    `shard_shape` is None where each chunk is a file of its own, `codecs` is empty where the format tells of none.
-    Of a volume at an address, files and their size (bytes) are those of its manifests, None without these: nothing is
-    listed there.
+    `shard_shape` is None where each chunk is a file of its own, `codecs` is empty if the format has none.
+    For a volume at an address, files and their size (bytes) are those of its manifests, None without these: addresses
+    are not listed.
     """
 
     chunk_shape: Triple
@@ -33,7 +33,7 @@ class Storage:
 
 
 def storage(volume: Volume) -> Storage:
-    """How a volume is stored, all its channels and timepoints; on a disk every file is looked up, none is read.
+    """Return the storage of a volume, all its channels and timepoints; on a disk every file is looked up, none read.
 
     Raises DataError for an address whose manifest is damaged.
     """
@@ -52,7 +52,7 @@ def storage(volume: Volume) -> Storage:
 
 
 def _sizes_of_any(volume: Volume) -> Iterable[int] | None:
-    """The sizes of the files of a volume that is no chunked array, None for one at an address."""
+    """Return the sizes of the files of a volume that is no chunked array, None at an address."""
     container, dataset = split_uri(volume.uri)
     if not isinstance(container, Path):
         return None
@@ -62,7 +62,7 @@ def _sizes_of_any(volume: Volume) -> Iterable[int] | None:
 
 
 def _listed(arrays: Sequence[ChunkFiles]) -> list[int] | None:
-    """The sizes of the files of which the manifests of the arrays tell, None where one has none."""
+    """Return the sizes of the files in the manifests of the arrays, None if an array has no manifest."""
     sizes: list[int] = []
     for files in arrays:
         manifest = Manifest.load(files.path, files.counts)
@@ -73,7 +73,7 @@ def _listed(arrays: Sequence[ChunkFiles]) -> list[int] | None:
 
 
 def _total(sizes: Iterable[int] | None) -> tuple[int, int] | tuple[None, None]:
-    """How many files, and the sum of their sizes."""
+    """Return the number of files, and the sum of their sizes."""
     if sizes is None:
         return None, None
     known = list(sizes)

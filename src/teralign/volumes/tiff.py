@@ -1,7 +1,7 @@
 """TIFF, OME-TIFF and ImageJ stacks, through tifffile.
 
 The voxel size is OME's PhysicalSize, or ImageJ's spacing and resolution where ImageJ names a unit; other TIFFs state
-none. Voxels that lie uncompressed and in one piece are mapped into memory; others are decoded tile by tile.
+none. Uncompressed contiguous voxels are mapped into memory; others are decoded tile by tile.
 
 The levels of a pyramid (SubIFDs, as raw2ometiff, QuPath and Bio-Formats write them) are the datasets s0, s1, …, from
 fine to coarse. The file gives only their shapes: their voxels are taken for means over voxels of the finest level.
@@ -45,11 +45,11 @@ DAMAGE = (
     struct.error,
     tifffile.TiffFileError,
 )
-"""What tifffile and its decoders raise for files that are damaged."""
+"""The errors that tifffile and its decoders raise for damaged files."""
 
 
 class Indexable(Protocol):
-    """An array that reads what is asked for: a memory map or a zarr array."""
+    """An array that reads only the indexed part: a memory map or a zarr array."""
 
     def __getitem__(self, index: tuple[slice | int, ...], /) -> Voxels:
         """Read the voxels at an index along each axis."""

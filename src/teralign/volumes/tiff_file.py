@@ -1,7 +1,7 @@
-"""TIFF to write: an ImageJ hyperstack or an OME-TIFF, in one piece without compression, BigTIFF where it is large.
+"""TIFF to write: an ImageJ hyperstack or an OME-TIFF, contiguous, without compression, BigTIFF if it is large.
 
-`.ome.tif` is an OME-TIFF. Other names are ImageJ's, which Fiji opens with its voxel size, where ImageJ knows the type
-and a file of 4 GB is large enough; where not, they are OME-TIFF too. An origin is `xorigin` and its like for ImageJ,
+`.ome.tif` is an OME-TIFF. Other names are ImageJ's, which Fiji opens with its voxel size, if ImageJ knows the type
+and 4 GB are enough; otherwise they are OME-TIFF too. An origin is `xorigin` and its like for ImageJ,
 in voxels and with the sign turned, and the position of the first plane in OME-XML.
 https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specification.html
 """
@@ -24,13 +24,13 @@ from teralign.volumes.description import PyramidLayout
 from teralign.volumes.one_file import FlatVoxels
 
 CREATOR = "Teralign"
-"""How the creator in OME-XML begins in files of ours, whose first plane says where it lies."""
+"""The beginning of the creator in OME-XML of our files, whose first plane has its true position."""
 
 _OME_TYPES = {f"{kind}{bits}": f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32)}
 _OME_TYPES |= {"float32": "float", "float64": "double"}
 _IMAGEJ_TYPES = {"uint8", "uint16", "float32"}
 _NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
-_CLASSIC_BYTES = 2**32 - 2**25  # what leaves room for the pages' headers
+_CLASSIC_BYTES = 2**32 - 2**25  # leaves room for the pages' headers
 _LARGEST = 2**32 - 1
 
 
@@ -57,14 +57,14 @@ def begin(file: IO[bytes], layout: PyramidLayout, name: str) -> FlatVoxels:
 
 
 def _write_pages(tiff: tifffile.TiffWriter, layout: PyramidLayout, sizes: tuple[int, ...], **metadata: Any) -> int:  # noqa: ANN401 (tifffile's)
-    """Write the headers of the pages; gives where their voxels begin."""
+    """Write the headers of the pages; return the byte at which their voxels begin."""
     options = {"photometric": "minisblack", "software": False, "returnoffset": True, **metadata}
     place: Any = tiff.write(None, shape=sizes, dtype=layout.dtype, **options)
     return int(place[0])
 
 
 def _imagej(layout: PyramidLayout) -> dict[str, Any]:
-    """What ImageJ is told: the size of voxels in µm, their origin, and the time between timepoints."""
+    """Return ImageJ's metadata: the size of voxels in µm, their origin, and the time between timepoints."""
     grid = layout.levels[0]
     said: dict[str, Any] = {"axes": "TZCYX", "unit": "um", "spacing": grid.spacing[0]}
     for axis, origin, spacing in zip("zyx", grid.origin, grid.spacing, strict=True):
@@ -77,7 +77,7 @@ def _imagej(layout: PyramidLayout) -> dict[str, Any]:
 
 
 def _per_unit(spacing: float) -> tuple[int, int]:
-    """The voxels in a µm as a fraction of two numbers of 32 bits."""
+    """Return the voxels in a µm as a fraction of two numbers of 32 bits."""
     near = Fraction(repr(spacing)).limit_denominator(min(_LARGEST, int(_LARGEST / spacing)))
     return near.denominator, near.numerator
 

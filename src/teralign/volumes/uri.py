@@ -1,7 +1,7 @@
-"""Where a volume lies: a path or an address, with an optional dataset inside.
+"""URIs of volumes: a path or an address, with an optional dataset inside.
 
 `fix.n5/lowres`, `round2.zarr/s2`, `image.tif`, `s3://bucket/round2.zarr/s2`. An ending names the axis whose planes
-are z where a stack was saved otherwise: `stack.tif:z=t`.
+are z, if a stack was saved with another axis: `stack.tif:z=t`.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ def split_uri(uri: Path) -> tuple[Path, str]: ...
 @overload
 def split_uri(uri: str | Path) -> tuple[Place, str]: ...
 def split_uri(uri: str | Path) -> tuple[Place, str]:
-    """The container (a folder or a file) and the dataset inside it, "" for none.
+    """Return the container (a folder or a file) and the dataset inside it, "" for none.
 
     The container ends at the first part of the path with a format's suffix; a folder without one is recognised by the
-    metadata files in it, or because it holds nothing but slices. Raises InputError when neither is found, and for
-    the address of what is read from disks only.
+    metadata files in it, or because it holds only slices. Raises InputError when neither is found, and for the
+    address of a format that is read from disks only.
     """
     container, dataset, _ = locate(uri)
     return container, dataset
@@ -88,7 +88,7 @@ def split_z_axis(uri: str) -> tuple[str, str]:
 
 
 def locate_by_name(path: Place) -> tuple[Place, str, str] | None:
-    """Return what `locate` does where the name alone says it, else None; at an address nothing is read.
+    """Return what `locate` does if the name alone is enough, else None; at an address nothing is read.
 
     Raises InputError for the address of a file that is read from disks only.
     """
@@ -110,12 +110,12 @@ def locate_by_name(path: Place) -> tuple[Place, str, str] | None:
 
 
 def form_by_name(name: str) -> str:
-    """The format of a file by the ending of its name, "" for none."""
+    """Return the format of a file by the ending of its name, "" for none."""
     return _by_suffix(Path(name), FILE_SUFFIXES) or ""
 
 
 def nearest_name(wanted: str, names: Iterable[str]) -> str:
-    """How a sentence about a name that does not exist ends: with the nearest one that does, and the list."""
+    """Return the end of a sentence about an unknown name: the nearest known name, and the list."""
     names = sorted(names)
     if not names:
         return "it holds none"
@@ -126,7 +126,7 @@ def nearest_name(wanted: str, names: Iterable[str]) -> str:
 
 
 def no_dataset(container: Place, wanted: str, dataset: str, found: Callable[[Path], Iterable[Path]]) -> InputError:
-    """The error where a container has not what was `wanted`; `found` gives the datasets that it has."""
+    """Return the InputError for a container that lacks `wanted`; `found` lists its datasets."""
     if not isinstance(container, Path):
         archived = isinstance(container, Address) and container.archive is not None
         kind, kinds = ("archive", "archives") if archived else ("address", "addresses")
@@ -160,7 +160,7 @@ def _inside(path: Place, container: Place) -> str:
 
 
 def _locate_by_content(path: Place, uri: str) -> tuple[Place, str, str]:
-    """Recognise a folder without a suffix: the outermost of those around `path` that carry the same metadata."""
+    """Recognise a folder without a suffix: the outermost around `path` that has the same metadata."""
     found: tuple[Place, str, str] | None = None
     for folder in (path, *path.parents):
         form = _form_of(folder)
@@ -185,7 +185,7 @@ def _form_of(folder: Place) -> str | None:
 
 
 def _is_precomputed(folder: Place) -> bool:
-    """Whether the file `info` in a folder, a name that many things have, is that of a precomputed volume."""
+    """Return whether the file `info` in a folder, a common name, is that of a precomputed volume."""
     try:
         return "scales" in read_json(folder / "info")
     except InputError:

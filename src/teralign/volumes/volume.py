@@ -50,28 +50,28 @@ class Volume:
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """The name of each channel: its number where the metadata name none."""
+        """The name of each channel: its number if the metadata give none."""
         return self.description.channel_names or tuple(str(c) for c in range(self.channels))
 
     @property
     def display(self) -> tuple[DisplaySettings, ...]:
-        """How viewers show each channel at first."""
+        """The initial display of each channel in viewers."""
         return self.description.display or (DisplaySettings(),) * self.channels
 
     @property
     def time_step(self) -> float | None:
-        """The seconds between timepoints, None where the metadata do not give them."""
+        """The seconds between timepoints, None if the metadata lack them."""
         return self.description.time_step
 
     @property
     def chunk_shape(self) -> Triple:
-        """The (z, y, x) shape of what is read at once."""
+        """The (z, y, x) shape of the unit in which voxels are read."""
         return self.description.chunk_shape
 
     def read(self, region: Region | None = None, *, channel: int = 0, timepoint: int = 0) -> Voxels:
-        """The (z, y, x) voxels of a region (default: all), C order, native byte order.
+        """Return the (z, y, x) voxels of a region (default: all), C order, native byte order.
 
-        Raises ValueError for what is outside the volume, DataError when the voxels cannot be read.
+        Raises ValueError for a region outside the volume, DataError when the voxels cannot be read.
         """
         region = region or self.grid.region
         check_inside(region, self.grid.shape, self.uri)
@@ -82,9 +82,9 @@ class Volume:
         return self.description.pixels.read(region, channel, timepoint)
 
     def is_blank(self, region: Region, *, channel: int = 0, timepoint: int = 0) -> bool:
-        """Whether nothing is stored of a region, so that all its voxels are 0.
+        """Return whether no chunk of a region is stored, so that all its voxels are 0.
 
-        It takes a hundredth of reading it; False where it would take longer.
+        It takes a hundredth of the time of reading; False where it would take longer.
         """
         return self.stored is not None and self.stored.is_blank(region, channel, timepoint)
 
@@ -95,17 +95,17 @@ class Volume:
 
     @property
     def stored(self) -> StoredArray | None:
-        """The chunked array that holds the voxels, None where they are in no array with a folder of its own."""
+        """The chunked array that holds the voxels, None if they are in no array with a folder of its own."""
         pixels = self.description.pixels
         return pixels if isinstance(pixels, StoredArray) else None
 
     @property
     def files(self) -> tuple[Place, ...]:
-        """The files whose change means another volume: metadata, or the only file that there is."""
+        """The files whose change means another volume: the metadata, or the only file."""
         return self.description.files
 
     def digest(self) -> str:
-        """A fingerprint that changes with the metadata, the file or the voxel size; chunks are not looked at."""
+        """Return a fingerprint that changes with the metadata, the file or the voxel size, but not with chunks."""
         digest = hashlib.blake2b(repr((str(as_place(self.uri).resolve()), self.grid)).encode(), digest_size=16)
         for file in self.description.files:
             digest.update(file_state(file))
@@ -115,8 +115,9 @@ class Volume:
 def open_volume(uri: str | Path, *, spacing: Sequence[float] | None = None, option: str = "--spacing") -> Volume:
     """Open a volume from its metadata, without reading voxels; implausible voxel sizes are logged.
 
-    `spacing` (z, y, x) in µm replaces the one in the metadata; `option` is how the user gives it. Raises InputError
-    for an image that cannot be opened or aligned, and when neither the metadata nor `spacing` give the voxel size.
+    `spacing` (z, y, x) in µm replaces the one in the metadata; `option` is its option, for messages. Raises
+    InputError for an image that cannot be opened or aligned, and when neither the metadata nor `spacing` give the
+    voxel size.
     """
     volume = open_level(uri, spacing=spacing, option=option)
     warn_if_implausible(volume.uri, volume.grid.spacing, option)
@@ -148,5 +149,5 @@ def check_inside(region: Region, shape: Triple, name: str) -> None:
 
 
 def _adapter(form: str) -> Adapter:
-    """The module of a format, imported when first met: their libraries are heavy."""
+    """Return the module of a format, imported when first needed: their libraries are heavy."""
     return cast("Adapter", importlib.import_module(f"teralign.volumes.{form}"))

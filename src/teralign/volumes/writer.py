@@ -1,4 +1,4 @@
-"""Volumes to write: a pyramid of OME-Zarr, N5 or precomputed, written by units that have one writer each."""
+"""Volumes to write: a pyramid of OME-Zarr, N5 or precomputed, in units with one writer each."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class VolumeWriter:
     ) -> list[StoredFile]:
         """Write (z, y, x) voxels to a region of whole units; they are on disk when it returns.
 
-        Gives the files that hold them now: none for a unit of nothing but zeros.
+        Returns the files that hold them now: none for a unit that holds only zeros.
         Raises ValueError for a region that cuts through a unit, or an array that does not fit it; DataError when the
         disk refuses.
         """
@@ -80,7 +80,7 @@ class VolumeWriter:
         return [file for file in units if file is not None]
 
     def finish(self, stored: Iterable[StoredFile], *, finest: int = 0) -> None:
-        """Say that all is written: a manifest of the files that were stored goes into every array.
+        """Finish the volume: write a manifest of the stored files into every array.
 
         Arrays of levels before `finest` were not written here, and get none. Raises DataError when the disk refuses.
         """
@@ -92,9 +92,9 @@ class VolumeWriter:
                 manifest.save(folder)
 
     def read(self, region: Region, *, level: int = 0, channel: int = 0, timepoint: int = 0) -> Voxels:
-        """The (z, y, x) voxels of a region as they are by now: 0 where nothing was written.
+        """Return the (z, y, x) voxels of a region as they are now: 0 where nothing was written.
 
-        Raises ValueError for what is outside the volume, DataError when the voxels cannot be read.
+        Raises ValueError for a region outside the volume, DataError when the voxels cannot be read.
         """
         self._check(region, level, channel, timepoint)
         if region.size == 0:
@@ -104,9 +104,9 @@ class VolumeWriter:
     def build_level_region(
         self, level: int, region: Region, *, channel: int = 0, timepoint: int = 0
     ) -> list[StoredFile]:
-        """Write a region of whole units of `level` (from 1) from the level before, which must be there already.
+        """Write a region of whole units of `level` (from 1) from the level before, which must exist already.
 
-        Images are averaged, labels take the most frequent value, slab by slab to save memory. Gives the files and
+        Images are averaged, labels take the most frequent value, slab by slab to save memory. Returns files and
         raises as `write` does.
         """
         if not 1 <= level < len(self.levels):
@@ -122,15 +122,15 @@ class VolumeWriter:
 
     @property
     def family_shape(self) -> Triple:
-        """Voxels (z, y, x) of the finest level that make one whole unit of the next one; a unit if there is none."""
+        """The voxels (z, y, x) of the finest level that make a unit of the next; a unit if there is no next."""
         return family_shape(self.write_shape, self.layout.factors)
 
     def file_shape(self, level: int) -> Triple:
-        """Voxels (z, y, x) that one file of a level holds: a chunk or a shard, as the array on the disk has them."""
+        """Return the voxels (z, y, x) in one file of a level: a chunk or a shard, as the array on the disk has it."""
         return spatial(self.files[level][0].file_shape, self.arrays[level].axes)
 
     def above(self, region: Region) -> Region:
-        """The voxels of the next level that lie wholly in a region of the finest; none without a next level."""
+        """Return the voxels of the next level that lie wholly in a region of the finest; none without a next one."""
         if len(self.levels) == 1:
             return Region((0, 0, 0), (0, 0, 0))
         step = self._step(1)
@@ -138,14 +138,14 @@ class VolumeWriter:
         return Region(start, stop)
 
     def coarsen(self, array: Voxels) -> Voxels:
-        """The (z, y, x) voxels of a region of the finest level, as the next level has them in `above(region)`.
+        """Return the (z, y, x) voxels of the next level, `above(region)`, for a region of the finest.
 
-        The region begins with a voxel of the next level; what fills none of them is left out.
+        The region begins with a voxel of the next level; incomplete voxels at its end are left out.
         """
         return self._reduce(array, self._step(1))
 
     def _stored(self, unit: Region, level: int, channel: int, timepoint: int) -> StoredFile | None:
-        """The file that holds a unit, None where it holds nothing."""
+        """Return the file that holds a unit, None if it is empty."""
         array = channel if len(self.files[level]) > 1 else 0
         files = self.files[level][array]
         first = {"t": timepoint, "c": channel, **dict(zip("zyx", unit.start, strict=True))}
@@ -155,7 +155,7 @@ class VolumeWriter:
         return None if found is None else StoredFile(level, array, index, *found)
 
     def _step(self, level: int) -> Triple:
-        """The voxels (z, y, x) of the level before that become one of this level."""
+        """Return the voxels (z, y, x) of the level before that become one voxel of this level."""
         return as_triple(
             b // a for a, b in zip(self.layout.factors[level - 1], self.layout.factors[level], strict=True)
         )
@@ -214,8 +214,8 @@ def create_volume(
 def create_planned(uri: str | Path, layout: PyramidLayout, *, resume: bool = False) -> VolumeWriter:
     """Create an empty pyramid of a format by the ending of its name, in the group that the URI names.
 
-    With `resume` the same volume may be there already, and keeps its voxels. Raises InputError when another one is
-    there or the format cannot hold this one, DataError when the disk refuses.
+    With `resume` the same volume may exist already, and keeps its voxels. Raises InputError when another volume
+    exists or the format cannot hold this one, DataError when the disk refuses.
     """
     container, dataset, form = locate_output(uri)
     arrays = _CREATE[form](container, dataset, layout, resume=resume)
