@@ -71,7 +71,7 @@ class ImageSource:
         mask = None if self.mask is None else read_mask(self.mask, self.grid, region)
         image = Image(array, self.grid.crop(region), mask)
         finite = image.finite()
-        data = finite.without_padding()
+        data = finite.without_padding(part=region != self.grid.region)
         if whole:
             self._log_share(finite is not image, finite, "NaN or infinite")
             self._log_share(data is not finite, data, "padding or beside it")

@@ -43,9 +43,9 @@ class Image:
         data = np.isfinite(self.array)
         return self if data.all() else self._only(data)
 
-    def without_padding(self) -> Image:
-        """Return the image with padding (see `padding`) masked out, and filled from the voxels beside it."""
-        padding = find_padding(self.array)
+    def without_padding(self, *, part: bool = False) -> Image:
+        """Return the image, or a `part` of one, with padding masked out and filled from the voxels beside it."""
+        padding = find_padding(self.array, part=part)
         return self if padding is None else self._only(~padding)
 
     def _only(self, data: Bools) -> Image:

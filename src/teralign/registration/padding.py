@@ -1,9 +1,9 @@
 """Padding: voxels that hold no data, since fusing, deskewing or cropping filled the rim of a volume with a constant.
 
-A region is padding where all of this holds: the voxels have exactly one value, as all voxels of a face or of a corner
-of the array do; each sees a face of the array, along an axis, through voxels of that value only; and the edge of the
-region is straight. The edges of padding are those of boxes and of skewed boxes, while the surface of tissue on a
-background of exactly one value is curved, and is left as it is.
+A region is padding where all of this holds: the voxels have exactly one value, as all voxels around a corner of the
+array or, in a whole volume, of a face do; each sees a face of the array, along an axis, through voxels of that value
+only; and the edge of the region is straight. The edges of padding are those of boxes and of skewed boxes, while the
+surface of tissue on a background of exactly one value is curved, and is left as it is.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from teralign.grids import Bools
 _CORNER = 4  # voxels along an axis: 64 of one value are no chance
 _MIXED = 1  # voxels beside the padding that interpolation and means have mixed with it
 _STRIDE = 8  # parts of an axis between the places where an edge is compared with a straight line
-_STRAIGHT = 0.5  # of these places; stitched tiles have steps, tissue and cells have 0.2 at most
+_STRAIGHT = 0.5  # of these places: of boxes 0.9 and more are straight, of tissue and cells 0.1 and less
 _SLAB = 1 << 22  # voxels filled at once
 _ROUNDING = 1  # voxels: the edge of a skewed box, cut to whole voxels, leaves a straight line by no more
 
 
-def find_padding(array: NDArray[Any]) -> Bools | None:
-    """Return which voxels (z, y, x) of an array are padding; None if none are, or nothing else is left."""
+def find_padding(array: NDArray[Any], *, part: bool = False) -> Bools | None:
+    """Return which voxels (z, y, x) of an array are padding; None if none are, or nothing else is left.
+
+    Of a `part` of a volume only the corners count: a face within the volume may have one value by chance.
+    """
     found: Bools | None = None
-    for value in _rim_values(array):
+    for value in _rim_values(array, part=part):
         padding = _seen_from_faces(array == value)
         if not padding.all() and _straightness(padding) >= _STRAIGHT:
             found = padding if found is None else found | padding
@@ -40,12 +43,12 @@ def find_padding(array: NDArray[Any]) -> Bools | None:
     return None if found.all() else found
 
 
-def _rim_values(array: NDArray[Any]) -> list[Any]:
-    """Return the values that fill a corner or a face of an array."""
+def _rim_values(array: NDArray[Any], *, part: bool) -> list[Any]:
+    """Return the values that fill a corner or, if it is no `part`, a face of an array."""
     corners = itertools.product((slice(None, _CORNER), slice(-_CORNER, None)), repeat=3)
     faces = [(*[slice(None)] * axis, end) for axis in range(3) for end in (slice(None, 1), slice(-1, None))]
-    parts = [array[part] for part in (*corners, *faces)]
-    return sorted({part.flat[0] for part in parts if part.min() == part.max()})
+    samples = [array[place] for place in (corners if part else (*corners, *faces))]
+    return sorted({sample.flat[0] for sample in samples if sample.min() == sample.max()})
 
 
 def _seen_from_faces(equal: Bools) -> Bools:
