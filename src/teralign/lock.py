@@ -15,8 +15,8 @@ import socket
 import threading
 import time
 import uuid
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -29,10 +29,56 @@ _STALE_SECONDS = 15.0
 _CLOCK_SECONDS = 5.0  # setting the clock shifts the apparent start of a process by up to this
 
 
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a lock: its host, boot, process namespace, number and start; `token` is unique."""
+
+    host: str = ""
+    boot: str = ""
+    namespace: str = ""
+    pid: int = 0
+    started: float = 0.0
+    token: str = ""
+
+    @classmethod
+    def this_process(cls, token: str = "") -> Holder:
+        """Return the holder that identifies this process on this host and elsewhere, also in containers."""
+        return cls(
+            host=socket.gethostname(),
+            boot=_link_or_line("/proc/sys/kernel/random/boot_id"),
+            namespace=_link_or_line("/proc/self/ns/pid"),
+            pid=os.getpid(),
+            started=psutil.Process().create_time(),
+            token=token,
+        )
+
+    @classmethod
+    def parse(cls, text: bytes) -> Holder:
+        """Return the holder in the text of a lock file; one without a name if the file does not hold one (yet)."""
+        try:
+            found = json.loads(text)
+            host, boot, namespace, token = (str(found[key]) for key in ("host", "boot", "namespace", "token"))
+            return cls(host, boot, namespace, int(found["pid"]), float(found["started"]), token)
+        except (ValueError, KeyError, TypeError):
+            return cls()
+
+    def runs_here(self) -> bool | None:
+        """Return whether the process runs, and is not a later one with its number; None on another host."""
+        here = Holder.this_process()
+        if (self.host, self.boot, self.namespace) != (here.host, here.boot, here.namespace):
+            return None
+        try:
+            process = psutil.Process(self.pid)
+            drift = abs(process.create_time() - self.started)
+            return bool(drift < _CLOCK_SECONDS and process.status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
+
+
 class Lock:
     """The lock at `path`, held by this process until `release`; a thread keeps it fresh."""
 
-    def __init__(self, path: Path, holder: dict[str, Any]) -> None:
+    def __init__(self, path: Path, holder: Holder) -> None:
         self._path, self._holder = path, holder
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._keep_fresh, name=f"lock {path}", daemon=True)
@@ -41,13 +87,13 @@ class Lock:
     @classmethod
     def take(cls, path: Path) -> Lock:
         """Take the lock, also from a holder that has ended. Raises InputError when the holder still runs."""
-        holder = {**_this_process(), "token": uuid.uuid4().hex}
+        holder = Holder.this_process(uuid.uuid4().hex)
         while not _create(path, holder):
             found = _read(path)
             if found is not None and not _is_gone(path, found):
                 found = _read(path) or found  # the holder may have been about to write its name
                 raise InputError(
-                    f"{path.parent} is in use by process {found.get('pid')} on {found.get('host')}; wait until that "
+                    f"{path.parent} is in use by process {found.pid} on {found.host}; wait until that "
                     "has ended, or give another --work-dir."
                 )
             if found is not None:
@@ -68,33 +114,30 @@ class Lock:
                 os.utime(self._path)
 
 
-def _create(path: Path, holder: dict[str, Any]) -> bool:
+def _create(path: Path, holder: Holder) -> bool:
     """Create the file; return False if it exists."""
     try:
         with path.open("x") as file:
-            json.dump(holder, file)
+            json.dump(asdict(holder), file)
     except FileExistsError:
         return False
     return True
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return the holder of the lock; None without a lock, {} if the file does not name one (yet)."""
+def _read(path: Path) -> Holder | None:
+    """Return the holder of the lock; None without a lock."""
     try:
-        found = json.loads(path.read_bytes())
+        return Holder.parse(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
-def _is_gone(path: Path, holder: dict[str, Any]) -> bool:
+def _is_gone(path: Path, holder: Holder) -> bool:
     """Return whether the holder has ended; takes some seconds where this host cannot see its process."""
-    here = _this_process()
-    if all(holder.get(k) == here[k] for k in ("host", "boot", "namespace")):
-        return not _is_running(holder.get("pid"), holder.get("started"))
-    log.info("Waiting for a sign of life of process %s on %s", holder.get("pid"), holder.get("host"))
+    runs = holder.runs_here()
+    if runs is not None:
+        return not runs
+    log.info("Waiting for a sign of life of process %s on %s", holder.pid, holder.host)
     before = _touched(path)
     end = time.monotonic() + _STALE_SECONDS
     while time.monotonic() < end:
@@ -112,13 +155,13 @@ def _touched(path: Path) -> int | None:
         return None
 
 
-def _take_away(path: Path, holder: dict[str, Any]) -> None:
+def _take_away(path: Path, holder: Holder) -> None:
     """Remove the lock of `holder`, but not a new lock of a faster process.
 
     Only the process that created the file `path`.takeover removes a lock, after reading it again.
     """
     takeover = path.with_name(f"{path.name}.takeover")
-    if _create(takeover, _this_process()):
+    if _create(takeover, Holder.this_process()):
         try:
             if _read(path) == holder:
                 path.unlink(missing_ok=True)
@@ -132,33 +175,9 @@ def _take_away(path: Path, holder: dict[str, Any]) -> None:
             takeover.unlink(missing_ok=True)
 
 
-def _this_process() -> dict[str, Any]:
-    """Return what identifies this process among all others, on this host and elsewhere, also in containers."""
-    pid = os.getpid()
-    return {
-        "host": socket.gethostname(),
-        "boot": _link_or_line("/proc/sys/kernel/random/boot_id"),
-        "namespace": _link_or_line("/proc/self/ns/pid"),
-        "pid": pid,
-        "started": psutil.Process(pid).create_time(),
-    }
-
-
 def _link_or_line(path: str) -> str:
     """Return the content of one of the kernel's files; empty where there is none, as outside Linux."""
     try:
         return os.readlink(path) if os.path.islink(path) else Path(path).read_text().strip()  # noqa: PTH114, PTH115
     except OSError:
         return ""
-
-
-def _is_running(pid: object, started: object) -> bool:
-    """Return whether the process runs, and is not a later one with the same number."""
-    if not isinstance(pid, int) or not isinstance(started, float):
-        return False
-    try:
-        process = psutil.Process(pid)
-        drift = abs(process.create_time() - started)
-        return bool(drift < _CLOCK_SECONDS and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -222,7 +222,7 @@ def test_a_run_that_was_killed_does_not_hold_the_workspace(workspace):
 def foreign_lock(workspace: Workspace) -> Path:
     workspace.path.mkdir()
     path = workspace.path / "lock.json"
-    path.write_text(json.dumps({"host": "elsewhere", "boot": "?", "namespace": "?", "pid": 7, "started": 0.0}))
+    path.write_text(json.dumps(asdict(lock.Holder(host="elsewhere", boot="?", namespace="?", pid=7))))
     return path
 
 
@@ -259,7 +259,7 @@ def take(path: str, barrier, results) -> None:
 def test_of_many_who_find_a_stale_lock_one_gets_it(tmp_path):
     context = multiprocessing.get_context("spawn")
     path = tmp_path / "lock.json"
-    path.write_text(json.dumps({**lock._this_process(), "pid": 2**22 + 1}))
+    path.write_text(json.dumps({**asdict(lock.Holder.this_process()), "pid": 2**22 + 1}))
     barrier, results = context.Barrier(5), context.Queue()
     processes = [context.Process(target=take, args=(str(path), barrier, results)) for _ in range(5)]
     for process in processes:
@@ -274,6 +274,6 @@ def test_of_many_who_find_a_stale_lock_one_gets_it(tmp_path):
 def test_a_takeover_that_was_cut_off_holds_nobody_up_for_long(workspace, monkeypatch):
     monkeypatch.setattr(lock, "_STALE_SECONDS", 0.5)
     workspace.path.mkdir()
-    (workspace.path / "lock.json").write_text(json.dumps({**lock._this_process(), "pid": 2**22 + 1}))
+    (workspace.path / "lock.json").write_text(json.dumps({**asdict(lock.Holder.this_process()), "pid": 2**22 + 1}))
     (workspace.path / "lock.json.takeover").touch()
     assert workspace.prepare(KEY) is False

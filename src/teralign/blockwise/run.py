@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import cloudpickle
 
@@ -246,7 +246,7 @@ class _Trial(Generic[B]):
 
     block: B
     number: int = 1
-    future: Future[Any] | None = field(default=None, repr=False)
+    future: Future[None] | None = field(default=None, repr=False)
 
 
 class _Dispatcher(Generic[B]):
@@ -384,7 +384,7 @@ class _Dispatcher(Generic[B]):
             self._again.append(trial)
 
 
-def _release(trial: _Trial[Any]) -> None:
+def _release(trial: _Trial[B]) -> None:
     """Release the block's future, so that Dask forgets it."""
     if trial.future is not None:
         trial.future.release()

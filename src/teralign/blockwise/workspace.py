@@ -18,7 +18,6 @@ import logging
 import os
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from teralign.addresses import Address
 from teralign.blockwise.records import BlockRecord, R, parse_record
@@ -50,7 +49,7 @@ class Workspace:
         name = f"{output.name}.partial"
         return cls(work_dir or (output.with_name(name) if isinstance(output, Path) else name))
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "_lock": None}
 
     def __enter__(self) -> Workspace:
@@ -183,7 +182,7 @@ class Workspace:
                 f"{self.path} holds {min(foreign)}, which is not a run's unfinished work; choose another --work-dir."
             )
 
-    def _same_run(self, wanted: dict[str, Any], overwrite: bool) -> bool:
+    def _same_run(self, wanted: Mapping[str, object], overwrite: bool) -> bool:
         """Return whether the results here have the `wanted` key and are to be kept; the log says why not."""
         try:
             found = json.loads((self.path / _KEY).read_bytes())

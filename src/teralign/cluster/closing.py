@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any
 
 from distributed import Scheduler
 
@@ -15,7 +14,7 @@ log = logging.getLogger(__name__)
 _CLOSE_SECONDS = 20.0
 
 
-async def within(seconds: float, closing: Coroutine[Any, Any, object], what: str) -> None:
+async def within(seconds: float, closing: Coroutine[object, None, object], what: str) -> None:
     """Await `closing` for `seconds` at most, then cancel it; `what` names the object in the log."""
     task = asyncio.create_task(closing)
     await asyncio.wait({task}, timeout=seconds)
