@@ -45,7 +45,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "spacing of a volume": (PAIR | {"apply_to": "mov.n5:spacing=1"}, r"--apply_to: .* in 'spacing=1', which"),
     "spacing": (PAIR | {"fixed_spacing": "1,2"}, r"--fixed_spacing cannot be '1,2': give x,y,z in µm"),
     "spacing 0": (PAIR | {"fixed_spacing": "0,1,1"}, r"--fixed_spacing cannot be '0,1,1'"),
-    "no points": (PAIR | {"apply_to": "names.csv"}, r"line 2 of .*names\.csv is no point: .* not 'a,b,c'"),
+    "no points": (PAIR | {"apply_to": "names.csv"}, r"header of the points .*names\.csv has no column x"),
     "points that end": (PAIR | {"apply_to": "spots.csv:nearest"}, r"nearest is a table .* no interpolation"),
     "missing points": (PAIR | {"apply_to": "no.csv"}, r"--apply_to: .*/no\.csv does not exist"),
     "points by address": (PAIR | {"apply_to": "s3://bucket/a.csv"}, r"tables of points are read from disks only"),

@@ -3,7 +3,7 @@
 import pytest
 
 from teralign.errors import InputError
-from teralign.transforms import read_point_table
+from teralign.transforms import check_point_table, read_point_table
 
 
 def table(folder, text, encoding="utf-8"):
@@ -97,3 +97,14 @@ def test_a_column_space_of_another_meaning_is_kept(tmp_path):
     found = table(tmp_path, "x,y,z,space\n1,2,3,soma\n")
     found.moved(found.points, "moving").save(tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text().splitlines()[1] == "1.000000,2.000000,3.000000,soma"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_the_head_of_a_long_table_is_enough_to_check_it(tmp_path, encoding):
+    path = tmp_path / "points.csv"
+    rows = "".join(f"M\u00fcller {n},1,2,3\n" for n in range(20_000))
+    path.write_bytes(f"name,x,y,z\n{rows}bad,1,2\n".encode(encoding))
+    check_point_table(path)
+    path.write_bytes(f"name,x,y,z\nbad,1,2\n{rows}".encode(encoding))
+    with pytest.raises(InputError, match=r"line 2 of .* is no point"):
+        check_point_table(path)

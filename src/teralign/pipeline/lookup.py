@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -194,25 +193,16 @@ def open_anyhow(container: Path, dataset: str) -> Volume:
 
 
 def locate_table(uri: str, given: Given) -> Path:
-    """Find a table of points and look at its first one. Raises InputError where there is no such table."""
+    """Find a table of points and check its header and first row. Raises InputError for any other file."""
+    from teralign.transforms import check_point_table  # imports the compiled loops, which most runs do not need
+
     if _ADDRESS.fullmatch(uri):
         raise given.refuse(f"{uri} cannot be read: tables of points are read from disks only.")
     table = absolute(uri, given)
     if not table.is_file():
         raise given.refuse(f"{table} does not exist.")
-    with table.open(encoding="utf-8-sig", errors="replace") as file:
-        lines = [file.readline().rstrip("\r\n") for _ in range(2)]
-    rows = [[cell.strip(' \t"') for cell in line.split(",")] for line in lines]
-    first = 0 if _is_number(rows[0][0]) else 1
-    if lines[first] and not (len(rows[first]) >= 3 and all(map(_is_number, rows[first][:3]))):
-        raise given.refuse(
-            f"line {first + 1} of {table} is no point: it must begin with x,y,z in µm, not '{lines[first]}'."
-        )
-    return table
-
-
-def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+        check_point_table(table)
+    except InputError as error:
+        raise given.refuse(str(error)) from error
+    return table

@@ -3,7 +3,7 @@
 from teralign.transforms.affine import Affine
 from teralign.transforms.field import FIELD_STRIDE, DisplacementField
 from teralign.transforms.files import load_transform
-from teralign.transforms.point_tables import PointTable, read_point_table
+from teralign.transforms.point_tables import PointTable, check_point_table, read_point_table
 from teralign.transforms.sampling import (
     Folding,
     Residual,
@@ -48,6 +48,7 @@ __all__ = [
     "building_field",
     "cast",
     "cell_determinants",
+    "check_point_table",
     "create_field",
     "deviation",
     "folding",

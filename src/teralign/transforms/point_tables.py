@@ -35,6 +35,7 @@ _OTHER_UNITS = {
 }
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _DELIMITERS = ",;\t"
+_HEAD = 1 << 16  # bytes that hold the header and the first point
 
 
 @dataclass(frozen=True)
@@ -92,38 +93,51 @@ def read_point_table(path: Path) -> PointTable:
     Raises InputError when it cannot be read, when its header does not say which columns are x, y and z in µm, and for
     a row that is no point, with its line.
     """
-    text = _text(path)
+    header, columns, rows, delimiter = _parsed(path, _text(path))
+    return PointTable(path, header, [row for _, row in rows], _points(path, rows, columns), columns, delimiter)
+
+
+def check_point_table(path: Path) -> None:
+    """Raise InputError as `read_point_table` does for the header and the first row, without reading the others."""
+    _, columns, rows, _ = _parsed(path, _text(path, max_bytes=_HEAD))
+    _points(path, rows[:1], columns)
+
+
+def _parsed(path: Path, text: str) -> tuple[tuple[str, ...], tuple[int, int, int], list[tuple[int, list[str]]], str]:
+    """Return the header (empty for none), the places of x, y and z, the rows with their lines, and the separator."""
     delimiter = _delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise InputError(f"line {reader.line_num} of the points {path} cannot be read: {error}.") from error
-    header: tuple[str, ...] = ()
-    columns = (0, 1, 2)
-    if rows and _is_header(rows[0][1]):
-        header = tuple(rows[0][1])
-        columns = _columns(path, header)
-        rows = rows[1:]
-    return PointTable(path, header, [row for _, row in rows], _points(path, rows, columns), columns, delimiter)
+    if not rows or not _is_header(rows[0][1]):
+        return (), (0, 1, 2), rows, delimiter
+    header = tuple(rows[0][1])
+    return header, _columns(path, header), rows[1:], delimiter
 
 
-def _text(path: Path) -> str:
-    """Return the content of a text file. Raises InputError when it cannot be read, or its encoding is not known."""
+def _text(path: Path, *, max_bytes: int | None = None) -> str:
+    """Return the whole lines of a text file, of its first `max_bytes` if given.
+
+    Raises InputError when it cannot be read, or its encoding is not known.
+    """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(-1 if max_bytes is None else max_bytes)
+            whole = not file.read(1)
     except OSError as error:
         raise InputError(f"the points {path} cannot be read: {error.strerror}.") from error
     encoding = _encoding(content)
     for name in [encoding] if encoding else ["utf-8", "cp1252"]:
         try:
-            text = content.decode(name)
+            text = codecs.getincrementaldecoder(name)().decode(content, final=whole)
         except UnicodeDecodeError:
             continue
         if name == "cp1252":
             log.warning("the points %s are not UTF-8; they are read as Windows-1252", path)
         if "\0" not in text:
-            return text
+            return text if whole else text[: text.rfind("\n") + 1]
     raise InputError(f"the points {path} are not text in UTF-8, UTF-16 or Windows-1252; save them as CSV in UTF-8.")
 
 
