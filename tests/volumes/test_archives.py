@@ -51,8 +51,9 @@ def test_an_archive_is_read_as_the_folder_in_it(name: str, top: str, compression
 
 def test_an_archive_can_be_inspected_and_checked(tmp_path: Path) -> None:
     found = inspect_volume(str(archived(tmp_path, "a.zarr.zip")), check=True)
-    assert [scale["dataset"] for scale in found["scales"]] == ["s0", "s1"]
-    assert (found["check"]["lost"], found["check"]["corrupt"]) == (0, 0)
+    assert [scale.dataset for scale in found.scales] == ["s0", "s1"]
+    assert found.check is not None
+    assert (found.check.lost, found.check.corrupt) == (0, 0)
 
 
 def test_what_cannot_be_done_with_an_archive_is_said(tmp_path: Path) -> None:

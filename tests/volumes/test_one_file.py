@@ -9,7 +9,15 @@ import tifffile
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid
-from teralign.volumes import Chunking, DisplaySettings, create_planned, open_volume, plan_volume, write_file
+from teralign.volumes import (
+    Chunking,
+    DisplaySettings,
+    create_planned,
+    open_volume,
+    plan_volume,
+    tiff_file,
+    write_file,
+)
 from volume_files import noise
 
 GRID = Grid((9, 22, 35), (0.42, 0.23, 0.23), (1.5, -3.0, 0.0))
@@ -92,10 +100,14 @@ def test_an_imagej_hyperstack_has_times_and_channels(tmp_path):
     }
 
 
-def test_what_is_too_large_for_imagej_is_a_bigtiff_with_ome_xml(tmp_path, monkeypatch):
-    monkeypatch.setattr("teralign.volumes.tiff_file._CLASSIC_BYTES", 1000)
+def test_what_is_too_large_for_imagej_is_a_bigtiff_with_ome_xml(tmp_path):
     array = noise((1, 2, *GRID.shape), "uint16")
-    path = write(tmp_path / "a.tif", array, channel_names=NAMES[:2])
+    path = tmp_path / "a.tif"
+    layout = plan_volume(path, grid=GRID, dtype="uint16", channels=2, channel_names=NAMES[:2])
+    with path.open("wb") as file:
+        voxels = tiff_file.begin(file, layout, "a.tif", classic_bytes=1000)
+        file.seek(voxels.offset)
+        file.write(array.tobytes())
     assert check(path, array).channel_names == NAMES[:2]
     with tifffile.TiffFile(path) as tiff:
         assert tiff.is_bigtiff

@@ -19,7 +19,7 @@ _TYPES |= {"float32": "float", "float64": "double"}
 
 
 def check_layout(uri: str | Path, layout: PyramidLayout) -> None:
-    """Raise InputError for what a file cannot hold."""
+    """Raise InputError for a layout that the format cannot hold."""
     if layout.dtype.name not in _TYPES:
         raise InputError(f"NRRD cannot hold {layout.dtype.name} values; write to a .zarr.")
     for what, count in (("channels", layout.channels), ("timepoints", layout.timepoints)):

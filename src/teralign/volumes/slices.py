@@ -1,7 +1,7 @@
 """Folders of numbered 2-D slices, TIFF or PNG: each is a plane along z.
 
-A region is read slice by slice, of a TIFF only the tiles that it touches. The voxel size is that of the first slice
-if it is an OME-TIFF or of ImageJ; other slices have none.
+A region is read slice by slice, of a TIFF only the tiles that it touches. The voxel size is what the first slice says
+if it is an OME-TIFF or of ImageJ; other slices state none.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import imagecodecs
 import numpy as np
 import tifffile
 import zarr
-from numpy.typing import NDArray
 
 from teralign.errors import DataError, InputError
 from teralign.grids import Region
-from teralign.volumes.description import Description, StatedSpacing
+from teralign.volumes.description import Description, Voxels
 from teralign.volumes.slice_names import SliceNames, find_slices
-from teralign.volumes.tiff import DAMAGE
-from teralign.volumes.tiff_metadata import read_metadata
+from teralign.volumes.tiff import DAMAGE, Indexable
+from teralign.volumes.tiff_metadata import TiffMetadata, read_metadata
 from teralign.volumes.whole_file import check_one_image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -33,7 +32,7 @@ _PNG_AXES = {0: "yx", 2: "yxs", 4: "yxs", 6: "yxs"}
 
 @dataclass(frozen=True)
 class Plane:
-    """The properties of a slice: its array's `axes` (y, x and samples s), shape, type, and unit of reading."""
+    """The header of a slice: its array's `axes` (y, x and samples s), shape and type, and the tile read at once."""
 
     axes: str
     shape: tuple[int, ...]
@@ -41,7 +40,7 @@ class Plane:
     tile: tuple[int, int] = field(compare=False)
 
     def length(self, axis: str) -> int:
-        """Return the array's size along an axis, 1 for an axis that it lacks."""
+        """Return the array's size along an axis, 1 along an axis that it lacks."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
 
@@ -52,7 +51,7 @@ def describe(container: Path, dataset: str) -> Description:
     first = names.path(0)
     try:
         with _opened(first) as (plane, _):
-            spacing = _spacing(first)
+            metadata = _metadata(first)
     except OSError:
         raise
     except DAMAGE as error:
@@ -63,7 +62,8 @@ def describe(container: Path, dataset: str) -> Description:
         shape=(names.count, y, x),
         dtype=plane.dtype,
         chunk_shape=(1, *plane.tile),
-        spacing=spacing,
+        spacing=metadata.spacing,
+        spacing_note=metadata.spacing_note,
         channels=plane.length("s"),
         files=(first,),
     )
@@ -76,10 +76,13 @@ class SlicePixels:
     names: SliceNames
     plane: Plane
 
-    def read(self, region: Region, channel: int, timepoint: int) -> NDArray[Any]:
-        """The (z, y, x) voxels of `region`. Raises DataError for a slice that cannot be read or is another size."""
+    def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
+        """Read the (z, y, x) voxels of `region`.
+
+        Raises DataError for a slice that cannot be read, or is of another size or type than the first.
+        """
         _, rows, columns = region.slices
-        chosen = {"y": rows, "x": columns, "s": channel}
+        chosen: dict[str, slice | int] = {"y": rows, "x": columns, "s": channel}
         index = tuple(chosen[axis] for axis in self.plane.axes)
         found = np.empty(region.shape, dtype=self.plane.dtype)
         for z, out in zip(range(region.start[0], region.stop[0]), found, strict=True):
@@ -87,20 +90,20 @@ class SlicePixels:
             try:
                 with _opened(path) as (plane, array):
                     if plane != self.plane:
-                        raise ValueError(f"it has {_said(plane)}, the first slice {_said(self.plane)}")
+                        raise ValueError(f"it has {_described(plane)}, the first slice {_described(self.plane)}")
                     out[...] = array[index]
             except DAMAGE as error:
                 raise DataError(f"the slice {path} cannot be read: {error}.") from error
         return found
 
 
-def _said(plane: Plane) -> str:
+def _described(plane: Plane) -> str:
     return f"{plane.length('x')} x {plane.length('y')} {plane.dtype} pixels"
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Plane, Any]]:
-    """Give the properties of a slice, and its pixels, indexed along its axes. Raises one of DAMAGE."""
+def _opened(path: Path) -> Iterator[tuple[Plane, Indexable]]:
+    """Open a slice: its header, and its pixels, to be indexed along its axes. Raises one of DAMAGE."""
     if path.suffix.lower() == ".png":
         yield _open_png(path.read_bytes())
     else:
@@ -108,7 +111,7 @@ def _opened(path: Path) -> Iterator[tuple[Plane, Any]]:
             yield _open_page(path, tiff)
 
 
-def _open_page(path: Path, tiff: tifffile.TiffFile) -> tuple[Plane, Any]:
+def _open_page(path: Path, tiff: tifffile.TiffFile) -> tuple[Plane, Indexable]:
     page = tiff.pages.first
     axes = page.axes.lower()
     if len(tiff.pages) > 1 or axes not in ("yx", "yxs", "syx"):
@@ -122,13 +125,13 @@ def _open_page(path: Path, tiff: tifffile.TiffFile) -> tuple[Plane, Any]:
     tile = (page.imagelength, page.imagewidth) if whole else (page.chunks[0], page.chunks[1])
     plane = Plane(axes, page.shape, dtype.newbyteorder("="), tile)
     if not whole:
-        return plane, zarr.open_array(page.aszarr(), mode="r")
+        return plane, cast(Indexable, zarr.open_array(page.aszarr(), mode="r"))
     stored = dtype.newbyteorder(tiff.byteorder)
     return plane, np.memmap(path, dtype=stored, mode="r", offset=page.dataoffsets[0], shape=page.shape)
 
 
-def _open_png(content: bytes) -> tuple[Plane, NDArray[Any]]:
-    """Return the pixels of a PNG, decoded whole: its lines are compressed in one piece."""
+def _open_png(content: bytes) -> tuple[Plane, Voxels]:
+    """Return the header and the pixels of a PNG, decoded whole: its lines are compressed in one piece."""
     if not content.startswith(_PNG) or len(content) < 29:
         raise ValueError("it is not a PNG")
     width, height, depth, colour = struct.unpack_from(">IIBB", content, 16)
@@ -136,12 +139,12 @@ def _open_png(content: bytes) -> tuple[Plane, NDArray[Any]]:
         raise ValueError(
             f"it has {depth} bits a sample, or a palette; only grey and colours of 8 or 16 bits can be read"
         )
-    array: NDArray[Any] = imagecodecs.png_decode(content)
+    array: Voxels = imagecodecs.png_decode(content)
     return Plane(_PNG_AXES[colour], array.shape, array.dtype, (height, width)), array
 
 
-def _spacing(path: Path) -> StatedSpacing | None:
+def _metadata(path: Path) -> TiffMetadata:
     if path.suffix.lower() == ".png":
-        return None
+        return TiffMetadata()
     with tifffile.TiffFile(path) as tiff:
-        return read_metadata(tiff).spacing
+        return read_metadata(tiff)
