@@ -126,3 +126,16 @@ def test_a_disk_too_full_for_metadata_is_an_error_too(suffix, tmp_path):
     assert said.startswith(f"DataError {path}")
     assert "File too large" in said
     assert np.size(list(tmp_path.rglob("*.json"))) == 0
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named(reachable):
+    folder = reachable / "closed"
+    folder.mkdir()
+    write_slices(folder / "slices", noise((4, 6, 10), "uint8"))
+    folder.chmod(0o000)
+    try:
+        said = forbidden(f"open_volume({str(folder / 'slices')!r})")
+    finally:
+        folder.chmod(0o755)
+    assert said.startswith(f"InputError {folder}")
+    assert said.endswith("may not be read; ask for the permission.")

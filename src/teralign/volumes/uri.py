@@ -71,7 +71,8 @@ def locate(uri: str | Path) -> tuple[Place, str, str]:
     """Return the container, the dataset inside it and the format (the name of its module), as `split_uri`."""
     place, _ = split_z_axis(str(uri))
     path: Place = as_place(place)
-    return locate_by_name(path) or _locate_by_content(path, place)
+    with opening(path):  # folders that may not be looked into
+        return locate_by_name(path) or _locate_by_content(path, place)
 
 
 def split_z_axis(uri: str) -> tuple[str, str]:
