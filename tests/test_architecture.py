@@ -16,6 +16,8 @@ SOURCE = Path(teralign.__file__).parent
 TABLE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 MAX_LINES = 500
+MAX_PARAMETERS = 12
+MAX_ANY = 100
 
 
 @cache
@@ -90,3 +92,52 @@ def test_no_module_is_long():
         path.relative_to(SOURCE).as_posix(): len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")
     }
     assert {name: n for name, n in lengths.items() if n > MAX_LINES and not name.endswith("kernels.py")} == {}
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """All functions by name, but those of kernels: compiled functions take numbers and arrays, not objects."""
+    for name, tree in trees().items():
+        for node in ast.walk(tree) if not name.endswith("kernels") else ():
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{name}.{node.name}", node
+
+
+def is_command(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(ast.unparse(decorator).startswith("click.command") for decorator in function.decorator_list)
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    given = function.args
+    return len([a for a in (*given.posonlyargs, *given.args, *given.kwonlyargs) if a.arg not in ("self", "cls")])
+
+
+def test_no_function_has_many_parameters():
+    """Commands of click apart, whose parameters are options."""
+    many = {
+        name: parameters(function)
+        for name, function in functions()
+        if parameters(function) > MAX_PARAMETERS and not is_command(function)
+    }
+    assert many == {}
+
+
+def test_any_is_rare():
+    count = sum(
+        isinstance(node, ast.Name) and node.id == "Any" for tree in trees().values() for node in ast.walk(tree)
+    )
+    assert count < MAX_ANY
+
+
+RESULT = re.compile(r"dict\[str, (Any|object)\]")
+
+
+@pytest.mark.parametrize("module", [name for name in trees() if name.startswith("teralign.tasks.")])
+def test_a_task_answers_with_a_value_of_its_own(module):
+    """Public functions of a task give frozen dataclasses, not dictionaries."""
+    loose = [
+        node.name
+        for node in trees()[module].body
+        if isinstance(node, ast.FunctionDef) and node.returns and RESULT.search(ast.unparse(node.returns))
+        if not node.name.startswith("_")
+    ]
+    assert loose == []
