@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from teralign.alignment import Side
 from teralign.blockwise import run_blocks
 from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.grids import Grid, Region
 from teralign.results import to_json
-from teralign.tasks.apply_transform import apply_transform
+from teralign.tasks.apply_transform import apply_transform, plan_apply_transform
 from teralign.transforms import Affine, DisplacementField, Stack, save_field, warp
 from teralign.volumes import audit_volume, create_volume, open_volume
 from teralign.volumes.manifest import FILE
@@ -213,3 +214,26 @@ def test_the_result_is_json(case, tmp_path):
     folder, _, _ = case
     result = _apply(folder, tmp_path / "j.zarr", channels=[1, 0], compute=Compute(workers=1))
     assert json.loads(to_json(result))["channels"] == 2
+
+
+def test_labels_that_would_be_interpolated_get_a_warning(tmp_path, caplog):
+    grid = Grid((24, 40, 40), (1.0, 1.0, 1.0))
+    labels = (np.indices(grid.shape) // 8).sum(axis=0).astype(np.uint16) * 50 + 1
+    writer = create_volume(tmp_path / "labels.zarr", grid=grid, dtype=labels.dtype, levels=1)
+    writer.write(grid.region, labels)
+    Affine.from_parts(np.eye(3), (0, 0, 0)).save(tmp_path / "affine.mat")
+    options = {"transforms": [tmp_path / "affine.mat"], "output": tmp_path / "out.zarr"}
+    volume = tmp_path / "labels.zarr"
+    plan_apply_transform(volume, volume, **options)
+    assert "labels.zarr looks like labels" in caplog.text
+    assert "--interpolation nearest" in caplog.text
+    caplog.clear()
+    plan_apply_transform(volume, volume, **options, interpolation="nearest")
+    assert "looks like labels" not in caplog.text
+
+
+def test_options_of_an_alignment_are_not_ignored_in_silence(case):
+    folder, _, _ = case
+    with pytest.raises(InputError, match="only the URI and the spacing are used"):
+        moving = Side(str(folder / "moving.zarr"), channel=1)
+        plan_apply_transform(folder / "fixed.zarr", moving, transforms=[], output=folder / "x.zarr")

@@ -7,13 +7,13 @@ neighbours differ; in smooth or compressed images of few gray values neighbours 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from teralign.grids import Region, as_triple
+from teralign.report.values import spread_chunks
 from teralign.volumes import Volume
 
 _CHUNKS_TRIED, _CHUNKS_USED = 64, 8
@@ -46,15 +46,9 @@ def looks_like_labels(volume: Volume, *, channel: int = 0, timepoint: int = 0) -
 
 def _sample(volume: Volume, channel: int, timepoint: int) -> Iterator[NDArray[np.generic]]:
     """Yield the middles of some chunks that are not blank, spread evenly over the volume."""
-    shape, chunk = volume.grid.shape, volume.chunk_shape
-    counts = [-(-n // size) for n, size in zip(shape, chunk, strict=True)]
-    total = math.prod(counts)
-    tried, used = min(total, _CHUNKS_TRIED), 0
-    for i in sorted(range(tried), key=lambda i: i * 0.6180339887 % 1):  # from all over, in any prefix
-        index = np.unravel_index((2 * i + 1) * total // (2 * tried), counts)
-        start = as_triple(a * size for a, size in zip(index, chunk, strict=True))
-        stop = as_triple(min(a + size, n) for a, size, n in zip(start, chunk, shape, strict=True))
-        region = _middle(Region(start, stop))
+    chunks, used = spread_chunks(volume, _CHUNKS_TRIED), 0
+    for i in sorted(range(len(chunks)), key=lambda i: i * 0.6180339887 % 1):  # the golden ratio spreads any prefix
+        region = _middle(chunks[i])
         if volume.is_blank(region, channel=channel, timepoint=timepoint):
             continue
         array = volume.read(region, channel=channel, timepoint=timepoint)

@@ -40,19 +40,28 @@ def sample_voxels(volume: Volume, *, channel: int = 0, timepoint: int = 0) -> ND
 
     Raises DataError when a chunk cannot be read.
     """
+    chunk = math.prod(volume.chunk_shape)
+    regions = spread_chunks(volume, min(_CHUNKS, max(1, _VOXELS_READ // chunk)))
+    stride = math.ceil((len(regions) * chunk / _VOXELS_KEPT) ** (1 / 3))
+    sampled = []
+    for region in regions:
+        array = volume.read(region, channel=channel, timepoint=timepoint)
+        sampled.append(array[::stride, ::stride, ::stride].ravel())
+    return np.concatenate(sampled)
+
+
+def spread_chunks(volume: Volume, count: int) -> list[Region]:
+    """Return the regions of `count` chunks, or of all if they are fewer, spread evenly over the volume."""
     shape, chunk = volume.grid.shape, volume.chunk_shape
     counts = [-(-n // size) for n, size in zip(shape, chunk, strict=True)]
     total = math.prod(counts)
-    wanted = min(total, _CHUNKS, max(1, _VOXELS_READ // math.prod(chunk)))
-    stride = math.ceil((wanted * math.prod(chunk) / _VOXELS_KEPT) ** (1 / 3))
-    sampled = []
-    for i in range(wanted):
-        index = np.unravel_index((2 * i + 1) * total // (2 * wanted), counts)
+    found = []
+    for i in range(min(total, count)):
+        index = np.unravel_index((2 * i + 1) * total // (2 * min(total, count)), counts)
         start = as_triple(a * size for a, size in zip(index, chunk, strict=True))
-        region = Region(start, as_triple(a + size for a, size in zip(start, chunk, strict=True)))
-        array = volume.read(region.intersect(volume.grid.region), channel=channel, timepoint=timepoint)
-        sampled.append(array[::stride, ::stride, ::stride].ravel())
-    return np.concatenate(sampled)
+        stop = as_triple(min(a + size, n) for a, size, n in zip(start, chunk, shape, strict=True))
+        found.append(Region(start, stop))
+    return found
 
 
 def histogram(values: NDArray[np.generic]) -> Histogram:
