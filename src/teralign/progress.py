@@ -7,7 +7,7 @@ import time
 
 
 class Progress:
-    """Counts finished items and logs a line at most every `interval` seconds, and one at the end."""
+    """A count of finished items, logged at most every `interval` seconds and once at the end."""
 
     def __init__(self, total: int, what: str, log: logging.Logger, *, interval: float = 5.0) -> None:
         self._total, self._what, self._log, self._interval = total, what, log, interval

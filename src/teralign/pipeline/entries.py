@@ -30,7 +30,7 @@ class Entry:
 
     @property
     def is_table(self) -> bool:
-        """Whether it is a table of points."""
+        """True for a table of points, by the ending of its name."""
         return self.uri.lower().endswith(".csv")
 
 
@@ -55,7 +55,7 @@ def _entry(text: str, given: Given) -> Entry:
     of_uri = re.search(r":z=[^:]*", endings)  # part of the URI
     if of_uri:
         uri, endings = uri + of_uri[0].strip(), endings.replace(of_uri[0], "", 1)
-    said: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for ending in filter(None, endings.split(":")):
         name, _, value = ending.partition("=") if "=" in ending else ("interpolation", "", ending)
         value = re.sub(r"\s", "", value)
@@ -64,10 +64,10 @@ def _entry(text: str, given: Given) -> Entry:
             raise given.refuse(
                 f"{text} ends in '{ending}', which is none of linear, nearest, cubic, channels=0,2 or spacing=X,Y,Z."
             )
-        said[name.strip()] = value
-    entry = Entry(uri, **said)
-    if entry.is_table and said:
-        raise given.refuse(f"{text} is a table of points, which has no {' and no '.join(said)}.")
+        settings[name.strip()] = value
+    entry = Entry(uri, **settings)
+    if entry.is_table and settings:
+        raise given.refuse(f"{text} is a table of points, which has no {' and no '.join(settings)}.")
     return entry
 
 

@@ -84,7 +84,9 @@ class Located:
 
 def stem(name: str) -> str:
     """Return a file's name without its endings; underscores replace all but letters, digits, dots and dashes."""
-    known = r"(\.ome)?\.(n5|zarr|zarr\.zip|precomputed|tiff?|nrrd|nhdr|mhd|mha|nii(\.gz)?|h5|hdf5|ims|csv)$"
+    known = (
+        r"(\.ome)?\.(n5\.zip|zarr\.zip|n5|zarr|precomputed|ozx|tiff?|nrrd|nhdr|mhd|mha|nii(\.gz)?|h5|hdf5|ims|csv)$"
+    )
     return re.sub(r"[^A-Za-z0-9._-]", "_", re.sub(known, "", name, flags=re.IGNORECASE))
 
 
@@ -173,7 +175,7 @@ def _dataset(container: Path, group: str, scale: Scale, given: Given) -> str:
 
 
 def _is_array(container: Path, group: str) -> bool:
-    """Whether a path names one image outright: an array, a file or a folder of slices, and no group of scales."""
+    """Return whether a path names one image: an array, a file or a folder of slices, not a group of scales."""
     try:
         volume = open_anyhow(container, group)
     except InputError:

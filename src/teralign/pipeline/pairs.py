@@ -12,7 +12,7 @@ from teralign.grids import FloatTriple
 from teralign.pipeline.entries import AUTO, Entry, check_name, mask_options, parse_channel, parse_entries
 from teralign.pipeline.lookup import Located, Scale, locate_table, locate_volume, open_anyhow, stem
 from teralign.pipeline.parameters import Given, Parameters
-from teralign.pipeline.resolved import Image, Pair, PointTable
+from teralign.pipeline.resolved import Image, Pair, StagedTable
 from teralign.pipeline.samplesheet import read_samplesheet
 from teralign.pipeline.spacings import Spacings, as_option, open_dataset
 
@@ -139,7 +139,7 @@ def _pair_id(parameters: Parameters, fixed: Located, moving: Located) -> str:
 
 def _others(
     parameters: Parameters, scale: Scale, onto: tuple[str, str], spacings: Spacings
-) -> tuple[list[Image], list[PointTable]]:
+) -> tuple[list[Image], list[StagedTable]]:
     """Return what else a pair takes along: volumes to warp, and tables of points."""
     given = parameters.own("apply_to")
     images, points = [], []
@@ -148,7 +148,7 @@ def _others(
         check_name(entry.uri, given)
         if entry.is_table:
             table = locate_table(entry.uri, given)
-            points.append(PointTable(f"warped_{number}_{stem(table.name)}", table))
+            points.append(StagedTable(f"warped_{number}_{stem(table.name)}", table))
         else:
             found = locate_volume(entry.uri, given, {"apply": scale})
             options = [onto, ("moving-spacing", _other_spacing(entry, found, spacings))]

@@ -33,7 +33,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class PointTable:
+class StagedTable:
     """A table of points of the moving round to take along, and the `name` of the result."""
 
     name: str
@@ -51,4 +51,4 @@ class Pair:
     moving_mask: StagedVolume | None
     options: Mapping[str, str]
     images: tuple[Image, ...]
-    points: tuple[PointTable, ...]
+    points: tuple[StagedTable, ...]

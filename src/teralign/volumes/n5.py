@@ -58,7 +58,7 @@ def describe(container: Place, dataset: str) -> Description:
 
 
 def _find(container: Place, dataset: str) -> tuple[Place, ...]:
-    """The datasets that hold the channels of what was named."""
+    """Return the datasets that hold the channels of a dataset, a level or a group."""
     path = container / dataset
     if _is_dataset(path):
         return (path,)
@@ -72,7 +72,7 @@ def _find(container: Place, dataset: str) -> tuple[Place, ...]:
 
 
 def _channels(group: Place, level: str) -> tuple[Place, ...]:
-    """The datasets of a level in the groups c0, c1, …; by an address, up to the first that is not there."""
+    """Return the datasets of a level in the groups c0, c1, …; at an address, up to the first that is missing."""
     if not isinstance(group, Path):
         return tuple(itertools.takewhile(_is_dataset, (group / f"c{n}" / level for n in itertools.count())))
     if not group.is_dir():
@@ -82,14 +82,14 @@ def _channels(group: Place, level: str) -> tuple[Place, ...]:
 
 
 def _levels(group: Place) -> Iterator[Place]:
-    """The datasets in a group; by an address s0, s1, … up to the first that is not there."""
+    """Yield the datasets in a group; at an address s0, s1, … up to the first that is missing."""
     if isinstance(group, Path):
         return filter(_is_dataset, subfolders(group))
     return itertools.takewhile(_is_dataset, (group / f"s{n}" for n in itertools.count()))
 
 
 def _scales(paths: tuple[Place, ...], container: Place) -> tuple[str, ...]:
-    """The datasets beside those of an image; with several channels, what lies beside them in all of them."""
+    """Return the datasets beside those of an image; with several channels, those beside the first channel's."""
     group = paths[0].parent
     if not group.is_relative_to(container):
         return ()
@@ -144,7 +144,7 @@ def create(container: Path, dataset: str, layout: PyramidLayout, *, resume: bool
 
 
 def _array_metadata(layout: PyramidLayout, grid: Grid, finest: Grid, factors: Triple) -> Metadata:
-    """The attributes of one dataset; COSEM's transform is there for the origin, which the others cannot tell."""
+    """Return the attributes of one dataset, with COSEM's transform, the only convention that can store the origin."""
     return {
         "dimensions": reverse_axes(grid.shape),
         "blockSize": [

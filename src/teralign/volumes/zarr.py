@@ -36,7 +36,7 @@ def describe(container: Place, dataset: str) -> Description:
 
 
 def _enclosing_image(container: Place, path: Place) -> OmeImage | None:
-    """The multiscale image at `path`, or of the nearest group around it in the container."""
+    """Return the multiscale image at `path`, or of the nearest group around it in the container."""
     for folder in folders_around(path, container):
         node = read_node(folder)
         image = OmeImage.declared(folder, node.attributes) if node is not None and node.kind == "group" else None

@@ -32,7 +32,7 @@ class Node:
 
 
 def read_node(path: Place) -> Node | None:
-    """The node at `path`, None when there is none. Raises InputError when its metadata cannot be read."""
+    """Read the node at `path`, None when there is none. Raises InputError when its metadata cannot be read."""
     metadata = read_json(path / "zarr.json")
     if metadata:
         kind: Literal["array", "group"] = "array" if metadata.get("node_type") == "array" else "group"
@@ -47,7 +47,7 @@ def read_node(path: Place) -> Node | None:
 
 
 def find_arrays(group: Path, depth: int = 0) -> Iterator[Path]:
-    """The arrays in a group and the groups inside it."""
+    """Yield the arrays in a group and the groups inside it."""
     for folder in subfolders(group):
         node = read_node(folder)
         if node is not None and node.kind == "array":
