@@ -313,3 +313,9 @@ def test_planes_that_are_no_z_are_said_in_the_uri(volumes: Path) -> None:
     assert [image.volume.datasets["apply"] for image in pair.images] == ["t.ome.tif:z=t"] * 2
     with pytest.raises(InputError, match=r"--moving: .* ends in :z=x, where only"):
         resolved(volumes, moving="t.ome.tif:z=x")
+
+
+def test_planes_that_are_no_z_are_said_of_addresses_too(volumes: Path) -> None:
+    spacings = {"fixed_spacing": "1,1,2"}
+    pair = resolved(volumes, fixed="s3://bucket/t.zarr/0:z=t", **spacings)
+    assert set(pair.fixed.datasets.values()) == {"s3://bucket/t.zarr/0:z=t"}

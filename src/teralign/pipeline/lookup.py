@@ -97,12 +97,12 @@ def locate_volume(uri: str, given: Given, scales: Mapping[str, Scale]) -> Locate
     one for a group that has them. Raises InputError, which names the parameter, for what is not there.
     """
     check_name(uri, given)
-    if _ADDRESS.fullmatch(uri):
-        return _at_address(uri, given, scales)
     try:
         place, z_axis = split_z_axis(uri)
     except InputError as error:
         raise given.refuse(str(error)) from error
+    if _ADDRESS.fullmatch(uri):
+        return _at_address(place, given, scales, z_axis)
     path = absolute(place, given)
     container, group = _container(path, given)
     if z_axis or _is_array(container, group):
@@ -120,7 +120,7 @@ def absolute(uri: str, given: Given) -> Path:
     return Path(*parts)
 
 
-def _at_address(uri: str, given: Given, scales: Mapping[str, Scale]) -> Located:
+def _at_address(uri: str, given: Given, scales: Mapping[str, Scale], z_axis: str) -> Located:
     if not _READABLE.fullmatch(uri):
         raise given.refuse(
             f"{uri} cannot be read: of addresses only s3://, gs://, http:// and https:// with a path can."
@@ -130,6 +130,9 @@ def _at_address(uri: str, given: Given, scales: Mapping[str, Scale]) -> Located:
     except InputError as error:
         raise given.refuse(str(error)) from error
     address = uri.rstrip("/")
+    if z_axis:
+        found = dict.fromkeys(scales, f"{address}:z={z_axis}")
+        return Located(given, address, None, found, is_array=True, z_axis=z_axis)
     whole = any(address.endswith(f"/{scale.name}") for scale in scales.values())
     found = {use: address if whole or scale.optional else f"{address}/{scale.name}" for use, scale in scales.items()}
     return Located(given, address, None, found)
