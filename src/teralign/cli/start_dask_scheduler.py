@@ -17,26 +17,30 @@ from teralign.cli import options, values
     ),
 )
 @click.option(
-    "--dir", "directory", required=True, type=values.PATH, help="Where workers and clients find the scheduler."
+    "--dir",
+    "directory",
+    required=True,
+    type=values.PATH,
+    help="Folder where workers and clients find the scheduler.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
-    help="Workers to start with it, on this machine.  [default: 1 with a COMMAND, else 0]",
+    help="Workers to start on this machine.  [default: 1 with a COMMAND, else 0]",
 )
 @click.option(
-    "--worker-cpus", type=click.IntRange(min=1), help="Cores of each of them.  [default: all there are, shared]"
+    "--worker-cpus", type=click.IntRange(min=1), help="Cores of each worker.  [default: an equal share of all cores]"
 )
 @click.option(
     "--worker-mem-gb",
     type=click.FloatRange(min=0, min_open=True),
-    help="Memory of each of them; one that takes more is replaced.  [default: what is free, shared]",
+    help="Memory of each worker in GB; a worker that exceeds it is replaced.  [default: a share of free memory]",
 )
-@click.option("--interface", metavar="NAME", help="Network interface to listen at, such as ib0.")
+@click.option("--interface", metavar="NAME", help="Network interface to listen on, such as ib0.")
 @click.option(
     "--last-attempt",
     is_flag=True,
-    help="Tell helping workers to leave even when COMMAND fails; else they wait for another attempt.",
+    help="Tell helping workers to leave even if COMMAND fails; otherwise they wait for another attempt.",
 )
 @options.verbose_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
@@ -49,13 +53,13 @@ def start_dask_scheduler(
     interface: str | None,
     last_attempt: bool,
 ) -> int:
-    """Start a Dask scheduler that others find in --dir.
+    """Start a Dask scheduler that workers and clients find in --dir.
 
-    With a COMMAND (after --), run the command under a scheduler of its own: it finds the scheduler in
-    $TERALIGN_SCHEDULER, and both end together, with the command's exit code. Workers started elsewhere by
-    start-dask-worker with the same --dir help as long as it runs.
+    With a COMMAND (after --), the command runs under a scheduler of its own, which it finds in $TERALIGN_SCHEDULER.
+    Both end together, with the command's exit code. Workers that start-dask-worker starts elsewhere with the same
+    --dir help as long as the command runs.
 
-    Without, the scheduler runs until stop-dask-cluster or a signal ends it.
+    Without a COMMAND, the scheduler runs until stop-dask-cluster or a signal ends it.
     """
     from teralign.cluster.driver import run_scheduler
 

@@ -11,26 +11,26 @@ from teralign.cli import options, values
 
 @click.command(epilog=options.example("start-dask-worker --dir cluster --worker-cpus 4"))
 @click.option("--dir", "directory", required=True, type=values.PATH, help="The --dir of start-dask-scheduler.")
-@click.option("--worker-cpus", type=click.IntRange(min=1), help="Cores to compute with.  [default: all there are]")
+@click.option("--worker-cpus", type=click.IntRange(min=1), help="Cores to compute with.  [default: all]")
 @click.option(
     "--worker-mem-gb",
     type=click.FloatRange(min=0, min_open=True),
-    help="Memory that its work may take; a block that takes more is tried elsewhere.  [default: what is free]",
+    help="Memory of the worker in GB; a block that exceeds it is tried elsewhere.  [default: free memory]",
 )
-@click.option("--interface", metavar="NAME", help="Network interface to listen at, such as ib0.")
+@click.option("--interface", metavar="NAME", help="Network interface to listen on, such as ib0.")
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
     default=300,
     show_default=True,
-    help="Seconds that a scheduler may take to appear.",
+    help="Seconds to wait for a scheduler to appear.",
 )
 @click.option(
     "--rejoin",
     type=click.FloatRange(min=0),
     default=60,
     show_default=True,
-    help="Seconds to wait for a new scheduler when this one goes with its work unfinished.",
+    help="Seconds to wait for a new scheduler when this one disappears with its work unfinished.",
 )
 @options.verbose_option
 def start_dask_worker(
@@ -43,7 +43,7 @@ def start_dask_worker(
 ) -> int:
     """Start a worker that joins the scheduler of --dir, and leaves with it.
 
-    It ends with exit code 0 when the scheduler says that the work is over, and when there is none to work for.
+    The exit code is 0 when the scheduler says that the work is over, and when no scheduler appears.
     """
     from teralign.cluster.join import run_worker
 

@@ -16,11 +16,11 @@ from teralign.cli import options, values
     type=click.FloatRange(min=0),
     default=30,
     show_default=True,
-    help="Seconds that scheduler, workers and command may take to end.",
+    help="Seconds to wait for scheduler, workers and command to end.",
 )
 @options.verbose_option
 def stop_dask_cluster(directory: Path, wait: float) -> None:
-    """Stop the scheduler of --dir with its workers, and its command if it has one."""
+    """Stop the scheduler of --dir with its workers and its command, if any."""
     from teralign.cluster.stop import stop_cluster
 
     stop_cluster(directory, wait=wait)
