@@ -5,6 +5,7 @@ The environment is .floors beside the checkout's other folders; it is made again
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -52,4 +53,5 @@ if __name__ == "__main__":
     python = make_environment()
     # Old versions use what others have deprecated since; SimpleITK 2.4 even crashes where such a warning is an error.
     options = ["-p", "no:cacheprovider", "-o", "filterwarnings=default"]
-    sys.exit(subprocess.run([python, "-m", "pytest", *options, *sys.argv[1:]], cwd=ROOT).returncode)
+    environment = os.environ | {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+    sys.exit(subprocess.run([python, "-m", "pytest", *options, *sys.argv[1:]], cwd=ROOT, env=environment).returncode)

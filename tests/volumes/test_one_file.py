@@ -25,6 +25,9 @@ DISPLAY = (DisplaySettings("0000FF"), DisplaySettings("FF8000"), DisplaySettings
 NAMES = ("DAPI", "α-tubulin", "2")
 TIFF_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 NRRD_TYPES = (*TIFF_TYPES, "uint64", "int64")
+# ITK reads no float64 from TIFF, and before SimpleITK 2.5.7 wrong 32-bit integers.
+NEW_ITK = tuple(int(part) for part in SimpleITK.__version__.split(".")[:3]) >= (2, 5, 7)
+UNREAD_BY_ITK = {"float64"} if NEW_ITK else {"float64", "int32", "uint32"}
 
 
 def write(path, array, **options):
@@ -59,7 +62,7 @@ def test_tiffs_hold_every_type_to_the_bit(name, dtype, tmp_path):
     path = write(tmp_path / name, array)
     check(path, array)
     np.testing.assert_array_equal(tifffile.imread(path), array[0, 0])
-    if dtype != "float64":  # which ITK does not read
+    if dtype not in UNREAD_BY_ITK:
         np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path)), array[0, 0])
     with tifffile.TiffFile(path) as tiff:
         assert tiff.is_imagej == (name == "a.tif" and dtype in ("uint8", "uint16", "float32"))
