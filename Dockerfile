@@ -1,7 +1,7 @@
 # The image that the container profiles run: docker build -t teralign:0.1.0 .
 FROM python:3.11-slim
 
-# ps is what Nextflow measures tasks with.
+# Nextflow measures tasks with ps.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends procps \
     && rm -rf /var/lib/apt/lists/*
@@ -11,8 +11,8 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY src src
 RUN pip install --no-cache-dir --constraint constraints.txt '.[hdf5,nifti]'
 
-# Kernels are compiled on first use: here, once, for processors like this one; on others by whichever user the container
-# runs as.
+# Kernels are compiled on first use: here once, for processors like this one. On other processors they are compiled again, by
+# the user that the container runs as.
 ENV NUMBA_CACHE_DIR=/var/cache/teralign
 WORKDIR /tmp
 RUN make-demo-data --output warm --shape 64,64,64 \
