@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teralign.errors import InputError
-from teralign.grids import Floats, Grid, Region, Triple, as_triple
+from teralign.grids import Floats, Grid, Region, Triple, as_triple, group_means
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, open_volume
 
@@ -47,13 +47,13 @@ def read_overview(volume: Volume, *, channel: int = 0, timepoint: int = 0, voxel
     if region != level.grid.region:
         log.warning("%s: only the middle is shown, since it has no scale coarse enough to read whole", volume.uri)
     grid = level.grid.crop(region)
-    factors = _factors(grid, target)
+    factors = grid.factors_to(target)
     small = grid.downsample(factors)
     array = np.empty(small.shape, dtype=np.float32)
     side = max(1, int((_TILE / math.prod(factors)) ** (1 / 3)))
     for part in small.region.split((side, side, side)):
         source = Region(_times(part.start, factors), _times(part.stop, factors)).shift(region.start)
-        array[part.slices] = _mean(level.read(source, channel=channel, timepoint=timepoint), factors)
+        array[part.slices] = group_means(level.read(source, channel=channel, timepoint=timepoint), factors)
     return Overview(array, small)
 
 
@@ -93,19 +93,6 @@ def _middle(shape: Triple) -> Region:
     size = [max(1, int(n * share)) for n in shape]
     z, y, x = ((n - s) // 2 for n, s in zip(shape, size, strict=True))
     return Region((z, y, x), (z + size[0], y + size[1], x + size[2]))
-
-
-def _factors(grid: Grid, target: float) -> Triple:
-    """Return the number of voxels (z, y, x) to average so that the spacing comes near `target` µm."""
-    return as_triple(min(n, max(1, round(target / s))) for n, s in zip(grid.shape, grid.spacing, strict=True))
-
-
-def _mean(array: NDArray[np.generic], factors: Triple) -> NDArray[np.float32]:
-    """Return the means over groups of `factors` voxels, which divide the sides of `array` (z, y, x)."""
-    (z, y, x), (a, b, c) = array.shape, factors
-    groups = array.reshape(z // a, a, y // b, b, x // c, c)
-    mean: NDArray[np.float32] = groups.mean(axis=(1, 3, 5), dtype=np.float32)
-    return mean
 
 
 def _times(a: Triple, b: Triple) -> Triple:

@@ -7,11 +7,10 @@ them and removes detail that the coarser level cannot represent. Labels take the
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 
-from teralign.grids import Grid, Triple, as_triple
+from teralign.grids import Grid, Triple, as_triple, group_means
 from teralign.volumes.description import Voxels
 
 _LARGEST_COARSEST = 256
@@ -46,11 +45,8 @@ def mean(array: Voxels, factors: Triple) -> Voxels:
     if array.dtype == np.bool_:
         return mode(array, factors)
     exact = np.float32 if array.dtype.itemsize < 4 or array.dtype == np.float32 else np.float64
-    total: Voxels = np.zeros([n // f for n, f in zip(array.shape, factors, strict=True)], dtype=exact)
-    for part in _members(array, factors):
-        np.add(total, part, out=total)
-    np.divide(total, math.prod(factors), out=total)
-    return (np.rint(total) if array.dtype.kind in "iu" else total).astype(array.dtype)
+    means = group_means(array, factors, dtype=exact)
+    return (np.rint(means) if array.dtype.kind in "iu" else means).astype(array.dtype)
 
 
 def mode(array: Voxels, factors: Triple) -> Voxels:
