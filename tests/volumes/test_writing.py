@@ -110,7 +110,7 @@ class TestEveryOutput:
         create_volume(target, grid=GRID, dtype="uint16", **small)
         with pytest.raises(InputError, match=r"s0 exists already; remove it or choose another output"):
             create_volume(target, grid=GRID, dtype="uint16", **small)
-        with pytest.raises(InputError, match=r"s0 is there already and is another array"):
+        with pytest.raises(InputError, match=r"s0 exists already and is another array"):
             create_planned(target, plan_volume(target, grid=GRID, dtype="uint8", **small), resume=True)
 
     def test_is_written_by_whole_units_only(self, target, small):

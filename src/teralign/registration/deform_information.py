@@ -20,11 +20,11 @@ from teralign.registration.deform_kernels import F64
 
 BINS = 32
 _BLUR = 1.0  # bins
-_RARE = 0.01  # of the mean count, added to every bin: what hardly occurs tells little
+_RARE = 0.01  # of the mean count, added to every bin: rare pairs of intensities tell little
 
 
 def information_tables(counts: F64, width: float) -> tuple[F64, F64]:
-    """The tables (2, bins, bins) of r and ∂r/∂m over (f, m), and the curvature (bins) at each f.
+    """Return the tables (2, bins, bins) of r and ∂r/∂m over (f, m), and the curvature (bins) at each f.
 
     `counts` (bins, bins) are those of pairs of intensities (f, m), and `width` is that of a bin of m.
     """

@@ -34,7 +34,7 @@ MARGIN = 2
 """Control points beyond the first and the last cell of each axis: the reach of a cubic spline."""
 
 PAD = 2
-"""Zeros around a lattice vector, so that the second differences need no special case at its faces."""
+"""Zeros around a lattice vector: second differences then need no special case at its faces."""
 
 UNKNOWN = -2.0
 """The correlation of a cell without voxels to compare."""
@@ -443,7 +443,9 @@ def window_sums(first: int, last: int, values: F32, radius: I64, out: F32) -> No
 
 
 @compiled
-def correlate(first: int, last: int, windows: F32, floors: F64, least: float, local: F32, correlation: F32) -> None:
+def correlate(
+    first: int, last: int, windows: F32, floors: F64, min_voxels: float, local: F32, correlation: F32
+) -> None:
     """Write the statistics of each cell's window into `local` (5, z, y, x), and its correlation.
 
     The statistics are the means f̄ and m̄, the inverse deviations 1/σ_f and 1/σ_m, and the slope of m on f.
@@ -458,7 +460,7 @@ def correlate(first: int, last: int, windows: F32, floors: F64, least: float, lo
                 n = np.float64(windows[0, z, y, x])
                 local[:, z, y, x] = 0
                 correlation[z, y, x] = UNKNOWN
-                if n < least:
+                if n < min_voxels:
                     continue
                 f, m = windows[1, z, y, x] / n, windows[2, z, y, x] / n
                 v, covariance = windows[3, z, y, x] / n - f * f, windows[5, z, y, x] / n - f * m

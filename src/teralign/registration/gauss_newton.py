@@ -25,13 +25,13 @@ from teralign.registration.metrics import Windows
 from teralign.transforms import Affine
 
 _ITERATIONS = 25
-_SMALL_STEP = 0.01  # voxels; a smaller step at the corners ends a level
-_KEPT_WEIGHT = 0.05  # of windows that do not correlate
+_SMALL_STEP = 0.01  # voxels; a smaller step at the corners, which no image resolves, ends a level
+_KEPT_WEIGHT = 0.05  # of windows that do not correlate: with 0 they could never come to match
 
 
 @dataclass(frozen=True)
 class _Linearised:
-    """Windows at one map: mean correlation, and the normal equations of a step from there."""
+    """Windows at one map: mean correlation, and the normal equations of a step from it."""
 
     score: float
     normal: Floats
@@ -41,7 +41,7 @@ class _Linearised:
 def refine(
     windows: Windows, matrix: Floats, initial: Affine, centre: Floats, *, rigid: bool, spacing: float
 ) -> tuple[Floats, int]:
-    """The (4, 4) map T, from `matrix`, under which the windows correlate best, and the number of iterations.
+    """Return the (4, 4) map T, from `matrix`, under which the windows correlate best, and the number of iterations.
 
     `initial` is S; T turns about `centre` (µm) and stays rigid where asked; `spacing` is that of the voxels in µm.
     """
@@ -106,7 +106,7 @@ def _linearise(
 
 
 def _stepped(matrix: Floats, step: Floats, centre: Floats, reach: float, *, rigid: bool) -> Floats:
-    """The map after a step: shift in µm, and turn (rigid) or linear part in µm at `reach`."""
+    """Return the map after a step: shift in µm, and turn (rigid) or linear part in µm at `reach`."""
     result = matrix.copy()
     if rigid:
         pivot = matrix[:3, :3] @ centre + matrix[:3, 3]
