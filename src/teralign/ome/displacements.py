@@ -105,6 +105,7 @@ def _senseless(path: Path, error: Exception) -> InputError:
 
 
 def _read_ome(path: Path, group: Path) -> JsonObject:
+    """Return the OME-Zarr metadata of a group of the field `path`. Raises InputError if it has none."""
     try:
         attributes = json.loads((group / GROUP_FILE).read_text())["attributes"]["ome"]
     except FileNotFoundError as error:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 0.1e-6  # CPU time to sample a node of a field from other fields (measured: 0.076) and to store it
 _NODE_BYTES = 3 * 4
-_BYTES_A_NODE = 150  # of a chunk in the making, as of a field for ITK
+_BYTES_A_NODE = 150  # of a chunk that is being made, and of a field for ITK
 
 ChunkMaker = Callable[[Region], DisplacementField]
 """A function that makes the nodes of one region of a field."""

@@ -127,6 +127,7 @@ def _stated_spacing(attributes: Json) -> FloatTriple | None:
 
 
 def _creation(array: Path, grid: Grid, chunk: Triple, *, n5: bool) -> Json:
+    """Return the specification of tensorstore for a new array: N5, or Zarr v2."""
     shape, chunks = [*grid.shape, 3], [*chunk, 3]
     if n5:
         compression = {"type": "gzip", "level": 1}

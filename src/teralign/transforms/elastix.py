@@ -64,6 +64,7 @@ def _initial(path: Path, entries: Entries) -> Path | None:
 
 
 def _transform(path: Path, entries: Entries) -> SitkTransform:
+    """Return the transform of a file's entries. Raises InputError for an unsupported kind."""
     kind = entries["Transform"][0]
     if entries.get("FixedImageDimension", ["3"])[0] != "3":
         raise InputError(

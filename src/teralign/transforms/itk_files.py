@@ -70,6 +70,7 @@ def _types_in(path: Path) -> str:
 
 
 def _read_field(path: Path) -> SitkTransform:
+    """Read an image of three components as a displacement field. Raises InputError for other images."""
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:

@@ -272,6 +272,7 @@ def _spec(path: Path) -> dict[str, object]:
 
 
 def _creation(path: Path, grid: Grid, chunk_shape: Triple) -> dict[str, object]:
+    """Return the specification of tensorstore for a new array of vectors, in Zarr v3 with checksums."""
     return {
         **_spec(path),
         "metadata": {
