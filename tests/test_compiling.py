@@ -41,3 +41,26 @@ def test_the_first_run_says_that_it_compiles_and_the_second_loads(tmp_path):
     first, second = run(tmp_path, tmp_path / "cache"), run(tmp_path, tmp_path / "cache")
     assert first.count("compiling numerical code for this machine") == 1
     assert second == ""
+
+
+RENAMED = """
+from typing import NamedTuple
+from teralign.compiling import compiled
+
+class {name}(NamedTuple):
+    x: float
+
+@compiled
+def double(pair):
+    return 2 * pair.x
+
+if __name__ == "__main__":
+    import loops
+    print(loops.double(loops.{name}(3.0)), 9.0)
+"""
+
+
+def test_code_of_another_version_is_replaced(tmp_path):
+    for name in ("Former", "Latter"):
+        (tmp_path / "loops.py").write_text(RENAMED.format(name=name))
+        run(tmp_path, tmp_path / "cache")

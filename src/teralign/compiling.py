@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 
 import numba
 from numba.core import event
+from numba.core.caching import FunctionCache
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +30,28 @@ def compiled_fast(function: Function) -> Function:
 
 
 def _compiled(function: Function, *, fastmath: bool) -> Function:
+    dispatcher = numba.njit(nogil=True, fastmath=fastmath)(function)
     try:
-        return cast("Function", numba.njit(cache=True, nogil=True, fastmath=fastmath)(function))
+        dispatcher._cache = _Cache(function)  # type: ignore[attr-defined, no-untyped-call]
     except RuntimeError:  # no cache folder: both the installation and the home are read-only
         _say_that_nothing_is_kept()
-        return cast("Function", numba.njit(nogil=True, fastmath=fastmath)(function))
+    return cast("Function", dispatcher)
+
+
+class _Cache(FunctionCache):
+    """Compiled code on disk; code of another version of the loops is replaced.
+
+    numba tells another version by its source file, but only after it has read the types of the arguments, which may
+    have other names in this version.
+    """
+
+    def load_overload(self, sig: object, target_context: object) -> object:
+        """Return the code for these types of arguments, None if there is none that can be read."""
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except (AttributeError, ImportError):
+            self.flush()  # type: ignore[no-untyped-call]
+            return None
 
 
 @functools.cache
