@@ -87,7 +87,7 @@ class BlockAligner:
             reason=chosen.reason,
             metric_before=chosen.before,
             metric_after=chosen.after,
-            min_jacobian=folding(chosen.field, threads=threads).least,
+            min_jacobian=folding(chosen.field, threads=threads).min_jacobian,
             share=chosen.share,
             displacement=self._mean_over_core(block, chosen.field.values, nodes),
             correction=self._mean_over_core(block, chosen.field.values - chosen.coarse_field.values, nodes),
@@ -109,8 +109,8 @@ class BlockAligner:
         field, after, share = coarse_field, at_coarse, 0.0
         for part in _SHARES if found.transform.transforms else ():
             tried = sampled(coarse @ DisplacementField(np.float32(part) * correction, grid, nodes))
-            least, score = folding(tried, threads=threads).least, judge.score(initial @ tried)
-            reason = _why_not(least, at_coarse, score)
+            min_jacobian, score = folding(tried, threads=threads).min_jacobian, judge.score(initial @ tried)
+            reason = _why_not(min_jacobian, at_coarse, score)
             if not reason:
                 field, after, share = tried, score, part
                 break
@@ -195,10 +195,10 @@ class _Choice:
     reason: str
 
 
-def _why_not(least: float, before: float, after: float) -> str:
+def _why_not(min_jacobian: float, before: float, after: float) -> str:
     """Return why a field is not used; empty when it is."""
-    if least < MIN_JACOBIAN:
-        return f"the field found folds (Jacobian down to {least:.2f})"
+    if min_jacobian < MIN_JACOBIAN:
+        return f"the field found folds (Jacobian down to {min_jacobian:.2f})"
     if not after >= before:
         return f"the metric fell from {before:.3f} to {after:.3f}"
     return ""

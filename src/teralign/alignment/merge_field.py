@@ -76,7 +76,7 @@ class UsableBlocks:
 
     @functools.cached_property
     def _present(self) -> NDArray[np.bool_]:
-        """Which blocks have a field, as a lattice up to the last of them along each axis; one byte a block."""
+        """The lattice of blocks up to the last one along each axis, True where a block has a field; a byte each."""
         index = self.index.astype(np.int64)
         lattice = np.zeros(index.max(axis=0, initial=-1) + 1, dtype=bool)
         lattice[tuple(index.T)] = True
@@ -135,7 +135,7 @@ class FieldMerger:
         field = DisplacementField(self.merge(region), self.layout.nodes, region)
         self.writer.write(chunk.core, np.ascontiguousarray(field.values[chunk.core.relative_to(region).slices]))
         found = folding(field)
-        return MergedChunk(min_jacobian=found.least, folded=found.share)
+        return MergedChunk(min_jacobian=found.min_jacobian, folded=found.share)
 
     def merge(self, region: Region) -> NDArray[np.float32]:
         """Return the merged field (z, y, x, 3) in µm over a region of nodes."""

@@ -1,4 +1,4 @@
-"""Whether worker processes can be started from the program that asks for them.
+"""A check that the main script can start worker processes.
 
 A worker process begins with a copy of the main script, which Python imports again in it. A script that starts workers
 outside `if __name__ == "__main__":` would start workers in each worker, and Python ends those with tracebacks.

@@ -22,12 +22,12 @@ def dask_setup(worker: Worker) -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, for whatever reason."""
+    """Make the kernel kill this process when its parent ends, for whatever reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def prefer_as_victim() -> None:
-    """When memory runs out, have the kernel end this worker, which can be replaced, rather than its scheduler."""
+    """Make the kernel, when memory runs out, end this worker, which can be replaced, before its scheduler."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")

@@ -192,7 +192,7 @@ class _Job:
 
     @property
     def deforms(self) -> bool:
-        """Whether a step finds a displacement field."""
+        """True if a step finds a displacement field."""
         return any(step.name == "deform" for step in self.steps)
 
     @property

@@ -178,7 +178,7 @@ def volume_change(transform: Stack, grid: Grid, region: Region, *, threads: int 
 class Folding:
     """The minimum of the Jacobian determinant of a map, and the share of nodes where it is 0 or less."""
 
-    least: float
+    min_jacobian: float
     share: float
 
 
