@@ -56,9 +56,10 @@ def summary(pairs) {
 }
 
 def computer(cluster, parameters) {
-    def each = "${parameters.bigstream_worker_cpus} cpus and ${parameters.bigstream_worker_mem_gb} GB each"
+    def cores = parameters.bigstream_worker_cpus.toString()
+    def each = "${cores} core${cores == '1' ? '' : 's'} and ${parameters.bigstream_worker_mem_gb} GB each"
     isGiven(parameters.dask_scheduler) ? "the Dask cluster at ${cluster.own}"
         : cluster.own == 'cores' ? "each task's own cores"
         : cluster.helpers ? "1 Dask worker in each task with blocks and ${cluster.helpers} more that join it, ${each}"
-        : "${cluster.own} Dask workers in each task with blocks, ${each}"
+        : "${cluster.own} Dask worker${cluster.own == '1' ? '' : 's'} in each task with blocks, ${each}"
 }

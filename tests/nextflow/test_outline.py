@@ -113,7 +113,7 @@ def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
     run = nextflow(volumes, "-params-file", "parameters.json", PATH=path)
 
     assert run.returncode == 0, run.output
-    assert "1 Dask workers in each task with blocks, 1 cpus and 1.25 GB each" in run.output
+    assert "1 Dask worker in each task with blocks, 1 core and 1.25 GB each" in run.output
     called = task_file(run, "REGISTER:GLOBAL_ALIGN (pair)", "called.txt")
     assert " --ome-zarr 0.4 --seed 7 --config config.yml" in called
     assert "/moving_mask/image.zarr/s3 " in called
@@ -147,7 +147,7 @@ def test_profiles_say_what_auto_is(volumes: Path, profile: str, cluster: str, pa
     cluster_options = ["--use_bigstream", "--bigstream_cluster", cluster, "--bigstream_workers", "3"]
     run = nextflow(volumes, *pair, *cluster_options, "--cluster_options=--account=lab", parser=parser)
     assert run.returncode == 0, run.output
-    assert f"Computing on {workers}, 1 cpus and 8 GB each" in run.output
+    assert f"Computing on {workers}, 1 core and 8 GB each" in run.output
 
 
 @pytest.mark.parametrize(
