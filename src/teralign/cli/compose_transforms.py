@@ -32,7 +32,9 @@ def compose_transforms(
     dry_run: bool,
     overwrite: bool,
 ) -> None:
-    """Combine TRANSFORMS (outermost, that is applied last, first) into one OUTPUT.
+    """Combine TRANSFORMS into one OUTPUT.
+
+    TRANSFORMS are listed outermost first: the last one acts first on a point of the fixed volume.
 
     Affines give one affine, a .mat. With a field among them the output is a field, a .zarr, sampled at the nodes of a
     grid; OUTPUT.residual.json says how far it differs from TRANSFORMS between the nodes.

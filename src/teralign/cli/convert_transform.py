@@ -54,10 +54,11 @@ def convert_transform(
     dry_run: bool,
     overwrite: bool,
 ) -> None:
-    """Convert TRANSFORMS of any readable format (outermost, that is applied last, first) to one OUTPUT.
+    """Convert TRANSFORMS of any readable format to one OUTPUT.
 
-    The first of TRANSFORMS acts last on a point of the fixed volume: affine.mat transform.zarr. The -t options of
-    antsApplyTransforms are in the opposite order: -t out1Warp.nii.gz -t out0GenericAffine.mat.
+    TRANSFORMS are listed outermost first: the last one acts first on a point of the fixed volume, as in affine.mat
+    transform.zarr. The -t options of antsApplyTransforms are in the opposite order: -t out1Warp.nii.gz
+    -t out0GenericAffine.mat.
 
     Readable formats, detected from the content: Teralign (.mat, .txt, .zarr); ITK, SimpleITK and ANTs (.tfm, .txt,
     .h5, .mat, fields in .nii, .nii.gz, .nrrd); elastix (TransformParameters.N.txt); bigstream (fields as arrays in N5
