@@ -46,7 +46,7 @@ class _Cache(FunctionCache):
     """
 
     def load_overload(self, sig: object, target_context: object) -> object:
-        """Return the code for these types of arguments, None if there is none that can be read."""
+        """Return the code for these types of arguments, None if no readable code exists."""
         try:
             return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except (AttributeError, ImportError):
