@@ -1,7 +1,7 @@
 """Files in buckets and on web servers, named by an address (`s3://bucket/fix.n5/s0`) instead of a path.
 
-`Place` is the common interface of paths and addresses, and all that the readers of chunked formats use. Nothing
-is listed at an address: the stores list a folder with every chunk in it, and web servers list nothing.
+`Place` is the common interface of paths and addresses; the readers of chunked formats use nothing else. Folders at an
+address are never listed: a bucket would list every chunk in a folder, and web servers list nothing.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Place(Protocol):
         ...
 
     def exists(self) -> bool:
-        """Return whether the place exists; of an address, whether a file does."""
+        """Return whether the place exists; at an address only files can be found, not folders."""
         ...
 
     def read_bytes(self) -> bytes:
@@ -198,13 +198,13 @@ def _only_folder(archive: Path, changed: int) -> str:
 
 
 def as_place(uri: str | Path) -> Path | Address:
-    """Return the path or address of a user's text. Raises InputError for an address that cannot be read."""
+    """Return the path or address that a user's text names. Raises InputError for an address that cannot be read."""
     text = str(uri)
     return Address.parse(text) if "://" in text else Path(text).expanduser()
 
 
 def absolute_uri(uri: str | Path) -> str:
-    """Return the same place for processes in other directories: paths are made absolute, addresses already are."""
+    """Return a URI that holds in any working directory: paths are made absolute, addresses already are."""
     place = as_place(uri)
     return str(place.absolute() if isinstance(place, Path) else place)
 

@@ -136,7 +136,7 @@ class BlockAligner:
 
 
 def search_box(grid: Grid, *, refining: bool) -> tuple[Floats, Floats]:
-    """Return the low and high corner (z, y, x; µm) of a block's grid, with the margin in which its partner may lie.
+    """Return the low and high corner (z, y, x; µm) of a block's grid, with a margin for the displacements to find.
 
     The margin is smaller for a block that is `refining` the field of a coarser stage.
     """

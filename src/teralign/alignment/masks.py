@@ -124,7 +124,7 @@ def open_mask(
     option = f"--{role}-mask"
     if uri == AUTO:
         if labels is not None:
-            raise InputError(f"{option} auto has no labels; leave out {option}-labels, or name a volume of labels.")
+            raise InputError(f"{option} auto has no labels; leave out {option}-labels, or name a label volume.")
         return _find_mask(option, volume, channel, timepoint)
     stored, grid = _open(option, uri, volume.grid)
     mask = StoredMask(stored, grid, None if labels is None else tuple(sorted(set(labels))))

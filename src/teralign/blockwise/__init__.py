@@ -1,4 +1,4 @@
-"""Plan, run and resume any function over the blocks of a grid on Dask; knows nothing of registration."""
+"""Plan, run and resume any function over the blocks of a grid on Dask, independent of registration."""
 
 from teralign.blockwise.plan import Block, BlockPlan, block_index, block_name, plan_blocks
 from teralign.blockwise.records import BlockRecord, BlockState

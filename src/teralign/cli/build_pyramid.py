@@ -35,7 +35,7 @@ def build_pyramid(
 ) -> None:
     """Add coarser scales to an OME-Zarr image or an N5 group with a dataset s0, block by block, in place.
 
-    They get the data type, chunks and codecs of the finest scale, which does not change.
+    The new scales get the data type, chunks and codecs of the finest scale, which does not change.
     """
     from teralign.tasks import build_pyramid as tasks
 

@@ -45,8 +45,8 @@ def inspect_volume(
 ) -> None:
     """Describe a volume: geometry, data type, scales, chunks, codecs, size on disk.
 
-    With --check the exit code is 3 if any file is lost or corrupt. Lost files can be told from empty chunks only in
-    volumes with a manifest; those written by Teralign have one.
+    With --check the exit code is 3 if any file is lost or corrupt. Lost files can be distinguished from empty chunks
+    only in volumes with a manifest; volumes that Teralign wrote have a manifest.
     """
     from teralign.tasks.inspect_volume import inspect_volume as task
 

@@ -21,7 +21,7 @@ from teralign.cli import options, values
 def invert_transform(
     transforms: tuple[Path, ...], output: Path, threads: int | None, dry_run: bool, overwrite: bool
 ) -> None:
-    """Write the inverse of transforms: it maps points of the moving volume to the fixed one.
+    """Write the inverse of transforms, which maps points of the moving volume to the fixed volume.
 
     OUTPUT.residual.json gives its accuracy: the distance between points and their images there and back.
     """

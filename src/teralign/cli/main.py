@@ -1,4 +1,4 @@
-"""The `teralign` command and its subcommands; each but `report` and `resolve` is a console script too.
+"""The `teralign` command and its subcommands; all except `report` and `resolve` are console scripts too.
 
 A command is imported when it is called, so that `--help` does not wait for libraries.
 """
@@ -105,7 +105,7 @@ def group() -> None:
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None, *, name: str | None = None) -> int:
-    """Run a command and give its exit code, after one sentence where something is wrong."""
+    """Run a command and return its exit code; an error is printed as one sentence."""
     try:
         code = command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
@@ -122,7 +122,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None, *, name:
 
 
 def _leave(code: int) -> NoReturn:
-    """End this process at once: taking the libraries down takes a while, and must wait for each of their threads."""
+    """End this process at once: shutting the libraries down takes a while, and waits for each of their threads."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # the reader has gone
             stream.flush()
@@ -130,7 +130,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def _explain(error: Exception) -> int:
-    """Say what went wrong in one sentence and give the exit code; the traceback only if it was asked for."""
+    """Print one sentence about an error and return its exit code; print the traceback only with --verbose."""
     if logging.getLogger("teralign").isEnabledFor(logging.DEBUG):
         traceback.print_exception(error)
     if isinstance(error, TeralignError):

@@ -1,4 +1,4 @@
-"""The names of options in messages, where users know them by others.
+"""The names of options in messages, where users know the options by other names.
 
 A pipeline calls commands with options whose values come from its own parameters. It lists both names in the
 environment variable `TERALIGN_OPTION_NAMES`: `--moving-spacing=--moving_spacing --workers=--bigstream_workers`.

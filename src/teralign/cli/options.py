@@ -69,23 +69,43 @@ fixed_option = click.option(
     "--fixed", required=True, metavar="URI", help="The fixed (reference) volume: PATH or s3://…[/DATASET]."
 )
 moving_option = click.option(
-    "--moving", required=True, metavar="URI", help="The moving volume, to be aligned to the fixed one."
+    "--moving", required=True, metavar="URI", help="The moving volume, to be aligned to the fixed volume."
 )
 spacing_options = chain(
     click.option("--fixed-spacing", type=MICROMETRES, help="Voxel size in µm; overrides the file's metadata."),
-    click.option("--moving-spacing", type=MICROMETRES, help="Likewise for the moving volume."),
+    click.option("--moving-spacing", type=MICROMETRES, help="Voxel size of the moving volume in µm."),
 )
 channel_options = chain(
     click.option(
-        "--fixed-channel", type=click.IntRange(min=0), default=0, show_default=True, help="Channel to align."
+        "--fixed-channel",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Channel of the fixed volume.",
     ),
-    click.option("--moving-channel", type=click.IntRange(min=0), default=0, show_default=True, help="Likewise."),
+    click.option(
+        "--moving-channel",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Channel of the moving volume.",
+    ),
 )
 timepoint_options = chain(
     click.option(
-        "--fixed-timepoint", type=click.IntRange(min=0), default=0, show_default=True, help="Timepoint to align."
+        "--fixed-timepoint",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Timepoint of the fixed volume.",
     ),
-    click.option("--moving-timepoint", type=click.IntRange(min=0), default=0, show_default=True, help="Likewise."),
+    click.option(
+        "--moving-timepoint",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Timepoint of the moving volume.",
+    ),
 )
 mask_options = chain(
     click.option(
@@ -93,9 +113,9 @@ mask_options = chain(
         metavar="URI|auto",
         help="Align only where this volume, of any voxel size, is above 0; auto finds the tissue.",
     ),
-    click.option("--moving-mask", metavar="URI|auto", help="Likewise for the moving volume."),
+    click.option("--moving-mask", metavar="URI|auto", help="Mask of the moving volume, as for --fixed-mask."),
     click.option("--fixed-mask-labels", type=LABELS, help="Labels of the mask to use.  [default: all above 0]"),
-    click.option("--moving-mask-labels", type=LABELS, help="Likewise for the moving mask."),
+    click.option("--moving-mask-labels", type=LABELS, help="Labels of the moving mask to use."),
 )
 steps_options = chain(
     click.option(
@@ -114,11 +134,13 @@ transform_option = click.option(
 transforms_argument = click.argument("transforms", nargs=-1, required=True, type=PATH)
 node_options = chain(
     click.option("--fixed", metavar="URI", help="Place the nodes over this volume.  [default: over the fields]"),
-    click.option("--fixed-spacing", type=MICROMETRES, help="Its voxel size in µm; overrides the file's metadata."),
+    click.option(
+        "--fixed-spacing", type=MICROMETRES, help="Voxel size of --fixed in µm; overrides the file's metadata."
+    ),
     click.option(
         "--grid-spacing",
         type=MICROMETRES,
-        help="Distance between nodes in µm.  [default: 4 voxels of --fixed, or that of the finest field]",
+        help="Distance between nodes in µm.  [default: 4 voxels of --fixed, or the spacing of the finest field]",
     ),
 )
 ome_zarr_option = click.option(
@@ -148,7 +170,7 @@ _COMPUTE = ("scheduler", *_WORKERS, "threads", "work_dir")
 def side(role: Literal["fixed", "moving"]) -> Callable[[Body], Body]:
     """Return a decorator that gives the command a `Side` named `role` instead of the options of that side.
 
-    These are --ROLE, --ROLE-spacing and so on, as far as other decorators declare them. Without --ROLE it is None.
+    The options are --ROLE, --ROLE-spacing and so on, if other decorators declare them. Without --ROLE it is None.
     """
 
     def decorate(command: Body) -> Body:
@@ -179,7 +201,9 @@ def compute(command: Body) -> Body:
         source = click.get_current_context().get_parameter_source("scheduler")
         if sizes and source is ParameterSource.COMMANDLINE:
             option = "--" + sizes[0].replace("_", "-")
-            raise InputError(f"{option} is for workers to start, but --scheduler has its own; leave one of them out.")
+            raise InputError(
+                f"{option} is for new workers, but --scheduler has workers already; leave one of them out."
+            )
         own = {name: arguments.pop(name) for name in _COMPUTE if name in arguments}
         return command(**arguments, compute=Compute(**own))
 

@@ -43,7 +43,7 @@ def report(
 ) -> None:
     """Draw before/after pictures of an alignment and measure it.
 
-    overlay.png shows the fixed volume in magenta and the moving one in green; where they agree it is white. Its
+    overlay.png shows the fixed volume in magenta and the moving volume in green, and is white where they agree. Its
     columns show the volumes before alignment, after the affines, and after all transforms. metrics.json has the
     similarity of the volumes in each column, the folds of the fields, and a summary of the blocks.
     """

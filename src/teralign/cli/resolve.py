@@ -18,8 +18,8 @@ from teralign.cli import options, values
 def resolve(parameters: Path, folder: Path) -> None:
     """Look up what a pipeline run aligns, as the pipeline does before it starts.
 
-    PARAMETERS.json holds the pipeline's parameters by name. Printed is one JSON object: for each pair the files to
-    stage, the datasets that each task reads, and its options.
+    PARAMETERS.json holds the pipeline's parameters by name. The output is one JSON object: for each pair the files to
+    stage, the datasets that each task reads, and the options of each task.
     """
     from teralign.tasks.resolve import resolve as task
 

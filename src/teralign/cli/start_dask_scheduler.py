@@ -57,7 +57,7 @@ def start_dask_scheduler(
 
     With a COMMAND (after --), the command runs under a scheduler of its own, which it finds in $TERALIGN_SCHEDULER.
     Both end together, with the command's exit code. Workers that start-dask-worker starts elsewhere with the same
-    --dir help as long as the command runs.
+    --dir join, and help as long as the command runs.
 
     Without a COMMAND, the scheduler runs until stop-dask-cluster or a signal ends it.
     """

@@ -20,7 +20,7 @@ from teralign.cli import options, values
     "--points", required=True, type=values.PATH, help="Table with columns x, y, z in µm; further columns are kept."
 )
 @click.option("--output", required=True, type=values.PATH, help="Table to write, in the same order.")
-@click.option("--inverse", is_flag=True, help="Map points of the moving volume to the fixed one instead.")
+@click.option("--inverse", is_flag=True, help="Map points of the moving volume to the fixed volume instead.")
 @options.threads_option
 @options.overwrite_option
 @options.verbose_option
@@ -30,8 +30,8 @@ def transform_points(
     """Map points of the fixed volume to the moving volume; with --inverse, from moving to fixed.
 
     Spots detected in the moving round need --inverse to be placed in the fixed round. Columns are found by the names
-    in the first line; without such a line the first three are x, y, z. The column `space` of the output says of which
-    volume its points are.
+    in the first line; in a table without names, the first three columns are x, y, z. The column `space` of the output
+    names the volume of its points.
     """
     from teralign.tasks.transform_points import transform_points as task
 
