@@ -24,6 +24,9 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 
+Bands = tuple[tuple[F32, F32], tuple[F32, F32], tuple[F32, F32]]
+"""For z, y and x: the rows of D₂ᵀD₂ (length, 5) and D₁ᵀD₁ (length, 3), of second and first differences."""
+
 SUMS = 21
 """Sums per cell: count, f, m, ff, mm, fm; f·g (3), m·g (3), g (3), g·gᵀ (6). g is the fixed gradient per voxel."""
 
@@ -529,12 +532,7 @@ def multiply(
     last: int,
     c: F32,
     scale: F64,
-    second_z: F32,
-    first_z: F32,
-    second_y: F32,
-    first_y: F32,
-    second_x: F32,
-    first_x: F32,
+    bands: Bands,
     stiffness: F32,
     out: F32,
     partial: F64,
@@ -542,8 +540,9 @@ def multiply(
     """Write the matrix of a step times `c`, both (3, lattice) within PAD zeros; `partial` gets c · out by planes.
 
     The matrix is the data term's `stiffness` (6, cells) and the gradient of half the bending energy
-    Σ scale_d·scale_e (D_d D_e c)², from the bands of the squared differences along each axis.
+    Σ scale_d·scale_e (D_d D_e c)², from the `bands` of the squared differences.
     """
+    (second_z, first_z), (second_y, first_y), (second_x, first_x) = bands
     ny, nx = second_y.shape[0], second_x.shape[0]
     cells_z, cells_y, cells_x = stiffness.shape[1:]
     zz, yy, xx = np.float32(scale[0] ** 2), np.float32(scale[1] ** 2), np.float32(scale[2] ** 2)

@@ -107,7 +107,7 @@ def _bands(length: int) -> tuple[F32, F32]:
     return bands[0], bands[1]
 
 
-def _diagonal(scale: F64, bands: Sequence[tuple[F32, F32]]) -> F32:
+def _diagonal(scale: F64, bands: kernels.Bands) -> F32:
     """Return the diagonal of the bending matrix at each control point."""
     second, first = (
         [b[kind][:, 2 - kind].reshape([-1 if e == d else 1 for e in range(3)]) for d, b in enumerate(bands)]
@@ -125,13 +125,12 @@ def solve(force: F32, stiffness: F32, c: F32, *, scale: F64, iterations: int, po
     `scale` (3) is s of the bending energy, with its weight.
     """
     shape = c.shape[1:]
-    bands = [_bands(n) for n in shape]
-    matrix = (scale, *bands[0], *bands[1], *bands[2])
+    bands = _bands(shape[0]), _bands(shape[1]), _bands(shape[2])
     p, q, r, s, delta = (np.zeros((3, *[n + 2 * PAD for n in shape]), np.float32) for _ in range(5))
     partial = np.zeros(shape[0])
     inner = (slice(None), *[slice(PAD, -PAD)] * 3)
     p[inner] = c
-    pool.run(kernels.multiply, shape[0], p, *matrix, np.zeros_like(stiffness), q, partial)
+    pool.run(kernels.multiply, shape[0], p, scale, bands, np.zeros_like(stiffness), q, partial)
     r[inner] = force - q[inner]
     inverse = np.empty((6, *shape), np.float32)
     pool.run(kernels.invert_blocks, shape[0], stiffness, _diagonal(scale, bands), inverse)
@@ -142,7 +141,7 @@ def solve(force: F32, stiffness: F32, c: F32, *, scale: F64, iterations: int, po
     for _ in range(iterations):
         if descent <= _ENOUGH**2 * target:
             break
-        pool.run(kernels.multiply, shape[0], p, *matrix, stiffness, q, partial)
+        pool.run(kernels.multiply, shape[0], p, scale, bands, stiffness, q, partial)
         alpha = descent / float(partial.sum())
         pool.run(kernels.descend, shape[0], alpha, p, q, inverse, delta, r, s, partial)
         before, descent = descent, float(partial.sum())

@@ -84,6 +84,13 @@ def _linearise(
     to_index = initial.matrix.copy()
     to_index[:3, 3] -= image.grid.origin
     to_index[:3] /= np.array(image.grid.spacing)[:, None]
+    start = window_kernels.StepMap(
+        matrix=matrix,
+        to_index=to_index,
+        initial=initial.matrix[:3, :3].copy(),
+        pivot=matrix[:3, :3] @ centre + matrix[:3, 3] if rigid else centre,
+        reach=reach,
+    )
     total, used = window_kernels.linearise(
         windows.points,
         windows.values,
@@ -91,11 +98,7 @@ def _linearise(
         np.ascontiguousarray(image.array),
         slopes,
         np.ones((1, 1, 1), bool) if image.mask is None else image.mask,
-        matrix,
-        to_index,
-        initial.matrix[:3, :3].copy(),
-        matrix[:3, :3] @ centre + matrix[:3, 3] if rigid else centre,
-        reach,
+        start,
         _KEPT_WEIGHT,
         normal,
         slope,

@@ -9,6 +9,8 @@ pass: with J the derivatives of the moving samples by the parameters, m̂ and f�
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,16 @@ F64 = NDArray[np.float64]
 _FLAT = 1e-9  # length of samples that do not vary
 
 
+class StepMap(NamedTuple):
+    """The map of points at which a step begins, and the arms of the step's parameters."""
+
+    matrix: F64  # (4, 4): fixed points to mapped points, µm
+    to_index: F64  # (4, 4): mapped points to voxels of the moving image
+    initial: F64  # (3, 3): turns derivatives by moving points into those by mapped points
+    pivot: F64  # (3,): where arms begin, µm; they reach to mapped points if rigid, to fixed points if affine
+    reach: float  # µm: the unit of arms
+
+
 @compiled
 def linearise(
     points: F64,
@@ -27,24 +39,19 @@ def linearise(
     moving: F32,
     slopes: F32,
     mask: NDArray[np.bool_],
-    matrix: F64,
-    to_index: F64,
-    initial: F64,
-    pivot: F64,
-    reach: float,
-    least_weight: float,
+    start: StepMap,
+    min_weight: float,
     normal: F64,
     slope: F64,
 ) -> tuple[float, int]:
     """Add up the normal equations of a step; return the sum of the windows' correlations and their number.
 
     points (windows, samples, 3) µm with the fixed `values` there; `moving` (z, y, x), its derivatives `slopes`
-    (3, z, y, x) per µm, and a mask of its shape, or of one voxel for none. `matrix` (4, 4) is the map of points,
-    `to_index` (4, 4) takes mapped points to the moving image's voxels, `initial` (3, 3) turns derivatives into those
-    by mapped points. Arms of a rigid step reach from `pivot` to mapped points, of an affine one to points, in units
-    of `reach`. `normal` (p, p) and `slope` (p,) come in as 0: p is 6 for a rigid step, 12 for an affine one. A
-    window counts if half of it is inside.
+    (3, z, y, x) per µm, and a mask of its shape, or of one voxel for none. A window weighs its correlation, or 0,
+    plus `min_weight`; it counts if half of it is inside. `normal` (p, p) and `slope` (p,) come in as 0: p is 6 for a
+    rigid step, 12 for an affine one.
     """
+    matrix, to_index, initial, pivot, reach = start
     rigid = slope.size == 6
     size = slope.size
     windows, samples = values.shape
@@ -99,7 +106,7 @@ def linearise(
                 by_f[a] += j[a] * f[s]
                 for b in range(a + 1):
                     square[a, b] += j[a] * j[b]
-        weight = max(r, 0.0) + least_weight
+        weight = max(r, 0.0) + min_weight
         for a in range(size):
             slope[a] += weight / length * (by_f[a] - r * by_m[a])
             for b in range(a + 1):
