@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.tables import Row, markdown
 from teralign.grids import Grid
-from teralign.transforms import Affine, DisplacementField, Stack, needed_region, node_positions, warp, warp_channels
+from teralign.transforms import Affine, DisplacementField, Stack, needed_region, node_positions, warp
 
 SPACING = (1.68, 1.84, 1.84)
 COLUMNS = {"": "case", "M voxels or points a CPU s": "speed:.1f"}
@@ -49,7 +49,7 @@ def warp_speed(size: int = 256, repeat: int = 5) -> Iterator[Row]:
         (
             "linear, uint16, two channels, [affine, field]",
             pair.size,
-            lambda: warp_channels(pair, grid, grid=grid, region=grid.region, transform=both),
+            lambda: warp(pair, grid, grid=grid, region=grid.region, transform=both),
         ),
         ("needed region, [affine, field]", image.size, lambda: needed_region(both, grid, grid.region, grid)),
         ("points, [affine, field]", len(points), lambda: both.map_points(points)),

@@ -95,9 +95,9 @@ def test_no_module_is_long():
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """All functions by name, but those of kernels: compiled functions take numbers and arrays, not objects."""
+    """All functions by name."""
     for name, tree in trees().items():
-        for node in ast.walk(tree) if not name.endswith("kernels") else ():
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{name}.{node.name}", node
 

@@ -9,7 +9,7 @@ from random_maps import positions, random_affine, random_grid, random_region, ra
 from scipy import ndimage
 
 from teralign.grids import Grid, Region
-from teralign.transforms import Affine, DisplacementField, Stack, cast, needed_region, warp, warp_channels
+from teralign.transforms import Affine, DisplacementField, Stack, cast, needed_region, warp
 
 SEEDS = st.integers(0, 2**32 - 1)
 INTERPOLATIONS = ("linear", "nearest", "cubic")
@@ -171,7 +171,7 @@ def test_channels_are_warped_as_if_alone():
     grid = random_grid(rng)
     images = rng.integers(0, 255, (3, *grid.shape)).astype(np.uint8)
     stack = random_stack(rng, grid, "af")
-    together = warp_channels(list(images), grid, grid=grid, region=grid.region, transform=stack)
+    together = warp(list(images), grid, grid=grid, region=grid.region, transform=stack)
     for one, image in zip(together, images, strict=True):
         assert np.array_equal(one, warp(image, grid, grid=grid, region=grid.region, transform=stack))
 

@@ -21,7 +21,7 @@ from teralign.filling import Filled, Filling, Part, fill, plan_fill
 from teralign.grids import Grid, Region
 from teralign.plans import Plan
 from teralign.report import looks_like_labels
-from teralign.transforms import FIELD_CACHE_BYTES, Stack, load_stack, needed_region, warp_channels
+from teralign.transforms import FIELD_CACHE_BYTES, Stack, load_stack, needed_region, warp
 from teralign.volumes import Volume, check_channel, check_timepoint, open_volume, plan_volume
 
 log = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ class Warper:
         arrays = [self.source.read(needed, channel=c, timepoint=time) for c in self.channels]
         if not any(a.any() for a in arrays):
             return None
-        return warp_channels(
+        return warp(
             arrays,
             self.source.grid,
             grid=self.grid,

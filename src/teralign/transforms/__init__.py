@@ -29,7 +29,7 @@ from teralign.transforms.stored import (
     save_field,
 )
 from teralign.transforms.transform import Transform
-from teralign.transforms.warp import cast, needed_region, warp, warp_channels
+from teralign.transforms.warp import cast, needed_region, warp
 
 __all__ = [
     "CHUNK_SHAPE",
@@ -64,5 +64,4 @@ __all__ = [
     "save_field",
     "volume_change",
     "warp",
-    "warp_channels",
 ]

@@ -34,7 +34,7 @@ _MIN_VOXELS = 2**15  # worth a thread
 
 
 def warp(
-    moving: Values,
+    moving: Values | Sequence[Values],
     moving_grid: Grid,
     *,
     grid: Grid,
@@ -51,40 +51,13 @@ def warp(
     `moving_region` of `moving_grid`, by default all: at least `needed_region(...)`. Interpolation is "linear",
     "nearest" (labels keep their ids) or "cubic" (Catmull-Rom); integers are rounded and saturated.
 
+    Several channels (c, z, y, x) of one type become as many, and their coordinates are computed once. A list of
+    (z, y, x) arrays is copied into one array; give one array to save memory.
+
     Raises ValueError when the shapes do not fit, or `moving` lacks voxels that are needed.
     """
-    channels = warp_channels(
-        moving[None],
-        moving_grid,
-        grid=grid,
-        region=region,
-        transform=transform,
-        moving_region=moving_region,
-        interpolation=interpolation,
-        fill=fill,
-        threads=threads,
-    )
-    image: Values = channels[0]
-    return image
-
-
-def warp_channels(
-    moving: Values | Sequence[Values],
-    moving_grid: Grid,
-    *,
-    grid: Grid,
-    region: Region,
-    transform: Stack,
-    moving_region: Region | None = None,
-    interpolation: str = "linear",
-    fill: float = 0,
-    threads: int = 1,
-) -> Values:
-    """Warp several channels (c, z, y, x) of one type as `warp` does; their coordinates are computed once.
-
-    A list of (z, y, x) arrays is copied into one array; give one array to save memory.
-    """
-    channels = np.asarray(moving)
+    image = np.asarray(moving)
+    channels = image if image.ndim == 4 else image[None]
     loaded = moving_region or moving_grid.region
     if channels.shape[1:] != loaded.shape:
         raise ValueError(f"moving has shape {channels.shape[1:]}, and its region is {loaded.shape}")
@@ -103,7 +76,8 @@ def warp_channels(
     )
     if missing:
         raise ValueError(f"{missing} voxels need more of the moving volume than {loaded.start} to {loaded.stop}")
-    return out.view(result) if interpolation == "nearest" else cast(out, result)
+    warped = out.view(result) if interpolation == "nearest" else cast(out, result)
+    return warped if image.ndim == 4 else warped[0]
 
 
 def needed_region(
