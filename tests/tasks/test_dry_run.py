@@ -189,11 +189,11 @@ def test_a_jacobian_map_is_planned(field, tmp_path):
 
 
 def test_an_inverse_and_affines_are_predicted(field, tmp_path):
-    plan = plan_invert_transform(transforms=field, output=tmp_path / "inverse.zarr")
+    plan = plan_invert_transform(field, tmp_path / "inverse.zarr")
     assert plan.blocks["inverse"] >= 9
     assert plan.write_bytes >= NODES * 12
     for planned in (
-        plan_invert_transform(transforms=field[:1], output=tmp_path / "inverse.mat"),
+        plan_invert_transform(field[:1], tmp_path / "inverse.mat"),
         plan_compose_transforms(field[:1], tmp_path / "whole.mat"),
         plan_convert_transform(field[:1], tmp_path / "whole.tfm"),
     ):

@@ -94,7 +94,7 @@ def test_points_outside_what_the_field_covers_are_counted_and_most_of_them_warne
 
 
 def test_the_inverse_of_affines_is_an_affine(tmp_path, transforms):
-    invert_transform(transforms=transforms[:1], output=tmp_path / "b.mat")
+    invert_transform(transforms[:1], tmp_path / "b.mat")
     both = load_transform(tmp_path / "b.mat") @ load_transform(transforms[0])
     np.testing.assert_allclose(both.matrix, np.eye(4), atol=1e-12)
     said = json.loads((tmp_path / "b.residual.json").read_text())
@@ -103,7 +103,7 @@ def test_the_inverse_of_affines_is_an_affine(tmp_path, transforms):
 
 
 def test_the_inverse_of_a_field_maps_back(tmp_path, transforms):
-    result = invert_transform(transforms=transforms, output=tmp_path / "back.zarr")
+    result = invert_transform(transforms, tmp_path / "back.zarr")
     assert 0 < result.residual_um.mean < result.residual_um.p95 < 0.3
     said = json.loads((tmp_path / "back.residual.json").read_text())
     assert said["residual_um"] == asdict(result.residual_um)
@@ -119,7 +119,7 @@ def test_the_report_counts_nodes_without_an_inverse(tmp_path):
     nodes = Grid((12, 14, 16), (4.0, 4.0, 4.0))
     tangle = np.random.default_rng(0).normal(size=(*nodes.shape, 3)) * 8
     save_field(tmp_path / "tangle.zarr", DisplacementField(tangle, nodes))
-    result = invert_transform(transforms=[tmp_path / "tangle.zarr"], output=tmp_path / "back.zarr")
+    result = invert_transform([tmp_path / "tangle.zarr"], tmp_path / "back.zarr")
     grid = load_transform(tmp_path / "back.zarr").grid
     assert result.lost_share == result.lost_nodes / grid.region.size
     assert result.lost_share > 0
@@ -128,9 +128,9 @@ def test_the_report_counts_nodes_without_an_inverse(tmp_path):
 
 def test_an_inverse_of_many_chunks_is_whole(tmp_path, transforms, monkeypatch):
     whole, parts = tmp_path / "whole.zarr", tmp_path / "parts.zarr"
-    invert_transform(transforms=transforms, output=whole)
+    invert_transform(transforms, whole)
     monkeypatch.setattr("teralign.tasks.new_transform.building_field", partial(building_field, chunk_shape=(7, 6, 5)))
-    invert_transform(transforms=transforms, output=parts)
+    invert_transform(transforms, parts)
     assert np.array_equal(load_transform(parts).read().values, load_transform(whole).read().values)
 
 

@@ -28,4 +28,4 @@ def invert_transform(
     from teralign.tasks import invert_transform as tasks
 
     task = tasks.plan_invert_transform if dry_run else tasks.invert_transform
-    options.print_result(task(transforms=transforms, output=output, threads=threads, overwrite=overwrite))
+    options.print_result(task(transforms, output, threads=threads, overwrite=overwrite))

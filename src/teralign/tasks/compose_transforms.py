@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from teralign.alignment import Side
 from teralign.cluster import worker_threads
@@ -39,24 +40,34 @@ class ComposedTransform:
     report: str
 
 
+class ComposeOptions(TypedDict, total=False):
+    """Options of `compose_transforms`.
+
+    The nodes of a new field lie over the volume `fixed`, by default over the fields, `grid_spacing` µm (z, y, x)
+    apart. `overwrite` replaces outputs that exist.
+    """
+
+    fixed: str | Path | Side | None
+    grid_spacing: FloatTriple | None
+    overwrite: bool
+
+
 def compose_transforms(
     transforms: Sequence[str | Path],
     output: str | Path,
     *,
-    fixed: str | Path | Side | None = None,
-    grid_spacing: FloatTriple | None = None,
     threads: int | None = None,
-    overwrite: bool = False,
+    **options: Unpack[ComposeOptions],
 ) -> ComposedTransform:
     """Write `transforms` (files, outermost first) as one transform from fixed to moving points.
 
-    Affines give a `.mat`. With a field among them the result is a field, a `.zarr`, with nodes over the volume
-    `fixed`, by default over the fields, `grid_spacing` µm (z, y, x) apart. It is made and stored chunk by chunk.
+    Affines give a `.mat`. With a field among them the result is a field, a `.zarr`, made and stored chunk by chunk.
     `NAME.residual.json` beside it says how far it is from the transforms between its nodes.
 
     Raises InputError for bad input, before any long work.
     """
-    stack, new, grid = _prepared(transforms, output, fixed, grid_spacing, overwrite=overwrite)
+    stack, new, grid = _prepared(transforms, output, **options)
+    overwrite = options.get("overwrite", False)
     new.check_writable(overwrite=overwrite)
     residual = Residual.none()
     if new.affine is not None:
@@ -81,13 +92,11 @@ def plan_compose_transforms(
     transforms: Sequence[str | Path],
     output: str | Path,
     *,
-    fixed: str | Path | Side | None = None,
-    grid_spacing: FloatTriple | None = None,
     threads: int | None = None,
-    overwrite: bool = False,
+    **options: Unpack[ComposeOptions],
 ) -> Plan:
     """Return the plan of `compose_transforms` with the same arguments; writes nothing."""
-    stack, new, grid = _prepared(transforms, output, fixed, grid_spacing, overwrite=overwrite)
+    stack, new, grid = _prepared(transforms, output, **options)
     if grid is None:
         return plan_affine(new.output)
     return plan_field(
@@ -103,10 +112,10 @@ def plan_compose_transforms(
 def _prepared(
     transforms: Sequence[str | Path],
     output: str | Path,
-    fixed: str | Path | Side | None,
-    grid_spacing: FloatTriple | None,
     *,
-    overwrite: bool,
+    fixed: str | Path | Side | None = None,
+    grid_spacing: FloatTriple | None = None,
+    overwrite: bool = False,
 ) -> tuple[Stack, NewTransform, Grid | None]:
     """Check the input; return the transforms, the place of the new one, and its nodes, None for an affine."""
     stack = load_stack(transforms)

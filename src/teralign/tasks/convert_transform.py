@@ -1,4 +1,4 @@
-"""`convert-transform`: transforms of ITK, ANTs, elastix and bigstream to ours, and ours to theirs."""
+"""`convert-transform`: transforms of ITK, ANTs, elastix and bigstream to those of Teralign, and back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from teralign.alignment import Side
 from teralign.cluster import worker_threads
@@ -148,32 +149,41 @@ class ConvertedTransform:
     report: str | None = None
 
 
+class ConvertTransformOptions(TypedDict, total=False):
+    """Options of `convert_transform`.
+
+    `to` is one of FORMATS; by default it follows from the output's ending. ITK's coordinates are in `unit` (one of
+    UNITS, µm by default) along the axes of the arrays, or as in the images `itk_fixed` and `itk_moving`, which the
+    other tool used. `fixed` and `grid_spacing` are as in `compose_transforms`; a field of bigstream has a vector at each
+    voxel of `fixed`. `overwrite` replaces outputs that exist.
+    """
+
+    to: str | None
+    unit: str
+    itk_fixed: str | Path | None
+    itk_moving: str | Path | None
+    fixed: str | Path | Side | None
+    grid_spacing: FloatTriple | None
+    overwrite: bool
+
+
 def convert_transform(
     transforms: Sequence[str | Path],
     output: str | Path,
     *,
-    to: str | None = None,
-    unit: str = "um",
-    itk_fixed: str | Path | None = None,
-    itk_moving: str | Path | None = None,
-    fixed: str | Path | Side | None = None,
-    grid_spacing: FloatTriple | None = None,
     threads: int | None = None,
-    overwrite: bool = False,
+    **options: Unpack[ConvertTransformOptions],
 ) -> ConvertedTransform:
-    """Write `transforms` (files of any readable format, outermost first) as one file or folder of the format `to`.
+    """Write `transforms` (files of any readable format, outermost first) as one file or folder of another format.
 
-    The format (one of FORMATS) follows from the ending if it is None. ITK's coordinates are in `unit` (one of UNITS)
-    along the axes of the arrays, or as in the images `itk_fixed` and `itk_moving` that the other tool used.
-    A field is sampled on the nodes that `compose_transforms` would take; a field of bigstream has a vector at each
-    voxel of `fixed`. `NAME.residual.json` beside it says how far it is from the transforms between its nodes.
+    A field is sampled on the nodes that `compose_transforms` would take. `NAME.residual.json` beside it says how far
+    it is from the transforms between its nodes.
 
     Raises InputError for bad input, before any long work.
     """
-    target = _Target.of(Path(output), to)
-    target.check_writable(overwrite=overwrite)
-    frames = _Frames.of(unit, itk_fixed, itk_moving)
-    conversion = _Conversion.of(transforms, target, frames, fixed_grid(fixed), grid_spacing)
+    conversion = _Conversion.of(transforms, Path(output), **options)
+    target = conversion.target
+    target.check_writable(overwrite=conversion.overwrite)
     applied = [str(path) for path in reversed(transforms)]
     log.info("A point of the fixed volume goes through %s", ", then ".join(applied))
     converted = ConvertedTransform(
@@ -187,7 +197,7 @@ def convert_transform(
         conversion.write_parts()
         return converted
     threads = threads or worker_threads()
-    field = conversion.write_field(conversion.grid, threads=threads, overwrite=overwrite)
+    field = conversion.write_field(conversion.grid, threads=threads)
     converted = replace(
         converted,
         grid=GridDescription.of(conversion.grid),
@@ -202,20 +212,11 @@ def plan_convert_transform(
     transforms: Sequence[str | Path],
     output: str | Path,
     *,
-    to: str | None = None,
-    unit: str = "um",
-    itk_fixed: str | Path | None = None,
-    itk_moving: str | Path | None = None,
-    fixed: str | Path | Side | None = None,
-    grid_spacing: FloatTriple | None = None,
     threads: int | None = None,
-    overwrite: bool = False,
+    **options: Unpack[ConvertTransformOptions],
 ) -> Plan:
     """Return the plan of `convert_transform` with the same arguments; writes nothing."""
-    target = _Target.of(Path(output), to)
-    target.refuse_existing(overwrite=overwrite)
-    frames = _Frames.of(unit, itk_fixed, itk_moving)
-    conversion = _Conversion.of(transforms, target, frames, fixed_grid(fixed), grid_spacing)
+    conversion = _Conversion.of(transforms, Path(output), **options)
     if conversion.grid is None:
         return plan_affine(Path(output))
     return plan_field(
@@ -225,7 +226,7 @@ def plan_convert_transform(
         what="conversion",
         node_seconds=SAMPLE_SECONDS,
         threads=threads or worker_threads(),
-        chunk=conversion.grid.shape if target.form is Form.ITK_FIELD else CHUNK_SHAPE,
+        chunk=conversion.grid.shape if conversion.target.form is Form.ITK_FIELD else CHUNK_SHAPE,
     )
 
 
@@ -241,27 +242,39 @@ class _Conversion:
     stack: Stack
     sampling: Residual | None
     grid: Grid | None
+    overwrite: bool
 
     @classmethod
     def of(
         cls,
         paths: Sequence[str | Path],
-        target: _Target,
-        frames: _Frames,
-        voxels: Grid | None,
-        grid_spacing: FloatTriple | None,
+        output: Path,
+        *,
+        to: str | None = None,
+        unit: str = "um",
+        itk_fixed: str | Path | None = None,
+        itk_moving: str | Path | None = None,
+        fixed: str | Path | Side | None = None,
+        grid_spacing: FloatTriple | None = None,
+        overwrite: bool = False,
     ) -> _Conversion:
         """Read the transforms. Raises InputError when they cannot be read, or the output cannot hold them."""
+        target = _Target.of(output, to)
+        target.refuse_existing(overwrite=overwrite)
+        frames = _Frames.of(unit, itk_fixed, itk_moving)
+        voxels = fixed_grid(fixed)
         stack, sampling = _load(paths, frames, voxels, grid_spacing)
         if target.form is Form.BIGSTREAM_FIELD:
-            return cls(target, frames, stack, sampling, _every_voxel(voxels))
-        if target.form in _FIELDS:
-            return cls(target, frames, stack, sampling, chosen_grid(stack, voxels, grid_spacing))
-        if stack.affine is None and target.form is not Form.ITK_TRANSFORM:
+            grid: Grid | None = _every_voxel(voxels)
+        elif target.form in _FIELDS:
+            grid = chosen_grid(stack, voxels, grid_spacing)
+        elif stack.affine is None and target.form is not Form.ITK_TRANSFORM:
             raise InputError(
                 f"the output {target.output} is {target.form.value}, but there are fields; choose another ending."
             )
-        return cls(target, frames, stack, sampling, None)
+        else:
+            grid = None
+        return cls(target, frames, stack, sampling, grid, overwrite)
 
     def write_parts(self) -> None:
         """Write transforms that need no grid."""
@@ -272,7 +285,7 @@ class _Conversion:
         whole = self.stack if affine is None else Stack((affine,))
         itk_files.write_parts(self.target.output, itk.to_itk(whole, self.frames.fixed, self.frames.moving))
 
-    def write_field(self, grid: Grid, *, threads: int, overwrite: bool) -> DisplacementField | StoredField:
+    def write_field(self, grid: Grid, *, threads: int) -> DisplacementField | StoredField:
         """Write the transforms at the nodes of a grid, chunk by chunk except in a file of ITK; return the field."""
         sampled = sampler(self.stack, grid, threads=threads)
         output = self.target.output
@@ -281,8 +294,8 @@ class _Conversion:
             itk_files.write_image(output, itk.field_image(field, self.frames.fixed, self.frames.moving))
             return field
         if self.target.form is Form.FIELD:
-            return write_field(output, grid, sampled, what="conversion", overwrite=overwrite)
-        with bigstream.building_field(output, self.target.dataset, grid, overwrite=overwrite) as writer:
+            return write_field(output, grid, sampled, what="conversion", overwrite=self.overwrite)
+        with bigstream.building_field(output, self.target.dataset, grid, overwrite=self.overwrite) as writer:
             write_chunks(writer, grid, sampled, what="conversion")
         return bigstream.open_field(writer.path, grid)
 

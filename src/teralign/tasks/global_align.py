@@ -56,7 +56,7 @@ def global_align(
     output: str | Path,
     steps: Sequence[str] | None = None,
     config: str | Path | Mapping[str, object] | None = None,
-    aligned: str | None = None,
+    aligned: str | Path | None = None,
     ome_zarr: str | None = None,
     threads: int | None = None,
     seed: int = 0,
@@ -95,7 +95,7 @@ def global_align(
         _write_aligned(*job.aligned, array, overwrite=overwrite)
     result = GlobalAlignment(
         output=str(output),
-        aligned=aligned,
+        aligned=None if aligned is None else str(aligned),
         fixed=own_name(job.sides[0].uri),
         moving=own_name(job.sides[1].uri),
         seed=seed,
@@ -111,7 +111,7 @@ class GlobalAlignOptions(TypedDict, total=False):
 
     steps: Sequence[str] | None
     config: str | Path | Mapping[str, object] | None
-    aligned: str | None
+    aligned: str | Path | None
     ome_zarr: str | None
     threads: int | None
     seed: int
@@ -177,7 +177,7 @@ class _Job:
         if aligned is not None:
             (check_output if writes else plan_output)(aligned, overwrite=overwrite)
             dtype = sources[1].volume.dtype
-            planned = aligned, plan_volume(aligned, grid=sources[0].grid, dtype=dtype, ome_zarr=ome_zarr)
+            planned = str(aligned), plan_volume(aligned, grid=sources[0].grid, dtype=dtype, ome_zarr=ome_zarr)
         return cls(sides, sources, chosen, config, target, planned, options.get("seed", 0))
 
     @property

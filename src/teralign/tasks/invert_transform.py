@@ -39,9 +39,9 @@ class InvertedTransform:
 
 
 def invert_transform(
-    *,
     transforms: Sequence[str | Path],
     output: str | Path,
+    *,
     threads: int | None = None,
     overwrite: bool = False,
 ) -> InvertedTransform:
@@ -82,9 +82,9 @@ def invert_transform(
 
 
 def plan_invert_transform(
-    *,
     transforms: Sequence[str | Path],
     output: str | Path,
+    *,
     threads: int | None = None,
     overwrite: bool = False,
 ) -> Plan:

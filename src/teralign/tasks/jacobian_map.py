@@ -67,7 +67,7 @@ def jacobian_map(
     transforms: Sequence[str | Path],
     output: str | Path,
     *,
-    work_dir: Path | None = None,
+    work_dir: str | Path | None = None,
     threads: int | None = None,
     **options: Unpack[JacobianOptions],
 ) -> JacobianMap:
@@ -109,7 +109,7 @@ def plan_jacobian_map(
     transforms: Sequence[str | Path],
     output: str | Path,
     *,
-    work_dir: Path | None = None,
+    work_dir: str | Path | None = None,
     threads: int | None = None,
     **options: Unpack[JacobianOptions],
 ) -> Plan:
