@@ -115,7 +115,7 @@ def _aligned_pair(data: Path, threads: int) -> tuple[Image, Image, Floats]:
     images = []
     for name in ("fix", "mov"):
         volume = open_volume(data / f"{name}.n5" / "lowres")
-        images.append(Image(volume.read(), volume.grid).coarsen((2, 2, 2)))
+        images.append(Image(volume.read(), volume.grid).downsample((2, 2, 2)))
     fixed, moving = images
     found = align(
         fixed, moving, load_config(None).steps("global_align"), initial_transform=Stack(), threads=threads
@@ -142,7 +142,7 @@ def _without_half(image: Image, rng: np.random.Generator) -> Image:
     marks[tuple(np.rint(image.grid.to_index(gone)).astype(int).T)] = 0
     distance = ndimage.distance_transform_edt(marks, sampling=image.grid.spacing)
     cover = np.clip(1.5 - distance / _RADII[1], 0, 1).astype(np.float32)
-    coarse = image.coarsen((3, 3, 3))
+    coarse = image.downsample((3, 3, 3))
     background = Image(ndimage.percentile_filter(coarse.array, 20, size=3), coarse.grid)
     axes = [image.grid.origin[a] + image.grid.spacing[a] * np.arange(n) for a, n in enumerate(image.grid.shape)]
     around, _ = background.sample(np.stack(np.meshgrid(*axes, indexing="ij"), -1))

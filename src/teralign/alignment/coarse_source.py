@@ -56,7 +56,7 @@ class CoarseSource:
         array = np.empty(region.shape, np.float32)
         mask = np.ones(region.shape, bool)
         for part in self._pieces(region):
-            piece = self.level.read(self._voxels(part)).coarsen(self.factors)
+            piece = self.level.read(self._voxels(part)).downsample(self.factors)
             inside = part.relative_to(region).slices
             array[inside] = piece.array
             if piece.mask is not None:

@@ -47,9 +47,7 @@ if TYPE_CHECKING:
 @options.cluster_options
 @options.work_dir_option
 @options.threads_option
-@options.dry_run_option
-@options.overwrite_option
-@options.verbose_option
+@options.run_options
 @options.side("fixed")
 @options.side("moving")
 @options.compute

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @click.argument("output", type=values.PATH)
 @options.node_options
 @options.threads_option
-@options.dry_run_option
-@options.overwrite_option
-@options.verbose_option
+@options.run_options
 @options.side("fixed")
 def compose_transforms(
     transforms: tuple[Path, ...],

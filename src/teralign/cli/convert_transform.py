@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 @click.option("--itk-moving", type=values.PATH, help="Likewise the moving image.")
 @options.node_options
 @options.threads_option
-@options.dry_run_option
-@options.overwrite_option
-@options.verbose_option
+@options.run_options
 @options.side("fixed")
 def convert_transform(
     transforms: tuple[Path, ...],

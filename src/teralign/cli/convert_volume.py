@@ -34,9 +34,7 @@ DTYPES = ["bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 
 @options.ome_zarr_option
 @options.cluster_options
 @options.work_dir_option
-@options.dry_run_option
-@options.overwrite_option
-@options.verbose_option
+@options.run_options
 @options.compute
 def convert_volume(
     volume: str,

@@ -24,15 +24,10 @@ if TYPE_CHECKING:
 @click.option("--output", required=True, type=values.PATH, help="affine.mat, or a .zarr field with a deform step.")
 @click.option("--aligned", metavar="URI", help="Also write the moving volume, warped by the transform, here.")
 @options.ome_zarr_option
-@options.mask_options
-@options.spacing_options
-@options.channel_options
-@options.timepoint_options
+@options.side_options
 @options.threads_option
 @options.seed_option
-@options.dry_run_option
-@options.overwrite_option
-@options.verbose_option
+@options.run_options
 @options.side("fixed")
 @options.side("moving")
 def global_align(

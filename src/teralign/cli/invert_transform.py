@@ -15,9 +15,7 @@ from teralign.cli import options, values
 @options.transform_option
 @click.option("--output", required=True, type=values.PATH, help="A .mat for affines, otherwise a .zarr field.")
 @options.threads_option
-@options.dry_run_option
-@options.overwrite_option
-@options.verbose_option
+@options.run_options
 def invert_transform(
     transforms: tuple[Path, ...], output: Path, threads: int | None, dry_run: bool, overwrite: bool
 ) -> None:

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 @options.ome_zarr_option
 @options.work_dir_option
 @options.threads_option
-@options.dry_run_option
-@options.overwrite_option
-@options.verbose_option
+@options.run_options
 @options.side("fixed")
 def jacobian_map(
     transforms: tuple[Path, ...],

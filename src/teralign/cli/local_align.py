@@ -54,17 +54,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Maximum share of failed blocks; with more, the run fails.",
 )
-@options.mask_options
-@options.spacing_options
-@options.channel_options
-@options.timepoint_options
+@options.side_options
 @options.cluster_options
 @options.work_dir_option
 @options.seed_option
 @options.threads_option
-@options.dry_run_option
-@options.overwrite_option
-@options.verbose_option
+@options.run_options
 @options.side("fixed")
 @options.side("moving")
 @options.compute

@@ -62,6 +62,7 @@ dry_run_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="Threads to compute with.  [default: the cores of this task]"
 )
+run_options = chain(dry_run_option, overwrite_option, verbose_option)
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers."
 )
@@ -117,6 +118,7 @@ mask_options = chain(
     click.option("--fixed-mask-labels", type=LABELS, help="Labels of the mask to use.  [default: all above 0]"),
     click.option("--moving-mask-labels", type=LABELS, help="Labels of the moving mask to use."),
 )
+side_options = chain(mask_options, spacing_options, channel_options, timepoint_options)
 steps_options = chain(
     click.option(
         "--steps", type=NAMES, help="Steps in order: ransac, random, rigid, affine, deform.  [default: the config's]"

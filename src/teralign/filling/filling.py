@@ -237,7 +237,7 @@ class FamilyMaker:
             for c, array in enumerate(made if made is not None else ()):
                 yield from writer.write(part.core, array, channel=c, timepoint=timepoint)
                 if above.size:
-                    built[c][writer.above(part.core).relative_to(above).slices] = writer.coarsen(array)
+                    built[c][writer.above(part.core).relative_to(above).slices] = writer.downsample(array)
         if built.any():
             for c, array in enumerate(built):
                 yield from writer.write(above, array, level=1, channel=c, timepoint=timepoint)

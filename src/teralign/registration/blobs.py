@@ -56,7 +56,7 @@ def find_blobs(
     Blobs weaker than `min_strength` times the strongest do not count. `clip` is the share of the darkest and of the
     brightest voxels whose brightness is cut.
     """
-    image = image.coarsen_to(radii[0] / _VOXELS_A_RADIUS)
+    image = image.downsample_to(radii[0] / _VOXELS_A_RADIUS)
     array = image.array.astype(np.float32, copy=False)
     if clip is not None:
         low, high = np.quantile(array[::2, ::2, ::2], (clip[0], 1 - clip[1]))

@@ -23,7 +23,7 @@ def deform(fixed: Image, moving: Image, config: DeformConfig, context: StepConte
     """
     initial_transform, threads = context.initial_transform, context.threads
     if config.alignment_spacing is not None:
-        fixed, moving = fixed.coarsen_to(config.alignment_spacing), moving.coarsen_to(config.alignment_spacing)
+        fixed, moving = fixed.downsample_to(config.alignment_spacing), moving.downsample_to(config.alignment_spacing)
     affine = initial_transform.affine
     if affine is None:
         moving, matrix = _straightened(fixed, moving, initial_transform, threads), np.eye(4)

@@ -72,7 +72,7 @@ def image_origin(image: Image, spacing: float) -> Floats:
 
 def _structure(image: Image, spacing: float) -> Volume32:
     """Return the image's structures on isotropic voxels: compressed, band-passed, clipped, 0 outside the mask."""
-    coarse = image.coarsen_to(spacing)
+    coarse = image.downsample_to(spacing)
     counts = [max(1, round(e / spacing)) for e in image.grid.extent]
     axes = [o + spacing * np.arange(n) for o, n in zip(image_origin(image, spacing), counts, strict=True)]
     values, inside = coarse.sample(np.stack(np.meshgrid(*axes, indexing="ij"), -1))

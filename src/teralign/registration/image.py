@@ -56,7 +56,7 @@ class Image:
         """Return the image with dark and bright exchanged, float32."""
         return Image(-self.array.astype(np.float32), self.grid, self.mask)
 
-    def coarsen(self, factors: Sequence[int]) -> Image:
+    def downsample(self, factors: Sequence[int]) -> Image:
         """Return the means over groups of `factors` (z, y, x) voxels, float32; half of a group must count."""
         factors = [min(f, n) for f, n in zip(factors, self.array.shape, strict=True)]
         if max(factors) == 1:
@@ -64,9 +64,9 @@ class Image:
         mask = None if self.mask is None else group_means(self.mask, factors) >= 0.5
         return Image(group_means(self.array, factors), self.grid.downsample(factors), mask)
 
-    def coarsen_to(self, spacing: float) -> Image:
+    def downsample_to(self, spacing: float) -> Image:
         """Return the image with voxels of about `spacing` µm, by whole factors; never finer than it is."""
-        return self.coarsen(self.grid.factors_to(spacing))
+        return self.downsample(self.grid.factors_to(spacing))
 
     def smooth(self, sigma: float) -> Image:
         """Return the image blurred by a Gaussian of `sigma` µm, float32."""

@@ -42,7 +42,7 @@ def linear(fixed: Image, moving: Image, config: LinearConfig, context: StepConte
     """
     moving, initial = through_fields(fixed, moving, context)
     finest = _finest(fixed, moving, config)
-    fixed, moving = fixed.coarsen_to(finest), moving.coarsen_to(finest)
+    fixed, moving = fixed.downsample_to(finest), moving.downsample_to(finest)
     measure = measure_of(config)
     windows = Windows.of(fixed, moving)
     if fault := windows.fault():
@@ -148,7 +148,7 @@ def _levels(fixed: Image, moving: Image, config: LinearConfig, finest: float) ->
     factors = config.shrink_factors or _LEVELS
     sigmas = config.smooth_sigmas or (0.0,) * len(factors)
     for number, (factor, sigma) in enumerate(zip(factors, sigmas, strict=True)):
-        coarse = [image.smooth(sigma).coarsen_to(factor * finest) for image in (fixed, moving)]
+        coarse = [image.smooth(sigma).downsample_to(factor * finest) for image in (fixed, moving)]
         if number == len(factors) - 1 or min(coarse[0].array.shape + coarse[1].array.shape) >= _MIN_VOXELS:
             yield itk.LevelPair(coarse[0], coarse[1], factor * finest)
 

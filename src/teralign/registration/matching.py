@@ -41,7 +41,7 @@ class Contexts:
         steps = steps[(steps**2).sum(axis=1) <= half**2]
         offsets = steps * (np.broadcast_to(radius, 3) / half)
         offsets = offsets[(np.abs(offsets) <= thickness / 2).all(axis=1)]
-        coarse = image.coarsen_to(float(np.min(radius)) / half)
+        coarse = image.downsample_to(float(np.min(radius)) / half)
         return cls(Image(compress_brightness(coarse.array), coarse.grid, coarse.mask), offsets)
 
     def around(self, points: Floats, initial: Affine, rotation: Floats) -> Volume32:

@@ -57,7 +57,7 @@ class Windows:
         The images are first brought to about `spacing` µm, by default as fine as a fixed budget of voxels allows.
         """
         spacing = spacing or max(spacing_for(image.grid, _VOXELS) for image in (fixed, moving))
-        fixed, moving = fixed.coarsen_to(spacing), moving.coarsen_to(spacing)
+        fixed, moving = fixed.downsample_to(spacing), moving.downsample_to(spacing)
         step = 1.5 * max(spacing, *fixed.grid.spacing)
         centres = _foreground_lattice(fixed, step * _SIDE, count)
         # A window that reaches beyond the few planes of a thin stack would lie outside for the most part.
@@ -111,7 +111,7 @@ def _foreground_lattice(image: Image, window: float, count: int) -> Floats:
         axes.append(o - d / 2 + (np.arange(steps) + 0.5) * n * d / steps)
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
     # Four voxels a sigma are enough, and a blur takes as long as it is wide.
-    blurred = image.coarsen_to(distance / 8).smooth(distance / 2)
+    blurred = image.downsample_to(distance / 8).smooth(distance / 2)
     values, inside = blurred.sample(points)
     if not inside.any():
         return points[:0]

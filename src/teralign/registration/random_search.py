@@ -32,7 +32,7 @@ def random_search(fixed: Image, moving: Image, config: RandomConfig, context: St
     quick = Windows.of(fixed, moving, spacing=spacing, count=150)
     if fault := quick.fault():
         return kept(fault)
-    centre = mean_position(fixed.coarsen_to(spacing))
+    centre = mean_position(fixed.downsample_to(spacing))
     maps = random_maps(config, centre, np.random.default_rng(context.seed))
     scores = np.array([quick.score(initial @ Affine(m)) for m in maps])
     scores[~np.isfinite(scores)] = -math.inf

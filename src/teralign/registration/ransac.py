@@ -108,7 +108,7 @@ def ransac(fixed: Image, moving: Image, config: RansacConfig, context: StepConte
     """
     moving, initial = through_fields(fixed, moving, context)
     if config.alignment_spacing is not None:
-        fixed, moving = (image.coarsen_to(config.alignment_spacing) for image in (fixed, moving))
+        fixed, moving = (image.downsample_to(config.alignment_spacing) for image in (fixed, moving))
     sizes = _sizes(fixed, moving, config)
     fixed_blobs = _ImageBlobs.of(
         fixed, sizes.fixed_radii, sizes, config.nspots, config.fix_spot_detection_kwargs, config.fix_spots

@@ -63,7 +63,7 @@ def _optimise(
 ) -> int:
     """Improve the B-spline in place, level by level; return the number of iterations of the last level."""
     spacing = max(config.alignment_spacing or 0.0, *fixed.grid.spacing)
-    fixed, moving = fixed.coarsen_to(spacing), moving.coarsen_to(spacing)
+    fixed, moving = fixed.downsample_to(spacing), moving.downsample_to(spacing)
     factors = config.shrink_factors or (1,) * len(config.control_point_levels)
     # Shrinking picks every n-th voxel: without a blur of half that width it would alias.
     sigmas = config.smooth_sigmas or tuple(0.5 * spacing * n if n > 1 else 0.0 for n in factors)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypedDict, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -57,6 +57,20 @@ class Chunking:
 
 
 DEFAULT_CHUNKING = Chunking()
+
+
+class LayoutOptions(TypedDict, total=False):
+    """The keyword arguments of `plan_volume` besides `grid` and `dtype`, all of them optional."""
+
+    channels: int
+    timepoints: int
+    channel_names: Sequence[str]
+    display: Sequence[DisplaySettings]
+    time_step: float | None
+    chunking: Chunking
+    levels: int | None
+    label: bool
+    ome_zarr: str | None
 
 
 def plan_volume(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -14,9 +15,9 @@ from teralign.volumes import n5, precomputed, pyramid
 from teralign.volumes import ome_zarr as ome_zarr_format
 from teralign.volumes.arrays import StoredArray, spatial
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
-from teralign.volumes.description import DisplaySettings, PyramidLayout, Voxels
+from teralign.volumes.description import PyramidLayout, Voxels
 from teralign.volumes.manifest import Manifest, StoredFile
-from teralign.volumes.outputs import DEFAULT_CHUNKING, Chunking, family_shape, locate_output, plan_volume
+from teralign.volumes.outputs import LayoutOptions, family_shape, locate_output, plan_volume
 from teralign.volumes.volume import check_inside
 
 _CREATE: dict[str, Callable[..., tuple[StoredArray, ...]]] = {
@@ -137,7 +138,7 @@ class VolumeWriter:
         start, stop = (as_triple(n // s for n, s in zip(e, step, strict=True)) for e in (region.start, region.stop))
         return Region(start, stop)
 
-    def coarsen(self, array: Voxels) -> Voxels:
+    def downsample(self, array: Voxels) -> Voxels:
         """Return the (z, y, x) voxels of the next level, `above(region)`, for a region of the finest.
 
         The region begins with a voxel of the next level; incomplete voxels at its end are left out.
@@ -178,37 +179,9 @@ class VolumeWriter:
             raise ValueError(f"region {region.start} to {region.stop} cuts through write units of {self.write_shape}")
 
 
-def create_volume(
-    uri: str | Path,
-    *,
-    grid: Grid,
-    dtype: DTypeLike,
-    channels: int = 1,
-    timepoints: int = 1,
-    channel_names: Sequence[str] = (),
-    display: Sequence[DisplaySettings] = (),
-    time_step: float | None = None,
-    chunking: Chunking = DEFAULT_CHUNKING,
-    levels: int | None = None,
-    label: bool = False,
-    ome_zarr: str | None = None,
-) -> VolumeWriter:
+def create_volume(uri: str | Path, *, grid: Grid, dtype: DTypeLike, **options: Unpack[LayoutOptions]) -> VolumeWriter:
     """Create an empty pyramid, as `create_planned` does from what `plan_volume` plans."""
-    layout = plan_volume(
-        uri,
-        grid=grid,
-        dtype=dtype,
-        channels=channels,
-        timepoints=timepoints,
-        channel_names=channel_names,
-        display=display,
-        time_step=time_step,
-        chunking=chunking,
-        levels=levels,
-        label=label,
-        ome_zarr=ome_zarr,
-    )
-    return create_planned(uri, layout)
+    return create_planned(uri, plan_volume(uri, grid=grid, dtype=dtype, **options))
 
 
 def create_planned(uri: str | Path, layout: PyramidLayout, *, resume: bool = False) -> VolumeWriter:
