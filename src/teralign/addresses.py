@@ -103,7 +103,7 @@ class Address:
         scheme, _, rest = text.partition("://")
         host, _, path = rest.partition("/")
         if scheme.lower() not in _READ:
-            raise InputError(f"{text} cannot be read: of addresses only s3://, gs://, http:// and https:// can.")
+            raise InputError(f"{text} cannot be read: an address begins with s3://, gs://, http:// or https://.")
         if not host:
             raise InputError(f"{text} names no {'server' if scheme.startswith('http') else 'bucket'}; complete it.")
         return cls(f"{scheme.lower()}://{host}", PurePosixPath(path.strip("/")))

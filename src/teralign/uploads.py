@@ -34,7 +34,7 @@ Write: TypeAlias = "ts.Future[ts.KvStore.TimestampedStorageGeneration]"
 def plan_upload(output: Address, *, overwrite: bool) -> None:
     """Check that a folder may be stored at an address; nothing is written.
 
-    Raises InputError for an address that is not written to, and when something is there and `overwrite` is off.
+    Raises InputError for an address that cannot be written, and for an existing folder unless `overwrite` is set.
     """
     if not output.root.startswith(_WRITTEN):
         raise InputError(f"{output} cannot be written; outputs go to a disk or to s3://.")
@@ -47,7 +47,7 @@ def plan_upload(output: Address, *, overwrite: bool) -> None:
 
 
 def probe_upload(output: Address) -> None:
-    """Store a small file at an address and remove it. Raises InputError when that is refused."""
+    """Store a small file at an address and remove it. Raises InputError when the bucket refuses this."""
     try:
         store = output.open()
         store.write(_PROBE, b"").result()
@@ -57,7 +57,7 @@ def probe_upload(output: Address) -> None:
 
 
 def upload(folder: Path, output: Address, *, overwrite: bool) -> None:
-    """Store the files of a folder at an address, after removing what is there.
+    """Store the files of a folder at an address, after removing the old files there.
 
     Raises InputError as `plan_upload` does, DataError when the upload fails; then the mark remains.
     """

@@ -120,7 +120,7 @@ CASES = [
     ("convert-volume", "fixed.n5 out.n5 --ome-zarr 0.4", ["--ome-zarr 0.4", "out.n5"]),
     ("convert-volume", "fixed.n5 out.zarr --ome-zarr 0.6", ["'0.6'", "'0.4', '0.5'"]),
     ("convert-volume", "fixed.n5 out.precomputed --dtype float64", ["float64", ".zarr"]),
-    ("convert-volume", "fixed.n5 out.precomputed/s0", ["out.precomputed", "name only that"]),
+    ("convert-volume", "fixed.n5 out.precomputed/s0", ["out.precomputed", "name the image itself"]),
     ("convert-volume", "fixed.n5 out.tif --levels 2", ["out.tif", "--levels"]),
     ("convert-volume", "fixed.n5 out.ome.tif --dtype int64", ["int64", ".zarr"]),
     ("convert-volume", "fixed.n5 out.nrrd --dtype bool", ["bool", ".zarr"]),

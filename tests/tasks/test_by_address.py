@@ -213,7 +213,7 @@ def test_says_before_any_work_what_cannot_be_written(case, bucket, monkeypatch):
     ):
         check_output("http://server/out.zarr", overwrite=False)
     with pytest.raises(
-        InputError, match=r"^s3://bucket/out.ome.tif is one file, and those are written to disks only"
+        InputError, match=r"^s3://bucket/out.ome.tif is a single file, which is written to a disk only"
     ):
         check_output("s3://bucket/out.ome.tif", overwrite=False)
     with pytest.raises(

@@ -196,14 +196,14 @@ def test_says_that_a_server_does_not_answer(monkeypatch):
 
 @pytest.mark.parametrize("name", ["a.tif", "a.nrrd", "a.nii.gz", "a.h5/t0/channel1", "a.ims"])
 def test_files_of_one_image_are_read_from_disks_only(name):
-    with pytest.raises(InputError, match=r"^s3://bucket/a\.[a-z0-9.]+ is read from disks only; copy it"):
+    with pytest.raises(InputError, match=r"^s3://bucket/a\.[a-z0-9.]+ is read from a disk only; copy it"):
         open_volume(f"s3://bucket/{name}")
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("ftp://server/a.zarr", "of addresses only s3://, gs://, http:// and https:// can"),
+        ("ftp://server/a.zarr", "an address begins with s3://, gs://, http:// or https://"),
         ("s3:///a.zarr", "names no bucket"),
         ("https:///a.zarr", "names no server"),
     ],

@@ -132,7 +132,7 @@ def test_a_damaged_manifest_is_an_error(volume):
     small = volume.with_name(f"small{volume.suffix}")
     create_volume(small, grid=Grid((9, 9, 9), (1, 1, 1)), dtype="uint8", levels=1).finish([])
     shutil.copy(small / "s0" / FILE, manifest)
-    with pytest.raises(DataError, match="is that of another array"):
+    with pytest.raises(DataError, match="belongs to another array"):
         findings(volume)
 
 

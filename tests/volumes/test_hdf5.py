@@ -96,14 +96,14 @@ def test_the_dataset_may_be_left_out_only_where_there_is_one(tmp_path):
         np.testing.assert_array_equal(open_volume(uri, spacing=SPACING).read(), array)
     several = write(tmp_path / "b.h5", **{"t0/raw": array, "t1/raw": array})
     with pytest.raises(
-        InputError, match=r"does not hold one volume alone, so say which dataset; it holds t0/raw, t1/"
+        InputError, match=r"does not hold exactly one volume, so name a dataset; it holds t0/raw, t1/"
     ):
         open_volume(several)
     with pytest.raises(InputError, match=r"b.h5 has no dataset t0/row; did you mean t0/raw"):
         open_volume(several / "t0" / "row")
     with pytest.raises(InputError, match=r"a.h5 has no dataset deep/{er}/raw/s0; did you mean deep/{er}/raw"):
         open_volume(path / "deep/{er}/raw/s0")
-    with pytest.raises(InputError, match=r"c.h5 does not hold one volume alone, .*; it holds none"):
+    with pytest.raises(InputError, match=r"c.h5 does not hold exactly one volume, .*; it holds none"):
         open_volume(write(tmp_path / "c.h5"))
 
 
@@ -243,7 +243,7 @@ def test_bigdataviewers_files_without_a_voxel_size_ask(xml, tmp_path):
 @pytest.mark.parametrize("xml", ["no xml", XML.format(unit="nm", size="250 500")])
 def test_an_xml_that_makes_no_sense_is_named(xml, tmp_path):
     path = write_bdv(tmp_path / "a.h5", [noise((5, 20, 32), "uint16")], xml)
-    with pytest.raises(InputError, match=r"a.xml does not say the voxel size as BigDataViewer does"):
+    with pytest.raises(InputError, match=r"a.xml does not give the voxel size as BigDataViewer writes it"):
         open_volume(path)
 
 

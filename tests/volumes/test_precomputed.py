@@ -102,7 +102,7 @@ def edit_info(folder, edit):
 def test_broken_metadata_are_named(tmp_path):
     folder = write_precomputed(tmp_path / "a.precomputed", noise(SHAPE, "uint8")).parent
     (folder / "fine").rename(folder / "lost")
-    with pytest.raises(InputError, match=r"info declares the scale fine, but there is no folder of it"):
+    with pytest.raises(InputError, match=r"info declares the scale fine, but its folder is missing"):
         open_volume(folder)
     (folder / "lost").rename(folder / "fine")
     edit_info(folder, lambda info: info["scales"][0].pop("resolution"))

@@ -224,7 +224,7 @@ def test_what_precomputed_cannot_hold_is_said(tmp_path):
         plan_volume(tmp_path / "a.precomputed", grid=GRID, dtype="float64")
     with pytest.raises(InputError, match=r"precomputed has no place for 2 timepoints; write to a .zarr"):
         plan_volume(tmp_path / "a.precomputed", grid=GRID, dtype="uint8", timepoints=2)
-    with pytest.raises(InputError, match=r"a.precomputed, which is one image with its scales; name only that"):
+    with pytest.raises(InputError, match=r"a.precomputed, which is one image with its scales; name the image itself"):
         plan_volume(tmp_path / "a.precomputed" / "s0", grid=GRID, dtype="uint8")
 
 

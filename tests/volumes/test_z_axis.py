@@ -80,7 +80,7 @@ def test_it_fits_other_formats(order, version, tmp_path):
         ("TZYX", (2, *SHAPE), "t", r"a.ome.tif:z=t has 5 planes along z already; leave out :z=t"),
         ("YX", (12, 10), "t", r"a.ome.tif:z=t has one timepoint only"),
         ("CYX", SHAPE, "t", r"a.ome.tif:z=t has one timepoint only, which makes no planes along z"),
-        ("TYX", SHAPE, "y", r"ends in :z=y, where only :z=t \(timepoints\) and :z=c \(channels\) can stand"),
+        ("TYX", SHAPE, "y", r"ends in :z=y; only :z=t \(timepoints\) and :z=c \(channels\) are known"),
     ],
 )
 def test_what_cannot_be_z_is_said(axes, shape, axis, said, tmp_path):

@@ -5,7 +5,7 @@
         s0/                                      its array
 
 See the specification, "coordinateTransformations" (displacements) and "scene": https://ngff.openmicroscopy.org/0.6/
-Read are also images of vectors without a scene, of 0.5 too, and vectors along any axis.
+Images of vectors without a scene (also of 0.5), and vectors along any axis, are read too.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def read_field_layout(path: Path) -> FieldLayout:
 
 
 def _senseless(path: Path, error: Exception) -> InputError:
-    return InputError(f"the field {path} has OME-Zarr metadata that make no sense ({error!r}).")
+    return InputError(f"the field {path} has invalid OME-Zarr metadata ({error!r}).")
 
 
 def _read_ome(path: Path, group: Path) -> JsonObject:
@@ -126,7 +126,7 @@ def _read_ome(path: Path, group: Path) -> JsonObject:
 
 
 def _only_displacements(path: Path, scene: JsonObject) -> JsonObject:
-    """Return the one transformation of a scene, which must be a field; of a bijection the way forward."""
+    """Return the only transformation of a scene, which must be a field; of a bijection, its forward part."""
     found = scene.get("coordinateTransformations", [])
     if len(found) == 1 and found[0].get("type") == "bijection":
         found = [found[0].get("forward", {})]
@@ -135,7 +135,7 @@ def _only_displacements(path: Path, scene: JsonObject) -> JsonObject:
         raise InputError(f"{path} must hold one transformation of type displacements, not {kinds}.")
     if found[0].get("interpolation", "linear") != "linear":
         raise InputError(
-            f"the field {path} asks for {found[0]['interpolation']} interpolation; only linear is supported."
+            f"the field {path} needs {found[0]['interpolation']} interpolation; only linear is supported."
         )
     transformation: JsonObject = found[0]
     return transformation

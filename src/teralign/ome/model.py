@@ -65,7 +65,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Channel:
-    """The name of a channel and how viewers show it at first; None for what the metadata lack.
+    """The name of a channel and its initial display in viewers; values that the metadata lack are None.
 
     `colour` is RRGGBB; `window` has the smallest and the largest possible value, and the first and last one shown.
     """

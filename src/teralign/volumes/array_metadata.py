@@ -1,8 +1,8 @@
-"""Metadata of arrays that other programs write, in the words that tensorstore reads.
+"""Metadata of arrays that other programs write, respelled for tensorstore.
 
 tensorstore refuses keys that it does not know, and values of another JSON type. Writers add settings of their
 encoders, which no decoder needs (`checksum`, `nthreads`, `nbWorkers`), numbers as text, and, in N5, units and axes of
-their own. What is left out or respelled here changes no voxel; anything else stays as it is, and is refused.
+their own. Only keys that change no voxel are left out or respelled here; others stay, and tensorstore refuses them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def respelled(driver: str, metadata: JsonObject, name: str) -> JsonObject:
 
 
 def _n5(metadata: JsonObject, name: str) -> JsonObject:
-    """Keep what describes the array: the other attributes of N5 are anyone's."""
+    """Keep the attributes that describe the array: other programs may add any others to N5."""
     compression = metadata.get("compression", metadata.get("compressionType", "raw"))
     kept = {key: metadata[key] for key in ("dimensions", "blockSize") if key in metadata}
     return {

@@ -72,5 +72,5 @@ def _voxel_size(xml: Path, setup: int) -> Floats | None:
         unit = micrometres(found.findtext("unit", ""))
         x, y, z = (float(size) for size in found.findtext("size", "").split())
     except (ElementTree.ParseError, ValueError) as error:
-        raise InputError(f"{xml} does not say the voxel size as BigDataViewer does: {error}.") from error
+        raise InputError(f"{xml} does not give the voxel size as BigDataViewer writes it: {error}.") from error
     return None if unit is None else np.array([z, y, x]) * unit

@@ -30,8 +30,8 @@ class Pixels(Protocol):
 class DisplaySettings:
     """The initial display of a channel in viewers, None for values that the metadata lack.
 
-    `colour` is RRGGBB; `window` has the smallest and the largest possible value, and the first and the last that are
-    shown differently.
+    `colour` is RRGGBB; `window` has the smallest and the largest possible value, and the values shown as black and as
+    full colour.
     """
 
     colour: str | None = None
@@ -46,12 +46,12 @@ StatedSpacing: TypeAlias = tuple[float | None, float | None, float | None]
 class Description:
     """A dataset as its metadata describe it; axis order (z, y, x).
 
-    `spacing` is None where the metadata state none; `spacing_note` says why, if there is more to say. `origin` is in
-    µm along axes with a usable size, in voxels along the others. `channel_names` and `display` are empty or have an
-    entry for each channel; `time_step` is the seconds between timepoints; `files` are those whose change means
+    `spacing` is None if the metadata give none; `spacing_note` gives a reason, if known. `origin` is in µm along axes
+    with a usable size, in voxels along the others. `channel_names` and `display` are empty or have an entry for each
+    channel; `time_step` is the seconds between timepoints; `files` identify the volume: when they change, it is
     another volume; `scales` are the datasets of the container that may hold the same image at other scales.
 
-    `is_flat` where the image has no z axis; `orientation` is how the stored array was turned; `relative_spacing` is
+    `is_flat` is True if the image has no z axis; `orientation` is the turn of the stored array; `relative_spacing` is
     in an unknown unit that all scales of the image share.
     """
 
@@ -87,7 +87,7 @@ class Adapter(Protocol):
 
 @dataclass(frozen=True)
 class PyramidLayout:
-    """A pyramid to be created: its grids from fine to coarse and how they are stored; axis order (z, y, x).
+    """A pyramid to be created: its grids from fine to coarse and their storage; axis order (z, y, x).
 
     `factors` are those of each level to level 0; `write_shape` is the unit with one writer: a shard, or a chunk.
     `channel_names`, `display` and `time_step` are as in a `Description`; `ome_zarr` is the version of a .zarr.

@@ -97,7 +97,7 @@ def _find(container: Path, file: H5Node, dataset: str) -> H5Node:
         return file[found[0]]
     if dataset:
         raise InputError(f"{container} has no dataset {dataset}; {nearest_name(dataset, found or _volumes(file))}.")
-    raise InputError(f"{container} does not hold one volume alone, so say which dataset; {nearest_name('', found)}.")
+    raise InputError(f"{container} does not hold exactly one volume, so name a dataset; {nearest_name('', found)}.")
 
 
 def _volumes(file: H5Node) -> list[str]:

@@ -58,7 +58,7 @@ class StandIn:
 
 @dataclass(frozen=True)
 class ItkHeader:
-    """The values of a header that ITK does not pass on; (x, y, z).
+    """The values of a header that ITK does not return; (x, y, z).
 
     `sizes` are the voxel sizes in the header's `units`, None where it states none; without units they are µm.
     """
@@ -78,7 +78,7 @@ def describe_image(path: Path, io: str, header: ItkHeader) -> Description:
     reader = _read_information(path, io, header.stand_in)
     count = len(reader.GetSize())
     if count not in (3, 4):
-        raise InputError(f"{path} has {count} dimensions; only 3-D volumes can be aligned, in time or not.")
+        raise InputError(f"{path} has {count} dimensions; only 3-D volumes can be aligned, with or without time.")
     stored = as_triple(reverse_axes(reader.GetSize()[:3]))
     directions = np.array(reader.GetDirection()).reshape(count, count)[2::-1, 2::-1]
     orientation = Orientation.nearest(directions)

@@ -18,7 +18,7 @@ _CLOSE = 1e-3  # of a voxel: metadata are rounded
 
 
 def coarser_levels(volume: Volume) -> dict[Triple, Volume]:
-    """Return the coarser levels of the same image, by how many voxels (z, y, x) of `volume` make one of theirs.
+    """Return the coarser levels of the same image, by their factors (z, y, x) to the voxels of `volume`.
 
     Empty if the format has none, or its metadata lack their voxel sizes.
     """
@@ -36,9 +36,9 @@ def coarser_levels(volume: Volume) -> dict[Triple, Volume]:
 
 
 def scale_ratio(volume: Volume) -> FloatTriple | None:
-    """Return how many voxels (z, y, x) of the finest scale of an image make one of `volume`, a scale of it.
+    """Return the factors (z, y, x) from the finest scale of an image to `volume`, which is one of its scales.
 
-    By the metadata, else by the shapes; None where neither tells.
+    It follows from the metadata, else from the shapes; None if neither gives it.
     """
     container, _, _ = locate(volume.uri)
     beside = (_opened(f"{container}/{dataset}") for dataset in volume.scales)
@@ -56,7 +56,7 @@ def scale_ratio(volume: Volume) -> FloatTriple | None:
 
 
 def _ratio(coarse: Volume, fine: Volume, axis: int) -> float | None:
-    """Return how many voxels of `fine` make one of `coarse` along an axis, None where nothing tells."""
+    """Return the number of voxels of `fine` in one voxel of `coarse` along an axis, None if it is not known."""
     a, b = coarse.description, fine.description
     for sizes in ((a.spacing, b.spacing), (a.relative_spacing, b.relative_spacing)):
         large, small = (None if size is None else size[axis] for size in sizes)

@@ -63,7 +63,7 @@ class Manifest:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"the manifest {path} is damaged: {error}.") from error
         if found.sizes.shape != counts or found.crcs.shape != counts:
-            raise DataError(f"the manifest {path} is that of another array: it lists {found.sizes.shape} files.")
+            raise DataError(f"the manifest {path} belongs to another array: it lists {found.sizes.shape} files.")
         return found
 
     def enter(self, file: StoredFile) -> None:

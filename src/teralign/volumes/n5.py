@@ -1,6 +1,6 @@
 """N5: read with all attribute conventions in use, written so that bigstream and n5-viewer understand it.
 
-Channels are groups c0, c1, … around the levels. What the attributes say is read by `n5_attributes`.
+Channels are groups c0, c1, … around the levels. `n5_attributes` reads the attributes.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ FINEST = "Full resolution"
 def describe(container: Place, dataset: str) -> Description:
     """Describe the image of a folder, all its channels and timepoints."""
     if not isinstance(container, Path):
-        raise InputError(f"{container} is read from disks only; copy it to one and give its path.")
+        raise InputError(f"{container} is read from a disk only; copy it to a disk and give its path.")
     check_one_image(container, dataset)
     folder = container / FINEST if (container / FINEST / INDEX).exists() else container
     index = folder / INDEX

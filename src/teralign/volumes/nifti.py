@@ -1,6 +1,6 @@
 """NIfTI-1 and NIfTI-2 (.nii, .nii.gz), through nibabel.
 
-nibabel understands the header and finds the voxels. What it lets pass is refused here: a file that was cut off, a
+nibabel reads the header and finds the voxels. Faults that it accepts are refused here: a file that was cut off, a
 gzip stream with a wrong checksum, a header whose voxels lie in another file. A .nii is mapped into memory; a .nii.gz
 is read whole, up to its checksum.
 
@@ -180,7 +180,7 @@ def _read_header(path: Path) -> Header:
 def _stored_values(path: Path, header: Header) -> StoredValues:
     count, *lengths = (int(n) for n in header["dim"])
     if not 3 <= count <= 7:
-        raise InputError(f"{path} has {count} dimensions; only 3-D volumes can be aligned, in time or not.")
+        raise InputError(f"{path} has {count} dimensions; only 3-D volumes can be aligned, with or without time.")
     x, y, z, t, planes, *more = lengths[:count] + [1] * (7 - count)
     dtype = _dtype(path, header)
     if max(more) > 1 or (planes > 1 and dtype.shape):
@@ -248,6 +248,6 @@ def _rotation(path: Path, header: Header) -> Floats:
     try:
         matrix: Floats = quat2mat(header.get_qform_quaternion())
     except ValueError as error:
-        raise InputError(f"{path} has a rotation (qform) that is none; repair its header.") from error
+        raise InputError(f"{path} has an invalid rotation (qform); repair its header.") from error
     matrix[:, 2] *= -1.0 if header["pixdim"][0] < 0 else 1.0
     return matrix

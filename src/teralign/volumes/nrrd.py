@@ -64,7 +64,7 @@ def _stand_in(
         field = name.lower()
         if field in _DATA:
             if not (path.parent / value).is_file():
-                raise InputError(f"{path} has its voxels in {value}, which is not one file; make one .nrrd of them.")
+                raise InputError(f"{path} has its voxels in {value}, which is not one file; make one .nrrd of it.")
             source, offset = path.parent / value, 0
         elif field == "encoding" and is_bzip2:
             kept.append("encoding: raw")

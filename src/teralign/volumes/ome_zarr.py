@@ -1,6 +1,6 @@
-"""OME-Zarr images as volumes: what their metadata say of axes, spacing and time, and pyramids created in them.
+"""OME-Zarr images as volumes: axes, spacing and time from their metadata, and new pyramids.
 
-Axes may come in any order and are told apart by type and name. Created are OME-Zarr 0.5 and, on request, 0.4.
+Axes may come in any order and are identified by type and name. New pyramids are OME-Zarr 0.5 or, on request, 0.4.
 """
 
 from __future__ import annotations

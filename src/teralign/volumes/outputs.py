@@ -92,7 +92,7 @@ def plan_volume(
 
     `levels` None: as many as bring the longest side to 256 voxels. `label` voxels are never averaged. `display` and
     `time_step` are as in `Volume`. `ome_zarr` is the version of a .zarr, "0.4" or "0.5" (None). Raises InputError
-    when no format holds such voxels, or when a version is asked for of an output that is no .zarr.
+    when no format holds such voxels, or when a version is given for an output that is not a .zarr.
     """
     _, _, form = locate_output(uri)
     if ome_zarr is not None and form != "zarr":
@@ -124,10 +124,10 @@ def plan_volume(
 
 
 def check_output(uri: str | Path, *, overwrite: bool) -> Path | Address:
-    """Return the container that an output URI creates, a path or an address in S3, after checking that it can.
+    """Return the container that an output URI creates, a path or an address in S3; checks that it can be written.
 
     Its folder is made, or a small file is stored at the address and removed. Raises InputError as `plan_output` does,
-    and when that is refused.
+    and when the disk or the bucket refuses this.
     """
     container = plan_output(uri, overwrite=overwrite)
     if isinstance(container, Address):
@@ -176,10 +176,10 @@ def locate_output(uri: str | Path) -> tuple[Path | Address, str, str]:
             ".tif, .ome.tif or .nrrd."
         )
     if isinstance(as_place(uri), Address) and form_by_name(str(uri)) in ONE_FILE:
-        raise InputError(f"{uri} is one file, and those are written to disks only; name one there and copy it.")
+        raise InputError(f"{uri} is a single file, which is written to a disk only; give a path, and copy it.")
     container, dataset, form = locate(uri)
     if form not in (*CHUNKED, *ONE_FILE) or (form in ONE_FILE and dataset):
         raise InputError(f"{uri} lies in {container}, which is a file; name an output outside it.")
     if form == "precomputed" and dataset:
-        raise InputError(f"{uri} lies in {container}, which is one image with its scales; name only that.")
+        raise InputError(f"{uri} lies in {container}, which is one image with its scales; name the image itself.")
     return cast("Path | Address", container), dataset, form

@@ -136,7 +136,7 @@ def _has_usual_names(container: Path, scale: Metadata) -> bool:
     """Return whether all chunks of a scale on a disk are named as on servers. Raises as `_chunk_files` does."""
     folder = container / str(scale["key"])
     if not folder.is_dir():
-        raise InputError(f"{container / _INFO} declares the scale {scale['key']}, but there is no folder of it.")
+        raise InputError(f"{container / _INFO} declares the scale {scale['key']}, but its folder is missing.")
     endings = set(_endings(folder))
     unknown = sorted(endings - {*_STORED, _NESTED})
     if unknown:

@@ -34,7 +34,7 @@ def plan_levels(grid: Grid, count: int | None) -> tuple[tuple[Grid, ...], tuple[
 
 
 def halved(grid: Grid) -> Triple:
-    """Return the factors (z, y, x), 2 or 1, from a level to the next coarser one."""
+    """Return the factors (z, y, x), 2 or 1, from a level to the next coarser level."""
     divisible = [s for n, s in zip(grid.shape, grid.spacing, strict=True) if n > 1]
     limit = _ISOTROPY * min(divisible, default=0.0)
     return as_triple(2 if n > 1 and s < limit else 1 for n, s in zip(grid.shape, grid.spacing, strict=True))

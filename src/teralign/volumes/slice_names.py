@@ -1,4 +1,4 @@
-"""The names of the 2-D slices in a folder: alike but for one number, which counts along z in even steps."""
+"""The names of the 2-D slices in a folder: they differ only in one number, which counts along z in even steps."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def find_slices(folder: Path) -> SliceNames:
                 strangers.append(entry.name)
     if strangers:
         raise InputError(
-            f"{folder} is in no format that can be read: it holds images, but also {min(strangers)}; if the images "
+            f"{folder} is not in a readable format: it holds images, but also {min(strangers)}; if the images "
             "are slices of a volume, put them into a folder of their own."
         )
     names.sort()

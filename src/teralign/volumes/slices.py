@@ -1,7 +1,7 @@
 """Folders of numbered 2-D slices, TIFF or PNG: each is a plane along z.
 
-A region is read slice by slice, of a TIFF only the tiles that it touches. The voxel size is what the first slice says
-if it is an OME-TIFF or of ImageJ; other slices state none.
+A region is read slice by slice, of a TIFF only the tiles that it touches. The voxel size is that of the first slice
+if it is an OME-TIFF or written by ImageJ; other slices state none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The voxel size of a volume: what its metadata state, what the user gives instead, and whether it is plausible.
+"""The voxel size of a volume: from its metadata or from the user, and checked for plausibility.
 
 One rule for every format: a size that is missing, NaN, infinite, 0 or negative is unknown along its axis, never 1,
 and the user is asked for it. Axis order is (z, y, x), lengths are µm.

@@ -1,7 +1,7 @@
 """Geometry and channels of a TIFF as OME-XML, ImageJ or Micro-Manager (NDTiff) state them.
 
-They are written by many programs, not always as specified. A value that cannot be understood is left out, and a voxel
-size that is left out is asked for. https://docs.openmicroscopy.org/ome-model/latest/,
+Many programs write them, not always as specified. A value that cannot be understood is left out, and the user must
+give a voxel size that is left out. https://docs.openmicroscopy.org/ome-model/latest/,
 https://imagej.net/ij/developer/api/ij/ij/io/TiffDecoder.html
 """
 

@@ -84,12 +84,12 @@ def split_z_axis(uri: str) -> tuple[str, str]:
     if match is None:
         return uri, ""
     if match[2] not in ("t", "c"):
-        raise InputError(f"{uri} ends in :z={match[2]}, where only :z=t (timepoints) and :z=c (channels) can stand.")
+        raise InputError(f"{uri} ends in :z={match[2]}; only :z=t (timepoints) and :z=c (channels) are known.")
     return match[1], match[2]
 
 
 def locate_by_name(path: Place) -> tuple[Place, str, str] | None:
-    """Return what `locate` does if the name alone is enough, else None; at an address nothing is read.
+    """Return the result of `locate` if the name alone is enough, else None; at an address nothing is read.
 
     Raises InputError for the address of a file that is read from disks only.
     """
@@ -104,7 +104,7 @@ def locate_by_name(path: Place) -> tuple[Place, str, str] | None:
         if folder_form is not None:
             return part, _inside(path, part), folder_form
         if file_form is not None and isinstance(part, Address):
-            raise InputError(f"{part} is read from disks only; copy it to one and give its path. {_BY_ADDRESS}")
+            raise InputError(f"{part} is read from a disk only; copy it to a disk and give its path. {_BY_ADDRESS}")
         if file_form is not None and isinstance(part, Path) and not part.is_dir():
             return part, _inside(path, part), file_form
     return None
@@ -177,7 +177,7 @@ def _locate_by_content(path: Place, uri: str) -> tuple[Place, str, str]:
         return path, "", "slices"
     if not path.exists():
         raise InputError(f"there is no {uri}; check the path.")
-    raise InputError(f"{uri} is in no format that can be read; those are {_READ}.")
+    raise InputError(f"{uri} is not in a format that can be read: {_READ}.")
 
 
 def _form_of(folder: Place) -> str | None:

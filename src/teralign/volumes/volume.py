@@ -101,7 +101,7 @@ class Volume:
 
     @property
     def files(self) -> tuple[Place, ...]:
-        """The files whose change means another volume: the metadata, or the only file."""
+        """The files that identify the volume, since a change makes another volume: the metadata, or the only file."""
         return self.description.files
 
     def digest(self) -> str:

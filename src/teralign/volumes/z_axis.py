@@ -1,7 +1,7 @@
-"""Images whose planes along z were saved as timepoints or channels, and are named so: `stack.tif:z=t`.
+"""Images whose planes along z were saved as timepoints or channels, as an ending of the URI tells: `stack.tif:z=t`.
 
-Microscope software and ImageJ macros save a stack of planes as TYX or CYX where they were not told that the planes
-are z. Only the user knows, so the URI says it: that fits every command, every format and the pipeline.
+Microscope software and ImageJ macros save a stack of planes as TYX or CYX if they do not know that the planes are z.
+Only the user knows, so the URI has an ending for it, which fits every command, every format and the pipeline.
 """
 
 from __future__ import annotations

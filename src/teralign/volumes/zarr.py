@@ -48,7 +48,7 @@ def _enclosing_image(container: Place, path: Place) -> OmeImage | None:
 def _describe_level(image: OmeImage, level: str, container: Place) -> Description:
     node = read_node(image.group / level)
     if node is None or node.kind != "array":
-        raise InputError(f"{image.group} declares the scale {level}, but there is no array of it.")
+        raise InputError(f"{image.group} declares the scale {level}, but its array is missing.")
     array = open_array(node.driver, node.path)
     axes = image.axes(array.ndim)
     spacing, origin, note = image.geometry(level, axes)
@@ -81,7 +81,7 @@ def _describe(node: Node, array: ts.TensorStore, axes: str, container: Place) ->
     size = dict(zip(axes, array.shape, strict=True))
     unknown = any(n > 1 for axis, n in zip(axes, array.shape, strict=True) if axis not in "tczyx")
     if unknown or axes.count("t") > 1 or axes.count("c") > 1:
-        raise InputError(f"{node.path} has axes besides t, c, z, y and x; take one volume out of it.")
+        raise InputError(f"{node.path} has axes besides t, c, z, y and x; extract one volume.")
     return Description(
         pixels=StoredArray(node.driver, (node.path,), axes),
         shape=(size.get("z", 1), size["y"], size["x"]),
