@@ -128,6 +128,6 @@ def test_a_table_with_a_bad_line_fails_the_run_with_its_sentence(aligned: tuple[
     finally:
         table.write_text(whole)
     assert again.returncode != 0
-    assert "line 5 of points/spots.csv is no point: it must hold x, y and z in µm" in again.output
+    assert "line 5 of points/spots.csv is not a point: it must hold x, y and z in µm" in again.output
     assert again.tasks("LOCAL_ALIGN", "CACHED") == 1
     assert again.tasks("TRANSFORM_POINTS", "FAILED") == 1

@@ -137,8 +137,8 @@ def test_an_inverse_of_many_chunks_is_whole(tmp_path, transforms, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("1,2,3\n4,5\n", "line 2 .* is no point"),
-        ("1,2,3\n4,x,6\n", "line 2 .* is no point"),
+        ("1,2,3\n4,5\n", "line 2 .* is not a point"),
+        ("1,2,3\n4,x,6\n", "line 2 .* is not a point"),
         ("x,y,z\n1,2,nan\n", "line 2 .* is not finite"),
     ],
 )

@@ -52,9 +52,9 @@ def test_columns_are_found_by_name(tmp_path, text):
         ("x_fixed,y_fixed,z_fixed,x_moving,y_moving,z_moving\n1,2,3,4,5,6\n", "several columns for x"),
         ("x (px),y (px),z (px)\n1,2,3\n", r"'x \(px\)', in px; they must be in µm"),
         ("x_nm,y_nm,z_nm\n1,2,3\n", "'x_nm', in nm"),
-        ("cell 1,1,2,3\n", "line 1 .* is no point"),
-        ("x,y,z\n1,2,3\n\n4,,6\n", "line 4 .* is no point"),
-        ("1,5;2,5;3,5\n", "line 1 .* is no point"),
+        ("cell 1,1,2,3\n", "line 1 .* is not a point"),
+        ("x,y,z\n1,2,3\n\n4,,6\n", "line 4 .* is not a point"),
+        ("1,5;2,5;3,5\n", "line 1 .* is not a point"),
     ],
 )
 def test_a_table_that_does_not_say_which_columns_are_which_is_refused(tmp_path, text, sentence):
@@ -106,5 +106,5 @@ def test_the_head_of_a_long_table_is_enough_to_check_it(tmp_path, encoding):
     path.write_bytes(f"name,x,y,z\n{rows}bad,1,2\n".encode(encoding))
     check_point_table(path)
     path.write_bytes(f"name,x,y,z\nbad,1,2\n{rows}".encode(encoding))
-    with pytest.raises(InputError, match=r"line 2 of .* is no point"):
+    with pytest.raises(InputError, match=r"line 2 of .* is not a point"):
         check_point_table(path)

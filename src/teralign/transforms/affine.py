@@ -93,7 +93,7 @@ class Affine:
         return self
 
     def map_points(self, points: ArrayLike, *, threads: int = 1) -> Floats:
-        """Return the images (n, 3) of the points (n, 3) in µm; `threads` is for the likeness with fields."""
+        """Return the images (n, 3) of the points (n, 3) in µm; `threads` is unused, as the protocol has it."""
         mapped: Floats = np.asarray(points, dtype=np.float64) @ self.matrix[:3, :3].T + self.matrix[:3, 3]
         return mapped
 

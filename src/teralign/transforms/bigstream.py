@@ -44,7 +44,7 @@ def open_field(path: Path, fixed: Grid | None) -> StoredField:
         raise InputError(f"{path} holds no array; give the path of the dataset of the field.")
     driver, shape, attributes = found
     if len(shape) != 4 or shape[-1] != 3:
-        raise InputError(f"{path} is no displacement field: its shape (z, y, x, 3) is {tuple(shape)}.")
+        raise InputError(f"{path} is not a displacement field: its shape is {tuple(shape)}, not (z, y, x, 3).")
     nodes = as_triple(shape[:3])
     spacing = _stated_spacing(attributes)
     if spacing is None and fixed is None:

@@ -34,7 +34,7 @@ def read_parts(path: Path) -> list[SitkTransform]:
         try:
             parts.append(_transform(following, entries))
         except (KeyError, IndexError, ValueError, RuntimeError) as error:
-            raise InputError(f"{following} is an elastix transform that makes no sense ({error}).") from error
+            raise InputError(f"{following} is not a valid elastix transform ({error}).") from error
         following = _initial(following, entries)
     return parts
 

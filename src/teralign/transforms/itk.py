@@ -1,6 +1,6 @@
 """Transforms of ITK, and so of ANTs, SimpleITK and elastix, converted to ours and back.
 
-ITK's points are (x, y, z) in the physical space of its images, in whatever unit and along whatever axes those have.
+ITK's points are (x, y, z) in the physical space of its images, in the unit and along the axes of the images.
 Ours are (z, y, x) in µm along the axes of the arrays. The affine W from our points to ITK's is the *frame* of an
 image. Both map fixed to moving points, and both apply the last of a list first; so with the frames of both images
 
@@ -8,7 +8,7 @@ image. Both map fixed to moving points, and both apply the last of a list first;
 
 A list is converted part by part with W_f on both sides, followed by W_m ∘ W_f⁻¹ (`between`).
 
-Outside its grid a field of ITK moves nothing, where ours continues with its nearest value.
+Outside its grid a field of ITK moves nothing, while a field of ours continues with its nearest value.
 """
 
 from __future__ import annotations

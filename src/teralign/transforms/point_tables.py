@@ -64,7 +64,7 @@ class PointTable:
     def moved(self, points: Floats, space: str) -> PointTable:
         """Return the table with other points (n, 3), of the volume `space`.
 
-        A table with a header says so in the column `space`, unless it has a column of that name for something else.
+        In a table with a header the column `space` names the volume, unless a column of this name holds other values.
         """
         taken = SPACE_COLUMN in self.header
         if not self.header or (taken and self.rows and not self.space):
@@ -90,8 +90,8 @@ class PointTable:
 def read_point_table(path: Path) -> PointTable:
     """Read a table of points.
 
-    Raises InputError when it cannot be read, when its header does not say which columns are x, y and z in µm, and for
-    a row that is no point, with its line.
+    Raises InputError when it cannot be read, when its header does not name the columns x, y and z in µm, and for
+    a row that is not a point, with its line.
     """
     header, columns, rows, delimiter = _parsed(path, _text(path))
     return PointTable(path, header, [row for _, row in rows], _points(path, rows, columns), columns, delimiter)
@@ -142,7 +142,7 @@ def _text(path: Path, *, max_bytes: int | None = None) -> str:
 
 
 def _encoding(content: bytes) -> str:
-    """Return the encoding that the first bytes tell, by a mark or by UTF-16's zeros; "" if they do not."""
+    """Return the encoding that the first bytes show, by a mark or by UTF-16's zeros; "" if they show none."""
     for mark, name in _BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             return name
@@ -159,7 +159,7 @@ def _delimiter(text: str) -> str:
 
 
 def _is_header(row: Sequence[str]) -> bool:
-    """Return whether the first row names columns: it is no point, and names x, y or z or holds no number at all."""
+    """Return whether the first row names columns: it is not a point, and names x, y or z or holds no number."""
     if len(row) >= 3 and all(_is_number(cell) for cell in row[:3]):
         return False
     return any(_axis(cell) for cell in row) or not any(_is_number(cell) for cell in row)
@@ -186,7 +186,7 @@ def _axis(name: str) -> str:
 
 
 def _columns(path: Path, header: Sequence[str]) -> tuple[int, int, int]:
-    """Return the places of x, y and z. Raises InputError when the header does not say them, or says another unit."""
+    """Return the places of x, y and z. Raises InputError when the header lacks them or gives another unit."""
     x, y, z = (_column(path, header, axis) for axis in _AXES)
     for place in (x, y, z):
         other = [word for word in _words(header[place]) if word in _OTHER_UNITS]
@@ -221,11 +221,11 @@ def _points(path: Path, rows: Sequence[tuple[int, Sequence[str]]], columns: tupl
             x, y, z = (float(row[place]) for place in columns)
         except (ValueError, IndexError) as error:
             raise InputError(
-                f"line {line} of {path} is no point: it must hold x, y and z in µm in the columns "
+                f"line {line} of {path} is not a point: it must hold x, y and z in µm in the columns "
                 f"{', '.join(str(place + 1) for place in columns)}, not {','.join(row)!r}."
             ) from error
         if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
-            raise InputError(f"line {line} of {path} is no point: {x:g}, {y:g}, {z:g} is not finite.")
+            raise InputError(f"line {line} of {path} is not a point: {x:g}, {y:g}, {z:g} is not finite.")
         found[i] = z, y, x
     return found
 

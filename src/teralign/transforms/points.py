@@ -1,4 +1,4 @@
-"""Points and boxes mapped by loaded transforms, and points mapped back through a field.
+"""Map points and boxes through loaded transforms, and points back through a field.
 
 The inverse of x ↦ x + u(x) is found by Newton's method on the trilinear field: see `kernels.invert_points`.
 """

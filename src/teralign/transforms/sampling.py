@@ -1,4 +1,4 @@
-"""Transforms on node grids: sampled, inverted, their accuracy, and their Jacobian determinants.
+"""Transforms on node grids: sampling, inversion, accuracy, and Jacobian determinants.
 
 The determinant of the derivative of a map is its local change of volume: 1 is none, 0 or less is a fold.
 """
@@ -22,7 +22,7 @@ PointMap = Callable[[Floats], Floats]
 
 @dataclass(frozen=True)
 class Residual:
-    """The distances in µm of points from where they should be."""
+    """The distances in µm of points from their true positions."""
 
     mean: float
     p95: float
@@ -160,8 +160,8 @@ def cell_determinants(field: DisplacementField, *, threads: int = 1) -> NDArray[
 def volume_change(transform: Stack, grid: Grid, region: Region, *, threads: int = 1) -> NDArray[np.float32]:
     """Return the Jacobian determinant of `transform` at the nodes `region` (z, y, x) of `grid`.
 
-    As `jacobian_determinants` of the field of `as_field`. Along an axis with a single node, cells reach to where the
-    next nodes would be.
+    The values are those of `jacobian_determinants` for the field of `as_field`. Along an axis with a single node,
+    cells are one spacing long.
     """
     limits = grid.region.grow([int(n == 1) for n in grid.shape])
     reach = region.grow((1, 1, 1)).intersect(limits)
@@ -183,7 +183,7 @@ class Folding:
 
 
 def folding(field: DisplacementField, *, threads: int = 1) -> Folding:
-    """Return how far a field is from folding space, and how much of it folds."""
+    """Return the smallest Jacobian determinant of a field, and its folded share."""
     determinants = jacobian_determinants(field, threads=threads)
     return Folding(float(determinants.min()), float((determinants <= 0).mean()))
 

@@ -7,8 +7,8 @@
 Component i is the displacement along the i-th spatial axis, in µm. Scale and translation of the level give the grid
 of the nodes. The scene is written last: a folder without it is unfinished. Unwritten nodes are NaN, an error.
 
-Fields with the vector axis last, and groups that are such an image themselves, are read too; `bigstream` opens bare
-arrays.
+Fields with the vector axis last, and groups that are an image of vectors without a scene, are read too; `bigstream`
+opens bare arrays.
 """
 
 from __future__ import annotations
@@ -213,8 +213,8 @@ def create_field(
 ) -> FieldWriter:
     """Create a field on the nodes of `grid`, which can be opened once `finish` was called.
 
-    With `resume`, an unfinished field of the same grid and chunks is continued. Raises InputError when anything else
-    is there, or the folder cannot be written.
+    With `resume`, an unfinished field of the same grid and chunks is continued. Raises InputError when `path` holds
+    anything else, or cannot be written.
     """
     path = Path(path)
     chunk_shape = _fitting(chunk_shape, grid)

@@ -127,7 +127,7 @@ def _saturated(values: Values, target: np.dtype[Any]) -> Values:
 
 
 def _limits(dtype: np.dtype[Any]) -> Limits:
-    """Return how the kernels limit a float64 for `dtype`: to the largest float64 within its range."""
+    """Return the limits of a float64 for `dtype` in the kernels: the largest float64 within its range."""
     if dtype.kind not in "iu":
         return Limits(False, -np.inf, np.inf)
     limits = np.iinfo(dtype)
