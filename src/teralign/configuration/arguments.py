@@ -129,7 +129,7 @@ def check_arguments(step: MetricConfig, source: str) -> None:
     lengths = {key: len(values) for key, values in levels.items() if values is not None}
     if len(set(lengths.values())) > 1:
         counts = " and ".join(f"{n} in {key}" for key, n in lengths.items())
-        raise InputError(f"{source}: {step.name} must have as many levels in each list, not {counts}.")
+        raise InputError(f"{source}: {step.name} must have the same number of levels in each list, not {counts}.")
 
 
 def note_idle(step: MetricConfig, source: str) -> None:

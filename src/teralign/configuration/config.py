@@ -53,10 +53,7 @@ class Config:
         else:
             listed = [(name, {}) for name in DEFAULT_STEPS[section]]
         if not listed:
-            raise InputError(
-                f"{section}.steps of {self.source} is empty, which skips nothing here; "
-                "name at least one step, or give --steps."
-            )
+            raise InputError(f"{section}.steps of {self.source} is empty; name at least one step, or give --steps.")
         overrides = chosen.overrides if chosen is not None else {}
         where = "--steps" if names else f"{self.source}: {section}.steps"
         return [self._step(name, [overrides.get(name, {}), own], where) for name, own in listed]

@@ -1,8 +1,8 @@
-"""The steps of an alignment, one after the other, each from what the steps before it found.
+"""The steps of an alignment, one after the other, each from the transform that the steps before it found.
 
 The transform so far is a stack that maps fixed to moving points; a step finds T with x_moving = initial(T(x)), which
-is appended: `initial ∘ T₁ ∘ T₂ …`, last applied first. A step that does not improve its metric
-leaves only its report.
+is appended: `initial ∘ T₁ ∘ T₂ …`, last applied first. A step that does not improve its metric adds no transform,
+only its report.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ def find_blobs(
 ) -> Blobs:
     """Find the `count` strongest blobs with radii among `radii` µm (ascending), spread over the image.
 
-    Blobs weaker than `min_strength` times the strongest do not count. `clip` is the share of the darkest and of the
-    brightest voxels whose brightness is cut.
+    Blobs weaker than `min_strength` times the strongest are left out. `clip` has the shares of the darkest and of the
+    brightest voxels whose brightness is clipped.
     """
     image = image.downsample_to(radii[0] / _VOXELS_A_RADIUS)
     array = image.array.astype(np.float32, copy=False)

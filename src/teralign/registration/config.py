@@ -1,7 +1,7 @@
 """The parameters of the steps of an alignment: one strict, frozen model a step.
 
-Lengths are µm unless a key says voxels; all triples are (z, y, x). How a file or a mapping becomes these models is
-`teralign.configuration`'s.
+Lengths are µm unless a key says voxels; all triples are (z, y, x). `teralign.configuration` makes these models from a
+file or a mapping.
 """
 
 from __future__ import annotations
@@ -214,10 +214,10 @@ class DeformConfig(MetricConfig):
         return tuple(zip(self.shrink_factors, iterations, strict=True))
 
     def at_stage(self, coarser: int, *, previous: int | None = None) -> DeformConfig:
-        """Return the step for a stage that sees the volume `coarser` times coarser than the finest stage does.
+        """Return the step for a stage that samples the volume `coarser` times coarser than the finest stage does.
 
-        Lengths, which are those of the finest stage, grow as for a coarser level. After a stage `previous` times
-        coarser (None: this is the first), the levels that it has been through are left out, and half the default
+        Lengths are given for the finest stage, and grow as for a coarser level. After a stage `previous` times
+        coarser (None: this is the first stage), the levels of that stage are left out, and half the default
         iterations are enough.
         """
         lengths = {"control_point_spacing": coarser, "window": coarser, "smoothness": smoothness_growth(coarser)}
@@ -236,7 +236,7 @@ class DeformConfig(MetricConfig):
         return self.model_copy(update=values)
 
     def with_window_for(self, voxel: float) -> DeformConfig:
-        """Return the step with a window, if none is given, that holds some cells even of small voxels (edge, µm)."""
+        """Return the step with a window; by default it holds some cells even if the edge `voxel` (µm) is small."""
         if self.window is not None:
             return self
         window = min(max(_CELLS_WINDOW, USUAL_WINDOW * voxel), _MAX_WINDOW * voxel)
@@ -244,15 +244,15 @@ class DeformConfig(MetricConfig):
 
 
 def smoothness_growth(coarser: float) -> float:
-    """Return by what factor a deformation is smoother at a level `coarser` times coarser.
+    """Return the factor by which a deformation is smoother at a level `coarser` times coarser.
 
-    A little more than its voxels are larger (exponent 1): a coarse level is there for what is large and smooth.
+    It is a little more than the factor of the voxels (exponent 1): coarse levels find large, smooth deformations.
     """
     return float(coarser**1.25)
 
 
 def is_gauss_newton(step: StepConfig) -> TypeGuard[DeformConfig]:
-    """Return whether a step is the deformation by Gauss–Newton steps, which has stages."""
+    """Return whether a step is `deform` with the engine gauss_newton, which has stages."""
     return isinstance(step, DeformConfig) and step.engine == "gauss_newton"
 
 

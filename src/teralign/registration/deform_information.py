@@ -5,7 +5,7 @@
 in nats, with the densities from a joint histogram of the fixed and the displaced moving intensities, blurred by a
 Gaussian. A step sees each voxel's information rise by ∂r/∂m · ∇m, and weighs it by the mean of (∂r/∂m)² at that
 fixed intensity, Fisher's information: where the moving intensity hardly varies, a small difference means much.
-Nothing is supposed about how brightness in one image goes with that in the other.
+The brightness in one image may depend in any way on the brightness in the other.
 
 Viola, Wells: Alignment by maximization of mutual information, 1997.
 Mattes et al.: PET-CT image registration in the chest using free-form deformations, 2003.

@@ -27,7 +27,7 @@ _SIGNIFICANT = 8.0  # standard deviations over all shifts; noise alone reaches 5
 
 @dataclass(frozen=True)
 class Shift:
-    """A translation (z, y, x) µm from fixed to moving points, its strength, and whether brightness is inverted.
+    """A translation (z, y, x) µm from fixed to moving points, its strength, and True if the brightness is inverted.
 
     The strength is in standard deviations of the score over all shifts.
     """
@@ -38,7 +38,7 @@ class Shift:
 
     @property
     def significant(self) -> bool:
-        """Whether noise alone would hardly give such a peak."""
+        """True if noise alone would hardly give such a peak."""
         return self.strength >= _SIGNIFICANT
 
 

@@ -111,7 +111,7 @@ def mean_position(image: Image) -> Floats:
 
 
 def compress_brightness(array: Volume32) -> Volume32:
-    """Return brightness above the background on a logarithmic scale, so that the brightest structures do not rule."""
+    """Return brightness above the background on a logarithmic scale, so that the brightest parts do not dominate."""
     low, middle, high = np.percentile(array[::2, ::2, ::2], (1, 50, 99))
     scale = max(middle - low, 0.02 * (high - low), float(np.finfo(np.float32).tiny))
     result: Volume32 = np.log1p(np.clip(array - low, 0, None) / np.float32(scale))

@@ -1,4 +1,4 @@
-"""Matches between the blobs of two images, by what surrounds them.
+"""Matches between the blobs of two images, by their surroundings.
 
 A blob's context is the compressed brightness at the points of a lattice inside a ball around it, in µm, so that
 images of different voxel size compare; made zero-mean and of unit length, two contexts' inner product is their

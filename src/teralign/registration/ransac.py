@@ -1,9 +1,9 @@
 """`ransac`: blobs of both images, matched by their surroundings, and a linear map that many matches agree on.
 
-Trials of three matches each propose similarity maps; those with most matches within the threshold are refined, on
-their inliers, as the model that was asked for and as the simpler ones, and the map under which the images look most
-alike is taken. What to look for is chosen from the image where the configuration leaves it open: the voxel size s at
-which the images have two million voxels gives blobs of 2 s to 4 s, contexts of 8 s and a threshold of 3 s.
+Trials of three matches each propose similarity maps. The maps with most matches within the threshold are refined on
+their inliers, as the configured model and as simpler models; the map under which the images agree best is taken.
+Lengths that the configuration leaves open are chosen from the image: the voxel size s at which the images have two
+million voxels gives blobs of 2 s to 4 s, contexts of 8 s and a threshold of 3 s.
 """
 
 from __future__ import annotations
@@ -101,10 +101,10 @@ class _Matched:
 
 
 def ransac(fixed: Image, moving: Image, config: RansacConfig, context: StepContext) -> StepResult:
-    """Find the linear map on which the matches of blobs agree, and accept it if the images then agree better.
+    """Find the linear map that most matches of blobs support, and accept it if the images then agree better.
 
-    The metric is the mean correlation in windows. Without an initial transform, and if nothing matches as the images
-    lie, rotations up to `max_rotation_degrees` are tried.
+    The metric is the mean correlation in windows. If nothing matches and there is no initial transform, rotations up
+    to `max_rotation_degrees` are tried.
     """
     moving, initial = through_fields(fixed, moving, context)
     if config.alignment_spacing is not None:

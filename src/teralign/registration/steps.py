@@ -1,4 +1,4 @@
-"""The input and the result that all steps of an alignment share."""
+"""The input and the result of a step of an alignment, which all steps share."""
 
 from __future__ import annotations
 
