@@ -20,7 +20,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def compiled(function: Function) -> Function:
-    """Return `function` compiled; its code is kept on disk if there is a folder that can be written."""
+    """Return `function` compiled; its code is kept on disk if a folder for it can be written."""
     return _compiled(function, fastmath=False)
 
 
@@ -41,7 +41,7 @@ def _compiled(function: Function, *, fastmath: bool) -> Function:
 class _Cache(FunctionCache):
     """Compiled code on disk; code of another version of the loops is replaced.
 
-    numba tells another version by its source file, but only after it has read the types of the arguments, which may
+    numba detects another version by its source file, but only after it has read the types of the arguments, which may
     have other names in this version.
     """
 

@@ -1,7 +1,7 @@
 """Files and folders written whole or not at all.
 
-Each is made under a temporary name beside its own, flushed to disk and renamed, so that any reader finds the old one
-or the new one, even after a power cut.
+Each is made under a temporary name beside its final name, flushed to disk and renamed, so that any reader finds the
+old file or the new file, even after a power cut.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def writing_by_name(path: Path) -> Iterator[Path]:
 def writing_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary name for a folder, which becomes `path` when the block succeeds and is removed when it fails.
 
-    Raises InputError when `path` exists and `overwrite` is off; with it, the old one is removed at the very end.
+    Raises InputError when `path` exists and `overwrite` is off; with it, the old folder is removed at the very end.
     """
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already; choose another name, or add --overwrite.")
@@ -75,7 +75,7 @@ def writing_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def put_in_place(built: Path, path: Path) -> None:
-    """Rename a finished file or folder to `path`; what was there is removed once the new one is in place."""
+    """Rename a finished file or folder to `path`; an old file or folder there is removed once the new is in place."""
     old = temporary_name(path)
     if path.exists():
         path.rename(old)
@@ -85,7 +85,7 @@ def put_in_place(built: Path, path: Path) -> None:
 
 
 def on_file_system_of(path: Path, built: Path) -> Path:
-    """Return `built`, or a copy of it beside `path` where that is another file system, which no rename reaches."""
+    """Return `built`, or, if `path` is on another file system, a copy beside `path`, which can be renamed."""
     if built.stat().st_dev == path.parent.stat().st_dev:
         return built
     log.info("Copying the output to the file system of %s", path)

@@ -1,7 +1,7 @@
 """Plans: the blocks, bytes, memory and time of a command, before it runs.
 
-Bytes are those of voxels before compression. Time is the measured CPU time of a voxel, spread over the cores: it is
-accurate if files are as fast as cores.
+Bytes are counted before compression. Time is the measured CPU time per voxel, divided by the cores: it is accurate if
+reading and writing keep up with the cores.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from teralign.cluster import ENDED_AT, GB, Capacity
 from teralign.errors import InputError
-from teralign.progress import readable_time
+from teralign.progress import counted, readable_time
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ class Plan:
                 f"and is ended at {ENDED_AT:.0%} of that; give {wanted} (--worker-mem-gb)."
             )
         log.info(
-            "blocks: %d of up to %.2f GB, about %s on %s",
-            sum(self.blocks.values()),
+            "%s of up to %.2f GB of memory, about %s on %s",
+            counted(sum(self.blocks.values()), "block"),
             needed / GB,
             readable_time(self.estimated_seconds),
             capacity,

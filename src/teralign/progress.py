@@ -15,7 +15,7 @@ class Progress:
         self._started = self._last = time.monotonic()
 
     def skip(self, count: int) -> None:
-        """Count items that an earlier run had finished; they do not enter the estimate of the remaining time."""
+        """Count items that an earlier run finished, which the estimate of the remaining time leaves out."""
         self._done += count
         self._skipped += count
 

@@ -1,4 +1,4 @@
-"""The origin of a result: command line, versions, inputs by the user's own names, and parameters as they acted.
+"""The origin of a result: command line, versions, inputs by the user's own names, and effective parameters.
 
 A pipeline runs commands on links in a work directory, whose names mean nothing once the directory is gone. It passes
 the user's own names in the environment variable `TERALIGN_INPUT_NAMES`, a JSON object: its keys are paths as the
@@ -48,7 +48,7 @@ def config_content(config: str | Path | Mapping[str, object] | None) -> object:
 
 
 def own_name(uri: str | Path) -> str:
-    """Return the user's own name of an input or output, or `uri` if the environment names no other."""
+    """Return the user's own name of an input or output, or `uri` if the environment gives no such name."""
     names = _names()
     text = str(uri)
     if text in names:

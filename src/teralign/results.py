@@ -30,7 +30,7 @@ FORMAT = 1
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """Return `value` as JSON text. Raises TypeError for a value of any other type than the module's page names."""
+    """Return `value` as JSON text. Raises TypeError for a type that this module's docstring does not name."""
     return json.dumps(to_plain(value), indent=indent, allow_nan=False)
 
 

@@ -72,7 +72,7 @@ def test_large_labels_are_told_apart(folder):
 @pytest.mark.parametrize(
     ("mask", "labels", "sentence"),
     [
-        ("labels.zarr", [2, 300, -1], r"--fixed-mask .*labels\.zarr: no voxel of it is labelled 2 or 300 or -1"),
+        ("labels.zarr", [2, 300, -1], r"--fixed-mask .*labels\.zarr: no voxel of the mask is labelled 2 or 300"),
         ("auto", [1], r"--fixed-mask auto has no labels"),
         (None, [1], r"--fixed-mask-labels needs --fixed-mask"),
     ],
@@ -85,7 +85,7 @@ def test_labels_that_are_not_there_are_said_to_be(folder, mask, labels, sentence
 
 def test_a_mask_of_nothing_is_an_error(folder, tmp_path):
     empty = write(tmp_path / "empty.zarr", np.zeros((4, 4, 4), np.uint8), phantoms.cube(4, 40.0))
-    with pytest.raises(InputError, match=r"no voxel of it is above 0, so that all of .*image\.zarr is masked out"):
+    with pytest.raises(InputError, match=r"no voxel of the mask is above 0, so all of .*image\.zarr is masked out"):
         mask_of(folder, empty)
 
 

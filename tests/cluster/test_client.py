@@ -55,10 +55,10 @@ def test_an_address_of_no_kind(impatient):
 
 
 def test_a_file_or_directory_that_is_not_there_or_says_nothing(tmp_path):
-    assert "does not say where" in refused(tmp_path / "scheduler.json")
-    assert "does not say where" in refused(tmp_path)
+    assert "does not name a Dask scheduler" in refused(tmp_path / "scheduler.json")
+    assert "does not name a Dask scheduler" in refused(tmp_path)
     (tmp_path / "scheduler.json").write_text("{}")
-    assert "does not say where" in refused(tmp_path)
+    assert "does not name a Dask scheduler" in refused(tmp_path)
 
 
 def test_a_file_whose_scheduler_is_gone(tmp_path, free_port, impatient):

@@ -40,7 +40,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "empty": (b"", r"sheet\.csv has no rows"),
     "columns only": (b"id,fixed,moving\n", r"sheet\.csv has no rows"),
     "columns and commas": (b"id,fixed,moving\n,,\n,,\n", r"sheet\.csv has no rows"),
-    "unknown column": (b"id,fixed,moving,colour\na,f,m,red\n", r"a column 'colour', which is none of id,"),
+    "unknown column": (b"id,fixed,moving,colour\na,f,m,red\n", r"a column 'colour', which is not one of id,"),
     "missing column": (b"id,fixed\na,f\n", r"sheet\.csv, row 1: the column moving is missing or empty"),
     "empty cell": (b"id,fixed,moving\na,f,m\nb,,m\n", r"sheet\.csv, row 2: the column fixed is missing or empty"),
     "twice": (b"id,fixed,moving\na,f,m\na,f,m\n", r"has 2 rows with the id a: each pair needs its own"),

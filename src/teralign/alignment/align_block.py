@@ -98,8 +98,9 @@ class BlockAligner:
     ) -> _Choice:
         """Return the field to use.
 
-        It has the largest share of the correction found that does not fold and fits at least as well as the coarser
-        field; the coarser field where no share does; zeros where the initial transforms alone fit best.
+        It contains the largest share of the found correction with which the field does not fold and fits at least as
+        well as the coarser field. If no share does, it is the coarser field; if the initial transforms alone fit
+        best, it is zero.
         """
         grid = self.stage.layout.nodes
         sampled = functools.partial(as_field, grid=grid, region=nodes, threads=threads)

@@ -1,4 +1,4 @@
-"""Masks: which voxels count, by a volume of any sampling, by labels in a volume, or found in the image itself.
+"""Masks of the voxels that count: given by a volume of any sampling, by labels in it, or found in the image itself.
 
 A mask has a grid of its own. A voxel of the image counts if the nearest voxel of the mask does; beyond the faces of
 the mask, no voxel counts.
@@ -131,7 +131,7 @@ def open_mask(
     if not _counts_somewhere(mask):
         wanted = "is above 0" if labels is None else f"is labelled {' or '.join(map(str, labels))}"
         raise InputError(
-            f"{option} {uri}: no voxel of it {wanted}, so that all of {volume.uri} is masked out; check the mask."
+            f"{option} {uri}: no voxel of the mask {wanted}, so all of {volume.uri} is masked out; check the mask."
         )
     return mask
 
@@ -140,8 +140,8 @@ def _find_mask(option: str, volume: Volume, channel: int, timepoint: int) -> Fou
     overview = read_overview(volume, channel=channel, timepoint=timepoint, voxels=_FOUND_IN)
     if any(n * 0.9 > m for n, m in zip(volume.grid.extent, overview.grid.extent, strict=True)):
         raise InputError(
-            f"{option} auto: {volume.uri} is too large to look for tissue in it, and has no coarser scale; "
-            "make some with build-pyramid, or name a mask."
+            f"{option} auto: {volume.uri} is too large to search for tissue, and has no coarser scale; "
+            "add scales with build-pyramid, or name a mask."
         )
     image = Image(overview.array, overview.grid).finite().without_padding()
     found = find_foreground(image, margin=TISSUE_MARGIN)

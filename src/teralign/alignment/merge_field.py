@@ -94,7 +94,7 @@ def _load(path: Path, _changed: int) -> UsableBlocks:
 
 
 def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.bool_]:
-    """Return which blocks (n,) are outliers; `extent` (z, y, x) is a block's size in µm.
+    """Return a mask (n,) of the blocks that are outliers; `extent` (z, y, x) is a block's size in µm.
 
     A block with fewer than three neighbours is never an outlier.
     """

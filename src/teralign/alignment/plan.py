@@ -42,8 +42,7 @@ _SIMPLEITK_DEFORM = (0.0, 33e-6)  # 104 CPU-s on 128×128×192 voxels
 def plan_alignment(output: str, stages: Sequence[Stage], initial: Stack, capacity: Capacity, *, samples: int) -> Plan:
     """Return the plan of an alignment in blocks; writes nothing.
 
-    Of a stage with more blocks than `samples`, only that many are looked at. Raises InputError when a block is too
-    large for a worker.
+    At most `samples` blocks of each stage are examined. Raises InputError when a block is too large for a worker.
     """
     plans = [_StagePlan.of(stage, initial, samples, refining=number > 0) for number, stage in enumerate(stages)]
     seconds = START_SECONDS + sum(capacity.seconds(plan.cpu_seconds, plan.aligned) for plan in plans)

@@ -45,7 +45,7 @@ _REPORTED = (
 
 @dataclass(frozen=True, kw_only=True)
 class MergedChunk(BlockRecord):
-    """The record of a chunk of the merged field: its smallest determinant, and the share of it that folds."""
+    """The record of a chunk of the merged field: its smallest Jacobian determinant, and its folded share."""
 
     min_jacobian: float
     folded: float

@@ -13,8 +13,8 @@ from teralign.grids import FloatTriple
 class Side:
     """The fixed or the moving image: a volume, and the part of it to align.
 
-    `spacing` (z, y, x) in µm overrides the metadata. `mask` is a volume of any sampling, of which `mask_labels` count
-    (default: all voxels above 0), or "auto".
+    `spacing` (z, y, x) in µm overrides the metadata. `mask` is a volume of any sampling, or "auto". Its voxels with
+    one of the `mask_labels` count (default: all voxels above 0).
     """
 
     uri: str

@@ -80,7 +80,7 @@ class ImageSource:
     def _log_share(self, changed: bool, image: Image, kind: str) -> None:
         if changed and image.mask is not None:
             left = 100 * float(image.mask.mean())
-            log.info("%s: voxels that are %s do not count; %.1f %% do", self.role, kind, left)
+            log.info("%s: voxels that are %s do not count; %.1f %% remain", self.role, kind, left)
 
 
 def open_source(role: str, side: Side) -> ImageSource:

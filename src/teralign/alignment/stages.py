@@ -1,9 +1,9 @@
 """The stages of `local-align`: the same volume in blocks of the same number of voxels, from coarse to fine.
 
-Each stage samples the volume `COARSER` times coarser than the next stage, so that its blocks are as many times larger
-in µm; the coarsest stage has a single block. The fields of a stage's blocks are merged into one field, from which the
-blocks of the next stage start. A large displacement is thus followed across the faces of the small blocks, whose halo
-need only be wide enough to correct what a coarse voxel leaves.
+Each stage samples the volume `COARSER` times coarser than the next stage, so that its blocks are `COARSER` times
+larger in µm; the coarsest stage has a single block. The fields of a stage's blocks are merged into one field, from
+which the blocks of the next stage start. A large displacement is thus followed across the faces of the small blocks.
+Their halo needs only the width of the error that the coarser stage leaves.
 
 The field of a coarser stage has one node per voxel, as close as the nodes of the finest field. With wider nodes, the
 next stage would have to undo the kinks of linear interpolation.
@@ -141,13 +141,13 @@ class Stage:
         }
 
     def sentence(self) -> str:
-        """Return what is going to be aligned, for the log."""
+        """Return a description of the stage for the log."""
         layout = self.layout
         z, y, x = layout.blocks.counts
         return (
-            f"{counted(len(layout.blocks), 'block')} ({z}×{y}×{x} along zyx) of voxels of "
-            f"{'×'.join(f'{s:g}' for s in layout.grid.spacing)} µm with a halo of {layout.blocks.halo}; "
-            f"field nodes {layout.strides} voxels apart"
+            f"{counted(len(layout.blocks), 'block')} ({z}×{y}×{x} along z, y, x), voxels of "
+            f"{'×'.join(f'{s:g}' for s in layout.grid.spacing)} µm, a halo of {layout.blocks.halo} voxels, "
+            f"field nodes every {layout.strides} voxels"
         )
 
 

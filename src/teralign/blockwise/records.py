@@ -32,7 +32,7 @@ class BlockState(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class BlockRecord:
-    """The outcome of one block; a function over blocks returns a record, or a subclass with fields of its own.
+    """The outcome of one block; a function over blocks returns this class, or a subclass with further fields.
 
     The run sets the block's name, `seconds`, `worker` (host:process) and `attempts`, and `error` and `traceback` of a
     block that failed.

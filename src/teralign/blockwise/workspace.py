@@ -189,7 +189,7 @@ class Workspace:
         except (FileNotFoundError, ValueError):
             return False
         if found == wanted:
-            log.info("%s holds unfinished work of this run: %s", self.path, "discarded" if overwrite else "going on")
+            log.info("%s holds unfinished work of this run: %s", self.path, "discarded" if overwrite else "continued")
             return not overwrite
         changed = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
         log.info("Discarding the unfinished work in %s: it was made with another %s", self.path, ", ".join(changed))

@@ -30,7 +30,7 @@ class Capacity:
         return cpus if self.workers < 2 else f"{self.workers} workers with {cpus}"
 
     def seconds(self, cpu_seconds: float, blocks: int) -> float:
-        """Return how long `blocks` equal blocks take that need `cpu_seconds` of CPU time together."""
+        """Return the time of `blocks` equal blocks, which together need `cpu_seconds` of CPU time."""
         workers = max(1, self.workers)
         rounds = math.ceil(blocks / workers)
         return cpu_seconds / max(1, blocks) * rounds * workers / max(1, self.cpus)

@@ -55,7 +55,7 @@ def client_of_new_workers(count: int, size: WorkerSize) -> Iterator[Client]:
 
 
 def find_address(scheduler: str) -> str:
-    """Return the address of an address, a scheduler.json, or a directory with one.
+    """Return the address of a scheduler, given by its address, a scheduler.json, or a directory with such a file.
 
     Raises ClusterError when the file or directory names no scheduler.
     """
@@ -68,7 +68,7 @@ def find_address(scheduler: str) -> str:
     if path.is_file() and path.name != rendezvous.SCHEDULER_FILE:
         found = rendezvous.read_file(path)
     if found is None:
-        raise ClusterError(f"{scheduler} does not say where a Dask scheduler is: start one, or correct --scheduler.")
+        raise ClusterError(f"{scheduler} does not name a Dask scheduler: start one, or correct --scheduler.")
     return found.address
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 class Compute:
     """A running scheduler, or the workers to start on this machine; threads; and the folder of unfinished work.
 
-    `scheduler` is an address, a scheduler.json, or the directory that holds one. Without it, `workers` are started
+    `scheduler` is an address, a scheduler.json, or a directory with such a file. Without it, `workers` are started
     with `worker_cpus` cores and `worker_mem_gb` GB each; None chooses as many as fit. `threads` (default: the cores
     of a worker) compute in each process. `work_dir` (default: OUTPUT.partial) keeps unfinished work.
     """

@@ -125,7 +125,7 @@ async def _scheduler(directory: Path, interface: str | None) -> AsyncIterator[Sc
 
 
 def own_address() -> str:
-    """Return the address by which other machines most likely reach this one; the loopback if it has no other."""
+    """Return the address by which other machines most likely reach this machine; the loopback if it has no other."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

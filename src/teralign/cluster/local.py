@@ -1,7 +1,7 @@
 """A scheduler and workers on this machine, for as long as this process needs them.
 
-Dask's own LocalCluster does not serve: it checks for a dead worker's successor after 15 s, and when the successor has
-just died too, it gives the worker up for good. A few blocks that kill workers leave it without any.
+Dask's own LocalCluster is not used: it checks for a dead worker's successor after 15 s, and if the successor has died
+by then, it starts no other. A few blocks that kill workers would leave the cluster without any worker.
 """
 
 from __future__ import annotations

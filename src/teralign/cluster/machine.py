@@ -42,7 +42,7 @@ def fit_workers(
 ) -> tuple[int, WorkerSize]:
     """Return how many workers to start on this machine, and their size; None is chosen to fill the machine.
 
-    A worker has by choice one core and at least 4 GB; where memory is short, fewer workers have more cores each.
+    By default a worker has one core and at least 4 GB; where memory is short, fewer workers have more cores each.
     """
     cores = available_cores()
     memory = int(available_memory() * _SHARE_OF_MEMORY)
@@ -57,7 +57,7 @@ def fit_workers(
 
 
 def worker_threads() -> int:
-    """Return the cores to compute with: those of the Dask worker that this process is, else all of this process."""
+    """Return the cores to compute with: the cores of this Dask worker, or else all cores of this process."""
     return int(os.environ.get(THREADS_VARIABLE, 0)) or available_cores()
 
 

@@ -34,7 +34,7 @@ async def _until_gone(directory: Path, found: SchedulerInfo, wait: float) -> Non
     while await answers(found.address, found.id):
         if time.monotonic() > end:
             raise ClusterError(
-                f"The scheduler at {found.address} has been told to stop, but is still there after {wait:g} s: "
+                f"The scheduler at {found.address} was asked to stop, but still runs after {wait:g} s: "
                 f"end process {found.pid} on {found.host}."
             )
         await asyncio.sleep(_POLL_SECONDS)

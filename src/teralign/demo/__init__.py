@@ -1,7 +1,7 @@
 """A phantom of tissue in two imaging rounds with a known true map between them.
 
-Everything is a function of continuous scene coordinates (µm, zyx), which are those of the fixed round: the map brings
-each voxel of the moving round there, so that neither image is an interpolation of the other.
+Everything is a function of continuous scene coordinates (µm, zyx), which are the coordinates of the fixed round. Each
+voxel of the moving round is mapped to the scene, so that neither image is an interpolation of the other.
 """
 
 from teralign.demo.camera import Round

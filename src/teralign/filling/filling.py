@@ -1,4 +1,4 @@
-"""A volume written unit by unit: its two finest levels from any source of voxels, the coarser ones from those.
+"""A volume written unit by unit: two levels from any source of voxels, each coarser level from the level before.
 
 A task makes the family of a write unit of the second level: that unit, and the units of the finest level under it. So
 no voxel is read again to make the second level. The record of a task lists the files that it stored; together the
@@ -40,7 +40,7 @@ _VOXELS = "voxels.zarr"  # the volume in the workspace from which an output of o
 
 @dataclass(frozen=True)
 class Part:
-    """A write unit of the finest level: `core`, its voxels, and `needed`, the voxels of the input to make it of.
+    """A write unit of the finest level: `core`, its voxels, and `needed`, the voxels of the input that it depends on.
 
     `make` returns the channels (c, z, y, x) at one of the output's timepoints, None when all of them are 0.
     """
@@ -54,7 +54,7 @@ class VoxelSource(Protocol):
     """The source of the voxels of the finest level, and its costs. Picklable."""
 
     def part(self, core: Region) -> Part | None:
-        """Return how to make a write unit, None when it is empty."""
+        """Return the part that makes a write unit, None when the unit is empty."""
         ...
 
     @property
@@ -69,7 +69,7 @@ class VoxelSource(Protocol):
 
     @property
     def hint(self) -> str:
-        """The option that makes its blocks take less memory, for an error; empty where there is none."""
+        """The option with which blocks take less memory, for an error message; empty if there is no such option."""
         ...
 
     def part_bytes(self, part: Part) -> int:

@@ -62,7 +62,7 @@ def _entry(text: str, given: Given) -> Entry:
         shape = _ENDINGS.get(name.strip())
         if shape is None or not shape.fullmatch(value):
             raise given.refuse(
-                f"{text} ends in '{ending}', which is none of linear, nearest, cubic, channels=0,2 or spacing=X,Y,Z."
+                f"{text} ends in '{ending}'; an ending is linear, nearest, cubic, channels=0,2 or spacing=X,Y,Z."
             )
         settings[name.strip()] = value
     entry = Entry(uri, **settings)
@@ -100,7 +100,7 @@ def parse_spacings(given: Given | None) -> dict[str, FloatTriple]:
 
 
 def mask_options(parameters: Parameters, side: str) -> list[str]:
-    """Return the options of an alignment for a mask that is found by itself, or that has labels.
+    """Return the options of an alignment for the mask "auto", or for a mask with labels.
 
     Labels go with the mask: those of the run hold where the row has no mask of its own. Raises InputError for labels
     without a volume that has them, and for what are no whole numbers.

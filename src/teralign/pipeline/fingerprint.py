@@ -1,4 +1,4 @@
-"""Fingerprints of datasets: what `-resume` compares, since Nextflow sees only the name of a folder."""
+"""Fingerprints of datasets, which `-resume` compares, since Nextflow sees only the name of a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Volumes that parameters name, looked up: what to stage, and which dataset each task reads."""
+"""Look up the volumes that parameters name: the files to stage, and the dataset that each task reads."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Scale:
 class Located:
     """A volume that has been found: by use its dataset inside `container`, or its address.
 
-    `is_array` where the user named an array, a file or a folder of slices, and not a group of scales. `z_axis` is the
-    axis whose planes are z, "" where the URI names none.
+    `is_array` is True if the user named an array, a file or a folder of slices, and not a group of scales. `z_axis`
+    is the axis whose planes are z, "" if the URI names no axis.
     """
 
     given: Given
@@ -93,8 +93,8 @@ def stem(name: str) -> str:
 def locate_volume(uri: str, given: Given, scales: Mapping[str, Scale]) -> Located:
     """Find a volume and its dataset for each use.
 
-    What is at an address is not looked up: an address that ends in one of the scales is taken for an array, any other
-    one for a group that has them. Raises InputError, which names the parameter, for what is not there.
+    Addresses are not looked up: an address that ends in one of the scales is taken for an array, any other address
+    for a group that has these scales. Raises InputError, which names the parameter, for a volume that does not exist.
     """
     check_name(uri, given)
     try:
@@ -202,7 +202,7 @@ def locate_table(uri: str, given: Given) -> Path:
     from teralign.transforms import check_point_table  # imports the compiled loops, which most runs do not need
 
     if _ADDRESS.fullmatch(uri):
-        raise given.refuse(f"{uri} cannot be read: tables of points are read from disks only.")
+        raise given.refuse(f"{uri} cannot be read: tables of points are read from a disk only.")
     table = absolute(uri, given)
     if not table.is_file():
         raise given.refuse(f"{table} does not exist.")

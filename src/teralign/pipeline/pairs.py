@@ -140,7 +140,7 @@ def _pair_id(parameters: Parameters, fixed: Located, moving: Located) -> str:
 def _others(
     parameters: Parameters, scale: Scale, onto: tuple[str, str], spacings: Spacings
 ) -> tuple[list[Image], list[StagedTable]]:
-    """Return what else a pair takes along: volumes to warp, and tables of points."""
+    """Return the further data of a pair: volumes to warp, and tables of points."""
     given = parameters.own("apply_to")
     images, points = [], []
     for number, entry in enumerate(parse_entries(given) if given else (), 1):
@@ -159,7 +159,7 @@ def _others(
 
 
 def _other_spacing(entry: Entry, volume: Located, spacings: Spacings) -> str:
-    """Return the spacing of a volume to take along. Raises InputError where nothing gives its voxel size."""
+    """Return the spacing of a further volume to warp. Raises InputError if nothing gives its voxel size."""
     option = f"{entry.uri}:spacing="
     if entry.spacing is None:
         return replace(spacings, option=option).find(volume, "apply")

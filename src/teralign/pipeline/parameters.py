@@ -1,4 +1,4 @@
-"""The parameters of a run and the cells of a samplesheet, by name: which are given, and how messages call them."""
+"""The parameters of a run and the cells of a samplesheet: the values that are given, and their names in messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from teralign.errors import InputError
 
 @dataclass(frozen=True)
 class Given:
-    """A value that a user gave, the folder that relative paths in it start from, and how messages call its place."""
+    """A value that a user gave, the folder where its relative paths start, and the name of its place in messages."""
 
     text: str
     folder: Path
@@ -44,7 +44,7 @@ class Parameters:
         return None if text is None else Given(text, self.sheet_folder, f"{self.row_name}, {name}")
 
     def shared(self, name: str) -> Given | None:
-        """Return the value that holds for the whole run, None where it is not given."""
+        """Return the value for the whole run, None where it is not given."""
         text = as_text(self.values.get(name))
         return None if text is None else Given(text, self.folder, f"--{name}")
 

@@ -1,4 +1,4 @@
-"""Resolved pairs, as the pipeline takes them: what to stage, what to read of it, and the options of each task."""
+"""Resolved pairs for the pipeline: the files to stage, the datasets to read, and the options of each task."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 class StagedVolume:
     """A volume of a run.
 
-    `path` is the file or folder to stage, None for a volume at an `address`, which tasks read there. `datasets` says
-    by use ("global", "local", "apply") what to read: a path from the folder that `path` is staged into, or a whole
-    address. `fingerprints` change when the dataset does; they are empty where the pipeline sees that itself.
+    `path` is the file or folder to stage, None for a volume at an `address`, which tasks read there. `datasets` has
+    the dataset to read for each use ("global", "local", "apply"): a path from the folder that `path` is staged into,
+    or a whole address. `fingerprints` change when the dataset does; they are empty if the pipeline itself sees
+    changes.
     """
 
     path: Path | None
@@ -34,7 +35,7 @@ class Image:
 
 @dataclass(frozen=True)
 class StagedTable:
-    """A table of points of the moving round to take along, and the `name` of the result."""
+    """A table of points of the moving round to map, and the `name` of the result."""
 
     name: str
     table: Path
@@ -42,7 +43,7 @@ class StagedTable:
 
 @dataclass(frozen=True)
 class Pair:
-    """A pair to align; `options` has those of the tasks "global", "local" and "report", all but the volumes."""
+    """A pair to align; `options` has the options of the tasks "global", "local" and "report" except the volumes."""
 
     id: str
     fixed: StagedVolume

@@ -1,7 +1,7 @@
 """Samplesheets: tables of pairs, as editors and spreadsheets save them.
 
-Read are UTF-8 and UTF-16 with or without a byte order mark and Windows' cp1252; commas, semicolons or tabs between
-the cells. Empty rows and columns and lines that begin with # are left out.
+The text is UTF-8, UTF-16 (both with or without a byte order mark) or Windows' cp1252, with commas, semicolons or tabs
+between the cells. Empty rows and columns and lines that begin with # are left out.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Row:
 def read_samplesheet(path: Path) -> list[Row]:
     """Read the rows of a samplesheet.
 
-    Raises InputError when it cannot be read, lacks a column or has one of another name, and for a row that is empty
-    in a column that each needs.
+    Raises InputError when the file cannot be read, lacks a column or has an unknown column, and for a row without a
+    value in a required column.
     """
     records = _records(_text(path))
     if len(records) < 2:
@@ -115,9 +115,9 @@ def _records(text: str) -> list[list[str]]:
 def _check_columns(name: str, columns: Sequence[str]) -> None:
     for column in columns:
         if column and column not in COLUMNS:
-            raise InputError(f"{name} has a column '{column}', which is none of {', '.join(COLUMNS)}.")
+            raise InputError(f"{name} has a column '{column}', which is not one of {', '.join(COLUMNS)}.")
         if column and columns.count(column) > 1:
-            raise InputError(f"{name} has {columns.count(column)} columns '{column}'; leave one of them.")
+            raise InputError(f"{name} has {columns.count(column)} columns '{column}'; keep only one.")
 
 
 def _check_rows(name: str, rows: Sequence[Row]) -> None:

@@ -1,7 +1,7 @@
 """Voxel sizes that a user gives for a volume, at each of its scales.
 
-One spacing for all scales is that of the finest one; the others have it times the ratio that their metadata, or else
-their shapes, tell. The spacing of an array that is named outright is its own.
+A single spacing is the voxel size of the finest scale; the other scales have it times their ratio to the finest
+scale, by their metadata or else their shapes. If a parameter names an array, the spacing is the array's own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from teralign.volumes import Volume, open_volume, scale_ratio
 class Spacings:
     """The spacings that a parameter gives, (x, y, z) in µm: by the name of a scale, and under "" for all of them.
 
-    `option` is how users give them.
+    `option` is the name of the parameter for users.
     """
 
     option: str
@@ -33,9 +33,9 @@ class Spacings:
         return cls(f"--{name}", parse_spacings(parameters.shared(name)))
 
     def find(self, located: Located, use: str) -> str:
-        """Return the spacing x,y,z in µm that is given for the dataset of a use, "" where none is.
+        """Return the spacing x,y,z in µm that is given for the dataset of a use, "" if no spacing is given.
 
-        Opens the dataset. Raises InputError when that fails, and when nothing says how large its voxels are.
+        Opens the dataset. Raises InputError when that fails, and when its voxel size is unknown.
         """
         own = self.by_scale.get(located.datasets[use].split("/")[-1])
         shared = self.by_scale.get("")
@@ -59,10 +59,9 @@ def as_option(spacing: FloatTriple | None) -> str:
 
 
 def open_dataset(located: Located, use: str, spacing: FloatTriple | None, option: str) -> Volume:
-    """Open the dataset of a use; `spacing` is (x, y, z) in µm, and `option` is how users give it.
+    """Open the dataset of a use; `spacing` is (x, y, z) in µm, and `option` the name of its parameter.
 
-    Raises InputError, which names the parameter of the volume, when it cannot be opened, and where nothing says how
-    large its voxels are.
+    Raises InputError, which names the parameter of the volume, when it cannot be opened or its voxel size is unknown.
     """
     try:
         turned = None if spacing is None else reverse_axes(spacing)

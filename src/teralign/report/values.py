@@ -22,7 +22,7 @@ _VOXELS_KEPT = 4_000_000
 class Histogram:
     """The counts of `voxels` sampled values between successive `edges`, with their range, mean and percentiles.
 
-    `percentiles` are those named by `PERCENTILES`. NaN and infinite voxels appear only in `not_finite`.
+    `percentiles` has the values at `PERCENTILES`. NaN and infinite voxels appear only in `not_finite`.
     """
 
     voxels: int

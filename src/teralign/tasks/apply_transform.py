@@ -178,7 +178,7 @@ class Warper:
 
     @property
     def hint(self) -> str:
-        """Fewer channels: those of a block are in memory together, and its size follows from the fixed grid."""
+        """Fewer channels: all channels of a block are in memory together, and the fixed grid sets its size."""
         return "one channel at a time (--moving-channel)" if len(self.channels) > 1 else ""
 
     def part_bytes(self, part: Part) -> int:
@@ -186,7 +186,7 @@ class Warper:
         return (part.needed.size + part.core.size) * self.voxel_bytes + FIELD_CACHE_BYTES
 
     def _warp(self, core: Region, transform: Stack, needed: Region, timepoint: int) -> NDArray[Any] | None:
-        """Return the channels (c, z, y, x) of a unit; None when all voxels it needs are 0."""
+        """Return the channels (c, z, y, x) of a unit; None when all voxels that it needs are 0."""
         time = self.timepoints[timepoint]
         if all(self.source.is_blank(needed, channel=c, timepoint=time) for c in self.channels):
             return None

@@ -62,7 +62,7 @@ def compose_transforms(
     """Write `transforms` (files, outermost first) as one transform from fixed to moving points.
 
     Affines give a `.mat`. With a field among them the result is a field, a `.zarr`, made and stored chunk by chunk.
-    `NAME.residual.json` beside it says how far it is from the transforms between its nodes.
+    `NAME.residual.json` beside it has its distance from the transforms, measured between its nodes.
 
     Raises InputError for bad input, before any long work.
     """

@@ -176,8 +176,8 @@ def convert_transform(
 ) -> ConvertedTransform:
     """Write `transforms` (files of any readable format, outermost first) as one file or folder of another format.
 
-    A field is sampled on the nodes that `compose_transforms` would take. `NAME.residual.json` beside it says how far
-    it is from the transforms between its nodes.
+    A field is sampled on the nodes that `compose_transforms` would take. `NAME.residual.json` beside it has its
+    distance from the transforms, measured between its nodes.
 
     Raises InputError for bad input, before any long work.
     """

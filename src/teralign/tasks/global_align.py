@@ -201,7 +201,7 @@ class _Job:
         return self.output.with_suffix(".json")
 
     def run(self) -> Run:
-        """Return what the report says about where the transform comes from."""
+        """Return the origin of the transform, for the report."""
         fixed, moving = self.sides
         return Run(
             inputs={"fixed": self.fixed.described(fixed), "moving": self.moving.described(moving)},

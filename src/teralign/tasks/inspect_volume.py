@@ -92,7 +92,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The description of a volume and its scales; what was not asked for is None."""
+    """The description of a volume and its scales; parts that were not requested are None."""
 
     volume: str
     axes: Sequence[str]

@@ -49,7 +49,7 @@ def invert_transform(
 
     Affines give a `.mat`. With a field among them the inverse is a field too, a `.zarr`, with the spacing of the
     finest field, over the image of the innermost field's grid. It is computed and stored chunk by chunk.
-    `NAME.residual.json` beside it has the accuracy.
+    `NAME.residual.json` beside it has its accuracy.
 
     Raises InputError for bad input, AlignmentError when there is no inverse.
     """

@@ -63,13 +63,13 @@ def local_align(
     seed: int = 0,
     overwrite: bool = False,
 ) -> LocalAlignment:
-    """Refine `initial_transforms` block by block and write the displacement field that does it.
+    """Refine `initial_transforms` block by block and write the displacement field of the refinement.
 
     `output` is a `.zarr` group: the field u in µm on a grid of nodes, applied before the initial transforms (files,
     outermost first), so that x_moving = initial(x + u(x)). `steps` replaces the list of steps of `config`, a YAML
     file or a mapping of the same shape. `NAME.blocks.json` beside it has the state and metrics of each block.
-    Blocks that fail are filled from their neighbours and counted. Unfinished work lies in the work directory of
-    `compute`, and the same call goes on with it.
+    Blocks that fail are filled from their neighbours and counted. Unfinished work stays in the work directory of
+    `compute`, and the same call continues it.
 
     Raises InputError before any long work for bad input, AlignmentError when too many blocks fail.
     """
@@ -174,7 +174,7 @@ class _Job:
         return plan_alignment(str(self.output), self.stages, self.start, compute.capacity(), samples=samples)
 
     def key(self) -> dict[str, object]:
-        """Return what the field depends on."""
+        """Return all that the field depends on."""
         fixed, moving = self.sources
         return {
             "task": "local-align",
@@ -189,7 +189,7 @@ class _Job:
         }
 
     def run(self) -> Run:
-        """Return what the report says about where the field comes from."""
+        """Return the origin of the field, for the report."""
         (fixed, moving), (fixed_source, moving_source) = self.sides, self.sources
         return Run(
             inputs={
@@ -207,7 +207,7 @@ class _Job:
         )
 
     def result(self, finest: StageResult, coarser: Sequence[StageResult]) -> LocalAlignment:
-        """Return what the command answers."""
+        """Return the result of the command."""
         return LocalAlignment(
             **shallow(finest.summary),
             output=str(self.output),

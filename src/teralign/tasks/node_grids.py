@@ -40,8 +40,8 @@ def chosen_grid(stack: Stack, fixed: Grid | None, spacing: FloatTriple | None) -
 def covered_grid(stack: Stack) -> Grid:
     """Return a grid over the points that `stack` maps to its innermost field's grid, as fine as its finest field.
 
-    It is that field's own grid if nothing is applied before it and no other field is finer. Raises InputError when
-    there is no field.
+    It is the innermost field's own grid if nothing is applied before this field and no other field is finer. Raises
+    InputError when there is no field.
     """
     places = [i for i, part in enumerate(stack.transforms) if part.grid is not None]
     if not places:

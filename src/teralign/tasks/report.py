@@ -44,7 +44,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The channel of a volume that was asked for, and the grid on which it was measured; axes z, y, x, µm."""
+    """The requested channel of a volume, and the grid on which it was measured; axes z, y, x, µm."""
 
     uri: str
     channel: int

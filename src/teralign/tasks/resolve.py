@@ -21,9 +21,9 @@ class Resolution:
 def resolve(parameters: str | Path | Mapping[str, object], *, folder: str | Path = ".") -> Resolution:
     """Resolve the pairs that the parameters of a pipeline run name.
 
-    `parameters` are the pipeline's by name (a mapping, or a JSON file of one); others than those of pairs are
-    passed over. Relative paths start from `folder`, those of a samplesheet from its own folder. No voxels are read.
-    Raises InputError for whatever is missing, wrong or cannot be read.
+    `parameters` are the pipeline's by name (a mapping, or a JSON file with one); parameters that do not concern pairs
+    are ignored. Relative paths start from `folder`, or, in a samplesheet, from its own folder. No voxels are read.
+    Raises InputError for an input that is missing, wrong or cannot be read.
     """
     values = parameters if isinstance(parameters, Mapping) else _read(Path(parameters))
     return Resolution(tuple(read_pairs(values, Path(folder).absolute())))
@@ -35,7 +35,7 @@ def _read(path: Path) -> Mapping[str, object]:
     except OSError as error:
         raise InputError(f"the parameters {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise InputError(f"the parameters {path} are no valid JSON: {error}.") from error
+        raise InputError(f"the parameters {path} are not valid JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise InputError(f"the parameters {path} are no JSON object.")
+        raise InputError(f"the parameters {path} are not a JSON object.")
     return content

@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TransformedPoints:
-    """The table that was written, and what is worth knowing of its points.
+    """The table that was written, and facts about its points.
 
-    `space` is the volume that they are points of now, fixed or moving. `not_converged` have no inverse and are nan.
-    `outside` lie outside the part of the fixed volume that the field covers, by up to `max_outside_um`: beyond it the
-    field continues with its nearest value. Both are None for affines, which cover all of space.
+    `space` is the volume of the mapped points, fixed or moving. `not_converged` points have no inverse and are nan.
+    `outside` points lie outside the part of the fixed volume that the field covers, by up to `max_outside_um`: there
+    the field continues with its nearest value. Both are None for affines, which cover all of space.
     """
 
     output: str
@@ -54,8 +54,9 @@ def transform_points(
     the same order, with the new x, y and z in their place, and `fixed` or `moving` in a column `space` if there is a
     header. A point whose inverse does not converge becomes nan.
 
-    Points that say they are of the other volume, and points most of which the field does not cover, get a warning.
-    Raises InputError for a table whose columns are not clear, and for a row that is no point, with its line.
+    Logs a warning for a table whose column `space` names the other volume, and if the field does not cover most
+    points. Raises InputError for a table whose columns are not clear, and for a row that is not a point, with its
+    line.
     """
     stack, output = load_stack(transforms), Path(output)
     table = read_point_table(Path(points))
