@@ -151,6 +151,7 @@ def test_a_worker_leaves_when_no_scheduler_comes(processes, directory):
     directory.mkdir()
     assert processes.start("start-dask-worker", "--dir", directory, "--wait", 1).wait(15) == 0
     assert "no scheduler was started" in processes.log
+    assert f"Waiting up to 1 s for a scheduler in {directory}" in processes.log
 
 
 def test_a_scheduler_stands_alone_until_it_is_stopped(processes, directory, tmp_path):

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from teralign.cluster.machine import worker_threads
+from teralign.progress import counted
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Capacity:
         return cls(1, threads or worker_threads())
 
     def __str__(self) -> str:
-        cpus = f"{self.cpus} cpu{'s' if self.cpus > 1 else ''}"
-        return cpus if self.workers < 2 else f"{self.workers} workers with {cpus}"
+        cpus = counted(max(1, self.cpus), "cpu")
+        return cpus if self.workers < 2 else f"{self.workers} workers with {cpus} together"
 
     def seconds(self, cpu_seconds: float, blocks: int) -> float:
         """Return the time of `blocks` equal blocks, which together need `cpu_seconds` of CPU time."""

@@ -14,6 +14,7 @@ from teralign.cluster.rendezvous import SchedulerInfo, answers
 from teralign.cluster.signals import Signals
 from teralign.cluster.worker import serve
 from teralign.errors import ClusterError
+from teralign.progress import readable_time
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +82,14 @@ async def _work(directory: Path, size: WorkerSize, interface: str | None, wait: 
 async def _find(directory: Path, patience: float) -> SchedulerInfo | None:
     """Return the scheduler of the directory once it answers; None when the work is over or none answers in time."""
     end = time.monotonic() + patience
+    waits = False
     while not rendezvous.is_over(directory):
         found = rendezvous.read(directory)
         if found and await answers(found.address, found.id):
             return found
+        if not waits:
+            log.info("Waiting up to %s for a scheduler in %s", readable_time(patience), directory)
+            waits = True
         if time.monotonic() > end:
             if not directory.exists():
                 raise ClusterError(f"There is no directory {directory}: no scheduler was started with this --dir.")
