@@ -28,7 +28,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "both": (PAIR | {"input": "sheet.csv"}, r"either --input or --fixed and --moving, not both"),
     "missing volume": ({"fixed": "no.n5", "moving": "mov.n5"}, r"--fixed: .*/no\.n5 does not exist"),
     "missing file": ({"fixed": "no", "moving": "mov.n5"}, r"--fixed: .*/no does not exist"),
-    "no format": ({"fixed": "spots.csv", "moving": "mov.n5"}, r"--fixed: .*spots\.csv is in no format"),
+    "no format": ({"fixed": "spots.csv", "moving": "mov.n5"}, r"--fixed: .*spots\.csv is in no readable format"),
     "missing scale": (PAIR | {"def_scale": "s9"}, r"--fixed: .*fix\.n5 has no scale s9 \(--def_scale\); it has c1"),
     "no scale": (PAIR | {"aff_scale": ""}, r"--aff_scale is missing"),
     "scale 0": (PAIR | {"def_scale": 0}, r"fix\.n5 has no scale 0 \(--def_scale\)"),
@@ -40,9 +40,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "file by address": ({"fixed": "s3://bucket/a.tif", "moving": "mov.n5"}, r"--fixed: s3://.* from a disk only"),
     "quotes": ({"fixed": "fix'.n5", "moving": "mov.n5"}, r"--fixed: fix'\.n5 has quotes"),
     "other image": (PAIR | {"apply_to": "mov.n5; no.tif"}, r"--apply_to: .*/no\.tif does not exist"),
-    "interpolation": (PAIR | {"apply_to": "image.ome.tif:near"}, r"--apply_to: .* ends in 'near', which is none"),
+    "interpolation": (PAIR | {"apply_to": "image.ome.tif:near"}, r"--apply_to: .* ends in 'near'; an ending is"),
     "channels": (PAIR | {"apply_to": "mov.n5:channels=a"}, r"'channels=a'; an ending is linear, .* channels=0,2"),
-    "spacing of a volume": (PAIR | {"apply_to": "mov.n5:spacing=1"}, r"--apply_to: .* in 'spacing=1', which"),
+    "spacing of a volume": (PAIR | {"apply_to": "mov.n5:spacing=1"}, r"--apply_to: .* in 'spacing=1'; an ending"),
     "spacing": (PAIR | {"fixed_spacing": "1,2"}, r"--fixed_spacing cannot be '1,2': give x,y,z in µm"),
     "spacing 0": (PAIR | {"fixed_spacing": "0,1,1"}, r"--fixed_spacing cannot be '0,1,1'"),
     "no points": (PAIR | {"apply_to": "names.csv"}, r"header of the points .*names\.csv has no column x"),
@@ -311,7 +311,7 @@ def test_planes_that_are_no_z_are_said_in_the_uri(volumes: Path) -> None:
     assert pair.moving.path == volumes / "t.ome.tif"
     assert set(pair.moving.datasets.values()) == {"t.ome.tif:z=t"}
     assert [image.volume.datasets["apply"] for image in pair.images] == ["t.ome.tif:z=t"] * 2
-    with pytest.raises(InputError, match=r"--moving: .* ends in :z=x, where only"):
+    with pytest.raises(InputError, match=r"--moving: .* ends in :z=x; only"):
         resolved(volumes, moving="t.ome.tif:z=x")
 
 

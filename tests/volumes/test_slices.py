@@ -133,14 +133,14 @@ def test_anything_else_among_slices_is_named(name, tmp_path):
         (folder / name).mkdir()
     else:
         (folder / name).write_text("no slice")
-    said = f"{folder} is not in a readable format: it holds images, but also {name}; if the images are slices"
+    said = f"{folder} is in no readable format: it holds images, but also {name}; if the images are slices"
     with pytest.raises(InputError, match=said):
         open_volume(folder, spacing=SPACING)
 
 
 def test_a_folder_without_images_is_no_volume(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty is not in a format that can be read: N5"):
+    with pytest.raises(InputError, match=r"empty is in no readable format; readable formats are N5"):
         open_volume(tmp_path / "empty", spacing=SPACING)
 
 

@@ -41,7 +41,7 @@ def test_a_folder_may_be_called_like_an_image(tmp_path):
 
 def test_says_what_is_no_volume(tmp_path):
     (tmp_path / "notes.txt").write_text("no volume")
-    with pytest.raises(InputError, match=r"notes.txt is not in a format that can be read: N5"):
+    with pytest.raises(InputError, match=r"notes.txt is in no readable format; readable formats are N5"):
         split_uri(tmp_path / "notes.txt")
     with pytest.raises(InputError, match=r"there is no .*gone"):
         split_uri(tmp_path / "gone")

@@ -45,7 +45,7 @@ def covered_grid(stack: Stack) -> Grid:
     """
     places = [i for i, part in enumerate(stack.transforms) if part.grid is not None]
     if not places:
-        raise InputError("affines alone have no grid; give one by --fixed.")
+        raise InputError("affines alone have no grid; name a volume that has one by --fixed.")
     grids = stack.grids
     before = Stack(stack.transforms[places[-1] + 1 :]).affine or Affine.identity()
     nodes = grids[-1]

@@ -58,7 +58,7 @@ def find_slices(folder: Path) -> SliceNames:
                 strangers.append(entry.name)
     if strangers:
         raise InputError(
-            f"{folder} is not in a readable format: it holds images, but also {min(strangers)}; if the images "
+            f"{folder} is in no readable format: it holds images, but also {min(strangers)}; if the images "
             "are slices of a volume, put them into a folder of their own."
         )
     names.sort()

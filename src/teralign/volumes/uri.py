@@ -177,7 +177,7 @@ def _locate_by_content(path: Place, uri: str) -> tuple[Place, str, str]:
         return path, "", "slices"
     if not path.exists():
         raise InputError(f"there is no {uri}; check the path.")
-    raise InputError(f"{uri} is not in a format that can be read: {_READ}.")
+    raise InputError(f"{uri} is in no readable format; readable formats are {_READ}.")
 
 
 def _form_of(folder: Place) -> str | None:
