@@ -150,6 +150,30 @@ def test_a_voxel_size_that_nobody_measured_is_asked_for(unit, steps, tmp_path):
     assert geometry(path / "s1", spacing=(8, 2, 2)) == ((8, 2, 2), (2, 0.5, 0.5))
 
 
+def test_units_of_some_axes_leave_a_scale_of_1_along_the_others_unknown(tmp_path):
+    axes = [{"name": "z", "type": "space"}, *space_axes("yx")]
+    for name, z in (("unknown", 1), ("known", 3)):
+        write_ome_zarr(tmp_path / f"{name}.zarr", {"s0": noise(SHAPE, "uint8")}, axes, {"s0": [scale(z, 0.5, 0.25)]})
+    with pytest.raises(InputError, match=r"along z \(they are 0.25 µm along x and 0.5 µm along y\)"):
+        open_volume(tmp_path / "unknown.zarr")
+    assert geometry(tmp_path / "known.zarr") == ((3, 0.5, 0.25), (0, 0, 0))
+
+
+@pytest.mark.parametrize("steps", [[], [translation(1, 2, 3)]])
+def test_units_without_a_scale_say_no_voxel_size(steps, tmp_path):
+    path = write_ome_zarr(tmp_path / "a.zarr", {"s0": noise(SHAPE, "uint8")}, space_axes(), {"s0": steps})
+    with pytest.raises(InputError, match="does not say how large its voxels are; give --spacing X,Y,Z"):
+        open_volume(path)
+
+
+def test_a_scale_without_units_is_taken_for_micrometres_and_said_once(tmp_path, caplog):
+    levels = {"s0": [scale(1, 0.5, 0.5)]}
+    path = write_ome_zarr(tmp_path / "a.zarr", {"s0": noise(SHAPE, "uint8")}, space_axes(unit=None), levels)
+    for _ in range(2):
+        assert geometry(path) == ((1, 0.5, 0.5), (0, 0, 0))
+    assert caplog.messages == [f"{path} gives its voxel size without a unit; it is taken for µm"]
+
+
 def test_channel_names_come_from_omero(tmp_path, version):
     array = noise((2, *SHAPE), "uint8")
     omero = {"channels": [{"label": "DAPI"}, {"label": "GFP"}]}

@@ -18,6 +18,7 @@ from teralign.volumes.arrays import StoredArray, create_array
 from teralign.volumes.description import DisplaySettings, PyramidLayout, StatedSpacing, axes_by_position
 from teralign.volumes.files import folders_around
 from teralign.volumes.json_values import Metadata
+from teralign.volumes.spacing import note_micrometres
 from teralign.volumes.units import is_blank, is_size, micrometres, seconds, unknown_unit
 
 _AXIS_UNKNOWN = "-"
@@ -75,28 +76,32 @@ class OmeImage:
     def geometry(self, level: str, axes: str) -> tuple[StatedSpacing | None, FloatTriple, str]:
         """Return spacing, origin (z, y, x) and the remark on the spacing of a level, as in a `Description`.
 
-        Writers that do not know the spacing put a scale of 1, 1, 1 without units. Axes without a unit are in µm.
+        Writers that do not know the spacing put a scale of 1, 1, 1 without units, or 1 without a unit along the axes
+        that they do not know. Other axes without a unit are in µm. A level without a scale has no spacing.
         """
         scale, translation = self._of_space(level, axes)
         finest, _ = self._of_space(self.levels[0], axes)
         declared = (self._unit(axes.find(axis)) for axis in "zyx")
         units = [None if unit is None or is_blank(unit) else unit for unit in declared]
-        lengths = [1.0 if unit is None else micrometres(unit) for unit in units]
-        not_given = all(unit is None for unit in units) and all(size in (1.0, None) for size in finest)
+        guessed = any(units) or all(size in (1.0, None) for size in finest)
+        scaled = any(step.kind in ("scale", "identity") for step in self.metadata.level(level).steps)
+        given = [
+            scaled and not (guessed and unit is None and size in (1.0, None))
+            for unit, size in zip(units, finest, strict=True)
+        ]
+        if any(known and unit is None for known, unit in zip(given, units, strict=True)):
+            note_micrometres(str(self.group))
+        lengths = [micrometres(unit or "µm") if known else None for known, unit in zip(given, units, strict=True)]
         spacing = [
-            None if size is None or length is None or not_given else size * length
+            None if size is None or length is None else size * length
             for size, length in zip(scale, lengths, strict=True)
         ]
         origin = [
-            shift * length
-            if is_size(size) and length is not None and not not_given
-            else shift / size
-            if is_size(size)
-            else 0.0
+            0.0 if not is_size(size) else shift / size if length is None else shift * length
             for shift, size, length in zip(translation, scale, lengths, strict=True)
         ]
         z, y, x = spacing
-        return None if not_given else (z, y, x), as_float_triple(origin), unknown_unit(*filter(None, units))
+        return (z, y, x) if any(given) else None, as_float_triple(origin), unknown_unit(*filter(None, units))
 
     def relative_spacing(self, level: str, axes: str) -> FloatTriple | None:
         """Return the voxel size (z, y, x) of a level in the units of the axes, None where no level has a scale."""
