@@ -51,7 +51,7 @@ def plan_alignment(output: str, stages: Sequence[Stage], initial: Stack, capacit
         blocks={name: count for plan in plans for name, count in plan.blocks.items()},
         read_bytes=sum(plan.read for plan in plans),
         write_bytes=sum(plan.written for plan in plans),
-        worker_memory_bytes=alignment_bytes(max(plan.voxels_held for plan in plans)),
+        worker_memory_bytes=alignment_bytes(max(plan.block_voxels for plan in plans)),
         estimated_seconds=round(seconds),
     ).checked(capacity, "smaller blocks (--block-size)")
 
@@ -79,13 +79,13 @@ class _StagePlan:
     aligned: int
     read: int
     written: int
-    voxels_held: int
+    block_voxels: int
     cpu_seconds: float
 
     @classmethod
     def of(cls, stage: Stage, initial: Stack, samples: int, *, refining: bool) -> _StagePlan:
         layout = stage.layout
-        fixed, most = _fixed_voxels(layout)
+        fixed, largest = _fixed_voxels(layout)
         moving = [_moving_voxels(stage, initial, region, refining=refining) for region in _sampled(layout, samples)]
         all_moving = round(sum(moving) / len(moving) * len(layout.blocks))
         nodes = math.prod(layout.nodes.shape) + fixed // math.prod(layout.strides)  # merged, and block by block
@@ -95,7 +95,7 @@ class _StagePlan:
             aligned=len(layout.blocks),
             read=fixed * stage.fixed.voxel_bytes + all_moving * stage.moving.voxel_bytes,
             written=nodes * _NODE_BYTES,
-            voxels_held=most + max(moving),
+            block_voxels=largest + max(moving),
             cpu_seconds=step_seconds(stage.steps, len(layout.blocks), fixed),
         )
 

@@ -73,7 +73,7 @@ class Workspace:
         """
         wanted = json.loads(to_json(key))
         try:
-            self._check_ours()
+            self._check_own()
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = Lock.take(self.path / _LOCK)
             resumed = self._same_run(wanted, overwrite)
@@ -169,14 +169,14 @@ class Workspace:
             with contextlib.suppress(OSError):  # the next run may use it already
                 self.path.rmdir()
 
-    def _check_ours(self) -> None:
+    def _check_own(self) -> None:
         """Raise InputError for a file, or a directory with a user's files, which a run would remove."""
         if not self.path.exists():
             return
         if not self.path.is_dir():
             raise InputError(f"{self.path} is a file; choose another --work-dir.")
-        ours = {_KEY, _LOCK, f"{_LOCK}.takeover", *_PARTS}
-        foreign = [p.name for p in self.path.iterdir() if p.name not in ours and p.suffix != UNFINISHED]
+        own = {_KEY, _LOCK, f"{_LOCK}.takeover", *_PARTS}
+        foreign = [p.name for p in self.path.iterdir() if p.name not in own and p.suffix != UNFINISHED]
         if foreign:
             raise InputError(
                 f"{self.path} holds {min(foreign)}, which is not a run's unfinished work; choose another --work-dir."

@@ -31,5 +31,5 @@ def fingerprint(container: Path, dataset: str) -> str:
     return hashlib.md5("\n".join((*metadata, *times)).encode(), usedforsecurity=False).hexdigest()
 
 
-def _listing(folder: Path, most: int) -> list[Path]:
-    return sorted(folder.iterdir())[:most] if folder.is_dir() else []
+def _listing(folder: Path, limit: int) -> list[Path]:
+    return sorted(folder.iterdir())[:limit] if folder.is_dir() else []

@@ -87,7 +87,7 @@ def axis_weights(width: int, nearest: I64, weights: F32) -> None:
 
 
 @compiled_fast
-def _row_drift(coefficients: F32, kz: int, wz: F32, ky: int, wy: F32, pull: F64, plain: F32, drift: F32) -> None:
+def _row_drift(coefficients: F32, kz: int, wz: F32, ky: int, wy: F32, to_voxels: F64, plain: F32, drift: F32) -> None:
     """Write the control values (3, x) of one row of voxels, in voxels of the moving image."""
     plain[:] = 0
     n = plain.shape[1]
@@ -99,7 +99,7 @@ def _row_drift(coefficients: F32, kz: int, wz: F32, ky: int, wy: F32, pull: F64,
                 for k in range(n):
                     target[k] += w * source[k]
     for d in range(3):
-        q0, q1, q2 = np.float32(pull[d, 0]), np.float32(pull[d, 1]), np.float32(pull[d, 2])
+        q0, q1, q2 = np.float32(to_voxels[d, 0]), np.float32(to_voxels[d, 1]), np.float32(to_voxels[d, 2])
         for k in range(n):
             drift[d, k] = q0 * plain[0, k] + q1 * plain[1, k] + q2 * plain[2, k]
 
@@ -193,7 +193,7 @@ def _look_up_row(
     moving: F32,
     moving_valid: U8,
     matrix: F64,
-    pull: F64,
+    to_voxels: F64,
     coefficients: F32,
     axes: tuple[I64, F32, I64, F32, I64, F32],
     buffers: tuple[F64, F32, F32, F32],
@@ -205,7 +205,7 @@ def _look_up_row(
     start, plain, drift, places = buffers
     for d in range(3):
         start[d] = matrix[d, 0] * z + matrix[d, 1] * y + matrix[d, 3]
-    _row_drift(coefficients, near_z[z], wz[z], near_y[y], wy[y], pull, plain, drift)
+    _row_drift(coefficients, near_z[z], wz[z], near_y[y], wy[y], to_voxels, plain, drift)
     _row_places(start, matrix[:, 2], drift, near_x, wx, places)
     _sample_row(moving, moving_valid, places, image, weight)
 
@@ -255,16 +255,17 @@ def cell_sums(
     moving: F32,
     moving_valid: U8,
     matrix: F64,
-    pull: F64,
+    to_voxels: F64,
     coefficients: F32,
     cell: I64,
     out: F32,
 ) -> None:
     """Sum the products of both images over the cells of `cell` fixed voxels, into `out` (SUMS, cells).
 
-    `matrix` (3, 4) takes a fixed voxel index to a moving one, `pull` (3, 3) a displacement in µm to moving voxels;
-    `coefficients` (3, cells + 2·MARGIN) are the spline's control values in µm. The masks hold 1 where a voxel counts,
-    or are empty. Voxels with a place outside the moving image do not count. The range is of rows of cells.
+    `matrix` (3, 4) takes a fixed voxel index to a moving one, `to_voxels` (3, 3) a displacement in µm to
+    moving voxels; `coefficients` (3, cells + 2·MARGIN) are the spline's control values in µm. The masks hold 1 where
+    a voxel counts, or are empty. Voxels with a place outside the moving image do not count. The range is of rows of
+    cells.
     """
     nz, ny, nx = fixed.shape
     cells_y, cells_x = out.shape[2:]
@@ -276,7 +277,9 @@ def cell_sums(
         for z in range(cz * cell[0], min((cz + 1) * cell[0], nz)):
             for y in range(cy * cell[1], min((cy + 1) * cell[1], ny)):
                 _weigh_row(fixed_valid, z, y, weight)
-                _look_up_row(z, y, moving, moving_valid, matrix, pull, coefficients, axes, buffers, image, weight)
+                _look_up_row(
+                    z, y, moving, moving_valid, matrix, to_voxels, coefficients, axes, buffers, image, weight
+                )
                 _add_row(sums, fixed, z, y, image, weight)
         for s in range(SUMS):
             for cx in range(cells_x):
@@ -294,7 +297,7 @@ def look_up(
     moving: F32,
     moving_valid: U8,
     matrix: F64,
-    pull: F64,
+    to_voxels: F64,
     coefficients: F32,
     cell: I64,
     out: F32,
@@ -307,7 +310,7 @@ def look_up(
         for y in range(ny):
             _weigh_row(fixed_valid, z, y, weight)
             image = out[z, y]
-            _look_up_row(z, y, moving, moving_valid, matrix, pull, coefficients, axes, buffers, image, weight)
+            _look_up_row(z, y, moving, moving_valid, matrix, to_voxels, coefficients, axes, buffers, image, weight)
             for x in range(nx):
                 if weight[x] == 0:
                     image[x] = UNKNOWN
@@ -387,8 +390,8 @@ def information_sums(
                     j, t = _bin(m / widths[1], bins)
                     a, b, c, d = (1 - s) * (1 - t), (1 - s) * t, s * (1 - t), s * t
                     value, slope = tables[0], tables[1]
-                    pull = a * slope[i, j] + b * slope[i, j + 1] + c * slope[i + 1, j] + d * slope[i + 1, j + 1]
-                    held = (1 - s) * curvature[i] + s * curvature[i + 1]
+                    force = a * slope[i, j] + b * slope[i, j + 1] + c * slope[i + 1, j] + d * slope[i + 1, j + 1]
+                    stiffness = (1 - s) * curvature[i] + s * curvature[i + 1]
                     above, below = seen[max(z - 1, 0), y, x], seen[min(z + 1, nz - 1), y, x]
                     behind, before = seen[z, max(y - 1, 0), x], seen[z, min(y + 1, ny - 1), x]
                     g[0] = _difference(above, m, below) / spacing[0]
@@ -399,11 +402,11 @@ def information_sums(
                         a * value[i, j] + b * value[i, j + 1] + c * value[i + 1, j] + d * value[i + 1, j + 1]
                     )
                     for k in range(3):
-                        total[2 + k, cx] += pull * g[k]
-                        total[5 + k, cx] += held * g[k] * g[k]
-                    total[8, cx] += held * g[0] * g[1]
-                    total[9, cx] += held * g[0] * g[2]
-                    total[10, cx] += held * g[1] * g[2]
+                        total[2 + k, cx] += force * g[k]
+                        total[5 + k, cx] += stiffness * g[k] * g[k]
+                    total[8, cx] += stiffness * g[0] * g[1]
+                    total[9, cx] += stiffness * g[0] * g[2]
+                    total[10, cx] += stiffness * g[1] * g[2]
         out[:, cz, cy] = total
 
 

@@ -1,7 +1,7 @@
 """SimpleITK's side: images, matrices and searches, from our conventions and back.
 
-ITK's axes are (x, y, z), ours (z, y, x). Its direction matrices stay the identity, so physical points differ only in
-the order of their components: a matrix M of ours is P·M·P of ITK's, P the reversal.
+ITK's axes are (x, y, z), not (z, y, x). Its direction matrices stay the identity, so physical points differ only in
+the order of their components: a matrix M of Teralign is P·M·P of ITK's, P the reversal.
 """
 
 from __future__ import annotations

@@ -281,7 +281,7 @@ def _proposals(p: Floats, q: Floats, threshold: float, confidence: float, rng: n
     """
     n, tried = len(p), 0
     found: list[tuple[int, Floats]] = []
-    most = 0
+    best = 0
     while tried < _MAX_TRIALS:
         trios = (
             np.argsort(rng.random((_MAX_TRIALS // 4, n)), axis=1)[:, :3]
@@ -295,8 +295,8 @@ def _proposals(p: Floats, q: Floats, threshold: float, confidence: float, rng: n
             counts = (((mapped - q) ** 2).sum(axis=2) <= (2 * threshold) ** 2).sum(axis=1)
             order = np.argsort(-counts, kind="stable")[:_REFINED]
             found += [(int(counts[i]), matrices[i]) for i in order]
-            most = max(most, int(counts[order[0]]))
-        share = (most / n) ** 3
+            best = max(best, int(counts[order[0]]))
+        share = (best / n) ** 3
         if share >= 1 or (share > 0 and tried >= math.log(1 - min(confidence, 1 - 1e-9)) / math.log(1 - share)):
             break
     return [matrix for _, matrix in sorted(found, key=lambda entry: -entry[0])[:_REFINED]]
@@ -334,10 +334,10 @@ def _kabsch(p: Floats, q: Floats, *, scale: bool) -> Floats:
 
 def _refine(p: Floats, q: Floats, matrix: Floats, threshold: float, model: str) -> _Fit | None:
     """Fit the model to its inliers until they stay the same; None without enough of them."""
-    least = _MIN_INLIERS[model]
+    min_inliers = _MIN_INLIERS[model]
     inliers = _close(matrix, p, q, 2 * threshold)
     for _ in range(20):
-        if inliers.sum() < least:
+        if inliers.sum() < min_inliers:
             return None
         if model == "affine":
             ones = np.c_[p[inliers], np.ones(inliers.sum())]
@@ -352,7 +352,7 @@ def _refine(p: Floats, q: Floats, matrix: Floats, threshold: float, model: str) 
         if np.array_equal(again, inliers):
             break
         inliers = again
-    return _Fit(matrix, inliers, model) if inliers.sum() >= least else None
+    return _Fit(matrix, inliers, model) if inliers.sum() >= min_inliers else None
 
 
 def _close(matrix: Floats, p: Floats, q: Floats, threshold: float) -> NDArray[np.bool_]:

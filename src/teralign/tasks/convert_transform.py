@@ -309,14 +309,14 @@ def _load(
     sampling: Residual | None = None
     for number, path in enumerate((Path(path).absolute() for path in paths), start=1):
         kind = kind_of(path)
-        if kind is Kind.OURS:
+        if kind is Kind.TERALIGN:
             parts.append(load_transform(path))
         elif kind is Kind.BIGSTREAM:
             parts.append(bigstream.open_field(path, voxels))
         else:
-            theirs = (itk_files if kind is Kind.ITK else elastix).read_parts(path)
-            found = itk.to_ours(theirs, frames.fixed, nodes if number == len(paths) else None)
-            if not parts:  # the outermost transform leads to ITK's space of the moving image, and from there to ours
+            foreign = (itk_files if kind is Kind.ITK else elastix).read_parts(path)
+            found = itk.from_itk(foreign, frames.fixed, nodes if number == len(paths) else None)
+            if not parts:  # the outermost transform ends in ITK's space of the moving image
                 parts.extend(itk.between(frames.fixed.inverse(), frames.moving.inverse()))
             parts.extend(found.parts)
             sampling = itk.worse(sampling, found.sampling)

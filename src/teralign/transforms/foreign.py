@@ -15,7 +15,7 @@ _HEAD = 4096
 class Kind(Enum):
     """The tool whose format a transform has."""
 
-    OURS = "ours"
+    TERALIGN = "teralign"
     ITK = "itk"
     ELASTIX = "elastix"
     BIGSTREAM = "bigstream"
@@ -28,7 +28,7 @@ def kind_of(path: Path) -> Kind:
     """
     if path.is_dir():
         bare = not (path / ome.GROUP_FILE).exists() or bigstream.is_field(path)
-        return Kind.BIGSTREAM if bare else Kind.OURS
+        return Kind.BIGSTREAM if bare else Kind.TERALIGN
     if not path.exists():
         raise InputError(f"there is no transform {path}.")
     if path.name.endswith((*itk_files.FIELD_SUFFIXES, *itk_files.COMPOSITE_SUFFIXES)):
@@ -40,4 +40,4 @@ def kind_of(path: Path) -> Kind:
         raise InputError(f"the transform {path} cannot be read: {error.strerror}.") from error
     if b"\0" in head or head.startswith((b"#Insight Transform File", b"MNI Transform File")):
         return Kind.ITK
-    return Kind.ELASTIX if b"(Transform " in head else Kind.OURS
+    return Kind.ELASTIX if b"(Transform " in head else Kind.TERALIGN

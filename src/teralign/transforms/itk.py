@@ -1,4 +1,4 @@
-"""Transforms of ITK, and so of ANTs, SimpleITK and elastix, converted to ours and back.
+"""Transforms of ITK, and so of ANTs, SimpleITK and elastix, converted to those of Teralign and back.
 
 ITK's points are (x, y, z) in the physical space of its images, in the unit and along the axes of the images.
 Ours are (z, y, x) in µm along the axes of the arrays. The affine W from our points to ITK's is the *frame* of an
@@ -8,7 +8,7 @@ image. Both map fixed to moving points, and both apply the last of a list first;
 
 A list is converted part by part with W_f on both sides, followed by W_m ∘ W_f⁻¹ (`between`).
 
-Outside its grid a field of ITK moves nothing, while a field of ours continues with its nearest value.
+Outside its grid a field of ITK moves nothing, while a field of Teralign continues with its nearest value.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from teralign.volumes import open_volume
 
 _NODES_PER_KNOT = 8  # of a B-spline that is sampled: within 1/500 of what it bends between knots
 _STEP = 2.0**14  # distance of the points whose images give a matrix: long, so that rounding does not matter
-_STRAIGHT = 1e-9  # relative: how far axes may deviate from ours and still count as straight
+_STRAIGHT = 1e-9  # relative: how far axes may deviate from straight ones and still count as straight
 _REVERSED = np.eye(3)[::-1]
 _SAMPLES = 10_000
 _RIM = 1e-9  # of a B-spline's domain: by rounding, points on its faces count as outside, where it moves nothing
@@ -70,30 +70,30 @@ class Imported:
     sampling: Residual | None = None
 
 
-def to_ours(parts: Sequence[SitkTransform], frame: Affine, nodes: Grid | None) -> Imported:
+def from_itk(parts: Sequence[SitkTransform], frame: Affine, nodes: Grid | None) -> Imported:
     """Convert ITK transforms, outermost first, with the fixed image's frame on both sides.
 
     A B-spline is sampled finely over its domain, or on `nodes` if given and it is the last part; outside its domain
     it continues with its nearest value.
     Raises InputError for any other kind of transform.
     """
-    ours: list[Transform] = []
+    converted: list[Transform] = []
     sampling: Residual | None = None
     for number, part in enumerate(parts, start=1):
         if part.IsLinear():
-            ours.append(frame.inverse() @ _affine_of(part) @ frame)
+            converted.append(frame.inverse() @ _affine_of(part) @ frame)
         elif isinstance(part, sitk.DisplacementFieldTransform):
-            ours.extend(_field_of(part.GetDisplacementField(), frame))
+            converted.extend(_field_of(part.GetDisplacementField(), frame))
         elif isinstance(part, sitk.BSplineTransform):
             chosen = nodes if number == len(parts) else None  # those before it may take points elsewhere
             field = _sampled(part, frame, chosen or _knots(part, frame))
             sampling = worse(sampling, _deviation(part, frame, field))
-            ours.append(field)
+            converted.append(field)
         else:
             raise InputError(
                 f"a {type_name(part)} of ITK cannot be converted; linear transforms, fields and B-splines can."
             )
-    return Imported(tuple(ours), sampling)
+    return Imported(tuple(converted), sampling)
 
 
 def between(fixed: Affine, moving: Affine) -> tuple[Affine, ...]:

@@ -165,7 +165,7 @@ def _opened(spec: Metadata, context: ts.Context, name: Place, metadata: Place | 
 
 def _constraints(driver: str, path: Place, scale: str) -> Metadata:
     """Return the further constraints by which tensorstore finds an array."""
-    return {"scale_metadata": {"key": scale}} if scale else {"metadata": _unsaid(driver, path)}
+    return {"scale_metadata": {"key": scale}} if scale else {"metadata": _missing_separator(driver, path)}
 
 
 def _store(folder: Place) -> Metadata:
@@ -173,7 +173,7 @@ def _store(folder: Place) -> Metadata:
     return file_store(folder) if isinstance(folder, Path) else cast("Address", folder).store()
 
 
-def _unsaid(driver: str, path: Place) -> dict[str, str]:
+def _missing_separator(driver: str, path: Place) -> dict[str, str]:
     """Return the separator that the metadata of old Zarr v2 writers lack: their chunks lie in nested folders.
 
     At an address the place of the first chunk shows it. Raises InputError when that chunk is missing: with the wrong

@@ -29,7 +29,7 @@ from teralign.volumes.writer import VolumeWriter
 from teralign.volumes.zarr_nodes import read_node
 
 _N5_ATTRIBUTES = "attributes.json"
-_MOST_LEVELS = 64
+_MAX_LEVELS = 64
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Extension:
     def existing(self) -> list[Path]:
         """The folders of the coarser levels that exist already."""
         named = [self.group / level for level in self.image.levels[1:]] if self.image is not None else []
-        ours = [self.place(path, level) for path in self.stored.folders for level in range(1, _MOST_LEVELS)]
-        return sorted(folder for folder in {*named, *ours} if folder.is_dir())
+        usual = [self.place(path, level) for path in self.stored.folders for level in range(1, _MAX_LEVELS)]
+        return sorted(folder for folder in {*named, *usual} if folder.is_dir())
 
     def create(self, folder: Path, *, levels: int | None, label: bool) -> VolumeWriter:
         """Create the arrays of the coarser levels below `folder`, or continue with existing arrays.

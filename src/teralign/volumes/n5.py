@@ -67,7 +67,7 @@ def _find(container: Place, dataset: str) -> tuple[Place, ...]:
     channels = _channels(path, "s0") or (_channels(path.parent, path.name) if dataset else ())
     if channels:
         return channels
-    wanted = f"no dataset {dataset}" if dataset else "no dataset s0 to take without being told which"
+    wanted = f"no dataset {dataset}" if dataset else "no dataset s0, which is taken by default"
     raise no_dataset(container, wanted, dataset, _datasets)
 
 

@@ -249,10 +249,8 @@ def check_layout(uri: str | Path, layout: PyramidLayout) -> None:
     exact = [_voxel_offset(layout, level) for level in range(len(layout.levels))]
     moved = [float(np.abs(offset - np.rint(offset)).max()) for offset in exact]
     if max(moved) > _VISIBLE:
-        told = ", ".join(f"s{level} by {by:.2g}" for level, by in enumerate(moved) if by > _VISIBLE)
-        log.warning(
-            "%s is moved to the nearest whole voxels, its scales by parts of a voxel of theirs: %s", uri, told
-        )
+        shifts = ", ".join(f"s{level} by {by:.2g}" for level, by in enumerate(moved) if by > _VISIBLE)
+        log.warning("%s is moved to the nearest whole voxels, its scales by parts of their voxels: %s", uri, shifts)
 
 
 def create(container: Path, dataset: str, layout: PyramidLayout, *, resume: bool) -> tuple[StoredArray, ...]:

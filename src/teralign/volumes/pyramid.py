@@ -52,13 +52,13 @@ def mean(array: Voxels, factors: Triple) -> Voxels:
 def mode(array: Voxels, factors: Triple) -> Voxels:
     """Return the most frequent value in groups of `factors` (z, y, x) voxels; of equally frequent ones, the first."""
     members = _members(array, factors)
-    best, most = members[0].copy(), np.zeros(members[0].shape, dtype=np.uint8)
+    best, highest = members[0].copy(), np.zeros(members[0].shape, dtype=np.uint8)
     for candidate in members:
         count = np.zeros(best.shape, dtype=np.uint8)
         for other in members:
             count += candidate == other
-        better = count > most
-        best[better], most[better] = candidate[better], count[better]
+        better = count > highest
+        best[better], highest[better] = candidate[better], count[better]
     return best
 
 

@@ -60,10 +60,10 @@ def _read_ome(xml: str, name: str) -> TiffMetadata:
     channels = pixels.findall("{*}Channel")
     units = [_ome_unit(pixels.attrib, axis) for axis in "ZYX"]
     z, y, x = (_ome_size(pixels.attrib, axis) for axis in "ZYX")
-    ours = all(is_size(size) for size in (z, y, x)) and root.get("Creator", "").startswith(CREATOR)
+    own = all(is_size(size) for size in (z, y, x)) and root.get("Creator", "").startswith(CREATOR)
     return TiffMetadata(
         spacing=(z, y, x),
-        origin=_ome_origin(pixels.find("{*}Plane")) if ours else (0.0, 0.0, 0.0),
+        origin=_ome_origin(pixels.find("{*}Plane")) if own else (0.0, 0.0, 0.0),
         names=tuple(c.get("Name") or str(i) for i, c in enumerate(channels)),
         display=tuple(DisplaySettings(_ome_colour(c.get("Color", ""))) for c in channels),
         time_step=_time_step(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")),
@@ -91,7 +91,7 @@ def _unclear(attributes: Mapping[str, str]) -> str:
 
 
 def _ome_origin(plane: ElementTree.Element | None) -> FloatTriple:
-    """Return the place of the first plane, which only files of ours state: microscopes put the stage there."""
+    """Return the place of the first plane, which only files of Teralign state: microscopes put the stage there."""
     place = {} if plane is None else plane.attrib
     z, y, x = (parse_number(place.get(f"Position{axis}", "0")) or 0.0 for axis in "ZYX")
     return z, y, x
