@@ -13,13 +13,14 @@ import pytest
 import phantoms
 from teralign.alignment import BlockOptions, Side, open_source
 from teralign.alignment.coarse_source import CoarseSource
+from teralign.alignment.masks import Mask, open_mask, read_mask
 from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.grids import Grid, Region
 from teralign.tasks.build_pyramid import build_pyramid
 from teralign.tasks.local_align import local_align
 from teralign.transforms import Stack, load_transform
-from teralign.volumes import create_volume, open_volume
+from teralign.volumes import OverviewSize, create_volume, open_volume
 
 GRID = phantoms.cube(64, 2.5)
 LARGE = 2**63 + 1
@@ -96,13 +97,17 @@ def test_auto_finds_the_tissue_and_some_microns_around_it(folder):
     assert not found[:, :, 36:].any()
 
 
-def test_auto_counts_up_to_the_last_voxels(tmp_path, monkeypatch):
+def tissue(path: str, size: OverviewSize) -> Mask:
+    return open_mask("fixed", "auto", None, open_volume(path), channel=0, timepoint=0, overview=size)
+
+
+def test_auto_counts_up_to_the_last_voxels(tmp_path):
     """Means over groups leave out the voxels that fill no group, and tissue goes on there."""
     scene = phantoms.Scene.cells(160.0, seed=1)
     image = scene.draw(Grid((65, 65, 67), (2.5, 2.5, 2.5)), noise=0.02)
-    write(tmp_path / "image.zarr", image.array, image.grid)
-    monkeypatch.setattr("teralign.alignment.masks._FOUND_IN", 22**3)
-    assert mask_of(tmp_path, "auto").all()
+    path = write(tmp_path / "image.zarr", image.array, image.grid)
+    mask = tissue(path, OverviewSize(kept=22**3))
+    assert read_mask(mask, image.grid, image.grid.region).all()
 
 
 def test_auto_is_the_same_again_and_another_for_other_voxels(folder, tmp_path):
@@ -120,17 +125,15 @@ def test_auto_is_the_same_again_and_another_for_other_voxels(folder, tmp_path):
     assert labels[0] != labels[1]
 
 
-def test_auto_reads_a_coarser_scale_where_there_is_one(tmp_path, monkeypatch):
+def test_auto_reads_a_coarser_scale_where_there_is_one(tmp_path):
     """It is so large that the finest scale would not be read; only the coarsest one holds tissue."""
-    monkeypatch.setattr("teralign.volumes.overview.VOXELS_READ", 48**3)
-    monkeypatch.setattr("teralign.alignment.masks._FOUND_IN", 32**3)
+    size = OverviewSize(kept=32**3, read=48**3)
     scene = phantoms.Scene.cells(160.0, seed=1)
     path = write(tmp_path / "image.zarr", scene.draw(GRID).array, GRID)
     with pytest.raises(InputError, match=r"--fixed-mask auto: .*image\.zarr is too large .* build-pyramid"):
-        open_source("fixed", Side(path, mask="auto"))
+        tissue(path, size)
     build_pyramid(str(tmp_path / "image.zarr"), levels=2, compute=Compute(workers=1))
-    source = open_source("fixed", Side(path, mask="auto"))
-    assert source.mask.grid.spacing == (5.0, 5.0, 5.0)
+    assert tissue(path, size).grid.spacing == (5.0, 5.0, 5.0)
 
 
 def test_a_mask_is_asked_before_voxels_are_read(folder):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from teralign.grids import Grid
-from teralign.volumes import Chunking, create_volume, open_volume, overview, read_overview
+from teralign.volumes import Chunking, OverviewSize, create_volume, open_volume, overview, read_overview
 
 
 @pytest.fixture(params=["pair.n5", "pair.zarr"])
@@ -30,7 +30,7 @@ def finest(pyramid):
 
 @pytest.mark.parametrize("voxels", [10**9, 60_000, 5_000, 200])
 def test_values_stay_where_they_are(pyramid, voxels):
-    found = read_overview(finest(pyramid), voxels=voxels)
+    found = read_overview(finest(pyramid), size=OverviewSize(kept=voxels))
     assert np.allclose(found.array, ramp(found.grid), atol=1e-3)
     assert found.array.size <= 3 * voxels
 
@@ -50,9 +50,8 @@ def test_another_volume_in_the_group_is_not_a_scale(pyramid):
     assert len(overview._scales_beside(finest(pyramid))) == 3
 
 
-def test_of_too_large_a_volume_the_middle_is_read(pyramid, monkeypatch, caplog):
-    monkeypatch.setattr(overview, "VOXELS_READ", 40 * 65 * 96 / 8)
-    found = read_overview(finest(pyramid), voxels=10**9)
+def test_of_too_large_a_volume_the_middle_is_read(pyramid, caplog):
+    found = read_overview(finest(pyramid), size=OverviewSize(kept=10**9, read=40 * 65 * 96 // 8))
     assert found.array.shape == (20, 32, 48)
     assert np.allclose(found.array, ramp(found.grid), atol=1e-3)
     assert "middle" in caplog.text

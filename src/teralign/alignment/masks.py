@@ -21,13 +21,13 @@ from teralign.errors import InputError
 from teralign.grids import Grid, Region, as_float_triple, as_triple
 from teralign.registration import Image, find_foreground
 from teralign.transforms import Stack, needed_region, warp
-from teralign.volumes import Volume, coarser_levels, open_volume, read_overview
+from teralign.volumes import OverviewSize, Volume, coarser_levels, open_volume, read_overview
 
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
 TISSUE_MARGIN = 20.0  # µm around the tissue found, since the start may be off
-_FOUND_IN = 4_000_000  # voxels of the overview in which tissue is looked for
+_OVERVIEW = OverviewSize(kept=4_000_000)  # in which tissue is looked for
 _BEYOND = 2  # voxels: means leave out incomplete voxels at the far faces
 _SCANNED = 256  # voxels along a side of a piece that is searched at once
 
@@ -114,18 +114,25 @@ def masks_out(mask: Mask, grid: Grid, region: Region) -> bool:
 
 
 def open_mask(
-    role: str, uri: str, labels: Sequence[int] | None, volume: Volume, *, channel: int, timepoint: int
+    role: str,
+    uri: str,
+    labels: Sequence[int] | None,
+    volume: Volume,
+    *,
+    channel: int,
+    timepoint: int,
+    overview: OverviewSize = _OVERVIEW,
 ) -> Mask:
     """Return the mask of a volume, from a command's --ROLE-mask and --ROLE-mask-labels.
 
-    "auto" finds the tissue in the volume's own channel. A mask without a voxel size covers the field of view of the
-    volume. Raises InputError when the mask cannot be opened, or none of its voxels counts.
+    "auto" finds the tissue in an `overview` of the volume's own channel. A mask without a voxel size covers the field
+    of view of the volume. Raises InputError when the mask cannot be opened, or none of its voxels counts.
     """
     option = f"--{role}-mask"
     if uri == AUTO:
         if labels is not None:
             raise InputError(f"{option} auto has no labels; leave out {option}-labels, or name a label volume.")
-        return _find_mask(option, volume, channel, timepoint)
+        return _find_mask(option, volume, channel, timepoint, overview)
     stored, grid = _open(option, uri, volume.grid)
     mask = StoredMask(stored, grid, None if labels is None else tuple(sorted(set(labels))))
     if not _counts_somewhere(mask):
@@ -136,8 +143,8 @@ def open_mask(
     return mask
 
 
-def _find_mask(option: str, volume: Volume, channel: int, timepoint: int) -> FoundMask:
-    overview = read_overview(volume, channel=channel, timepoint=timepoint, voxels=_FOUND_IN)
+def _find_mask(option: str, volume: Volume, channel: int, timepoint: int, size: OverviewSize) -> FoundMask:
+    overview = read_overview(volume, channel=channel, timepoint=timepoint, size=size)
     if any(n * 0.9 > m for n, m in zip(volume.grid.extent, overview.grid.extent, strict=True)):
         raise InputError(
             f"{option} auto: {volume.uri} is too large to search for tissue, and has no coarser scale; "

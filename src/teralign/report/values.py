@@ -14,8 +14,6 @@ from teralign.volumes import Volume
 PERCENTILES = (0.1, 1.0, 50.0, 99.0, 99.9)
 _BINS = 32
 _CHUNKS = 64
-_VOXELS_READ = 256_000_000
-_VOXELS_KEPT = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,18 @@ class Histogram:
     counts: tuple[int, ...]
 
 
-def sample_voxels(volume: Volume, *, channel: int = 0, timepoint: int = 0) -> NDArray[np.generic]:
-    """Return the values (n,) of about four million voxels at most, from chunks spread evenly over the volume.
+def sample_voxels(
+    volume: Volume, *, channel: int = 0, timepoint: int = 0, read: int = 256_000_000, kept: int = 4_000_000
+) -> NDArray[np.generic]:
+    """Return the values (n,) of about `kept` voxels at most, from chunks spread evenly over the volume.
+
+    At most `read` voxels are read, or one chunk.
 
     Raises DataError when a chunk cannot be read.
     """
     chunk = math.prod(volume.chunk_shape)
-    regions = spread_chunks(volume, min(_CHUNKS, max(1, _VOXELS_READ // chunk)))
-    stride = math.ceil((len(regions) * chunk / _VOXELS_KEPT) ** (1 / 3))
+    regions = spread_chunks(volume, min(_CHUNKS, max(1, read // chunk)))
+    stride = math.ceil((len(regions) * chunk / kept) ** (1 / 3))
     sampled = []
     for region in regions:
         array = volume.read(region, channel=channel, timepoint=timepoint)

@@ -23,6 +23,7 @@ from teralign.tasks.inputs import check_new_file
 from teralign.volumes import (
     Finding,
     Overview,
+    OverviewSize,
     Volume,
     audit_volume,
     check_channel,
@@ -35,7 +36,7 @@ from teralign.volumes import (
 
 log = logging.getLogger(__name__)
 
-_SHOWN_VOXELS = 4_000_000  # of a preview
+_PREVIEW = OverviewSize(kept=4_000_000)
 _FAULTS_NAMED = 1000  # in one result
 
 
@@ -232,7 +233,7 @@ def _histogram(volume: Volume, channel: int, timepoint: int) -> ValueHistogram:
 
 
 def _draw(volume: Volume, channel: int, timepoint: int, preview: Path) -> None:
-    seen = read_overview(volume, channel=channel, timepoint=timepoint, voxels=_SHOWN_VOXELS)
+    seen = read_overview(volume, channel=channel, timepoint=timepoint, size=_PREVIEW)
     shown = Overview(np.nan_to_num(seen.array), seen.grid)
     picture = Image.fromarray(portrait(shown.array, spacing=shown.grid.spacing, window=shown.window))
     with writing(preview) as file:

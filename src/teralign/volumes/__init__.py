@@ -8,7 +8,7 @@ from teralign.volumes.levels import coarser_levels, scale_ratio
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.one_file import is_one_file, pieces, write_file
 from teralign.volumes.outputs import Chunking, check_output, family_shape, plan_output, plan_volume
-from teralign.volumes.overview import Overview, read_overview
+from teralign.volumes.overview import Overview, OverviewSize, read_overview
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, open_level, open_volume
@@ -20,6 +20,7 @@ __all__ = [
     "Extension",
     "Finding",
     "Overview",
+    "OverviewSize",
     "PyramidLayout",
     "Storage",
     "StoredFile",

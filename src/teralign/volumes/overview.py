@@ -20,9 +20,15 @@ from teralign.volumes.volume import Volume, open_volume
 
 log = logging.getLogger(__name__)
 
-VOXELS_KEPT = 16_000_000
-VOXELS_READ = 8_000_000_000
-_TILE = 64_000_000
+_TILE = 64_000_000  # voxels in memory at a time
+
+
+@dataclass(frozen=True)
+class OverviewSize:
+    """The limits of an overview, in voxels: those it has at most, about, and those that are read for it."""
+
+    kept: int = 16_000_000
+    read: int = 8_000_000_000
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,13 @@ class Overview:
         return float(low), float(max(high, low + 1e-6))
 
 
-def read_overview(volume: Volume, *, channel: int = 0, timepoint: int = 0, voxels: int = VOXELS_KEPT) -> Overview:
-    """Return a volume as about `voxels` voxels at most; `volume` may be any scale of a pyramid."""
-    target = (math.prod(volume.grid.extent) / voxels) ** (1 / 3)
+def read_overview(
+    volume: Volume, *, channel: int = 0, timepoint: int = 0, size: OverviewSize = OverviewSize()
+) -> Overview:
+    """Return a volume within the limits of `size`; `volume` may be any scale of a pyramid."""
+    target = (math.prod(volume.grid.extent) / size.kept) ** (1 / 3)
     level = _coarsest(volume, target)
-    region = _middle(level.grid.shape)
+    region = _middle(level.grid.shape, size.read)
     if region != level.grid.region:
         log.warning("%s: only the middle is shown, since it has no scale coarse enough to read whole", volume.uri)
     grid = level.grid.crop(region)
@@ -87,9 +95,9 @@ def _faces(grid: Grid) -> tuple[Floats, Floats]:
     return grid.to_physical([-0.5] * 3), grid.to_physical(np.array(grid.shape) - 0.5)
 
 
-def _middle(shape: Triple) -> Region:
-    """Return the region of all voxels, or of the VOXELS_READ in the middle."""
-    share = min(1.0, (VOXELS_READ / math.prod(shape)) ** (1 / 3))
+def _middle(shape: Triple, limit: int) -> Region:
+    """Return the region of all voxels, or of about `limit` in the middle."""
+    share = min(1.0, (limit / math.prod(shape)) ** (1 / 3))
     size = [max(1, int(n * share)) for n in shape]
     z, y, x = ((n - s) // 2 for n, s in zip(shape, size, strict=True))
     return Region((z, y, x), (z + size[0], y + size[1], x + size[2]))
