@@ -116,7 +116,7 @@ def test_where_nothing_tells_of_nested_chunks_it_is_an_error(publish, tmp_path):
     del metadata["dimension_separator"]
     (path / ".zarray").write_text(json.dumps(metadata))
     (path / "0.0.0").unlink()
-    with pytest.raises(InputError, match=r"does not say whether chunks lie in nested folders, and the first one"):
+    with pytest.raises(InputError, match=r"does not say whether chunks lie in nested folders, and the first chunk"):
         open_volume(publish(path), spacing=SPACING)
 
 
