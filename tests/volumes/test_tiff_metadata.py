@@ -111,6 +111,12 @@ def test_no_value_ends_in_a_traceback(attribute, value, xml, tmp_path):
         assert "a.ome.tif" in str(error)
 
 
+@pytest.mark.parametrize(("attribute", "value"), [("DimensionOrder", "zyx"), ("SizeZ", "3.0"), ("SizeZ", "three")])
+def test_planes_in_no_order_are_one_sentence(attribute, value, xml, tmp_path):
+    with pytest.raises(InputError, match=r"a.ome.tif has OME-XML that does not say how its planes are arranged \("):
+        open_volume(write_ome(tmp_path, changed(xml, attribute, value)))
+
+
 def test_each_axis_of_imagej_may_have_its_own_unit(tmp_path):
     path = write_imagej(tmp_path, "unit=micron", "yunit=nm", "zunit=mm", "spacing=0.0015")
     np.testing.assert_allclose(open_volume(path).grid.spacing, (1.5, 0.0005, 0.25))

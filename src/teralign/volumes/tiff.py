@@ -61,11 +61,25 @@ def describe(container: Path, dataset: str) -> Description:
     with opening(container):
         try:
             with tifffile.TiffFile(container) as tiff:
+                _check_ome(container, tiff)
                 return _describe(container, dataset, tiff)
         except (InputError, OSError):
             raise
         except DAMAGE as error:
             raise InputError(f"{container} is not a TIFF that can be read: {error}.") from error
+
+
+def _check_ome(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Raise InputError where OME-XML gives the planes an order or number that cannot be understood."""
+    try:
+        _ = tiff.series if tiff.is_ome else None
+    except tifffile.TiffFileError:
+        raise
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f"{path} has OME-XML that does not say how its planes are arranged ({error}); save the image again, "
+            "for example with Fiji."
+        ) from error
 
 
 @dataclass
