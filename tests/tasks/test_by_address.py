@@ -192,7 +192,7 @@ def test_an_upload_that_is_cut_short_is_no_volume_and_is_replaced(case, bucket):
     long.mkdir(parents=True)
     (long / "0").write_bytes(b"chunk")
     output = f"{bucket.address}/out.n5"
-    with pytest.raises(DataError, match=rf"^{output} could not be written: .*; the same call goes on"):
+    with pytest.raises(DataError, match=rf"^{output} could not be written: .*; the same call continues"):
         upload(folder, Address.parse(output), overwrite=False)
     assert f"out.n5/{MARK}" in bucket.stored()
     assert not [key for key in bucket.stored() if key.endswith("attributes.json")]

@@ -182,7 +182,8 @@ def _counting(values: NDArray[Any], labels: tuple[int, ...] | None) -> Bools:
         wanted = np.array([v for v in labels if limits.min <= v <= limits.max], dtype=values.dtype)
     else:
         wanted = np.array(labels, dtype=np.float64)
-    among: Bools = np.isin(values, wanted)
+    # numpy 2.0 looks up integers in a table of their range, and that range may not fit 64 bits.
+    among: Bools = np.isin(values, wanted, kind="sort" if values.dtype.itemsize == 8 else None)
     return among
 
 
