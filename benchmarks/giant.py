@@ -40,7 +40,7 @@ _EVERY = 64
 _LISTING = """
 import json, sys
 from teralign.blockwise import Workspace, plan_blocks
-plan = plan_blocks((10000,) * 3, (100,) * 3, 0.1, least_halo=8)
+plan = plan_blocks((10000,) * 3, (100,) * 3, 0.1, min_halo=8)
 recorded = Workspace(sys.argv[1]).recorded("align")
 print(json.dumps({"blocks": {"align": sum(block.name not in recorded for block in plan)}}))
 """

@@ -20,7 +20,7 @@ def run(job: Job) -> None:
     steps += [] if job.affine_only else config.steps("local_align")
     with job.aligning():
         found = align(fixed, moving, steps, initial_transform=start, threads=job.threads)
-    for transform in start.then(*found.transform.transforms).simplified().transforms:
+    for transform in (start @ found.transform).simplified().transforms:
         if isinstance(transform, Affine):
             transform.save(job.out / "affine.mat")
         elif isinstance(transform, DisplacementField):
