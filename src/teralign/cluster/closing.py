@@ -11,7 +11,8 @@ from distributed import Scheduler
 
 log = logging.getLogger(__name__)
 
-_CLOSE_SECONDS = 20.0
+CLOSE_SECONDS = 20.0
+"""The time that a scheduler or its cluster has to close."""
 
 
 async def within(seconds: float, closing: Coroutine[object, None, object], what: str) -> None:
@@ -32,4 +33,4 @@ async def started(scheduler: Scheduler) -> AsyncIterator[Scheduler]:
     try:
         yield scheduler
     finally:
-        await within(_CLOSE_SECONDS, scheduler.close(), "The scheduler")
+        await within(CLOSE_SECONDS, scheduler.close(), "The scheduler")

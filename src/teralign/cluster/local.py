@@ -15,12 +15,11 @@ from concurrent.futures import Future
 from distributed import Scheduler
 
 from teralign.cluster import settings
-from teralign.cluster.closing import started
+from teralign.cluster.closing import CLOSE_SECONDS, started
 from teralign.cluster.machine import WorkerSize
 from teralign.cluster.worker import OwnWorkers, serving
 
 _HOST = "127.0.0.1"
-_CLOSE_SECONDS = 20.0
 
 
 @contextlib.contextmanager
@@ -61,7 +60,7 @@ class _Cluster(threading.Thread):
         """Stop, and return when the workers have ended."""
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
             self._loop.call_soon_threadsafe(self._over.set)
-        self.join(_CLOSE_SECONDS)
+        self.join(CLOSE_SECONDS)
 
     async def _serve(self) -> None:
         async with (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Required, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,13 @@ class WarpOptions(TypedDict, total=False):
     overwrite: bool
 
 
+class WarpArguments(WarpOptions):
+    """The keyword arguments of `apply_transform` besides `compute`."""
+
+    transforms: Required[Sequence[str | Path]]
+    output: Required[str | Path]
+
+
 def apply_transform(
     fixed: str | Path | Side,
     moving: str | Path | Side,
@@ -62,7 +69,7 @@ def apply_transform(
 
     Raises InputError for bad input, before any long work.
     """
-    filling = _filling(fixed, moving, transforms, str(output), compute.threads, **options)
+    filling = _filling(fixed, moving, threads=compute.threads, transforms=transforms, output=output, **options)
     return fill(filling, compute)
 
 
@@ -70,23 +77,20 @@ def plan_apply_transform(
     fixed: str | Path | Side,
     moving: str | Path | Side,
     *,
-    transforms: Sequence[str | Path],
-    output: str | Path,
     compute: Compute = Compute(),
-    **options: Unpack[WarpOptions],
+    **arguments: Unpack[WarpArguments],
 ) -> Plan:
     """Return the plan of `apply_transform` with the same arguments; writes nothing."""
-    filling = _filling(fixed, moving, transforms, str(output), compute.threads, **options)
-    return plan_fill(filling, compute.capacity())
+    return plan_fill(_filling(fixed, moving, threads=compute.threads, **arguments), compute.capacity())
 
 
 def _filling(
     fixed: str | Path | Side,
     moving: str | Path | Side,
-    transforms: Sequence[str | Path],
-    output: str,
-    threads: int | None,
     *,
+    threads: int | None,
+    transforms: Sequence[str | Path],
+    output: str | Path,
     interpolation: str = "linear",
     channels: Sequence[int] | None = None,
     timepoint: int | None = None,
@@ -113,7 +117,7 @@ def _filling(
         "interpolation": interpolation,
     }
     layout = plan_volume(
-        output,
+        str(output),
         grid=reference.grid,
         dtype=source.dtype,
         channels=len(channels),
@@ -125,7 +129,7 @@ def _filling(
         ome_zarr=ome_zarr,
     )
     warper = Warper(source, channels, timepoints, stack, reference.grid, interpolation, threads)
-    return Filling(output, warper, layout, "warp", key, overwrite)
+    return Filling(str(output), warper, layout, "warp", key, overwrite)
 
 
 def _open(role: str, image: str | Path | Side) -> Volume:
