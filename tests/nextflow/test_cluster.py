@@ -253,7 +253,9 @@ def test_a_driver_that_fails_ends_the_run_with_its_sentence(
     """The pair that fails says why; the other one, which runs already, may finish what it is at."""
     _, fixed, _, moving = pair
     shutil.copytree(moving, tmp_path / "broken.n5")
-    (tmp_path / "broken.n5" / "s0" / "attributes.json").write_text('{"dimensions": [96, 96, 48]}')
+    chunks = [path for path in (tmp_path / "broken.n5" / "s0").rglob("*") if path.name.isdigit() and path.is_file()]
+    for chunk in chunks:
+        chunk.write_bytes(b"no chunk of N5")
     (tmp_path / "sheet.csv").write_text(f"id,fixed,moving\ngood,{fixed},{moving}\nbroken,{fixed},broken.n5\n")
     run = nextflow(tmp_path, "--input", "sheet.csv", *SMALL, *BLOCKS, *AS_TASKS, **mark)
     assert run.returncode != 0
