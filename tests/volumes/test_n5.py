@@ -242,11 +242,11 @@ def test_lists_the_datasets_and_offers_the_nearest(tmp_path):
         write_n5(tmp_path / "fix.n5" / name, noise(SHAPE, "uint8"))
     with pytest.raises(InputError, match=r"has no dataset lowers; did you mean lowres. It holds highres, lowres"):
         open_volume(tmp_path / "fix.n5" / "lowers")
-    with pytest.raises(InputError, match=r"has no dataset s0 to take .*; it holds highres, lowres"):
+    with pytest.raises(InputError, match=r"has no dataset s0, which is taken by default; it holds highres, lowres"):
         open_volume(tmp_path / "fix.n5")
     write_n5(tmp_path / "c0" / "empty.n5", noise(SHAPE, "uint8"))
     (tmp_path / "empty.n5").mkdir()
-    with pytest.raises(InputError, match=r"empty.n5 has no dataset s0 to take"):
+    with pytest.raises(InputError, match=r"empty.n5 has no dataset s0, which is taken by default"):
         open_volume(tmp_path / "empty.n5")
     with pytest.raises(InputError, match=r"empty.n5 has no dataset s1; it holds none"):
         open_volume(tmp_path / "empty.n5" / "s1")
