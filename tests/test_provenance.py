@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from teralign.provenance import NAMES_VARIABLE, Run, config_content, own_name
+from teralign.provenance import INPUT_NAMES_VARIABLE, Run, config_content, own_name
 
 
 @pytest.fixture
@@ -15,13 +15,13 @@ def names(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def give(**found: str) -> None:
-        monkeypatch.setenv(NAMES_VARIABLE, json.dumps(found))
+        monkeypatch.setenv(INPUT_NAMES_VARIABLE, json.dumps(found))
 
     return give
 
 
 def test_without_names_a_path_is_itself(monkeypatch):
-    monkeypatch.delenv(NAMES_VARIABLE, raising=False)
+    monkeypatch.delenv(INPUT_NAMES_VARIABLE, raising=False)
     assert own_name("fixed/a.n5/s1") == "fixed/a.n5/s1"
     assert own_name("auto") == "auto"
 
@@ -43,7 +43,7 @@ def test_an_address_is_named_only_as_a_whole(names):
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"a": 1}'])
 def test_names_that_cannot_be_read_change_nothing(monkeypatch, caplog, text):
-    monkeypatch.setenv(NAMES_VARIABLE, text)
+    monkeypatch.setenv(INPUT_NAMES_VARIABLE, text)
     assert own_name("a") == "a"
     assert "recorded as given" in caplog.text
 

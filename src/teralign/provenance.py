@@ -21,7 +21,7 @@ from teralign import __version__
 
 log = logging.getLogger(__name__)
 
-NAMES_VARIABLE = "TERALIGN_INPUT_NAMES"
+INPUT_NAMES_VARIABLE = "TERALIGN_INPUT_NAMES"
 
 _LIBRARIES = ("numpy", "scipy", "SimpleITK", "numba", "dask", "distributed", "tensorstore", "zarr")
 
@@ -66,7 +66,7 @@ def own_name(uri: str | Path) -> str:
 
 def _names() -> dict[str, str]:
     """Return the names of the environment; none, and a line in the log, if they cannot be read."""
-    text = os.environ.get(NAMES_VARIABLE, "")
+    text = os.environ.get(INPUT_NAMES_VARIABLE, "")
     if not text:
         return {}
     try:
@@ -74,6 +74,6 @@ def _names() -> dict[str, str]:
     except ValueError:
         names = None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        log.warning("%s is not a JSON object of names; paths are recorded as given", NAMES_VARIABLE)
+        log.warning("%s is not a JSON object of names; paths are recorded as given", INPUT_NAMES_VARIABLE)
         return {}
     return names

@@ -12,16 +12,16 @@ import pytest
 import tifffile
 
 from teralign.cli.main import load_command
-from teralign.cli.names import NAMES_VARIABLE, in_users_names
+from teralign.cli.names import OPTION_NAMES_VARIABLE, in_users_names
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_only_whole_names_of_options_are_replaced(monkeypatch):
-    monkeypatch.setenv(NAMES_VARIABLE, "--block=--bigstream_block --fixed-mask=--fixed_mask")
+    monkeypatch.setenv(OPTION_NAMES_VARIABLE, "--block=--bigstream_block --fixed-mask=--fixed_mask")
     message = "give --block, --block-size or --fixed-mask=auto; not a--block"
     assert in_users_names(message) == "give --bigstream_block, --block-size or --fixed_mask=auto; not a--block"
-    monkeypatch.delenv(NAMES_VARIABLE)
+    monkeypatch.delenv(OPTION_NAMES_VARIABLE)
     assert in_users_names(message) == message
 
 
@@ -29,7 +29,7 @@ def test_only_whole_names_of_options_are_replaced(monkeypatch):
     ("names", "told"), [("", "--moving-spacing"), ("--moving-spacing=--moving_spacing", "--moving_spacing")]
 )
 def test_a_command_of_a_pipeline_asks_for_the_pipelines_parameter(tmp_path, monkeypatch, names, told):
-    monkeypatch.setenv(NAMES_VARIABLE, names)
+    monkeypatch.setenv(OPTION_NAMES_VARIABLE, names)
     said = {"imagej": True, "resolution": (1, 1), "metadata": {"axes": "ZYX", "spacing": 1, "unit": "um"}}
     tifffile.imwrite(tmp_path / "fixed.tif", np.ones((8, 8, 8), np.uint16), **said)
     tifffile.imwrite(tmp_path / "moving.tif", np.ones((8, 8, 8), np.uint16))
@@ -40,7 +40,7 @@ def test_a_command_of_a_pipeline_asks_for_the_pipelines_parameter(tmp_path, monk
 
 
 def test_the_pipelines_names_are_those_of_options_and_parameters():
-    names = re.search(rf"{NAMES_VARIABLE} = '(.+)'", (ROOT / "configs" / "base.config").read_text())[1]
+    names = re.search(rf"{OPTION_NAMES_VARIABLE} = '(.+)'", (ROOT / "configs" / "base.config").read_text())[1]
     schema = json.loads((ROOT / "nextflow_schema.json").read_text())
     parameters = {f"--{name}" for group in schema["$defs"].values() for name in group["properties"]}
     commands = [load_command(name) for name in ("global-align", "local-align", "apply-transform")]

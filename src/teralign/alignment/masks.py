@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from teralign.addresses import absolute_uri
 from teralign.errors import InputError
-from teralign.grids import Grid, Region, as_float_triple, as_triple
+from teralign.grids import Bools, Grid, Region, as_float_triple, as_triple
 from teralign.registration import Image, find_foreground
 from teralign.transforms import Stack, needed_region, warp
 from teralign.volumes import OverviewSize, Volume, coarser_levels, open_volume, read_overview
@@ -30,8 +30,6 @@ TISSUE_MARGIN = 20.0  # µm around the tissue found, since the start may be off
 _OVERVIEW = OverviewSize(kept=4_000_000)  # in which tissue is looked for
 _BEYOND = 2  # voxels: means leave out incomplete voxels at the far faces
 _SCANNED = 256  # voxels along a side of a piece that is searched at once
-
-Bools = NDArray[np.bool_]
 
 
 class Mask(Protocol):

@@ -105,7 +105,7 @@ def run_blocks(
     cluster is lost.
     """
     ledger = _Ledger(stage, len(blocks), max_failed)
-    job = _Job(cloudpickle.dumps(function), workspace, stage, retries + 1)
+    job = _BlockCalls(cloudpickle.dumps(function), workspace, stage, retries + 1)
     todo = _unfinished(blocks, job, ledger)
     if client is None:
         _run_here(todo, job, ledger)
@@ -116,7 +116,7 @@ def run_blocks(
 
 
 @dataclass(frozen=True)
-class _Job:
+class _BlockCalls:
     """The data that all calls of a run share."""
 
     pickled: bytes
@@ -125,7 +125,7 @@ class _Job:
     attempts: int
 
 
-def _unfinished(blocks: Collection[B], job: _Job, ledger: _Ledger) -> Iterator[B]:
+def _unfinished(blocks: Collection[B], job: _BlockCalls, ledger: _Ledger) -> Iterator[B]:
     """Yield the blocks without a result; blocks that failed before are tried again."""
     recorded = job.workspace.recorded(job.stage)
     for block in blocks:
@@ -135,12 +135,12 @@ def _unfinished(blocks: Collection[B], job: _Job, ledger: _Ledger) -> Iterator[B
             yield block
 
 
-def _has_result(job: _Job, name: str) -> bool:
+def _has_result(job: _BlockCalls, name: str) -> bool:
     record = job.workspace.load_record(job.stage, name)
     return record is not None and record.state is not BlockState.FAILED
 
 
-def attempt(job: _Job, block: Named, number: int) -> None:
+def attempt(job: _BlockCalls, block: Named, number: int) -> None:
     """Run a block and write its record; raises BlockError, and records the failure of the last attempt."""
     if _has_result(job, block.name):
         return  # Dask runs a block again when it loses the worker that had finished it
@@ -165,7 +165,7 @@ def _unpickle(pickled: bytes) -> Callable[[Named], BlockRecord]:
     return function
 
 
-def _record_failure(job: _Job, name: str, error: str, trace: str | None = None, *, worker: str = "") -> None:
+def _record_failure(job: _BlockCalls, name: str, error: str, trace: str | None = None, *, worker: str = "") -> None:
     failure = BlockRecord(
         block=name, state=BlockState.FAILED, error=error, traceback=trace, worker=worker, attempts=job.attempts
     )
@@ -227,7 +227,7 @@ class _Ledger:
         )
 
 
-def _run_here(blocks: Iterator[B], job: _Job, ledger: _Ledger) -> None:
+def _run_here(blocks: Iterator[B], job: _BlockCalls, ledger: _Ledger) -> None:
     for block in blocks:
         for number in range(1, job.attempts + 1):
             try:
@@ -252,7 +252,9 @@ class _Trial(Generic[B]):
 class _Dispatcher(Generic[B]):
     """Keeps a window of blocks submitted to Dask, and handles their outcomes."""
 
-    def __init__(self, client: Client, job: _Job, ledger: _Ledger, window: int | None, patience: float) -> None:
+    def __init__(
+        self, client: Client, job: _BlockCalls, ledger: _Ledger, window: int | None, patience: float
+    ) -> None:
         self._client, self._job, self._ledger = client, job, ledger
         self._window, self._patience = window, patience
         self._name = f"{job.stage}-{uuid.uuid4().hex[:8]}"

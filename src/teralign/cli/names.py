@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 
-NAMES_VARIABLE = "TERALIGN_OPTION_NAMES"
+OPTION_NAMES_VARIABLE = "TERALIGN_OPTION_NAMES"
 
 
 def in_users_names(message: str) -> str:
     """Return a message with each option by the name that users know it by."""
-    names = dict(entry.split("=", 1) for entry in os.environ.get(NAMES_VARIABLE, "").split() if "=" in entry)
+    names = dict(entry.split("=", 1) for entry in os.environ.get(OPTION_NAMES_VARIABLE, "").split() if "=" in entry)
     return re.sub(r"(?<![\w-])--[a-z][a-z-]*[a-z]", lambda found: names.get(found[0], found[0]), message)

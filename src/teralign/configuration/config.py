@@ -13,7 +13,7 @@ from teralign.errors import InputError
 from teralign.grids import Triple
 from teralign.registration.config import STEP_MODELS, MetricConfig, StepConfig
 
-Values: TypeAlias = Mapping[str, Any]
+StepValues: TypeAlias = Mapping[str, Any]
 """The keys and values of a section, as YAML gives them."""
 
 
@@ -21,8 +21,8 @@ Values: TypeAlias = Mapping[str, Any]
 class StepList:
     """The steps of a section, each with the values of its list entry, and the section's values by step."""
 
-    steps: tuple[tuple[str, Values], ...]
-    overrides: Mapping[str, Values]
+    steps: tuple[tuple[str, StepValues], ...]
+    overrides: Mapping[str, StepValues]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Config:
     """
 
     source: str = "the built-in defaults"
-    defaults: Mapping[str, Values] = field(default_factory=dict)
+    defaults: Mapping[str, StepValues] = field(default_factory=dict)
     sections: Mapping[str, StepList] = field(default_factory=dict)
     block_size: Triple = (128, 128, 128)
     block_overlap: float = 0.1
@@ -45,7 +45,7 @@ class Config:
         Raises InputError for an unknown step, and for an empty list.
         """
         chosen = self.sections.get(section)
-        listed: list[tuple[str, Values]]
+        listed: list[tuple[str, StepValues]]
         if names:
             listed = [(name.strip(), {}) for name in names]
         elif chosen is not None:
@@ -58,9 +58,9 @@ class Config:
         where = "--steps" if names else f"{self.source}: {section}.steps"
         return [self._step(name, [overrides.get(name, {}), own], where) for name, own in listed]
 
-    def _step(self, name: str, layers: Sequence[Values], where: str) -> StepConfig:
+    def _step(self, name: str, layers: Sequence[StepValues], where: str) -> StepConfig:
         check_step_name(name, where)
-        values: Values = self.defaults.get(name, {})
+        values: StepValues = self.defaults.get(name, {})
         for layer in layers:
             values = _merge(values, layer)
         step = STEP_MODELS[name].model_validate(values)
@@ -76,7 +76,7 @@ def check_step_name(name: str, where: str) -> None:
         raise InputError(f"{where}: there is no step {name!r}{nearest(name, STEP_MODELS)}")
 
 
-def _merge(base: Values, over: Values) -> Values:
+def _merge(base: StepValues, over: StepValues) -> StepValues:
     """Return `base` with the values of `over`; mappings in both are merged in turn."""
     both = dict(base)
     for key, value in over.items():

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from teralign.configuration.bigstream import NO_EFFECT, OTHER_STEPS, RENAMED
-from teralign.configuration.config import Config, StepList, Values, check_step_name
+from teralign.configuration.config import Config, StepList, StepValues, check_step_name
 from teralign.configuration.sections import DEFAULT_STEPS, SECTION_MODELS
 from teralign.configuration.sentences import nearest, readable, sentence
 from teralign.errors import InputError
@@ -36,7 +36,7 @@ def load_config(source: str | Path | Mapping[str, Any] | None = None) -> Config:
         name, content = str(source), _read_yaml(Path(source))
     reader = _Reader(name)
     known = {**STEP_MODELS, **SECTION_MODELS}
-    defaults: dict[str, Values] = {}
+    defaults: dict[str, StepValues] = {}
     sections: dict[str, StepList] = {}
     blocks: dict[str, Any] = {}
     for key, value in content.items():
@@ -52,7 +52,7 @@ def load_config(source: str | Path | Mapping[str, Any] | None = None) -> Config:
     return Config(name, defaults, sections, **blocks)
 
 
-def _read_yaml(path: Path) -> Values:
+def _read_yaml(path: Path) -> StepValues:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -78,7 +78,7 @@ class _Reader:
         self._source = source
         self._noted: set[tuple[str, str]] = set()
 
-    def section(self, name: str, value: object) -> tuple[StepList, Values]:
+    def section(self, name: str, value: object) -> tuple[StepList, StepValues]:
         """Return the steps and overrides of an align section, and the section's own keys that are given."""
         values = self._mapping(value, name)
         overrides = {
@@ -97,7 +97,7 @@ class _Reader:
         steps = StepList(tuple(self._listed(entry, f"{name}.steps") for entry in listed), overrides)
         return steps, {key: getattr(checked, key) for key in own if key != "steps"}
 
-    def step(self, name: str, value: object, where: str) -> Values:
+    def step(self, name: str, value: object, where: str) -> StepValues:
         """Return the given values of one step, checked, without the keys that have no effect."""
         model = STEP_MODELS[name]
         values = self._renamed(model, self._effective(model, self._mapping(value, where), where), where)
@@ -115,7 +115,7 @@ class _Reader:
             self._noted.add((short, why))
             log.info("%s: %s has no effect: %s", self._source, key, why)
 
-    def _listed(self, entry: str | dict[str, dict[str, Any] | None], where: str) -> tuple[str, Values]:
+    def _listed(self, entry: str | dict[str, dict[str, Any] | None], where: str) -> tuple[str, StepValues]:
         if isinstance(entry, str):
             check_step_name(entry, f"{self._source}: {where}")
             return entry, {}
@@ -128,7 +128,7 @@ class _Reader:
         check_step_name(name, f"{self._source}: {where}")
         return name, self.step(name, values, f"{where}.{name}")
 
-    def _effective(self, model: type[Section], values: Values, where: str) -> dict[str, Any]:
+    def _effective(self, model: type[Section], values: StepValues, where: str) -> dict[str, Any]:
         """Return `values` without the keys that have no effect, which the log names."""
         idle = NO_EFFECT.get(model, {})
         for key in values:
@@ -145,14 +145,14 @@ class _Reader:
                 values[new] = _converted(values.pop(old), convert)
         return values
 
-    def _mapping(self, value: object, where: str) -> Values:
+    def _mapping(self, value: object, where: str) -> StepValues:
         if value is None:
             return {}
         if not isinstance(value, Mapping):
             raise InputError(f"{self._source}: {where} must be a mapping of keys to values, not {readable(value)}.")
         return value
 
-    def _validate(self, model: type[_Model], values: Values, where: str, *known: str) -> _Model:
+    def _validate(self, model: type[_Model], values: StepValues, where: str, *known: str) -> _Model:
         try:
             return model.model_validate(values)
         except ValidationError as error:

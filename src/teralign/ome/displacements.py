@@ -19,7 +19,7 @@ import numpy as np
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.ome.model import Axis, Level, Multiscale, Step
-from teralign.ome.reading import JsonObject, read_multiscale
+from teralign.ome.reading import OmeObject, read_multiscale
 from teralign.ome.writing import GROUP_FILE, image_attributes, write_group
 
 _VERSION = "0.6"
@@ -104,7 +104,7 @@ def _senseless(path: Path, error: Exception) -> InputError:
     return InputError(f"the field {path} has invalid OME-Zarr metadata ({error!r}).")
 
 
-def _read_ome(path: Path, group: Path) -> JsonObject:
+def _read_ome(path: Path, group: Path) -> OmeObject:
     """Return the OME-Zarr metadata of a group of the field `path`. Raises InputError if it has none."""
     try:
         attributes = json.loads((group / GROUP_FILE).read_text())["attributes"]["ome"]
@@ -125,7 +125,7 @@ def _read_ome(path: Path, group: Path) -> JsonObject:
     return attributes
 
 
-def _only_displacements(path: Path, scene: JsonObject) -> JsonObject:
+def _only_displacements(path: Path, scene: OmeObject) -> OmeObject:
     """Return the only transformation of a scene, which must be a field; of a bijection, its forward part."""
     found = scene.get("coordinateTransformations", [])
     if len(found) == 1 and found[0].get("type") == "bijection":
@@ -137,7 +137,7 @@ def _only_displacements(path: Path, scene: JsonObject) -> JsonObject:
         raise InputError(
             f"the field {path} needs {found[0]['interpolation']} interpolation; only linear is supported."
         )
-    transformation: JsonObject = found[0]
+    transformation: OmeObject = found[0]
     return transformation
 
 

@@ -20,13 +20,13 @@ from teralign.ome.model import Axis, Channel, Level, Multiscale, Step
 _VERSION = re.compile(r"0\.[1-5]([.+-].*)?|0\.6(\.?(dev|rc)\d+)?")
 _KIND_OF_NAME = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 WINDOW_KEYS = ("min", "max", "start", "end")
-Json = Mapping[str, Any]
+OmeJson = Mapping[str, Any]
 """A JSON object that is read."""
-JsonObject = dict[str, Any]
+OmeObject = dict[str, Any]
 """A JSON object that is made."""
 
 
-def read_multiscale(group: Place, attributes: Json) -> Multiscale | None:
+def read_multiscale(group: Place, attributes: OmeJson) -> Multiscale | None:
     """Return the (first) image that the attributes of a group declare, None if they declare none.
 
     Raises InputError for a version that cannot be read, and for metadata that contradict themselves; `group` names
@@ -56,7 +56,7 @@ def read_multiscale(group: Place, attributes: Json) -> Multiscale | None:
     )
 
 
-def _levels(content: Json) -> Iterator[Level]:
+def _levels(content: OmeJson) -> Iterator[Level]:
     whole = () if content.get("coordinateSystems") else content.get("coordinateTransformations", ())
     group_steps = [step for step in whole if "output" not in step]  # SpatialData's lead to other systems
     for dataset in content["datasets"]:
@@ -64,14 +64,14 @@ def _levels(content: Json) -> Iterator[Level]:
         yield Level(str(dataset["path"]), read_steps(steps))
 
 
-def read_steps(transformations: Iterable[Json]) -> tuple[Step, ...]:
+def read_steps(transformations: Iterable[OmeJson]) -> tuple[Step, ...]:
     """Return coordinate transformations as steps, one after the other, those inside sequences included."""
     return tuple(_step(content) for content in _flattened(transformations))
 
 
-def _coordinate_system(group: Place, content: Json) -> Json | None:
+def _coordinate_system(group: Place, content: OmeJson) -> OmeJson | None:
     """Return the coordinate system that the levels of a 0.6 image lead to; None for older versions."""
-    systems: Sequence[Json] = content.get("coordinateSystems") or ()
+    systems: Sequence[OmeJson] = content.get("coordinateSystems") or ()
     if not systems:
         return None
     steps = content["datasets"][0].get("coordinateTransformations") or [{}]
@@ -83,7 +83,7 @@ def _coordinate_system(group: Place, content: Json) -> Json | None:
     return found[0]
 
 
-def _flattened(steps: Iterable[Json]) -> Iterator[Json]:
+def _flattened(steps: Iterable[OmeJson]) -> Iterator[OmeJson]:
     for step in steps:
         if step.get("type") == "sequence":
             yield from _flattened(step.get("transformations", ()))
@@ -91,22 +91,22 @@ def _flattened(steps: Iterable[Json]) -> Iterator[Json]:
             yield step
 
 
-def _step(content: Json) -> Step:
+def _step(content: OmeJson) -> Step:
     kind = str(content.get("type"))
     values = content.get(kind)
     numbers = isinstance(values, list | tuple) and all(isinstance(value, int | float) for value in values)
     return Step(kind, tuple(float(value) for value in values or ()) if numbers else None)
 
 
-def _axis(declared: str | Json) -> Axis:
+def _axis(declared: str | OmeJson) -> Axis:
     """Return an axis; its kind follows from the name where it is not given, as before 0.4."""
-    content: Json = {"name": declared} if isinstance(declared, str) else declared
+    content: OmeJson = {"name": declared} if isinstance(declared, str) else declared
     name = str(content.get("name", "")).lower()
     unit = content.get("unit")
     return Axis(name, str(content.get("type") or _KIND_OF_NAME.get(name, "")), None if unit is None else str(unit))
 
 
-def _channel(index: int, content: Json) -> Channel:
+def _channel(index: int, content: OmeJson) -> Channel:
     """Return a channel as omero describes it, without colours and windows that are malformed."""
     colour, window = str(content.get("color", "")), content.get("window")
     edges = [window.get(key) for key in WINDOW_KEYS] if isinstance(window, Mapping) else []

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from teralign.files import write_atomically
 from teralign.ome.model import Axis, Channel, Level, Multiscale
-from teralign.ome.reading import WINDOW_KEYS, Json, JsonObject, read_steps
+from teralign.ome.reading import WINDOW_KEYS, OmeJson, OmeObject, read_steps
 
 GROUP_FILE = "zarr.json"
 """The name of the file that describes a group or an array of Zarr v3."""
 _LAST_OF_ZARR_2 = "0.4"
 
 
-def image_attributes(image: Multiscale, version: str) -> JsonObject:
+def image_attributes(image: Multiscale, version: str) -> OmeObject:
     """Return the attributes of the group of `image`, in the form of an OME-Zarr version.
 
     0.4 has the version in each part, later versions have all parts and the version below "ome".
     """
-    content: JsonObject = {"name": image.name} | ({"type": image.method} if image.method else {})
+    content: OmeObject = {"name": image.name} | ({"type": image.method} if image.method else {})
     axes = [_axis(axis) for axis in image.axes or ()]
     datasets = [{"path": level.path, "coordinateTransformations": _steps(level)} for level in image.levels]
     if version == "0.6":
@@ -28,7 +28,7 @@ def image_attributes(image: Multiscale, version: str) -> JsonObject:
         datasets = [_in_system(dataset, {"name": image.space}) for dataset in datasets]
     else:
         content["axes"] = axes
-    parts: JsonObject = {"multiscales": [content | {"datasets": datasets}]}
+    parts: OmeObject = {"multiscales": [content | {"datasets": datasets}]}
     if image.is_label:
         parts["image-label"] = {}
     elif image.channels:
@@ -41,20 +41,20 @@ def image_attributes(image: Multiscale, version: str) -> JsonObject:
     }
 
 
-def with_levels(attributes: Json, factors: Mapping[str, Sequence[float]]) -> JsonObject:
+def with_levels(attributes: OmeJson, factors: Mapping[str, Sequence[float]]) -> OmeObject:
     """Return the attributes of an image's group with coarser levels instead of those that it has.
 
     `factors` maps the path of each new level to its downsampling along each axis of the arrays, relative to the
     finest level. Everything but the levels stays as it is.
     """
-    changed: JsonObject = json.loads(json.dumps(attributes))  # a deep copy, whose parts can be replaced
+    changed: OmeObject = json.loads(json.dumps(attributes))  # a deep copy, whose parts can be replaced
     content = changed.get("ome", changed)["multiscales"][0]
     finest = content["datasets"][0]
     content["datasets"] = [finest, *(_coarser(finest, path, sizes) for path, sizes in factors.items())]
     return changed
 
 
-def _coarser(finest: Json, path: str, factors: Sequence[float]) -> JsonObject:
+def _coarser(finest: OmeJson, path: str, factors: Sequence[float]) -> OmeObject:
     """Return the dataset of a level whose voxels are means of the finest level's: (f − 1)/2 voxels further on."""
     own = finest.get("coordinateTransformations", ())
     scale, translation = (values.tolist() for values in Level(path, read_steps(own)).transform(len(factors)))
@@ -68,7 +68,7 @@ def _coarser(finest: Json, path: str, factors: Sequence[float]) -> JsonObject:
     return dataset if output is None else _in_system(dataset, output)
 
 
-def _in_system(dataset: JsonObject, output: str | Json) -> JsonObject:
+def _in_system(dataset: OmeObject, output: str | OmeJson) -> OmeObject:
     """Return a dataset of 0.6: one sequence from its array to the coordinate system `output`."""
     sequence = {
         "type": "sequence",
@@ -79,19 +79,19 @@ def _in_system(dataset: JsonObject, output: str | Json) -> JsonObject:
     return dataset | {"coordinateTransformations": [sequence]}
 
 
-def _steps(level: Level) -> list[JsonObject]:
+def _steps(level: Level) -> list[OmeObject]:
     return [{"type": step.kind, step.kind: list(step.values or ())} for step in level.steps]
 
 
-def _axis(axis: Axis) -> JsonObject:
-    content: JsonObject = {"name": axis.name, "type": axis.kind}
+def _axis(axis: Axis) -> OmeObject:
+    content: OmeObject = {"name": axis.name, "type": axis.kind}
     if axis.unit is not None:
         content["unit"] = axis.unit
     return content | ({"discrete": True} if axis.discrete else {})
 
 
-def _channel(channel: Channel) -> JsonObject:
-    content: JsonObject = {"label": channel.name}
+def _channel(channel: Channel) -> OmeObject:
+    content: OmeObject = {"label": channel.name}
     if channel.colour is not None:
         content["color"] = channel.colour
     content["active"] = True
@@ -100,12 +100,12 @@ def _channel(channel: Channel) -> JsonObject:
     return content
 
 
-def write_group(folder: Path, attributes: Json, version: str) -> None:
+def write_group(folder: Path, attributes: OmeJson, version: str) -> None:
     """Write the metadata files of a group, which may be no image: Zarr v2 for OME-Zarr 0.4, else Zarr v3.
 
     Each file is there whole or not at all. Raises OSError where the disk refuses.
     """
-    files: dict[str, Json] = {GROUP_FILE: {"zarr_format": 3, "node_type": "group", "attributes": attributes}}
+    files: dict[str, OmeJson] = {GROUP_FILE: {"zarr_format": 3, "node_type": "group", "attributes": attributes}}
     if version == _LAST_OF_ZARR_2:
         files = {".zgroup": {"zarr_format": 2}, ".zattrs": attributes}
     end = "\n" if version == "0.6" else ""  # as these files have always ended: equal volumes are equal bytes

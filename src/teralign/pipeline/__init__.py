@@ -1,6 +1,6 @@
 """The pairs of a pipeline run: samplesheets and parameters read, every volume looked up before anything runs."""
 
 from teralign.pipeline.pairs import read_pairs
-from teralign.pipeline.resolved import Image, Pair, StagedTable, StagedVolume
+from teralign.pipeline.resolved import Pair, StagedTable, StagedVolume, WarpedImage
 
-__all__ = ["Image", "Pair", "StagedTable", "StagedVolume", "read_pairs"]
+__all__ = ["Pair", "StagedTable", "StagedVolume", "WarpedImage", "read_pairs"]

@@ -12,7 +12,7 @@ from teralign.grids import FloatTriple
 from teralign.pipeline.entries import AUTO, Entry, check_name, mask_options, parse_channel, parse_entries
 from teralign.pipeline.lookup import Located, Scale, locate_table, locate_volume, open_anyhow, stem
 from teralign.pipeline.parameters import Given, Parameters
-from teralign.pipeline.resolved import Image, Pair, StagedTable
+from teralign.pipeline.resolved import Pair, StagedTable, WarpedImage
 from teralign.pipeline.samplesheet import read_samplesheet
 from teralign.pipeline.spacings import Spacings, as_option, open_dataset
 
@@ -69,7 +69,9 @@ def _pair(parameters: Parameters) -> Pair:
         for use in ("global", "local")
     }
     onto = ("fixed-spacing", known["apply"]["fixed"])
-    warped = Image("warped", moving.staged(), _joined(_options([onto, ("moving-spacing", known["apply"]["moving"])])))
+    warped = WarpedImage(
+        "warped", moving.staged(), _joined(_options([onto, ("moving-spacing", known["apply"]["moving"])]))
+    )
     images, points = _others(parameters, moving_scales["apply"], onto, spacings[1])
     return Pair(
         id=_pair_id(parameters, fixed, moving),
@@ -139,7 +141,7 @@ def _pair_id(parameters: Parameters, fixed: Located, moving: Located) -> str:
 
 def _others(
     parameters: Parameters, scale: Scale, onto: tuple[str, str], spacings: Spacings
-) -> tuple[list[Image], list[StagedTable]]:
+) -> tuple[list[WarpedImage], list[StagedTable]]:
     """Return the further data of a pair: volumes to warp, and tables of points."""
     given = parameters.own("apply_to")
     images, points = [], []
@@ -154,7 +156,7 @@ def _others(
             options = [onto, ("moving-spacing", _other_spacing(entry, found, spacings))]
             options += [("moving-channel", entry.channels or ""), ("interpolation", entry.interpolation or "")]
             name = f"warped_{number}_{found.stem}"
-            images.append(Image(name, found.staged(), _joined(_options(options))))
+            images.append(WarpedImage(name, found.staged(), _joined(_options(options))))
     return images, points
 
 

@@ -25,7 +25,7 @@ class StagedVolume:
 
 
 @dataclass(frozen=True)
-class Image:
+class WarpedImage:
     """A volume to warp: the `name` of the result, and the options of apply-transform."""
 
     name: str
@@ -51,5 +51,5 @@ class Pair:
     fixed_mask: StagedVolume | None
     moving_mask: StagedVolume | None
     options: Mapping[str, str]
-    images: tuple[Image, ...]
+    images: tuple[WarpedImage, ...]
     points: tuple[StagedTable, ...]

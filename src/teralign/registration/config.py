@@ -57,8 +57,8 @@ Limits: TypeAlias = NonNegative | tuple[NonNegative, NonNegative, NonNegative]
 SizeRange: TypeAlias = Annotated[tuple[Positive | PerAxis, Positive | PerAxis], AfterValidator(_order)]
 Metric: TypeAlias = Literal["LNCC", "ANC", "C", "D", "JHMI", "MMI", "MS"]
 Objective: TypeAlias = Literal["lncc", "ncc", "mse", "mi"]
-Row: TypeAlias = tuple[Number, Number, Number, Number]
-Matrix: TypeAlias = Annotated[tuple[Row, ...], AfterValidator(_square)]
+MatrixRow: TypeAlias = tuple[Number, Number, Number, Number]
+Matrix: TypeAlias = Annotated[tuple[MatrixRow, ...], AfterValidator(_square)]
 
 
 _SHRINK_FACTORS, _ITERATIONS = (4, 2, 1), (15, 10, 6)  # a fourth level, of 8, gained nothing on made pairs

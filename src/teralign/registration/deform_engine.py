@@ -111,7 +111,7 @@ def find_deformation(
         if not image.deviation > 0:
             return _unmoved(nodes, f"the {name} image has no structure here")
     with ThreadPool(threads) as pool:
-        return _Search(*images, config, np.asarray(initial, dtype=np.float64), pool).run(nodes)
+        return _FieldSearch(*images, config, np.asarray(initial, dtype=np.float64), pool).run(nodes)
 
 
 def _unmoved(nodes: Grid, reason: str, metric: float = math.nan, iterations: tuple[int, ...] = ()) -> DeformResult:
@@ -119,7 +119,7 @@ def _unmoved(nodes: Grid, reason: str, metric: float = math.nan, iterations: tup
 
 
 @dataclass(frozen=True)
-class _Search:
+class _FieldSearch:
     """The images and parameters of one search, coarse to fine."""
 
     fixed: ClippedImage

@@ -15,12 +15,12 @@ import SimpleITK as sitk  # noqa: N813 - the name it goes by everywhere
 from scipy import ndimage
 
 from teralign.grids import Bools, Floats, Grid, reverse_axes
-from teralign.registration.config import AffineConfig, DeformConfig, RigidConfig
+from teralign.registration.config import DeformConfig, LinearConfig, RigidConfig
 from teralign.registration.image import Array, Image, Volume32
 from teralign.registration.steps import StepContext
 from teralign.transforms import Affine
 
-SearchConfig: TypeAlias = RigidConfig | AffineConfig | DeformConfig
+SearchConfig: TypeAlias = LinearConfig | DeformConfig
 SitkImage: TypeAlias = Any
 SitkTransform: TypeAlias = Any
 Method: TypeAlias = Any
@@ -132,7 +132,7 @@ def linear_search(
     matrix: Floats,
     initial: Affine,
     centre: Floats,
-    config: RigidConfig | AffineConfig,
+    config: LinearConfig,
     context: StepContext,
 ) -> tuple[Floats, int]:
     """Improve a (4, 4) map, applied before `initial`, level by level.

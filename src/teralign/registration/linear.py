@@ -16,7 +16,7 @@ import numpy as np
 
 from teralign.grids import Floats
 from teralign.registration import gauss_newton, itk
-from teralign.registration.config import AffineConfig, RigidConfig, StepConfig
+from teralign.registration.config import LinearConfig, RigidConfig, StepConfig
 from teralign.registration.fourier_shift import find_shift
 from teralign.registration.image import Image, mean_position, spacing_for
 from teralign.registration.metrics import Measure, Windows
@@ -29,8 +29,6 @@ _VOXELS = 1_500_000  # of the finest level: a gain of hundredths of a voxel beyo
 _LEVELS = (4, 2, 1)  # in units of the finest level's spacing
 _MIN_VOXELS = 5  # along an axis: on fewer, a gradient says little
 _GOOD = 0.5  # a correlation in windows that only an initial transform near the truth has
-
-LinearConfig = RigidConfig | AffineConfig
 
 
 def linear(fixed: Image, moving: Image, config: LinearConfig, context: StepContext) -> StepResult:

@@ -124,7 +124,7 @@ def ransac(fixed: Image, moving: Image, config: RansacConfig, context: StepConte
         needed = max(threshold, 3)  # three points fix a rigid map
         if len(found) < needed:
             return kept(f"only {len(found)} blobs in the {role} image, {needed} are needed", **details)
-    search = _Search(fixed_blobs, initial, config, sizes, context.seed)
+    search = _BlobSearch(fixed_blobs, initial, config, sizes, context.seed)
     matched = search.run(moving_blobs)
     details["matches"] = matched.matches
     if matched.matches < config.point_matches_threshold:
@@ -188,7 +188,7 @@ def _given(spots: Sequence[Sequence[float]], image: Image) -> Blobs:
 
 
 @dataclass(frozen=True)
-class _Search:
+class _BlobSearch:
     """The search for matches with the blobs of the fixed image, and for the maps that the matches support."""
 
     fixed: _ImageBlobs

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from teralign.grids import FloatTriple, Triple
 
-Plane: TypeAlias = NDArray[np.float32]
+GreyPlane: TypeAlias = NDArray[np.float32]
 Picture: TypeAlias = NDArray[np.uint8]
 
 COLUMN_WIDTH = 560
@@ -38,7 +38,7 @@ class Column:
     aligned: NDArray[np.float32]
 
 
-def overlay(fixed: Plane, moving: Plane) -> Picture:
+def overlay(fixed: GreyPlane, moving: GreyPlane) -> Picture:
     """Return two planes with values from 0 (black) to 1 (full) as one RGB picture (rows, columns, 3)."""
     a, b = (np.clip(plane, 0.0, 1.0) ** _GAMMA * 255 for plane in (fixed, moving))
     return np.stack([a, b, a], axis=-1).round().astype(np.uint8)
@@ -124,7 +124,7 @@ def _fold_out(
     return picture
 
 
-def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
+def _resized(plane: GreyPlane, size: tuple[int, int]) -> GreyPlane:
     """Return the plane with `size` (width, height) pixels, averaged where it shrinks."""
     image = Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.float32)

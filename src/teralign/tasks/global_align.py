@@ -74,7 +74,7 @@ def global_align(
     options = GlobalAlignOptions(
         steps=steps, config=config, aligned=aligned, ome_zarr=ome_zarr, seed=seed, overwrite=overwrite
     )
-    job = _Job.of(fixed, moving, output, options, writes=True)
+    job = _GlobalRequest.of(fixed, moving, output, options, writes=True)
     threads = threads or worker_threads()
     image_fixed, image_moving = (_read(source) for source in job.sources)
     log.info("aligning %s to %s: %s", job.sides[1].uri, job.sides[0].uri, ", ".join(step.name for step in job.steps))
@@ -122,7 +122,7 @@ def plan_global_align(
     fixed: str | Path | Side, moving: str | Path | Side, *, output: str | Path, **options: Unpack[GlobalAlignOptions]
 ) -> Plan:
     """Return the plan of `global_align` with the same arguments, all in this process; writes nothing."""
-    job = _Job.of(fixed, moving, output, options, writes=False)
+    job = _GlobalRequest.of(fixed, moving, output, options, writes=False)
     voxels = [source.grid.region.size for source in job.sources]
     field = 3 * 4 * job.fixed.grid.nodes((FIELD_STRIDE,) * 3).region.size if job.deforms else 0
     capacity = Capacity.here(options.get("threads"))
@@ -137,7 +137,7 @@ def plan_global_align(
 
 
 @dataclass(frozen=True)
-class _Job:
+class _GlobalRequest:
     """A checked request: volumes that are open, the steps, and what to write; `aligned` is a URI and its layout."""
 
     sides: tuple[Side, Side]
@@ -157,7 +157,7 @@ class _Job:
         options: GlobalAlignOptions,
         *,
         writes: bool,
-    ) -> _Job:
+    ) -> _GlobalRequest:
         """Open and check everything; InputError for what is wrong. A job that `writes` tries its output folders."""
         config, overwrite = options.get("config"), options.get("overwrite", False)
         aligned, ome_zarr = options.get("aligned"), options.get("ome_zarr")

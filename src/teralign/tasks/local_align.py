@@ -81,7 +81,7 @@ def local_align(
         seed=seed,
         overwrite=overwrite,
     )
-    job = _Job.of(fixed, moving, output, options)
+    job = _LocalRequest.of(fixed, moving, output, options)
     job.plan(compute, samples=CHECKED)
     for path in (job.output, job.report):
         check_new_file(path, overwrite=overwrite)
@@ -115,11 +115,11 @@ def plan_local_align(
     fixed: str | Path | Side, moving: str | Path | Side, *, output: str | Path, **options: Unpack[LocalAlignOptions]
 ) -> Plan:
     """Return the plan of `local_align` with the same arguments; writes nothing and starts no worker."""
-    return _Job.of(fixed, moving, output, options).plan(options.get("compute", Compute()), samples=SAMPLED)
+    return _LocalRequest.of(fixed, moving, output, options).plan(options.get("compute", Compute()), samples=SAMPLED)
 
 
 @dataclass(frozen=True)
-class _Job:
+class _LocalRequest:
     """A checked request: volumes that are open, the steps, and the stages that they make."""
 
     sides: tuple[Side, Side]
@@ -136,7 +136,7 @@ class _Job:
     @classmethod
     def of(
         cls, fixed: str | Path | Side, moving: str | Path | Side, output: str | Path, options: LocalAlignOptions
-    ) -> _Job:
+    ) -> _LocalRequest:
         """Open and check everything; InputError for what is wrong."""
         config, transforms = options.get("config"), options.get("initial_transforms", ())
         settings = load_config(config)

@@ -41,14 +41,14 @@ class DemoData:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class RoundGeometry:
     """Voxels and their size in µm of one round, both (x, y, z)."""
 
     shape: Sequence[int]
     spacing_um: Sequence[float]
 
     @classmethod
-    def of(cls, grid: Grid) -> Geometry:
+    def of(cls, grid: Grid) -> RoundGeometry:
         """Return the geometry of a grid."""
         return cls(reverse_axes(grid.shape), reverse_axes(grid.spacing))
 
@@ -68,8 +68,8 @@ class DemoFacts:
 
     made_by: str
     seed: int
-    fixed: Geometry
-    moving: Geometry
+    fixed: RoundGeometry
+    moving: RoundGeometry
     rounds: tuple[Round, Round]
     cells: int
     vessel_segments: int
@@ -163,8 +163,8 @@ def _describe(phantom: Phantom, seed: int) -> DemoFacts:
     return DemoFacts(
         made_by=f"teralign {__version__}",
         seed=seed,
-        fixed=Geometry.of(phantom.fixed.grid),
-        moving=Geometry.of(phantom.moving.grid),
+        fixed=RoundGeometry.of(phantom.fixed.grid),
+        moving=RoundGeometry.of(phantom.moving.grid),
         rounds=(phantom.fixed.round, phantom.moving.round),
         cells=len(phantom.scene.cells.centres),
         vessel_segments=len(phantom.scene.vessels.ends),

@@ -43,7 +43,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class MeasuredGeometry:
     """The requested channel of a volume, and the grid on which it was measured; axes z, y, x, µm."""
 
     uri: str
@@ -55,7 +55,7 @@ class Geometry:
     measured_spacing_um: FloatTriple
 
     @classmethod
-    def of(cls, source: ImageSource, shown: Grid) -> Geometry:
+    def of(cls, source: ImageSource, shown: Grid) -> MeasuredGeometry:
         """Return the geometry of a source whose overview has the grid `shown`."""
         grid = source.grid
         return cls(
@@ -73,8 +73,8 @@ class Geometry:
 class Metrics:
     """The content of metrics.json; `fields` has the folds of each field by its path, `run` the origin of all this."""
 
-    fixed: Geometry
-    moving: Geometry
+    fixed: MeasuredGeometry
+    moving: MeasuredGeometry
     transforms: Sequence[str]
     similarity: Mapping[str, Similarity]
     fields: Mapping[str, Folding]
@@ -119,8 +119,8 @@ def report(
         sheet.save(file, format="PNG")
     names = [own_name(path) for path in transforms]
     facts = Metrics(
-        fixed=Geometry.of(sources[0], shown_fixed.grid),
-        moving=Geometry.of(sources[1], shown_moving.grid),
+        fixed=MeasuredGeometry.of(sources[0], shown_fixed.grid),
+        moving=MeasuredGeometry.of(sources[1], shown_moving.grid),
         transforms=names,
         similarity=alike,
         fields=_fields(stack, names, threads),

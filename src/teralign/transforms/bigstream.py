@@ -26,7 +26,7 @@ from teralign.volumes.units import micrometres
 
 _N5_DATASET = "s0"
 _SPACING, _FACTORS = "pixelResolution", "downsamplingFactors"
-Json = dict[str, Any]
+ArrayAttributes = dict[str, Any]
 
 
 def is_field(path: Path) -> bool:
@@ -93,7 +93,7 @@ def building_field(
         yield BigstreamWriter(container / inside, store.transpose([3, 2, 1, 0]) if n5 else store, chunk)
 
 
-def _array(path: Path) -> tuple[str, list[int], Json] | None:
+def _array(path: Path) -> tuple[str, list[int], ArrayAttributes] | None:
     """Return the driver of tensorstore, the shape in C order, and the attributes of an array; None for no array."""
     for driver, name in (("n5", "attributes.json"), ("zarr", ".zarray"), ("zarr3", "zarr.json")):
         metadata = _read_json(path / name)
@@ -106,7 +106,7 @@ def _array(path: Path) -> tuple[str, list[int], Json] | None:
     return None
 
 
-def _read_json(path: Path) -> Json:
+def _read_json(path: Path) -> ArrayAttributes:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -114,7 +114,7 @@ def _read_json(path: Path) -> Json:
     return found if isinstance(found, dict) else {}
 
 
-def _stated_spacing(attributes: Json) -> FloatTriple | None:
+def _stated_spacing(attributes: ArrayAttributes) -> FloatTriple | None:
     """Return the spacing of the vectors (z, y, x) in µm, None if the attributes lack it."""
     stated, unit = attributes.get(_SPACING), 1.0
     if isinstance(stated, dict):
@@ -126,7 +126,7 @@ def _stated_spacing(attributes: Json) -> FloatTriple | None:
     return as_float_triple(s * f * unit for s, f in zip(stated[:-4:-1], factors[:-4:-1], strict=True))
 
 
-def _creation(array: Path, grid: Grid, chunk: Triple, *, n5: bool) -> Json:
+def _creation(array: Path, grid: Grid, chunk: Triple, *, n5: bool) -> ArrayAttributes:
     """Return the specification of tensorstore for a new array: N5, or Zarr v2."""
     shape, chunks = [*grid.shape, 3], [*chunk, 3]
     if n5:

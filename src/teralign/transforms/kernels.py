@@ -30,7 +30,7 @@ Ints = NDArray[np.int64]
 Values = NDArray[Any]  # of images of any type: the loops are compiled for each
 Vector = tuple[float, float, float]
 Real = TypeVar("Real", float, np.float32)
-BLOCK = 64  # points that go from frame to frame together
+POINTS_AT_ONCE = 64  # points that go from frame to frame together
 
 
 class Chain(NamedTuple):
@@ -183,9 +183,9 @@ def _through_field(chain: Chain, j: int, row: Floats) -> None:
 @compiled
 def map_points(first: int, last: int, points: Floats, mapped: Floats, chain: Chain) -> int:
     """Write where the points (n, 3) from `first` up to `last` go."""
-    m, block = chain.matrices, np.zeros((3, BLOCK))
-    for start in range(first, last, BLOCK):
-        count = min(BLOCK, last - start)
+    m, block = chain.matrices, np.zeros((3, POINTS_AT_ONCE))
+    for start in range(first, last, POINTS_AT_ONCE):
+        count = min(POINTS_AT_ONCE, last - start)
         for i in range(count):
             a, b, c = points[start + i, 0], points[start + i, 1], points[start + i, 2]
             for d in range(3):
@@ -474,7 +474,7 @@ class LoadedVoxels(NamedTuple):
     shape: Ints  # (3,): the number of voxels in memory
 
 
-class Limits(NamedTuple):
+class OutputRange(NamedTuple):
     """The conversion of a value to the type of the output."""
 
     rounded: bool  # to the nearest integer
@@ -497,7 +497,7 @@ def _place(source: LoadedVoxels, axis: int, i: int) -> int:
 
 
 @compiled
-def _limit(value: float, limits: Limits) -> float:
+def _limit(value: float, limits: OutputRange) -> float:
     if limits.rounded:
         return float(min(max(np.rint(value), limits.low), limits.high))
     return value
@@ -610,7 +610,7 @@ def _linear_row(
     row: Floats,
     bases: Floats,
     weights: Floats,
-    limits: Limits,
+    limits: OutputRange,
     fill: float,
     voxels: Values,
     out: Values,
@@ -631,7 +631,7 @@ def warp_linear(
     out: Values,
     flat: Values,
     source: LoadedVoxels,
-    limits: Limits,
+    limits: OutputRange,
     fill: float,
     region_start: Ints,
     chain: Chain,
@@ -685,7 +685,7 @@ def warp_nearest(
     out: Values,
     flat: Values,
     source: LoadedVoxels,
-    limits: Limits,
+    limits: OutputRange,
     fill: float,
     region_start: Ints,
     chain: Chain,
@@ -768,7 +768,7 @@ def _cubic_row(
     row: Floats,
     bases: Floats,
     weights: Floats,
-    limits: Limits,
+    limits: OutputRange,
     fill: float,
     out: Values,
 ) -> int:
@@ -803,7 +803,7 @@ def warp_cubic(
     out: Values,
     flat: Values,
     source: LoadedVoxels,
-    limits: Limits,
+    limits: OutputRange,
     fill: float,
     region_start: Ints,
     chain: Chain,

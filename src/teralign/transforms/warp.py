@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from teralign.grids import Floats, Grid, Region
 from teralign.transforms import kernels
 from teralign.transforms.chain import chain_of, to_index, to_physical
-from teralign.transforms.kernels import Chain, Limits, LoadedVoxels, Values
+from teralign.transforms.kernels import Chain, LoadedVoxels, OutputRange, Values
 from teralign.transforms.stack import Stack
 from teralign.transforms.threads import over_ranges
 
@@ -126,13 +126,13 @@ def _saturated(values: Values, target: np.dtype[Any]) -> Values:
     return inner
 
 
-def _limits(dtype: np.dtype[Any]) -> Limits:
+def _limits(dtype: np.dtype[Any]) -> OutputRange:
     """Return the limits of a float64 for `dtype` in the kernels: the largest float64 within its range."""
     if dtype.kind not in "iu":
-        return Limits(False, -np.inf, np.inf)
+        return OutputRange(False, -np.inf, np.inf)
     limits = np.iinfo(dtype)
     high = float(limits.max)
-    return Limits(True, float(limits.min), high if int(high) <= limits.max else float(np.nextafter(high, 0)))
+    return OutputRange(True, float(limits.min), high if int(high) <= limits.max else float(np.nextafter(high, 0)))
 
 
 def _as_kernel_type(values: Values, interpolation: str) -> Values:

@@ -48,7 +48,7 @@ class Attributes:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class DeclaredGeometry:
     """Size and place of voxels, as in a `Description`."""
 
     spacing: StatedSpacing | None
@@ -70,7 +70,7 @@ def read_axes(own: Attributes, shape: Sequence[int]) -> str:
     return axes_by_position(str(own.file.parent), len(shape))[::-1]
 
 
-def read_geometry(attributes: Sequence[Attributes], axes: str) -> Geometry:
+def read_geometry(attributes: Sequence[Attributes], axes: str) -> DeclaredGeometry:
     """Return the geometry that the attributes of a dataset give, and those of the groups around it, inside out."""
     own, *around = attributes
     if "transform" in own.values:
@@ -85,11 +85,11 @@ def read_geometry(attributes: Sequence[Attributes], axes: str) -> Geometry:
         factors = factors or _inherited_factors(own.name, around)
         base = next((found for found in (_resolution(group, axes) for group in around) if found is not None), None)
     if factors is None:
-        return Geometry(None)
+        return DeclaredGeometry(None)
     sizes, note = base or ((None, None, None), "")
     spacing = [None if size is None else size * f for size, f in zip(sizes, factors, strict=True)]
     origin = [b * (f - 1) / 2 if is_size(b) else (f - 1) / (2 * f) for b, f in zip(sizes, factors, strict=True)]
-    return Geometry(_zyx(spacing), _zyx(origin), note, _zyx(factors))
+    return DeclaredGeometry(_zyx(spacing), _zyx(origin), note, _zyx(factors))
 
 
 def _declared(own: Attributes) -> list[str]:
@@ -151,7 +151,7 @@ def _inherited_factors(name: str, around: Sequence[Attributes]) -> FloatTriple |
     return (1.0, 1.0, 1.0) if level == 0 else None
 
 
-def _cosem(own: Attributes) -> Geometry:
+def _cosem(own: Attributes) -> DeclaredGeometry:
     """Return the geometry by COSEM's {axes, scale, translate, units}."""
     transform = as_object(own.values["transform"])
     axes, scales, shifts, names = (as_list(transform.get(key)) for key in ("axes", "scale", "translate", "units"))
@@ -169,7 +169,7 @@ def _cosem(own: Attributes) -> Geometry:
         for s, size, unit in zip(shift, scale, known, strict=True)
     ]
     relative = _zyx(scale) if all(map(is_size, scale)) else None
-    return Geometry(_zyx(spacing), _zyx(origin), unknown_unit(*units), relative)
+    return DeclaredGeometry(_zyx(spacing), _zyx(origin), unknown_unit(*units), relative)
 
 
 def _cosem_row(scale: Json, shift: Json, unit: Json) -> tuple[float, float, str]:
@@ -179,7 +179,7 @@ def _cosem_row(scale: Json, shift: Json, unit: Json) -> tuple[float, float, str]
     return numbers[0], numbers[1], str(unit)
 
 
-def _imagej(own: Attributes) -> Geometry:
+def _imagej(own: Attributes) -> DeclaredGeometry:
     """Return the geometry by n5-ij's calibration of ImageJ, whose origins count the voxels to position 0."""
     sizes = _sizes(own, [own.values.get(f"pixel{side}", 1.0) for side in ("Width", "Height", "Depth")], "xyz")
     origin = _sizes(own, [own.values.get(f"{axis}Origin", 0.0) for axis in "xyz"], "xyz")
@@ -188,10 +188,10 @@ def _imagej(own: Attributes) -> Geometry:
     interval = as_number(own.values.get("frameInterval"))
     step = interval if interval and own.values.get("numFrames", 1) != 1 else None
     if size is None:
-        return Geometry(None, _zyx([-o for o in origin]), unknown_unit(unit), _zyx(sizes), step)
+        return DeclaredGeometry(None, _zyx([-o for o in origin]), unknown_unit(unit), _zyx(sizes), step)
     spacing = [s * size for s in sizes]
     place = [-o * s if o else 0.0 for o, s in zip(origin, spacing, strict=True)]
-    return Geometry(_zyx(spacing), _zyx(place), "", _zyx(sizes), step)
+    return DeclaredGeometry(_zyx(spacing), _zyx(place), "", _zyx(sizes), step)
 
 
 def _by_axis(values: Sequence[T], axes: str) -> tuple[T, T, T]:
