@@ -147,6 +147,18 @@ global_align:
     assert (third.metric, third.alignment_spacing, third.shrink_factors) == ("C", 8, (2,))
 
 
+@pytest.mark.parametrize("section", ["global_align", "local_align"])
+def test_an_empty_list_of_steps_is_kept_and_an_absent_one_is_the_default(load, section, caplog):
+    assert load(f"{section}: {{steps: []}}").steps(section) == []
+    assert load_config({section: {"steps": []}}).steps(section) == []
+    assert load_config().steps(section, ()) == []
+    assert load(f"{section}: {{steps: [affine]}}").steps(section, []) == []
+    assert load(f"{section}:").steps(section) == load_config().steps(section) != []
+    assert not caplog.records
+    assert load(f"{section}:\n  steps:\n  # - affine\n").steps(section) == []
+    assert f"{section}.steps lists none: skipped; without the key: " in caplog.text
+
+
 def test_sections_may_be_empty(load):
     assert load("").steps("global_align") == load_config().steps("global_align")
     assert [s.name for s in load("ransac:\nlocal_align:\n").steps("local_align")] == ["deform"]

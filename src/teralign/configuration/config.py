@@ -41,21 +41,19 @@ class Config:
     def steps(self, section: SectionName, names: Sequence[str] | None = None) -> list[StepConfig]:
         """Return the steps of a section with their parameters, in order.
 
-        `names` (from --steps) replaces the section's own list; then every step takes the section's values.
-        Raises InputError for an unknown step, and for an empty list.
+        `names` (from --steps) replaces the section's own list; then every step takes the section's values. An empty
+        list means that the alignment is skipped. Raises InputError for an unknown step.
         """
         chosen = self.sections.get(section)
         listed: list[tuple[str, StepValues]]
-        if names:
+        if names is not None:
             listed = [(name.strip(), {}) for name in names]
         elif chosen is not None:
             listed = list(chosen.steps)
         else:
             listed = [(name, {}) for name in DEFAULT_STEPS[section]]
-        if not listed:
-            raise InputError(f"{section}.steps of {self.source} is empty; name at least one step, or give --steps.")
         overrides = chosen.overrides if chosen is not None else {}
-        where = "--steps" if names else f"{self.source}: {section}.steps"
+        where = "--steps" if names is not None else f"{self.source}: {section}.steps"
         return [self._step(name, [overrides.get(name, {}), own], where) for name, own in listed]
 
     def _step(self, name: str, layers: Sequence[StepValues], where: str) -> StepConfig:

@@ -89,7 +89,9 @@ class _Reader:
                 self.note(f"{name}.{key}", "there is no such step")
         own = {key: v for key, v in values.items() if key not in STEP_MODELS and key not in OTHER_STEPS}
         if "steps" in own and own["steps"] is None:
-            del own["steps"]
+            default = ", ".join(DEFAULT_STEPS[name])
+            log.warning("%s: %s.steps lists none: skipped; without the key: %s", self._source, name, default)
+            own["steps"] = []
         model = SECTION_MODELS[name]
         own = self._effective(model, own, name)
         checked = self._validate(model, own, name, *STEP_MODELS)

@@ -30,7 +30,7 @@ from teralign.plans import Plan
 from teralign.provenance import Run, config_content, own_name
 from teralign.registration import Image, StepConfig, StepReport, align
 from teralign.results import shallow, write_json
-from teralign.tasks.inputs import check_new_file, refuse_existing
+from teralign.tasks.inputs import check_new_file, check_steps, refuse_existing
 from teralign.transforms import FIELD_STRIDE, Stack, as_field, save_field, warp
 from teralign.volumes import PyramidLayout, check_output, plan_output, plan_volume, split_uri
 
@@ -162,6 +162,7 @@ class _GlobalRequest:
         config, overwrite = options.get("config"), options.get("overwrite", False)
         aligned, ome_zarr = options.get("aligned"), options.get("ome_zarr")
         chosen = load_config(config).steps("global_align", options.get("steps"))
+        check_steps(chosen, "global_align")
         sides = Side.of(fixed), Side.of(moving)
         sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
         target = Path(output)

@@ -29,7 +29,7 @@ from teralign.plans import CHECKED, SAMPLED, Plan
 from teralign.provenance import Run, config_content, own_name
 from teralign.registration import StepConfig
 from teralign.results import shallow, write_json
-from teralign.tasks.inputs import check_new_file, refuse_existing
+from teralign.tasks.inputs import check_new_file, check_steps, refuse_existing
 from teralign.transforms import Stack, load_stack
 
 
@@ -141,6 +141,7 @@ class _LocalRequest:
         config, transforms = options.get("config"), options.get("initial_transforms", ())
         settings = load_config(config)
         steps = settings.steps("local_align", options.get("steps"))
+        check_steps(steps, "local_align")
         sides = Side.of(fixed), Side.of(moving)
         sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
         start = load_stack(transforms)

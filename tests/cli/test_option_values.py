@@ -1,0 +1,30 @@
+"""Values on the command line."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from teralign.cli.values import NAMES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "steps"),
+    [
+        ([], None),
+        (["--steps", ""], ()),
+        (["--steps", " "], ()),
+        (["--steps", "ransac, affine"], ("ransac", "affine")),
+    ],
+)
+def test_an_empty_list_of_names_differs_from_none(arguments, steps):
+    given = []
+
+    @click.command()
+    @click.option("--steps", type=NAMES)
+    def command(steps):
+        given.append(steps)
+
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+    assert given == [steps]
