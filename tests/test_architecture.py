@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -141,3 +142,30 @@ def test_a_task_answers_with_a_value_of_its_own(module):
         if not node.name.startswith("_")
     ]
     assert loose == []
+
+
+# Names that each module has for itself: loggers, lists of exports, type variables, and an untyped library.
+OWN_NAMES = {"log", "__all__", "sitk"}
+
+
+def defined_names(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """The classes, constants and aliases of a module: names and, of all but classes, values."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name, ""
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            value = ast.unparse(node.value)
+            if not value.startswith("TypeVar("):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = (n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name))
+                yield from ((name, value) for name in names)
+
+
+def test_a_public_name_is_defined_once_and_a_private_constant_with_one_value():
+    """Two modules may have a private constant of one name for different things, but not the same constant twice."""
+    places = defaultdict(list)
+    for module, tree in trees().items():
+        for name, value in defined_names(tree):
+            if name not in OWN_NAMES:
+                places[name, value if name.startswith("_") else ""].append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}

@@ -24,6 +24,8 @@ Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
 Triple: TypeAlias = tuple[int, int, int]
 FloatTriple: TypeAlias = tuple[float, float, float]
+Range: TypeAlias = tuple[int | None, int | None]
+"""The first voxel and the one after the last; None is the volume's own."""
 T = TypeVar("T")
 
 

@@ -23,9 +23,11 @@ log = logging.getLogger(__name__)
 MARK = ".teralign-unfinished"
 """The file that marks a folder as incomplete."""
 
+METADATA_NAMES = ("attributes.json", "zarr.json", ".zgroup", ".zattrs", ".zarray", "info")
+"""The files that describe a volume in a folder: N5, Zarr and Neuroglancer precomputed."""
+
 _PROBE = ".teralign-probe"
 _WRITTEN = "s3://"
-_METADATA = {"zarr.json", ".zarray", ".zgroup", ".zattrs", "attributes.json", "info"}
 _AT_ONCE = 8
 
 Write: TypeAlias = "ts.Future[ts.KvStore.TimestampedStorageGeneration]"
@@ -63,8 +65,8 @@ def upload(folder: Path, output: Address, *, overwrite: bool) -> None:
     """
     plan_upload(output, overwrite=overwrite)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    metadata = sorted((path for path in files if path.name in _METADATA), key=lambda path: -len(path.parts))
-    chunks = [path for path in files if path.name not in _METADATA]
+    metadata = sorted((path for path in files if path.name in METADATA_NAMES), key=lambda path: -len(path.parts))
+    chunks = [path for path in files if path.name not in METADATA_NAMES]
     progress = Progress(len(files), f"files stored at {output}", log)
     try:
         store = output.open()
@@ -82,7 +84,7 @@ def upload(folder: Path, output: Address, *, overwrite: bool) -> None:
 
 def _holds_anything(output: Address) -> bool:
     """Return whether an address is in use; a volume is recognised by its metadata, without a list of its chunks."""
-    return any((output / name).exists() for name in _METADATA) or any(
+    return any((output / name).exists() for name in METADATA_NAMES) or any(
         key.decode() != _PROBE for key in output.open().list().result()
     )
 
@@ -90,7 +92,7 @@ def _holds_anything(output: Address) -> bool:
 def _empty(store: ts.KvStore, output: Address) -> None:
     """Remove all but the mark: the metadata first, so that the rest is not read with chunks missing."""
     keys = [key.decode() for key in store.list().result() if key.decode() != MARK]
-    metadata = [key for key in keys if Path(key).name in _METADATA]
+    metadata = [key for key in keys if Path(key).name in METADATA_NAMES]
     progress = Progress(len(keys), f"files removed from {output}", log)
     for group in (metadata, set(keys) - set(metadata)):
         _finish((store.write(key, None) for key in group), _AT_ONCE, progress)

@@ -29,7 +29,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "missing volume": ({"fixed": "no.n5", "moving": "mov.n5"}, r"--fixed: .*/no\.n5 does not exist"),
     "missing file": ({"fixed": "no", "moving": "mov.n5"}, r"--fixed: .*/no does not exist"),
     "no format": ({"fixed": "spots.csv", "moving": "mov.n5"}, r"--fixed: .*spots\.csv is in no readable format"),
-    "missing scale": (PAIR | {"def_scale": "s9"}, r"--fixed: .*fix\.n5 has no scale s9 \(--def_scale\); it has c1"),
+    "missing scale": (PAIR | {"def_scale": "s9"}, r"--fixed: .*fix\.n5 has no scale s9 \(--def_scale\); it holds c1"),
     "no scale": (PAIR | {"aff_scale": ""}, r"--aff_scale is missing"),
     "scale 0": (PAIR | {"def_scale": 0}, r"fix\.n5 has no scale 0 \(--def_scale\)"),
     "scale false": (PAIR | {"def_scale": False}, r"fix\.n5 has no scale false \(--def_scale\)"),

@@ -22,10 +22,10 @@ from teralign.grids import Bools, Grid, Region, as_float_triple, as_triple
 from teralign.registration import Image, find_foreground
 from teralign.transforms import Stack, needed_region, warp
 from teralign.volumes import OverviewSize, Volume, coarser_levels, open_volume, read_overview
+from teralign.volumes.uri import FIND_MASK
 
 log = logging.getLogger(__name__)
 
-AUTO = "auto"
 TISSUE_MARGIN = 20.0  # µm around the tissue found, since the start may be off
 _OVERVIEW = OverviewSize(kept=4_000_000)  # in which tissue is looked for
 _BEYOND = 2  # voxels: means leave out incomplete voxels at the far faces
@@ -127,7 +127,7 @@ def open_mask(
     of view of the volume. Raises InputError when the mask cannot be opened, or none of its voxels counts.
     """
     option = f"--{role}-mask"
-    if uri == AUTO:
+    if uri == FIND_MASK:
         if labels is not None:
             raise InputError(f"{option} auto has no labels; leave out {option}-labels, or name a label volume.")
         return _find_mask(option, volume, channel, timepoint, overview)

@@ -21,11 +21,10 @@ from teralign.grids import Region
 from teralign.plans import START_SECONDS, WORKER_BYTES, Plan
 from teralign.registration import StepConfig
 from teralign.registration.config import is_gauss_newton
-from teralign.transforms import CHUNK_SHAPE, Stack
+from teralign.transforms import CHUNK_SHAPE, NODE_BYTES, Stack
 
 _COMPILED = 264 << 20  # bytes of compiled code and of the compiler
 _BYTES_A_VOXEL = 24
-_NODE_BYTES = 3 * 4
 # CPU seconds of a block, and of a fixed voxel that it reads: blocks of 64³ and 128³ voxels of demo data, one thread.
 # The values of deform are from whole runs, with reading, judging and merging.
 _STEP_SECONDS = {
@@ -94,7 +93,7 @@ class _StagePlan:
             blocks={stage.aligning: len(layout.blocks), stage.merging: len(merged)},
             aligned=len(layout.blocks),
             read=fixed * stage.fixed.voxel_bytes + all_moving * stage.moving.voxel_bytes,
-            written=nodes * _NODE_BYTES,
+            written=nodes * NODE_BYTES,
             block_voxels=largest + max(moving),
             cpu_seconds=step_seconds(stage.steps, len(layout.blocks), fixed),
         )

@@ -30,7 +30,7 @@ from teralign.transforms import FIELD_STRIDE
 
 COARSER = 4  # a halo of 8 voxels follows what remains of a coarse voxel; decisions: coarse-to-fine-stages
 _MIN_HALO = 8  # voxels, of blocks that overlap: closer to a face than a window, the metric sees fewer voxels
-_MIN_AXIS = 8  # voxels that remain along an axis in a coarser stage
+_MIN_STAGE_AXIS = 8  # voxels that remain along an axis in a coarser stage
 
 
 class Readable(Protocol):
@@ -197,7 +197,7 @@ def plan_stages(
 def _factors(grid: Grid, coarser: int) -> Triple:
     """Return the factors (z, y, x) that bring each axis closest to `coarser` times the finest spacing."""
     wanted = grid.factors_to(coarser * min(grid.spacing))
-    return as_triple(min(f, max(1, n // _MIN_AXIS)) for f, n in zip(wanted, grid.shape, strict=True))
+    return as_triple(min(f, max(1, n // _MIN_STAGE_AXIS)) for f, n in zip(wanted, grid.shape, strict=True))
 
 
 def _coarse_stage(

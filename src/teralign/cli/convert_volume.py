@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from teralign.cli import options, values
-from teralign.cli.values import Range
-from teralign.grids import FloatTriple, Triple
+from teralign.grids import FloatTriple, Range, Triple
 
 if TYPE_CHECKING:
     from teralign.cluster import Compute

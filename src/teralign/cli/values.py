@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
+from teralign.grids import Range
+
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
     _PathType = click.Path[Path]
@@ -19,9 +21,6 @@ else:  # older versions of click have no type parameters
     _PathType = click.Path
 
 T = TypeVar("T")
-
-Range = tuple[int | None, int | None]
-"""The first voxel and the one after the last; None is the volume's own."""
 
 
 class Value(_ParamType, Generic[T]):

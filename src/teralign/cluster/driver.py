@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 SCHEDULER_VARIABLE = "TERALIGN_SCHEDULER"
 """The environment variable in which a command finds its scheduler."""
 
-_POLL_SECONDS = 0.5
 _GRACE_SECONDS = 8.0
 _LEAVE_SECONDS = 5.0
 
@@ -156,7 +155,7 @@ async def _tell(group: int, directory: Path, signals: Signals) -> None:
     kill_at: float | None = None
     loop = asyncio.get_running_loop()
     while kill_at is None or loop.time() < kill_at:
-        received = await signals.next(timeout=_POLL_SECONDS)
+        received = await signals.next(timeout=rendezvous.POLL_SECONDS)
         if received is None and kill_at is None and rendezvous.is_over(directory):
             received = signal.SIGTERM
         if received is not None:
@@ -188,7 +187,7 @@ async def _stand(directory: Path, signals: Signals) -> int:
     """Wait until a signal or the directory says to stop."""
     log.info("Stop it with: stop-dask-cluster --dir %s", directory)
     while not rendezvous.is_over(directory):
-        if await signals.next(timeout=_POLL_SECONDS) is not None:
+        if await signals.next(timeout=rendezvous.POLL_SECONDS) is not None:
             break
     return 0
 

@@ -18,7 +18,6 @@ from teralign.progress import readable_time
 
 log = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.5
 _QUICK_SECONDS = 5.0
 _QUICK_ENDS = 3
 
@@ -94,7 +93,7 @@ async def _find(directory: Path, patience: float) -> SchedulerInfo | None:
             if not directory.exists():
                 raise ClusterError(f"There is no directory {directory}: no scheduler was started with this --dir.")
             return None
-        await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.sleep(rendezvous.POLL_SECONDS)
     return None
 
 
@@ -103,7 +102,7 @@ async def _serve(found: SchedulerInfo, directory: Path, size: WorkerSize, interf
     serving = asyncio.create_task(serve(found.address, size, interface=interface))
     try:
         while not serving.done() and not rendezvous.is_over(directory):
-            await asyncio.wait({serving}, timeout=_POLL_SECONDS)
+            await asyncio.wait({serving}, timeout=rendezvous.POLL_SECONDS)
         if serving.done():
             serving.result()
     except (OSError, RuntimeError) as error:

@@ -16,6 +16,9 @@ from teralign.files import write_atomically
 SCHEDULER_FILE = "scheduler.json"
 TERMINATE_FILE = "terminate"
 
+POLL_SECONDS = 0.5
+"""The time between two looks at the directory."""
+
 _ANSWER_SECONDS = 3.0
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from teralign.errors import InputError
 from teralign.grids import FloatTriple
 from teralign.pipeline.parameters import Given, Parameters
+from teralign.volumes.uri import FIND_MASK
 
-AUTO = "auto"
 _NUMBER = r"\d*\.?\d+(?:[eE][+-]?\d+)?"
 _ENDINGS = {
     "interpolation": re.compile("linear|nearest|cubic"),
@@ -110,7 +110,7 @@ def mask_options(parameters: Parameters, side: str) -> list[str]:
     labels = parameters.own(f"{column}_labels")
     if labels is None and parameters.own(column) is None:
         labels = parameters.shared(f"{column}_labels")
-    found_by_itself = mask is not None and mask.text == AUTO
+    found_by_itself = mask is not None and mask.text == FIND_MASK
     if labels is None:
         return [f"--{side}-mask auto"] if found_by_itself else []
     if mask is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-_METADATA = ("attributes.json", "zarr.json", ".zgroup", ".zattrs", ".zarray", "info")
+from teralign.uploads import METADATA_NAMES
+
 _MAX_ENTRIES = 5000
 _MAX_DEEPER = 10000
 
@@ -20,7 +21,7 @@ def fingerprint(container: Path, dataset: str) -> str:
     folder = container / dataset
     around = [*reversed([p for p in folder.parents if p.is_relative_to(container)]), folder]
     metadata = [
-        path.read_text("utf-8") for at in around for path in (at / name for name in _METADATA) if path.is_file()
+        path.read_text("utf-8") for at in around for path in (at / name for name in METADATA_NAMES) if path.is_file()
     ]
     chunks = folder / "c"
     entries = _listing(chunks if chunks.is_dir() else folder, _MAX_ENTRIES)

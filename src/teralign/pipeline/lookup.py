@@ -14,12 +14,11 @@ from teralign.pipeline.fingerprint import fingerprint
 from teralign.pipeline.parameters import Given
 from teralign.pipeline.resolved import StagedVolume
 from teralign.volumes import Volume, open_level
-from teralign.volumes.uri import locate, locate_by_name, split_z_axis
+from teralign.volumes.uri import locate, locate_by_name, nearest_name, split_z_axis
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*")
 _READABLE = re.compile(r"(s3|gs|https?)://[^/]+/.+", re.IGNORECASE)
 _LEVEL = re.compile(r"s\d+")
-_NAMES_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -173,8 +172,7 @@ def _dataset(container: Path, group: str, scale: Scale, given: Given) -> str:
     names = (
         sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith(".")) if base.is_dir() else []
     )
-    shown = ", ".join(names[:_NAMES_SHOWN]) or "no datasets"
-    raise given.refuse(f"{base} has no scale {scale.name} (--{scale.option}); it has {shown}.")
+    raise given.refuse(f"{base} has no scale {scale.name} (--{scale.option}); {nearest_name(scale.name, names)}.")
 
 
 def _is_array(container: Path, group: str) -> bool:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from teralign.errors import InputError
 from teralign.grids import FloatTriple
-from teralign.pipeline.entries import AUTO, Entry, check_name, mask_options, parse_channel, parse_entries
+from teralign.pipeline.entries import Entry, check_name, mask_options, parse_channel, parse_entries
 from teralign.pipeline.lookup import Located, Scale, locate_table, locate_volume, open_anyhow, stem
 from teralign.pipeline.parameters import Given, Parameters
 from teralign.pipeline.resolved import Pair, StagedTable, WarpedImage
 from teralign.pipeline.samplesheet import read_samplesheet
 from teralign.pipeline.spacings import Spacings, as_option, open_dataset
+from teralign.volumes.uri import FIND_MASK
 
 _SIDES = ("fixed", "moving")
 _OF_ONE_PAIR = ("id", "apply_to")
@@ -103,7 +104,7 @@ def _volume(parameters: Parameters, side: str, scales: Mapping[str, Scale]) -> L
 def _mask(parameters: Parameters, name: str, scales: Mapping[str, Scale]) -> Located | None:
     """Find a mask, which may lack a voxel size; None where there is none, or it is to be found in the image."""
     given = parameters.get(name)
-    if given is None or given.text == AUTO:
+    if given is None or given.text == FIND_MASK:
         return None
     wanted = {use: replace(scales[use], optional=True) for use in ("global", "local")}
     found = locate_volume(given.text, given, wanted)

@@ -66,7 +66,7 @@ from teralign.transforms.threads import ThreadPool
 
 log = logging.getLogger(__name__)
 
-_MIN_AXIS = 8  # voxels that a coarse level needs along each axis: two control points
+_MIN_LEVEL_AXIS = 8  # voxels that a coarse level needs along each axis: two control points
 _SIGNED = ("lncc", "ncc")  # metrics that tell an image from its negative
 _SHORTEST = 0.25  # of a step, before a level gives up
 _ADAPT_AFTER = (2, 4)  # steps of the finest level: the smoothness is known once most of the deformation is found
@@ -188,7 +188,7 @@ class _FieldSearch:
         useful = [
             (shrink, iterations)
             for shrink, iterations in coarse
-            if min(grid.downsample(grid.factors_to(shrink * min(grid.spacing))).shape) >= _MIN_AXIS
+            if min(grid.downsample(grid.factors_to(shrink * min(grid.spacing))).shape) >= _MIN_LEVEL_AXIS
         ]
         return [*useful, finest]
 

@@ -19,10 +19,9 @@ from teralign.registration.config import DeformConfig, LinearConfig, RigidConfig
 from teralign.registration.image import Array, Image, Volume32
 from teralign.registration.steps import StepContext
 from teralign.transforms import Affine
+from teralign.transforms.itk_files import SitkImage, SitkTransform
 
 SearchConfig: TypeAlias = LinearConfig | DeformConfig
-SitkImage: TypeAlias = Any
-SitkTransform: TypeAlias = Any
 Method: TypeAlias = Any
 
 _SAMPLES = 30_000  # a level: 2500 for each parameter of an affine map

@@ -19,13 +19,12 @@ from teralign.registration import gauss_newton, itk
 from teralign.registration.config import LinearConfig, RigidConfig, StepConfig
 from teralign.registration.fourier_shift import find_shift
 from teralign.registration.image import Image, mean_position, spacing_for
-from teralign.registration.metrics import Measure, Windows
+from teralign.registration.metrics import MEASURED_VOXELS, Measure, Windows
 from teralign.registration.steps import StepContext, StepResult, accepted_if_better, kept
 from teralign.transforms import Affine, warp
 
 log = logging.getLogger(__name__)
 
-_VOXELS = 1_500_000  # of the finest level: a gain of hundredths of a voxel beyond is left to local alignment
 _LEVELS = (4, 2, 1)  # in units of the finest level's spacing
 _MIN_VOXELS = 5  # along an axis: on fewer, a gradient says little
 _GOOD = 0.5  # a correlation in windows that only an initial transform near the truth has
@@ -112,7 +111,7 @@ def _finest(fixed: Image, moving: Image, config: LinearConfig) -> float:
         return config.alignment_spacing
     if config.shrink_factors is not None:
         return max(min(image.grid.spacing) for image in (fixed, moving))
-    return max(spacing_for(image.grid, _VOXELS) for image in (fixed, moving))
+    return max(spacing_for(image.grid, MEASURED_VOXELS) for image in (fixed, moving))
 
 
 def _guesses(

@@ -20,7 +20,9 @@ from teralign.transforms import Affine, Stack
 Measure: TypeAlias = Literal["lncc", "mi", "ms"]
 
 _SIDE = 6  # samples along a window's edge, 1.5 voxels apart: 9 voxels, some cells
-_VOXELS = 1_500_000  # of the images that are sampled: as of the finest level of the linear steps
+MEASURED_VOXELS = 1_500_000
+"""Voxels of the measured images, and of the finest level of the linear steps: a gain of hundredths of a voxel
+beyond that is left to local alignment."""
 
 
 def mutual_information(fixed: Volume32, moving: Volume32, bins: int = 32) -> float:
@@ -56,7 +58,7 @@ class Windows:
 
         The images are first brought to about `spacing` µm, by default as fine as a fixed budget of voxels allows.
         """
-        spacing = spacing or max(spacing_for(image.grid, _VOXELS) for image in (fixed, moving))
+        spacing = spacing or max(spacing_for(image.grid, MEASURED_VOXELS) for image in (fixed, moving))
         fixed, moving = fixed.downsample_to(spacing), moving.downsample_to(spacing)
         step = 1.5 * max(spacing, *fixed.grid.spacing)
         centres = _foreground_lattice(fixed, step * _SIDE, count)

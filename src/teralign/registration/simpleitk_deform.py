@@ -16,6 +16,7 @@ from teralign.registration.linear import measure_of, warped_image
 from teralign.registration.metrics import Windows
 from teralign.registration.steps import StepContext, StepResult, accepted_if_better, kept
 from teralign.transforms import FIELD_STRIDE, Affine, DisplacementField, Stack
+from teralign.transforms.itk_files import SitkTransform
 
 _SPACING = 50.0  # µm from control point to control point, as in bigstream
 _SAMPLES = 20_000  # the cost is their number times the number of control points
@@ -51,7 +52,7 @@ def _with_defaults(config: DeformConfig) -> DeformConfig:
     return config.model_copy(update={"metric": metric, "control_point_spacing": spacing})
 
 
-def _flat(image: Grid, nodes: Grid, spacing: float) -> itk.SitkTransform:
+def _flat(image: Grid, nodes: Grid, spacing: float) -> SitkTransform:
     """Return a B-spline that moves nothing, on a mesh that reaches `spacing` µm beyond the image and the nodes."""
     corners = np.concatenate([image.corners(), nodes.corners()])
     low, high = corners.min(axis=0) - spacing, corners.max(axis=0) + spacing
@@ -59,7 +60,7 @@ def _flat(image: Grid, nodes: Grid, spacing: float) -> itk.SitkTransform:
 
 
 def _optimise(
-    fixed: Image, moving: Image, transform: itk.SitkTransform, config: DeformConfig, context: StepContext
+    fixed: Image, moving: Image, transform: SitkTransform, config: DeformConfig, context: StepContext
 ) -> int:
     """Improve the B-spline in place, level by level; return the number of iterations of the last level."""
     spacing = max(config.alignment_spacing or 0.0, *fixed.grid.spacing)

@@ -12,12 +12,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from teralign.compiling import compiled
+from teralign.grids import Bools
+from teralign.registration.deform_kernels import F32, F64
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 _FLAT = 1e-9  # length of samples that do not vary
 
 
@@ -35,10 +34,10 @@ class StepMap(NamedTuple):
 def linearise(
     points: F64,
     values: F32,
-    inside: NDArray[np.bool_],
+    inside: Bools,
     moving: F32,
     slopes: F32,
-    mask: NDArray[np.bool_],
+    mask: Bools,
     start: StepMap,
     min_weight: float,
     normal: F64,
@@ -118,7 +117,7 @@ def linearise(
 
 
 @compiled
-def _look_up(at: F64, image: F32, slopes: F32, mask: NDArray[np.bool_], gradient: F64, out: F64, place: int) -> bool:
+def _look_up(at: F64, image: F32, slopes: F32, mask: Bools, gradient: F64, out: F64, place: int) -> bool:
     """Interpolate the image and its derivatives at a fractional voxel; return False if it is outside or masked."""
     shape = image.shape
     for a in range(3):

@@ -17,7 +17,7 @@ from teralign.addresses import absolute_uri
 from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.filling import Filled, Filling, Part, fill, plan_fill
-from teralign.grids import FloatTriple, Region, Triple, as_triple, reverse_axes
+from teralign.grids import FloatTriple, Range, Region, Triple, as_triple, reverse_axes
 from teralign.plans import Plan
 from teralign.transforms import cast
 from teralign.volumes import (
@@ -34,8 +34,6 @@ from teralign.volumes import (
 log = logging.getLogger(__name__)
 
 _VOXEL_SECONDS = 0.042e-6  # CPU time from N5 to OME-Zarr with all levels, uint16, tissue
-
-Range = tuple[int | None, int | None]
 
 
 class ConvertOptions(TypedDict, total=False):

@@ -31,7 +31,7 @@ from teralign.provenance import Run, config_content, own_name
 from teralign.registration import Image, StepConfig, StepReport, align
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, check_steps, refuse_existing
-from teralign.transforms import FIELD_STRIDE, Stack, as_field, save_field, warp
+from teralign.transforms import FIELD_STRIDE, NODE_BYTES, Stack, as_field, save_field, warp
 from teralign.volumes import PyramidLayout, check_output, plan_output, plan_volume, split_uri
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def plan_global_align(
     """Return the plan of `global_align` with the same arguments, all in this process; writes nothing."""
     job = _GlobalRequest.of(fixed, moving, output, options, writes=False)
     voxels = [source.grid.region.size for source in job.sources]
-    field = 3 * 4 * job.fixed.grid.nodes((FIELD_STRIDE,) * 3).region.size if job.deforms else 0
+    field = NODE_BYTES * job.fixed.grid.nodes((FIELD_STRIDE,) * 3).region.size if job.deforms else 0
     capacity = Capacity.here(options.get("threads"))
     return Plan(
         output=str(output),

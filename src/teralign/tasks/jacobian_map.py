@@ -26,12 +26,12 @@ from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.new_transform import GridDescription
 from teralign.tasks.node_grids import chosen_grid, fixed_grid
-from teralign.transforms import FIELD_CACHE_BYTES, Stack, load_stack, volume_change
+from teralign.transforms import FIELD_CACHE_BYTES, NODE_BYTES, Stack, load_stack, volume_change
 from teralign.volumes import Volume, open_volume, plan_output, plan_volume
 
 _PIECE: Triple = (64, 64, 64)  # nodes whose positions are in memory at a time
 _VOXEL_SECONDS = 0.3e-6  # CPU time of a node, under an affine and a field
-_BYTES_A_NODE = 150  # of a piece
+_PIECE_NODE_BYTES = 150  # of a piece
 _READ: Triple = (256, 256, 256)  # whole chunks, and shards
 
 
@@ -163,7 +163,7 @@ class _Determinants:
         """The bytes of the fields for each node: the fields are read whole."""
         fields = self.stack.grids
         spaces = [math.prod(field.spacing) / math.prod(self.grid.spacing) for field in fields]
-        return round(sum(3 * 4 / space for space in spaces))
+        return round(sum(NODE_BYTES / space for space in spaces))
 
     @property
     def voxel_seconds(self) -> float:
@@ -177,7 +177,7 @@ class _Determinants:
 
     def part_bytes(self, part: Part) -> int:
         """Return the bytes of the determinants, of a piece in the making, and of decoded chunks of fields."""
-        return 4 * part.core.size + _BYTES_A_NODE * math.prod(_PIECE) + FIELD_CACHE_BYTES
+        return 4 * part.core.size + _PIECE_NODE_BYTES * math.prod(_PIECE) + FIELD_CACHE_BYTES
 
     def _values(self, core: Region, _timepoint: int) -> list[NDArray[np.float32]]:
         """Return the determinants of a region, computed piece by piece."""

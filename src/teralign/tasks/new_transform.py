@@ -22,6 +22,7 @@ from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.transforms import (
     CHUNK_SHAPE,
     FIELD_CACHE_BYTES,
+    NODE_BYTES,
     Affine,
     DisplacementField,
     Stack,
@@ -33,8 +34,7 @@ from teralign.transforms import (
 log = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 0.1e-6  # CPU time to sample a node of a field from other fields (measured: 0.076) and to store it
-_NODE_BYTES = 3 * 4
-_BYTES_A_NODE = 150  # of a chunk that is being made, and of a field for ITK
+_CHUNK_NODE_BYTES = 150  # of a chunk that is being made, and of a field for ITK
 
 ChunkMaker = Callable[[Region], DisplacementField]
 """A function that makes the nodes of one region of a field."""
@@ -116,9 +116,9 @@ def plan_field(
     plan = Plan(
         output=str(output),
         blocks={what: chunks},
-        read_bytes=sum(fields) * _NODE_BYTES,
-        write_bytes=grid.region.size * _NODE_BYTES,
-        worker_memory_bytes=WORKER_BYTES + FIELD_CACHE_BYTES + nodes * _BYTES_A_NODE,
+        read_bytes=sum(fields) * NODE_BYTES,
+        write_bytes=grid.region.size * NODE_BYTES,
+        worker_memory_bytes=WORKER_BYTES + FIELD_CACHE_BYTES + nodes * _CHUNK_NODE_BYTES,
         estimated_seconds=round(capacity.seconds(grid.region.size * node_seconds, 1)),
     )
     return plan.checked(capacity)

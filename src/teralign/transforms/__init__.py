@@ -1,7 +1,7 @@
 """Transforms: maps from fixed to moving points (zyx, µm), applied to points and images, inverted, bounded, stored."""
 
 from teralign.transforms.affine import Affine
-from teralign.transforms.field import FIELD_STRIDE, DisplacementField
+from teralign.transforms.field import FIELD_STRIDE, NODE_BYTES, DisplacementField
 from teralign.transforms.files import load_transform
 from teralign.transforms.point_tables import PointTable, check_point_table, read_point_table
 from teralign.transforms.sampling import (
@@ -35,6 +35,7 @@ __all__ = [
     "CHUNK_SHAPE",
     "FIELD_CACHE_BYTES",
     "FIELD_STRIDE",
+    "NODE_BYTES",
     "Affine",
     "DisplacementField",
     "FieldWriter",

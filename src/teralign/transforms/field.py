@@ -17,6 +17,8 @@ from teralign.transforms.points import inverse_map_points, map_box, map_points
 
 FIELD_STRIDE = 4
 """Default voxels between the nodes of a field; its error: docs/decisions/2026-11-21-field-node-stride.md."""
+NODE_BYTES = 3 * 4
+"""Bytes of a node: its displacement in float32."""
 _ALL = Region((0, 0, 0), (0, 0, 0))
 
 

@@ -35,7 +35,7 @@ _OTHER_UNITS = {
 }
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _DELIMITERS = ",;\t"
-_HEAD = 1 << 16  # bytes that hold the header and the first point
+_START = 1 << 16  # bytes that hold the header and the first point
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def read_point_table(path: Path) -> PointTable:
 
 def check_point_table(path: Path) -> None:
     """Raise InputError as `read_point_table` does for the header and the first row, without reading the others."""
-    _, columns, rows, _ = _parsed(path, _text(path, max_bytes=_HEAD))
+    _, columns, rows, _ = _parsed(path, _text(path, max_bytes=_START))
     _points(path, rows[:1], columns)
 
 

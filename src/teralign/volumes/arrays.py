@@ -23,6 +23,9 @@ from teralign.volumes.description import Voxels
 from teralign.volumes.files import opening, read_json
 from teralign.volumes.json_values import Metadata
 
+GZIP_LEVEL = 1
+"""Of chunks that are written: higher levels take much longer, for voxels with noise hardly fewer bytes."""
+
 _SPACE = "zyx"
 _KINDS_READ = "buif"
 

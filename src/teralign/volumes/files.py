@@ -13,6 +13,9 @@ from teralign.errors import DataError, InputError
 from teralign.files import write_atomically
 from teralign.volumes.json_values import Metadata
 
+DEEPEST_GROUP = 6
+"""How many groups down a container is searched for datasets: as deep as plates and BigDataViewer go, and no more."""
+
 _DIGEST_WHOLE = 1 << 20
 _P = TypeVar("_P", bound=Place)
 

@@ -27,6 +27,9 @@ from teralign.volumes.spacing import note_micrometres
 from teralign.volumes.units import is_size, micrometres, unknown_unit
 from teralign.volumes.whole_file import WholeFilePixels
 
+LONGEST_HEADER = 1 << 20
+"""Bytes in which the end of a text header must come."""
+
 sitk: Any = SimpleITK  # half annotated: as good as untyped
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 from teralign.errors import InputError
 from teralign.volumes.description import Description
 from teralign.volumes.files import opening
-from teralign.volumes.itk_image import ItkHeader, StandIn, are_usable, describe_image
+from teralign.volumes.itk_image import LONGEST_HEADER, ItkHeader, StandIn, are_usable, describe_image
 from teralign.volumes.units import parse_number
 from teralign.volumes.whole_file import check_one_image
 
 _IO = "MetaImageIO"
-_LONGEST_HEADER = 1 << 20
 _LAST = b"ElementDataFile"
 _SIZES = ("ElementSpacing", "ElementSize")
 _NO_UNIT = "?"
@@ -27,7 +26,7 @@ def describe(container: Path, dataset: str) -> Description:
     """Describe the image of a file: a fourth axis is time, the components of a voxel are channels."""
     check_one_image(container, dataset)
     with opening(container), container.open("rb") as file:
-        content = file.read(_LONGEST_HEADER)
+        content = file.read(LONGEST_HEADER)
     last = content.find(_LAST)
     offset = content.find(b"\n", last) + 1
     if last < 0 or offset == 0:

@@ -15,17 +15,15 @@ import numpy as np
 from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import Grid, Triple, reverse_axes
-from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial_chunks
+from teralign.volumes.arrays import GZIP_LEVEL, StoredArray, create_array, open_array, spatial_chunks
 from teralign.volumes.description import Description, PyramidLayout
-from teralign.volumes.files import folders_around, read_json, subfolders, write_json
+from teralign.volumes.files import DEEPEST_GROUP, folders_around, read_json, subfolders, write_json
 from teralign.volumes.json_values import Metadata
 from teralign.volumes.n5_attributes import ATTRIBUTES, Attributes, read_axes, read_geometry
 from teralign.volumes.uri import no_dataset
 
 _VERSION = "2.0.0"
-_GZIP_LEVEL = 1
 _DTYPES = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"}
-_DEEPEST = 6
 
 
 def describe(container: Place, dataset: str) -> Description:
@@ -106,7 +104,7 @@ def _datasets(group: Path, depth: int = 0) -> Iterator[Path]:
     for folder in subfolders(group):
         if _is_dataset(folder):
             yield folder
-        elif depth < _DEEPEST:
+        elif depth < DEEPEST_GROUP:
             yield from _datasets(folder, depth + 1)
 
 
@@ -151,7 +149,7 @@ def _array_metadata(layout: PyramidLayout, grid: Grid, finest: Grid, factors: Tr
             min(c, n) for c, n in zip(reverse_axes(layout.chunk_shape), reverse_axes(grid.shape), strict=True)
         ],
         "dataType": layout.dtype.name,
-        "compression": {"type": "gzip", "level": _GZIP_LEVEL},
+        "compression": {"type": "gzip", "level": GZIP_LEVEL},
         "pixelResolution": reverse_axes(finest.spacing),
         "downsamplingFactors": reverse_axes(factors),
         "transform": {

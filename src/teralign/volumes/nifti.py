@@ -38,7 +38,7 @@ _SPACE_BITS = 7
 _LONGEST_HEADER = 540  # bytes: NIfTI-2's
 _LONGEST_NUMBER = 8  # bytes: longer floats differ between machines
 _TO_ITK = np.array([-1.0, -1.0, 1.0])
-_PIECE = 1 << 20
+_UNZIPPED_AT_ONCE = 1 << 20
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error)
 
 
@@ -144,7 +144,7 @@ def _read_voxels(path: Path, values: StoredValues) -> Voxels:
         return found
     with gzip.open(path) as zipped:
         found = array_from_file(values.shape, values.dtype, zipped, values.offset, order="C", mmap=False)
-        while zipped.read(_PIECE):
+        while zipped.read(_UNZIPPED_AT_ONCE):
             pass  # the checksum is at the very end
     return found
 

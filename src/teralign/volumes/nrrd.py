@@ -15,11 +15,10 @@ from pathlib import Path
 from teralign.errors import InputError
 from teralign.volumes.description import Description
 from teralign.volumes.files import opening
-from teralign.volumes.itk_image import ItkHeader, StandIn, are_usable, describe_image
+from teralign.volumes.itk_image import LONGEST_HEADER, ItkHeader, StandIn, are_usable, describe_image
 from teralign.volumes.whole_file import check_one_image
 
 _IO = "NrrdImageIO"
-_LONGEST_HEADER = 1 << 20
 _PLACE = ("space", "space dimension", "space directions", "space origin", "spacings", "measurement frame")
 _DATA = ("data file", "datafile")
 _DOMAIN_KINDS = {"domain", "space", "time"}
@@ -41,7 +40,7 @@ def describe(container: Path, dataset: str) -> Description:
 def _read_header(path: Path) -> tuple[list[tuple[str, str]], int]:
     """Return the lines of the header, as name and value ("" for what is no field), and where the voxels begin."""
     with opening(path), path.open("rb") as file:
-        content = file.read(_LONGEST_HEADER)
+        content = file.read(LONGEST_HEADER)
     if not content.startswith(b"NRRD"):
         raise InputError(f"{path} is not an NRRD file: it does not begin with NRRD.")
     end = re.search(rb"\r?\n\r?\n", content)

@@ -14,7 +14,7 @@ from teralign import ome
 from teralign.addresses import Place
 from teralign.errors import DataError, InputError
 from teralign.grids import Floats, FloatTriple, Triple, as_float_triple
-from teralign.volumes.arrays import StoredArray, create_array
+from teralign.volumes.arrays import GZIP_LEVEL, StoredArray, create_array
 from teralign.volumes.description import DisplaySettings, PyramidLayout, StatedSpacing, axes_by_position
 from teralign.volumes.files import folders_around
 from teralign.volumes.json_values import Metadata
@@ -23,7 +23,6 @@ from teralign.volumes.units import is_blank, is_size, micrometres, seconds, unkn
 
 _AXIS_UNKNOWN = "-"
 _DRIVERS = {"0.4": "zarr", "0.5": "zarr3"}
-_GZIP_LEVEL = 1
 _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
 
 
@@ -177,7 +176,7 @@ def _zarr2_metadata(layout: PyramidLayout, shape: Triple) -> Metadata:
         "order": "C",
         "fill_value": False if layout.dtype.kind == "b" else 0,
         "filters": None,
-        "compressor": {"id": "gzip", "level": _GZIP_LEVEL},
+        "compressor": {"id": "gzip", "level": GZIP_LEVEL},
         "dimension_separator": "/",
     }
 

@@ -48,6 +48,9 @@ _READ = (
     "Neuroglancer precomputed (a folder with a file info), NDTiff folders and folders of slices (.tif, .tiff, .png)"
 )
 _BY_ADDRESS = "By address N5, Zarr and Neuroglancer precomputed can be read."
+FIND_MASK = "auto"
+"""In place of the URI of a mask: find the foreground."""
+
 _NAMES_SHOWN = 20
 _Z_ENDING = re.compile(r"(.+):z=([^/]*)")
 

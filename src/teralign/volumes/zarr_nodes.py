@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from teralign.addresses import Place
-from teralign.volumes.files import read_json, subfolders
+from teralign.volumes.files import DEEPEST_GROUP, read_json, subfolders
 from teralign.volumes.json_values import Metadata
 
 METADATA_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-_DEEPEST = 6
 
 
 @dataclass(frozen=True)
@@ -52,5 +51,5 @@ def find_arrays(group: Path, depth: int = 0) -> Iterator[Path]:
         node = read_node(folder)
         if node is not None and node.kind == "array":
             yield folder
-        elif depth < _DEEPEST and node is not None:
+        elif depth < DEEPEST_GROUP and node is not None:
             yield from find_arrays(folder, depth + 1)
