@@ -58,25 +58,25 @@ def run(command: Sequence[str | Path], *, limit: float, env: Mapping[str, str] |
     before, start = _children_cpu(), time.monotonic()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=err, env=env)
-        family = _Family(psutil.Process(process.pid))
+        tree = _ProcessTree(psutil.Process(process.pid))
         try:
-            while process.poll() is None and not family.look(limit, time.monotonic() - start):
+            while process.poll() is None and not tree.look(limit, time.monotonic() - start):
                 time.sleep(_LOOK_EVERY)
         finally:
-            stopped = family.end(process)
+            stopped = tree.end(process)
         fault = "" if process.returncode == 0 else f"failed: {_last_line(err)}"
         cost = Cost(
             cpu_s=_children_cpu() - before,
             wall_s=time.monotonic() - start,
-            peak_gib=family.peak / 2**30,
-            largest_gib=family.largest / 2**30,
+            peak_gib=tree.peak / 2**30,
+            largest_gib=tree.largest / 2**30,
         )
         out.seek(0)
         return Outcome(cost, f"stopped after {cost.cpu_s:.0f} CPU s" if stopped else fault, out.read())
 
 
 @dataclass
-class _Family:
+class _ProcessTree:
     """A process and its descendants, and the most memory that was seen of them (bytes)."""
 
     root: psutil.Process

@@ -34,6 +34,11 @@ def reverse_axes(values: Sequence[T]) -> tuple[T, ...]:
     return tuple(reversed(values))
 
 
+def product(a: Iterable[int], b: Iterable[int]) -> Triple:
+    """Return the products of two triples, axis by axis."""
+    return as_triple(p * q for p, q in zip(a, b, strict=True))
+
+
 @dataclass(frozen=True, order=True)
 class Region:
     """A box of voxels of a grid, from `start` up to but excluding `stop`, both (z, y, x)."""

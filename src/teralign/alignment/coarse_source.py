@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from teralign.alignment.sources import ImageSource
-from teralign.grids import Grid, Region, Triple, as_triple
+from teralign.grids import Grid, Region, Triple, as_triple, product
 from teralign.registration import Image
 from teralign.volumes import coarser_levels
 
@@ -72,8 +72,8 @@ class CoarseSource:
 
     def _voxels(self, region: Region) -> Region:
         """Return the voxels of the level that a region of means covers."""
-        start = as_triple(a * f for a, f in zip(region.start, self.factors, strict=True))
-        return Region(start, as_triple(b * f for b, f in zip(region.stop, self.factors, strict=True)))
+        start = product(region.start, self.factors)
+        return Region(start, product(region.stop, self.factors))
 
 
 def _divides(some: Triple, factors: Triple) -> bool:

@@ -104,8 +104,8 @@ def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.b
     limit = OUTLIER_SHARE * min(extent)
     tree = cKDTree(blocks.index)
     for i, place in enumerate(blocks.index):
-        near = tree.query_ball_point(place, r=1.8)  # blocks that share a face, an edge (√2) or a corner (√3)
-        others = blocks.correction[[j for j in near if j != i]]
+        neighbours = tree.query_ball_point(place, r=1.8)  # blocks that share a face, an edge (√2) or a corner (√3)
+        others = blocks.correction[[j for j in neighbours if j != i]]
         if len(others) < 3:
             continue
         middle = np.median(others, axis=0)
@@ -165,13 +165,13 @@ class FieldMerger:
     def _filled(self, block: Block, part: Region, usable: UsableBlocks) -> Floats:
         """Return the coarser field plus the corrections of the nearest blocks (z, y, x, 3) at the nodes of `part`."""
         coarse = self._coarse(part)
-        near = usable.nearest(block.index)
-        if near.size == 0:
+        neighbours = usable.nearest(block.index)
+        if neighbours.size == 0:
             return coarse
         grid = self.layout.grid
         axes = [o + s * at for o, s, at in zip(grid.origin, grid.spacing, self._axes(part), strict=True)]
         total, weight = np.zeros((*part.shape, 3)), np.zeros((*part.shape, 1))
-        for i in near:
+        for i in neighbours:
             core = grid.crop(self.layout.blocks.block(usable.index[i].tolist()).core)
             z, y, x = ((at - c) ** 2 for at, c in zip(axes, core.centre, strict=True))
             distance = z[:, None, None] + y[None, :, None] + x[None, None, :]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from teralign.blockwise.plan import block_name
-from teralign.grids import Region, Triple, as_triple
+from teralign.grids import Region, Triple, as_triple, product
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,6 @@ class WriteUnits:
     def _at(self, number: int) -> WriteUnit:
         _, rows, columns = self._counts
         index = (number // (rows * columns), number // columns % rows, number % columns)
-        start = as_triple(i * u for i, u in zip(index, self.unit, strict=True))
+        start = product(index, self.unit)
         stop = as_triple(min(a + u, n) for a, u, n in zip(start, self.unit, self.shape, strict=True))
         return WriteUnit(index, Region(start, stop))

@@ -72,8 +72,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve as click does, but suggest the closest name for an unknown one."""
         if args and args[0] not in COMMANDS:
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean {near[0]}?" if near else " See teralign --help for the commands."
+            matches = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {matches[0]}?" if matches else " See teralign --help for the commands."
             ctx.fail(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 

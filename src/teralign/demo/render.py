@@ -98,8 +98,8 @@ def _boxes_at_once(true_map: TrueMap, grid: Grid, centres: Floats, reach: Floats
 
 def _within(boxes: NDArray[np.int32], region: Region) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the indices of boxes that meet the region, and their parts inside it, counted from its start."""
-    near = np.flatnonzero((boxes[:, 0, 0] < region.stop[0]) & (boxes[:, 1, 0] > region.start[0]))
-    start = np.maximum(boxes[near, 0], region.start)
-    stop = np.minimum(boxes[near, 1], region.stop)
+    candidates = np.flatnonzero((boxes[:, 0, 0] < region.stop[0]) & (boxes[:, 1, 0] > region.start[0]))
+    start = np.maximum(boxes[candidates, 0], region.start)
+    stop = np.minimum(boxes[candidates, 1], region.stop)
     meet = (stop > start).all(axis=1)
-    return near[meet], np.stack([start[meet], stop[meet]], axis=1) - np.asarray(region.start)
+    return candidates[meet], np.stack([start[meet], stop[meet]], axis=1) - np.asarray(region.start)

@@ -1,6 +1,6 @@
 """A volume written unit by unit: two levels from any source of voxels, each coarser level from the level before.
 
-A task makes the family of a write unit of the second level: that unit, and the units of the finest level under it. So
+A task makes a batch: a write unit of the second level, and the units of the finest level that it averages. So
 no voxel is read again to make the second level. The record of a task lists the files that it stored; together the
 records become the manifest.
 """
@@ -158,10 +158,10 @@ def _write(
     source: VoxelSource, writer: VolumeWriter, client: Client | None, workspace: Workspace, stage: str
 ) -> RunSummary:
     """Make the two finest levels, then the coarser ones, then the manifest."""
-    families = _own_files(writer, 0, writer.family_shape)
+    batches = _own_files(writer, 0, writer.batch_shape)
     if len(writer.levels) > 1:
-        _own_files(writer, 1, writer.above(Region.whole(writer.family_shape)).shape)
-    summary = run_blocks(FamilyMaker(source, writer), families, client=client, workspace=workspace, stage=stage)
+        _own_files(writer, 1, writer.above(Region.whole(writer.batch_shape)).shape)
+    summary = run_blocks(BatchMaker(source, writer), batches, client=client, workspace=workspace, stage=stage)
     stages = [stage, *(s.stage for s in make_levels(writer, range(2, len(writer.levels)), client, workspace))]
     writer.finish(stored_files(workspace, stages))
     return summary
@@ -207,8 +207,8 @@ class StoredUnit(BlockRecord):
 
 
 @dataclass(frozen=True)
-class FamilyMaker:
-    """Makes the family of one write unit of the second level, all channels and timepoints; picklable.
+class BatchMaker:
+    """Makes a batch, in all channels and timepoints; picklable.
 
     It works unit by unit: at most one unit of each level is in memory.
     """
@@ -216,14 +216,14 @@ class FamilyMaker:
     source: VoxelSource
     writer: VolumeWriter
 
-    def __call__(self, family: WriteUnit) -> StoredUnit:
+    def __call__(self, batch: WriteUnit) -> StoredUnit:
         """Write the units that are not empty, and return their record."""
-        cores = family.core.split(self.writer.write_shape)
+        cores = batch.core.split(self.writer.write_shape)
         parts = [part for core in cores if (part := self.source.part(core)) is not None]
         if not parts:
             return StoredUnit(state=BlockState.OUTSIDE)
         times = range(self.writer.layout.timepoints)
-        stored = tuple(file for t in times for file in self._write(family.core, parts, t))
+        stored = tuple(file for t in times for file in self._write(batch.core, parts, t))
         read = sum(part.needed.size for part in parts) * len(times)
         return StoredUnit(state=BlockState.OK if stored else BlockState.EMPTY, read=read, stored=stored)
 

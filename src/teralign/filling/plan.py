@@ -13,7 +13,7 @@ from teralign.blockwise import WriteUnits
 from teralign.cluster import Capacity, Compute
 from teralign.filling.filling import Filled, Filling, fill_volume
 from teralign.plans import CHECKED, SAMPLED, START_SECONDS, WORKER_BYTES, Plan
-from teralign.volumes import family_shape, is_one_file, pieces, plan_output
+from teralign.volumes import batch_shape, is_one_file, pieces, plan_output
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def plan_fill(filling: Filling, capacity: Capacity, *, samples: int = SAMPLED) -
     source, layout = filling.source, filling.layout
     one_file = is_one_file(plan_output(filling.uri, overwrite=filling.overwrite))
     finest = layout.levels[0]
-    families = WriteUnits(finest.shape, family_shape(layout.write_shape, layout.factors))
+    batches = WriteUnits(finest.shape, batch_shape(layout.write_shape, layout.factors))
     later = {
         f"level-{level}": len(WriteUnits(grid.shape, layout.write_shape))
         for level, grid in enumerate(layout.levels)
@@ -46,19 +46,19 @@ def plan_fill(filling: Filling, capacity: Capacity, *, samples: int = SAMPLED) -
     images = layout.channels * layout.timepoints
     if one_file:
         later["file"] = images * sum(1 for _ in pieces(layout))
-    sampled = [family.core for family in families.sample(samples)]
-    parts = [part for family in sampled for core in family.split(layout.write_shape) if (part := source.part(core))]
-    share = sum(family.size for family in sampled) / finest.region.size
+    sampled = [batch.core for batch in batches.sample(samples)]
+    parts = [part for batch in sampled for core in batch.split(layout.write_shape) if (part := source.part(core))]
+    share = sum(batch.size for batch in sampled) / finest.region.size
     sizes = [math.prod(grid.shape) * layout.dtype.itemsize * images for grid in layout.levels]
     copied = sizes[0] if one_file else 0
     read = sum(part.needed.size for part in parts) * source.voxel_bytes * layout.timepoints
     made = sum(part.core.size for part in parts) * images
     unit = math.prod(layout.write_shape) * layout.dtype.itemsize
     largest = max((source.part_bytes(part) for part in parts), default=0)
-    seconds = START_SECONDS + capacity.seconds(made / share * source.voxel_seconds, len(families))
+    seconds = START_SECONDS + capacity.seconds(made / share * source.voxel_seconds, len(batches))
     return Plan(
         output=filling.uri,
-        blocks={filling.stage: len(families), **later},
+        blocks={filling.stage: len(batches), **later},
         read_bytes=round(read / share) + sum(sizes[1:-1]) + copied,
         write_bytes=sum(sizes) + copied,
         worker_memory_bytes=WORKER_BYTES + largest + (layout.channels + WRITING) * unit,

@@ -454,10 +454,12 @@ def correlate(
 ) -> None:
     """Write the statistics of each cell's window into `local` (5, z, y, x), and its correlation.
 
+    This is the correlation that is optimised; `metrics` has the one by which steps are judged.
+
     The statistics are the means f̄ and m̄, the inverse deviations 1/σ_f and 1/σ_m, and the slope of m on f.
 
-    `floors` are added to both variances, so that noise alone counts little; a window with fewer than `least` voxels
-    is UNKNOWN.
+    `floors` are added to both variances, so that noise alone counts little; a window with fewer than `min_voxels`
+    voxels is UNKNOWN.
     """
     _, _, ny, nx = windows.shape
     for z in range(first, last):

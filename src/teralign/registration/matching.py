@@ -84,8 +84,8 @@ def match(
     for rows in np.array_split(_nearby_order(fixed_blobs.points), -(-n // _CHUNK)):
         columns = np.arange(m)
         if tree is not None:
-            near = tree.query_ball_point(fixed_blobs.points[rows], distance)
-            columns = np.unique(np.concatenate([np.asarray(i, dtype=np.intp) for i in near]))
+            neighbours = tree.query_ball_point(fixed_blobs.points[rows], distance)
+            columns = np.unique(np.concatenate([np.asarray(i, dtype=np.intp) for i in neighbours]))
             if not len(columns):
                 continue
         scores = fixed[rows] @ moving[columns].T

@@ -3,6 +3,10 @@
 Steps are judged by `Windows`, at sample points in small windows of the fixed foreground, before and after on the same
 samples. "lncc" is the mean over windows of Pearson's correlation r = cov(f, m) / (σ_f σ_m), which neither light nor
 bleaching changes; "mi" is mutual information in nats over all samples, "ms" minus the mean square of differences.
+
+Local correlation has two more definitions. `deform_kernels.correlate` takes it in a dense window around every cell,
+with floors for noise, since the deformable step needs its derivatives everywhere. `report.similarity` takes it in
+whole blocks of the final images, since the report must not depend on what the steps optimise.
 """
 
 from __future__ import annotations

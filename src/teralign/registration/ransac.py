@@ -34,6 +34,7 @@ _REFINED = 8  # proposals
 _ROTATION_STEP = 17.5  # degrees; contexts still match when turned by half of that
 _SEARCHED = 600  # blobs of each image in the search over rotations
 _CHANCE = 1e-4  # the greatest probability that a set of inliers is chance
+_MAX_STRETCH = 1.25  # of a side of a triangle of blobs: rounds of one tissue swell and shrink by less
 _MODELS = ("rigid", "similarity", "affine")
 _MIN_INLIERS = {"rigid": 4, "similarity": 5, "affine": 8}
 
@@ -306,7 +307,8 @@ def _similarities(p: Floats, q: Floats, threshold: float) -> Floats:
     """Return similarity maps (K, 4, 4) of triples (H, 3, 3) whose triangles are large enough and of similar shape."""
     sides_p, sides_q = (np.linalg.norm(a - np.roll(a, 1, axis=1), axis=2) for a in (p, q))
     long = (np.minimum(sides_p, sides_q) > 4 * threshold).all(axis=1)
-    alike = (np.abs(np.log(np.maximum(sides_q, 1e-9) / np.maximum(sides_p, 1e-9))) < math.log(1.25)).all(axis=1)
+    stretch = np.abs(np.log(np.maximum(sides_q, 1e-9) / np.maximum(sides_p, 1e-9)))
+    alike = (stretch < math.log(_MAX_STRETCH)).all(axis=1)
     p, q = p[long & alike], q[long & alike]
     return _kabsch(p, q, scale=True)
 
@@ -357,8 +359,8 @@ def _refine(p: Floats, q: Floats, matrix: Floats, threshold: float, model: str) 
 
 def _close(matrix: Floats, p: Floats, q: Floats, threshold: float) -> NDArray[np.bool_]:
     gap = p @ matrix[:3, :3].T + matrix[:3, 3] - q
-    near: NDArray[np.bool_] = (gap**2).sum(axis=1) <= threshold**2
-    return near
+    within: NDArray[np.bool_] = (gap**2).sum(axis=1) <= threshold**2
+    return within
 
 
 def _beyond_chance(fit: _Fit, p: Floats, q: Floats, threshold: float, trials: int) -> bool:

@@ -3,6 +3,9 @@
 The foreground is where the fixed image, smoothed by a Gaussian of one voxel, is above its 75th percentile. NCC is
 Pearson's correlation over the foreground that the aligned image covers. LNCC is the same correlation in each block of
 16³ voxels that is at least a quarter foreground and covered whole; its mean and 10th percentile are given.
+
+The blocks differ from the windows of `registration.metrics` on purpose: they belong to the images alone, so
+results of other programs can be measured in the same way.
 """
 
 from __future__ import annotations

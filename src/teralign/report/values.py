@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from teralign.grids import Region, as_triple
+from teralign.grids import Region, as_triple, product
 from teralign.volumes import Volume
 
 PERCENTILES = (0.1, 1.0, 50.0, 99.0, 99.9)
@@ -60,7 +60,7 @@ def spread_chunks(volume: Volume, count: int) -> list[Region]:
     found = []
     for i in range(min(total, count)):
         index = np.unravel_index((2 * i + 1) * total // (2 * min(total, count)), counts)
-        start = as_triple(a * size for a, size in zip(index, chunk, strict=True))
+        start = product(map(int, index), chunk)
         stop = as_triple(min(a + size, n) for a, size, n in zip(start, chunk, shape, strict=True))
         found.append(Region(start, stop))
     return found

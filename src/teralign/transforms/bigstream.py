@@ -2,7 +2,8 @@
 
 Their spacing is `pixelResolution` (µm) times `downsamplingFactors`, both with x, y, z last, if the attributes give
 them. A field has no origin: its first vector belongs to the first voxel of the fixed volume, and both have the same
-field of view, from which the spacing follows if there are no attributes. Affines of bigstream are files like ours.
+field of view, from which the spacing follows if there are no attributes. Affines of bigstream are files like
+those of Teralign.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Transforms from files of ours."""
+"""Transforms from the files that Teralign writes."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Kind(Enum):
 
 
 def kind_of(path: Path) -> Kind:
-    """Return the format of the transform at `path`: ITK's binary `.mat` contain zero bytes, ours are text.
+    """Return the format of the transform at `path`: only a binary `.mat`, of ITK, contains zero bytes.
 
     Raises InputError when there is no file.
     """

@@ -1,8 +1,9 @@
 """Transforms of ITK, and so of ANTs, SimpleITK and elastix, converted to those of Teralign and back.
 
 ITK's points are (x, y, z) in the physical space of its images, in the unit and along the axes of the images.
-Ours are (z, y, x) in µm along the axes of the arrays. The affine W from our points to ITK's is the *frame* of an
-image. Both map fixed to moving points, and both apply the last of a list first; so with the frames of both images
+Those of Teralign are (z, y, x) in µm along the axes of the arrays. The affine W from points of Teralign to points of
+ITK is the *frame* of an image. Both map fixed to moving points, and both apply the last of a list first; so with the
+frames of both images
 
     T_itk = W_m ∘ T ∘ W_f⁻¹.
 

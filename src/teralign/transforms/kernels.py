@@ -59,7 +59,7 @@ def _cell(t: float, count: int) -> tuple[int, float]:
 
 
 @compiled
-def _held(k: int, start: int, count: int) -> int:
+def _loaded_index(k: int, start: int, count: int) -> int:
     """Return the place of node `k` in memory, or of the nearest one there: no read is ever out of bounds."""
     return min(max(k - start, 0), count - 1)
 
@@ -85,9 +85,9 @@ def _nodes_of(chain: Chain, j: int) -> Nodes:
 def _corners(where: Nodes, kz: int, ky: int, kx: int) -> tuple[int, int, int, int, int, int]:
     """Return the cell above node (kz, ky, kx) in the flat array: its four rows (z, y), and its two places in each."""
     height, width = where.hold[1], 3 * where.hold[2]
-    z0, z1 = _held(kz, where.start[0], where.hold[0]), _held(kz + 1, where.start[0], where.hold[0])
-    y0, y1 = _held(ky, where.start[1], height), _held(ky + 1, where.start[1], height)
-    x0, x1 = _held(kx, where.start[2], where.hold[2]), _held(kx + 1, where.start[2], where.hold[2])
+    z0, z1 = _loaded_index(kz, where.start[0], where.hold[0]), _loaded_index(kz + 1, where.start[0], where.hold[0])
+    y0, y1 = _loaded_index(ky, where.start[1], height), _loaded_index(ky + 1, where.start[1], height)
+    x0, x1 = _loaded_index(kx, where.start[2], where.hold[2]), _loaded_index(kx + 1, where.start[2], where.hold[2])
     below, above = where.offset + z0 * height * width, where.offset + z1 * height * width
     return below + y0 * width, below + y1 * width, above + y0 * width, above + y1 * width, 3 * x0, 3 * x1
 
@@ -303,7 +303,7 @@ def _node_range(low: float, high: float, shape: int, start: int, hold: int) -> t
     """Return the first and last node in memory that values between `low` and `high` depend on."""
     below = _cell(low - 1e-9, shape)[0]
     above = _cell(high + 1e-9, shape)[0] + 1
-    return _held(below, start, hold), _held(above, start, hold)
+    return _loaded_index(below, start, hold), _loaded_index(above, start, hold)
 
 
 @compiled
@@ -395,11 +395,11 @@ def make_rows(chain: Chain, x: int, width: int) -> Rows:
     if count:
         start, hold, last = chain.starts[0, 2], chain.holds[0, 2], chain.shapes[0, 2] - 1
         outer = cells[0], cells[count - 1]
-        first = start + _held(max(min(outer), 0), start, hold)
-        nodes = start + _held(max(outer) + 1, start, hold) - first + 1
+        first = start + _loaded_index(max(min(outer), 0), start, hold)
+        nodes = start + _loaded_index(max(outer) + 1, start, hold) - first + 1
         for r in range(count):
-            below[r] = _held(max(cells[r], 0), first, nodes)
-            above[r] = _held(cells[r] + 1, first, nodes) if 0 <= cells[r] < last else below[r]
+            below[r] = _loaded_index(max(cells[r], 0), first, nodes)
+            above[r] = _loaded_index(cells[r] + 1, first, nodes) if 0 <= cells[r] < last else below[r]
             offsets[r] = chain.matrices[0, 2, 3] - cells[r]
     return Rows(positions, ends, below, above, offsets, first, np.empty(3 * nodes), np.empty((3, nodes)))
 
@@ -830,13 +830,13 @@ def jacobians(first: int, last: int, values: NDArray[np.float32], spacing: Float
     for z in range(first, last):
         for y in range(out.shape[1]):
             for x in range(out.shape[2]):
-                least = np.inf
+                minimum = np.inf
                 for k in range(8):
                     a = _edge(values, z, y, x, 0, k >> 2, spacing[0])
                     b = _edge(values, z, y, x, 1, (k >> 1) & 1, spacing[1])
                     c = _edge(values, z, y, x, 2, k & 1, spacing[2])
-                    least = min(least, _determinant(a, b, c))
-                out[z, y, x] = least
+                    minimum = min(minimum, _determinant(a, b, c))
+                out[z, y, x] = minimum
     return 0
 
 
@@ -849,15 +849,15 @@ def cell_jacobians(
     for z in range(first, last):
         for y in range(out.shape[1]):
             for x in range(out.shape[2]):
-                least = np.inf
+                minimum = np.inf
                 for corner in range(8):
                     i, j, k = corner >> 2, (corner >> 1) & 1, corner & 1
                     p, q, r = min(z + i, last_z), min(y + j, last_y), min(x + k, last_x)
                     a = _edge(values, p, q, r, 0, 1 - i, spacing[0])
                     b = _edge(values, p, q, r, 1, 1 - j, spacing[1])
                     c = _edge(values, p, q, r, 2, 1 - k, spacing[2])
-                    least = min(least, _determinant(a, b, c))
-                out[z, y, x] = least
+                    minimum = min(minimum, _determinant(a, b, c))
+                out[z, y, x] = minimum
     return 0
 
 

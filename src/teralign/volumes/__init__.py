@@ -7,7 +7,7 @@ from teralign.volumes.indices import check_channel, check_timepoint
 from teralign.volumes.levels import coarser_levels, scale_ratio
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.one_file import is_one_file, pieces, write_file
-from teralign.volumes.outputs import Chunking, check_output, family_shape, plan_output, plan_volume
+from teralign.volumes.outputs import Chunking, batch_shape, check_output, plan_output, plan_volume
 from teralign.volumes.overview import Overview, OverviewSize, read_overview
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
@@ -27,13 +27,13 @@ __all__ = [
     "Volume",
     "VolumeWriter",
     "audit_volume",
+    "batch_shape",
     "check_channel",
     "check_output",
     "check_timepoint",
     "coarser_levels",
     "create_planned",
     "create_volume",
-    "family_shape",
     "is_one_file",
     "open_level",
     "open_volume",

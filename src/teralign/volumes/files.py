@@ -14,7 +14,7 @@ from teralign.files import write_atomically
 from teralign.volumes.json_values import Metadata
 
 DEEPEST_GROUP = 6
-"""How many groups down a container is searched for datasets: as deep as plates and BigDataViewer go, and no more."""
+"""The depth to which groups are searched for datasets: plates and BigDataViewer go no deeper."""
 
 _DIGEST_WHOLE = 1 << 20
 _P = TypeVar("_P", bound=Place)

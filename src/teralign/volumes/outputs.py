@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 
 from teralign.addresses import Address, as_place
 from teralign.errors import InputError
-from teralign.grids import Grid, Triple, as_triple
+from teralign.grids import Grid, Triple, as_triple, product
 from teralign.uploads import plan_upload, probe_upload
 from teralign.volumes import pyramid
 from teralign.volumes.description import DisplaySettings, PyramidLayout
@@ -159,9 +159,9 @@ def plan_output(uri: str | Path, *, overwrite: bool) -> Path | Address:
     return container
 
 
-def family_shape(write_shape: Triple, factors: Sequence[Triple]) -> Triple:
+def batch_shape(write_shape: Triple, factors: Sequence[Triple]) -> Triple:
     """Return the voxels (z, y, x) of the finest level that make a unit of the next; a unit if there is no next."""
-    return as_triple(n * f for n, f in zip(write_shape, factors[1], strict=True)) if len(factors) > 1 else write_shape
+    return product(write_shape, factors[1]) if len(factors) > 1 else write_shape
 
 
 def locate_output(uri: str | Path) -> tuple[Path | Address, str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teralign.errors import InputError
-from teralign.grids import Floats, Grid, Region, Triple, as_triple, group_means
+from teralign.grids import Floats, Grid, Region, Triple, group_means, product
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, open_volume
 
@@ -60,7 +60,7 @@ def read_overview(
     array = np.empty(small.shape, dtype=np.float32)
     side = max(1, int((_TILE / math.prod(factors)) ** (1 / 3)))
     for part in small.region.split((side, side, side)):
-        source = Region(_times(part.start, factors), _times(part.stop, factors)).shift(region.start)
+        source = Region(product(part.start, factors), product(part.stop, factors)).shift(region.start)
         array[part.slices] = group_means(level.read(source, channel=channel, timepoint=timepoint), factors)
     return Overview(array, small)
 
@@ -101,7 +101,3 @@ def _middle(shape: Triple, limit: int) -> Region:
     size = [max(1, int(n * share)) for n in shape]
     z, y, x = ((n - s) // 2 for n, s in zip(shape, size, strict=True))
     return Region((z, y, x), (z + size[0], y + size[1], x + size[2]))
-
-
-def _times(a: Triple, b: Triple) -> Triple:
-    return as_triple(p * q for p, q in zip(a, b, strict=True))

@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-from teralign.grids import Grid, Triple, as_triple, group_means
+from teralign.grids import Grid, Triple, as_triple, group_means, product
 from teralign.volumes.description import Voxels
 
 _LARGEST_COARSEST = 256
@@ -29,7 +29,7 @@ def plan_levels(grid: Grid, count: int | None) -> tuple[tuple[Grid, ...], tuple[
         if step == (1, 1, 1):
             break
         grids.append(grids[-1].downsample(step))
-        factors.append(as_triple(f * s for f, s in zip(factors[-1], step, strict=True)))
+        factors.append(product(factors[-1], step))
     return tuple(grids), tuple(factors)
 
 

@@ -104,8 +104,8 @@ def _resolution(layout: PyramidLayout) -> tuple[tuple[int, int], tuple[int, int]
 
 def _per_unit(spacing: float) -> tuple[int, int]:
     """Return the voxels in a µm as a fraction of two numbers of 32 bits."""
-    near = Fraction(repr(spacing)).limit_denominator(min(_LARGEST_COUNT, int(_LARGEST_COUNT / spacing)))
-    return near.denominator, near.numerator
+    ratio = Fraction(repr(spacing)).limit_denominator(min(_LARGEST_COUNT, int(_LARGEST_COUNT / spacing)))
+    return ratio.denominator, ratio.numerator
 
 
 def _ome_xml(layout: PyramidLayout, name: str) -> bytes:

@@ -123,10 +123,10 @@ def nearest_name(wanted: str, names: Iterable[str]) -> str:
     names = sorted(names)
     if not names:
         return "it holds none"
-    near = difflib.get_close_matches(wanted, names, n=1)
+    matches = difflib.get_close_matches(wanted, names, n=1)
     shown = ", ".join(names[:_NAMES_SHOWN])
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f"did you mean {near[0]}? It holds {shown}{more}" if near else f"it holds {shown}{more}"
+    return f"did you mean {matches[0]}? It holds {shown}{more}" if matches else f"it holds {shown}{more}"
 
 
 def no_dataset(container: Place, wanted: str, dataset: str, found: Callable[[Path], Iterable[Path]]) -> InputError:

@@ -10,14 +10,14 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import DTypeLike
 
-from teralign.grids import Grid, Region, Triple, as_triple
+from teralign.grids import Grid, Region, Triple, as_triple, product
 from teralign.volumes import n5, precomputed, pyramid
 from teralign.volumes import ome_zarr as ome_zarr_format
 from teralign.volumes.arrays import StoredArray, spatial
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
 from teralign.volumes.description import PyramidLayout, Voxels
 from teralign.volumes.manifest import Manifest, StoredFile
-from teralign.volumes.outputs import LayoutOptions, family_shape, locate_output, plan_volume
+from teralign.volumes.outputs import LayoutOptions, batch_shape, locate_output, plan_volume
 from teralign.volumes.volume import check_inside
 
 _CREATE: dict[str, Callable[..., tuple[StoredArray, ...]]] = {
@@ -116,15 +116,15 @@ class VolumeWriter:
         built = np.empty(region.shape, dtype=self.dtype)
         _, height, width = self.levels[level].shape
         for slab in region.split((self.layout.chunk_shape[0], height, width)):
-            below = Region(_product(slab.start, step), _product(slab.stop, step))
+            below = Region(product(slab.start, step), product(slab.stop, step))
             voxels = self.read(below, level=level - 1, channel=channel, timepoint=timepoint)
             built[slab.relative_to(region).slices] = self._reduce(voxels, step)
         return self.write(region, built, level=level, channel=channel, timepoint=timepoint)
 
     @property
-    def family_shape(self) -> Triple:
+    def batch_shape(self) -> Triple:
         """The voxels (z, y, x) of the finest level that make a unit of the next; a unit if there is no next."""
-        return family_shape(self.write_shape, self.layout.factors)
+        return batch_shape(self.write_shape, self.layout.factors)
 
     def file_shape(self, level: int) -> Triple:
         """Return the voxels (z, y, x) in one file of a level: a chunk or a shard, as the array on the disk has it."""
@@ -193,7 +193,3 @@ def create_planned(uri: str | Path, layout: PyramidLayout, *, resume: bool = Fal
     container, dataset, form = locate_output(uri)
     arrays = _CREATE[form](container, dataset, layout, resume=resume)
     return VolumeWriter.of(str(uri), layout, arrays)
-
-
-def _product(a: Triple, b: Triple) -> Triple:
-    return as_triple(p * q for p, q in zip(a, b, strict=True))
