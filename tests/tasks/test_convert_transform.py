@@ -13,7 +13,7 @@ import tensorstore
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid
 from teralign.tasks.convert_transform import convert_transform
-from teralign.transforms import Affine, DisplacementField, Stack, load_transform, save_field
+from teralign.transforms import Affine, DisplacementField, Stack, load_transform, save_field, world_affine
 from teralign.volumes import create_volume, open_volume
 
 sitk = SimpleITK
@@ -239,7 +239,8 @@ def image(path, direction, origin=(20.0, -30.0, 40.0)):
 def seen_by_itk(found, volume, points):
     """ITK's points at our (z, y, x) points of an image, by their indices in the file."""
     stored = Affine(volume.description.orientation.to_stored(volume.grid.shape))
-    index = stored.map_points(volume.grid.to_index(points))[:, ::-1].tolist()
+    along_axes = world_affine(volume.direction).inverse().map_points(points)
+    index = stored.map_points(volume.grid.to_index(along_axes))[:, ::-1].tolist()
     return np.array([found.TransformContinuousIndexToPhysicalPoint(i) for i in index])
 
 

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,8 +20,8 @@ from teralign.addresses import absolute_uri
 from teralign.errors import InputError
 from teralign.grids import Bools, Grid, Region, as_float_triple, as_triple
 from teralign.registration import Image, find_foreground
-from teralign.transforms import Stack, needed_region, warp
-from teralign.volumes import OverviewSize, Volume, coarser_levels, open_volume, read_overview
+from teralign.transforms import Stack, along_axes, needed_region, warp
+from teralign.volumes import OverviewSize, Volume, agree, coarser_levels, open_volume, read_overview
 from teralign.volumes.uri import FIND_MASK
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,11 @@ class Mask(Protocol):
         """The grid of the mask's own voxels."""
         ...
 
+    @property
+    def from_image(self) -> Stack:
+        """The map from positions along the image's axes to those along the mask's, empty where they are the same."""
+        ...
+
     def read(self, region: Region) -> Bools:
         """Return which of its own voxels (z, y, x) in `region` count."""
         ...
@@ -56,6 +61,7 @@ class StoredMask:
     volume: Volume
     grid: Grid
     labels: tuple[int, ...] | None = None
+    from_image: Stack = field(default_factory=Stack)
 
     def read(self, region: Region) -> Bools:
         """Return which voxels (z, y, x) in `region` count."""
@@ -72,6 +78,7 @@ class FoundMask:
 
     grid: Grid
     bits: NDArray[np.uint8]
+    from_image: Stack = field(default_factory=Stack)
 
     @classmethod
     def of(cls, found: Bools, grid: Grid) -> FoundMask:
@@ -91,7 +98,7 @@ class FoundMask:
 
 def read_mask(mask: Mask, grid: Grid, region: Region) -> Bools:
     """Return which voxels (z, y, x) of a region of an image's grid count."""
-    where = needed_region(Stack(), grid, region, mask.grid, "nearest")
+    where = needed_region(mask.from_image, grid, region, mask.grid, "nearest")
     if where.size == 0:
         return np.zeros(region.shape, dtype=bool)
     counts: Bools = warp(
@@ -99,7 +106,7 @@ def read_mask(mask: Mask, grid: Grid, region: Region) -> Bools:
         mask.grid,
         grid=grid,
         region=region,
-        transform=Stack(),
+        transform=mask.from_image,
         moving_region=where,
         interpolation="nearest",
     ).astype(bool)
@@ -131,8 +138,8 @@ def open_mask(
         if labels is not None:
             raise InputError(f"{option} auto has no labels; leave out {option}-labels, or name a label volume.")
         return _find_mask(option, volume, channel, timepoint, overview)
-    stored, grid = _open(option, uri, volume.grid)
-    mask = StoredMask(stored, grid, None if labels is None else tuple(sorted(set(labels))))
+    stored, grid, from_image = _open(option, uri, volume)
+    mask = StoredMask(stored, grid, None if labels is None else tuple(sorted(set(labels))), from_image)
     if not _counts_somewhere(mask):
         wanted = "is above 0" if labels is None else f"is labelled {' or '.join(map(str, labels))}"
         raise InputError(
@@ -155,11 +162,13 @@ def _find_mask(option: str, volume: Volume, channel: int, timepoint: int, size: 
     return FoundMask.of(found, Grid(found.shape, overview.grid.spacing, overview.grid.origin))
 
 
-def _open(option: str, uri: str, grid: Grid) -> tuple[Volume, Grid]:
-    """Open a mask, and return it with the grid of its voxels.
+def _open(option: str, uri: str, volume: Volume) -> tuple[Volume, Grid, Stack]:
+    """Open a mask, and return it with the grid of its voxels and the map from the image's axes to its own.
 
-    The grid is that of the mask's metadata; without a voxel size, it is stretched over the field of view of `grid`.
+    The grid is that of the mask's metadata; without a voxel size, it is stretched over the field of view of `volume`,
+    along the same axes.
     """
+    grid = volume.grid
     try:
         mask = open_volume(absolute_uri(uri))
     except InputError:
@@ -167,8 +176,15 @@ def _open(option: str, uri: str, grid: Grid) -> tuple[Volume, Grid]:
         scale = [m / n for m, n in zip(grid.shape, mask.grid.shape, strict=True)]
         first = as_float_triple(grid.to_physical([s / 2 - 0.5 for s in scale]))
         spacing = as_float_triple(d * s for d, s in zip(grid.spacing, scale, strict=True))
-        return mask, Grid(mask.grid.shape, spacing, first)
-    return mask, mask.grid
+        return mask, Grid(mask.grid.shape, spacing, first), Stack()
+    if not agree(mask.direction, volume.direction):
+        log.warning(
+            "%s %s has axes of another direction than %s; both lie where their files put them",
+            option,
+            uri,
+            volume.uri,
+        )
+    return mask, mask.grid, along_axes(Stack(), volume.direction, mask.direction)
 
 
 def _counting(values: NDArray[Any], labels: tuple[int, ...] | None) -> Bools:

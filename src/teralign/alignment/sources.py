@@ -12,7 +12,7 @@ from teralign.errors import InputError
 from teralign.grids import Grid, Region
 from teralign.provenance import own_name
 from teralign.registration import Image
-from teralign.volumes import Volume, check_channel, check_timepoint, open_volume
+from teralign.volumes import Direction, Volume, check_channel, check_timepoint, open_volume
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,11 @@ class ImageSource:
     def grid(self) -> Grid:
         """The grid of the whole volume."""
         return self.volume.grid
+
+    @property
+    def direction(self) -> Direction | None:
+        """The direction of the volume's axes, None where they are straight."""
+        return self.volume.direction
 
     @property
     def voxel_bytes(self) -> int:

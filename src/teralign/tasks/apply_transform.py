@@ -21,8 +21,8 @@ from teralign.filling import Filled, Filling, Part, fill, plan_fill
 from teralign.grids import Grid, Region
 from teralign.plans import Plan
 from teralign.report import looks_like_labels
-from teralign.transforms import FIELD_CACHE_BYTES, Stack, load_stack, needed_region, warp
-from teralign.volumes import Volume, check_channel, check_timepoint, open_volume, plan_volume
+from teralign.transforms import FIELD_CACHE_BYTES, Stack, along_axes, load_stack, needed_region, warp
+from teralign.volumes import Volume, check_channel, check_timepoint, open_volume, plan_volume, with_directions
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _filling(
     timepoints = range(source.timepoints) if timepoint is None else (timepoint,)
     check_channel("moving", source, max(channels))
     check_timepoint("moving", source, max(timepoints))
-    stack = load_stack(transforms)
+    stack = along_axes(load_stack(transforms), reference.direction, source.direction)
     if interpolation != "nearest":
         _warn_of_labels(source, channels, timepoints[0])
     key = {
@@ -128,6 +128,7 @@ def _filling(
         label=interpolation == "nearest",
         ome_zarr=ome_zarr,
     )
+    layout = with_directions(layout, output, reference.directions)
     warper = Warper(source, channels, timepoints, stack, reference.grid, interpolation, threads)
     return Filling(str(output), warper, layout, "warp", key, overwrite)
 

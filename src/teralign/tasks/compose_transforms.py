@@ -22,7 +22,7 @@ from teralign.tasks.new_transform import (
     sampler,
     write_field,
 )
-from teralign.tasks.node_grids import chosen_grid, fixed_grid
+from teralign.tasks.node_grids import chosen_grid, open_fixed
 from teralign.transforms import Residual, Stack, deviation, load_stack
 
 
@@ -121,7 +121,7 @@ def _prepared(
     stack = load_stack(transforms)
     new = NewTransform.of(output, stack.affine, overwrite=overwrite)
     if new.affine is None:
-        return stack, new, chosen_grid(stack, fixed_grid(fixed), grid_spacing)
+        return stack, new, chosen_grid(stack, open_fixed(fixed), grid_spacing)
     if fixed is not None or grid_spacing is not None:
         raise InputError("affines make one affine, which has no grid; leave out --fixed and --grid-spacing.")
     return stack, new, None

@@ -25,7 +25,7 @@ from teralign.tasks.new_transform import (
     write_chunks,
     write_field,
 )
-from teralign.tasks.node_grids import chosen_grid, fixed_grid
+from teralign.tasks.node_grids import chosen_grid, open_fixed
 from teralign.transforms import (
     CHUNK_SHAPE,
     Affine,
@@ -42,7 +42,7 @@ from teralign.transforms import (
     load_transform,
 )
 from teralign.transforms.foreign import Kind, kind_of
-from teralign.volumes import split_uri
+from teralign.volumes import Volume, split_uri
 
 log = logging.getLogger(__name__)
 
@@ -262,12 +262,12 @@ class _Conversion:
         target = _Target.of(output, to)
         target.refuse_existing(overwrite=overwrite)
         frames = _Frames.of(unit, itk_fixed, itk_moving)
-        voxels = fixed_grid(fixed)
-        stack, sampling = _load(paths, frames, voxels, grid_spacing)
+        volume = open_fixed(fixed)
+        stack, sampling = _load(paths, frames, volume, grid_spacing)
         if target.form is Form.BIGSTREAM_FIELD:
-            grid: Grid | None = _every_voxel(voxels)
+            grid: Grid | None = _every_voxel(volume)
         elif target.form in _FIELDS:
-            grid = chosen_grid(stack, voxels, grid_spacing)
+            grid = chosen_grid(stack, volume, grid_spacing)
         elif stack.affine is None and target.form is not Form.ITK_TRANSFORM:
             raise InputError(
                 f"the output {target.output} is {target.form.value}, but there are fields; choose another ending."
@@ -301,10 +301,10 @@ class _Conversion:
 
 
 def _load(
-    paths: Sequence[str | Path], frames: _Frames, voxels: Grid | None, grid_spacing: FloatTriple | None
+    paths: Sequence[str | Path], frames: _Frames, volume: Volume | None, grid_spacing: FloatTriple | None
 ) -> tuple[Stack, Residual | None]:
     """Return the transforms of the files, and the largest distance of a field from the B-spline that it samples."""
-    nodes = None if voxels is None else chosen_grid(Stack(), voxels, grid_spacing)
+    nodes = None if volume is None else chosen_grid(Stack(), volume, grid_spacing)
     parts: list[Transform] = []
     sampling: Residual | None = None
     for number, path in enumerate((Path(path).absolute() for path in paths), start=1):
@@ -312,7 +312,7 @@ def _load(
         if kind is Kind.TERALIGN:
             parts.append(load_transform(path))
         elif kind is Kind.BIGSTREAM:
-            parts.append(bigstream.open_field(path, voxels))
+            parts.append(bigstream.open_field(path, None if volume is None else _every_voxel(volume)))
         else:
             foreign = (itk_files if kind is Kind.ITK else elastix).read_parts(path)
             found = itk.from_itk(foreign, frames.fixed, nodes if number == len(paths) else None)
@@ -323,7 +323,13 @@ def _load(
     return Stack(tuple(parts)), sampling
 
 
-def _every_voxel(voxels: Grid | None) -> Grid:
-    if voxels is None:
+def _every_voxel(volume: Volume | None) -> Grid:
+    """Return the voxels of the fixed volume. Raises InputError for oblique ones: bigstream takes all for straight."""
+    if volume is None:
         raise InputError("a field of bigstream has a vector at each voxel of the fixed volume; give it by --fixed.")
-    return voxels
+    if volume.direction is not None:
+        raise InputError(
+            f"{volume.uri} has oblique axes, for which a field of bigstream has no place; convert to or from another "
+            "format."
+        )
+    return volume.grid

@@ -29,6 +29,7 @@ from teralign.volumes import (
     open_volume,
     plan_volume,
     split_uri,
+    with_directions,
 )
 
 log = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ def _filling(
     )
     if split_uri(output)[0].resolve() == split_uri(source.uri)[0].resolve():
         raise InputError(f"{output} lies in the volume that is converted; choose another output.")
+    layout = with_directions(layout, output, source.directions)
     copier = Copier(source, channels, timepoints, region, wanted)
     return Filling(output, copier, layout, "convert", key, overwrite)
 

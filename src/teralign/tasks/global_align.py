@@ -31,8 +31,8 @@ from teralign.provenance import Run, config_content, own_name
 from teralign.registration import Image, StepConfig, StepReport, align
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, check_steps, refuse_existing
-from teralign.transforms import FIELD_STRIDE, NODE_BYTES, Stack, as_field, save_field, warp
-from teralign.volumes import PyramidLayout, check_output, plan_output, plan_volume, split_uri
+from teralign.transforms import FIELD_STRIDE, NODE_BYTES, Stack, along_axes, as_field, in_world, save_field, warp
+from teralign.volumes import PyramidLayout, check_output, plan_output, plan_volume, split_uri, with_directions
 
 log = logging.getLogger(__name__)
 
@@ -79,17 +79,20 @@ def global_align(
     image_fixed, image_moving = (_read(source) for source in job.sources)
     log.info("aligning %s to %s: %s", job.sides[1].uri, job.sides[0].uri, ", ".join(step.name for step in job.steps))
     nodes = job.fixed.grid.nodes((FIELD_STRIDE,) * 3) if job.deforms else None
+    directions = job.fixed.direction, job.moving.direction
+    start = along_axes(Stack(), *directions)
     found = align(
-        image_fixed, image_moving, job.steps, initial_transform=Stack(), field_grid=nodes, seed=seed, threads=threads
+        image_fixed, image_moving, job.steps, initial_transform=start, field_grid=nodes, seed=seed, threads=threads
     )
-    _save(found.transform, job.output, job.fixed.grid, overwrite=overwrite)
+    whole = start @ found.transform
+    _save(in_world(whole, *directions), job.output, job.fixed.grid, overwrite=overwrite)
     if job.aligned is not None:
         array = warp(
             image_moving.array,
             image_moving.grid,
             grid=image_fixed.grid,
             region=image_fixed.grid.region,
-            transform=found.transform,
+            transform=whole,
             threads=threads,
         )
         _write_aligned(*job.aligned, array, overwrite=overwrite)
@@ -178,7 +181,8 @@ class _GlobalRequest:
         if aligned is not None:
             (check_output if writes else plan_output)(aligned, overwrite=overwrite)
             dtype = sources[1].volume.dtype
-            planned = str(aligned), plan_volume(aligned, grid=sources[0].grid, dtype=dtype, ome_zarr=ome_zarr)
+            layout = plan_volume(aligned, grid=sources[0].grid, dtype=dtype, ome_zarr=ome_zarr)
+            planned = str(aligned), with_directions(layout, aligned, sources[0].volume.directions)
         return cls(sides, sources, chosen, config, target, planned, options.get("seed", 0))
 
     @property

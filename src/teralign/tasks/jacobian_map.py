@@ -25,9 +25,9 @@ from teralign.report import VolumeChange, VolumeChangeSummary
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.new_transform import GridDescription
-from teralign.tasks.node_grids import chosen_grid, fixed_grid
-from teralign.transforms import FIELD_CACHE_BYTES, NODE_BYTES, Stack, load_stack, volume_change
-from teralign.volumes import Volume, open_volume, plan_output, plan_volume
+from teralign.tasks.node_grids import chosen_grid, grid_over_volume, open_fixed
+from teralign.transforms import FIELD_CACHE_BYTES, NODE_BYTES, Stack, along_axes, load_stack, volume_change
+from teralign.volumes import Directions, Volume, open_volume, plan_output, plan_volume, with_directions
 
 _PIECE: Triple = (64, 64, 64)  # nodes whose positions are in memory at a time
 _VOXEL_SECONDS = 0.3e-6  # CPU time of a node, under an affine and a field
@@ -130,8 +130,14 @@ def _filling(
 ) -> tuple[Filling, Path]:
     """Return the volume to make and the path of its report, after all checks of the input."""
     stack = load_stack(transforms)
-    grid = chosen_grid(stack, fixed_grid(fixed), grid_spacing)
+    volume = open_fixed(fixed)
+    direction = None if volume is None else volume.direction
+    if volume is None or direction is None:
+        grid = chosen_grid(stack, volume, grid_spacing)
+    else:  # along the volume's own axes, where D⁻¹ ∘ T ∘ D has the determinants of T
+        grid, stack = grid_over_volume(volume.grid, None, grid_spacing), along_axes(stack, direction, direction)
     layout = plan_volume(output, grid=grid, dtype=np.float32, ome_zarr=ome_zarr)
+    layout = with_directions(layout, output, Directions(direction))
     target = plan_output(output, overwrite=overwrite)
     if not isinstance(target, Path):
         raise InputError(f"{output} is an address; the map and its summary are written to a disk, so name a path.")

@@ -30,7 +30,7 @@ from teralign.provenance import Run, config_content, own_name
 from teralign.registration import StepConfig
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, check_steps, refuse_existing
-from teralign.transforms import Stack, load_stack
+from teralign.transforms import Stack, along_axes, load_stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ class _LocalRequest:
         check_steps(steps, "local_align")
         sides = Side.of(fixed), Side.of(moving)
         sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
-        start = load_stack(transforms)
+        start = along_axes(load_stack(transforms), sources[0].direction, sources[1].direction)
         target = Path(output)
         if target.suffix != ".zarr":
             raise InputError(f"--output {target} must be a .zarr: it becomes a displacement field.")

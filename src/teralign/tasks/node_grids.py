@@ -12,29 +12,38 @@ from teralign.addresses import absolute_uri
 from teralign.alignment import Side
 from teralign.errors import InputError
 from teralign.grids import Floats, FloatTriple, Grid, Region, as_float_triple, as_triple
-from teralign.transforms import FIELD_STRIDE, Affine, Stack, node_positions
-from teralign.volumes import open_volume
+from teralign.transforms import FIELD_STRIDE, Affine, Stack, node_positions, world_affine
+from teralign.volumes import Direction, Volume, open_volume
 
 _SLIVER = 1e-6  # of a node spacing: how far a box may reach beyond the last node
 
 
-def fixed_grid(fixed: str | Path | Side | None) -> Grid | None:
-    """Return the voxels of the fixed volume; None if it is not given. Raises InputError when it cannot be opened."""
+def open_fixed(fixed: str | Path | Side | None) -> Volume | None:
+    """Open the fixed volume; None if it is not given. Raises InputError when it cannot be opened."""
     if fixed is None:
         return None
     side = Side.of(fixed)
-    return open_volume(absolute_uri(side.uri), spacing=side.spacing, option="--fixed-spacing").grid
+    return open_volume(absolute_uri(side.uri), spacing=side.spacing, option="--fixed-spacing")
 
 
-def chosen_grid(stack: Stack, fixed: Grid | None, spacing: FloatTriple | None) -> Grid:
-    """Return nodes over the voxels `fixed`, or if None over the fields of `stack`, `spacing` µm (z, y, x) apart.
+def chosen_grid(stack: Stack, fixed: Volume | None, spacing: FloatTriple | None) -> Grid:
+    """Return nodes over the volume `fixed`, or if None over the fields of `stack`, `spacing` µm (z, y, x) apart.
 
-    The default spacing is FIELD_STRIDE voxels, or that of the finest field. Raises InputError when there are neither
-    voxels nor a field.
+    The default spacing is FIELD_STRIDE voxels, or that of the finest field. Nodes have straight axes in the world, so
+    over an oblique volume they cover the box around it. Raises InputError when there are neither voxels nor a field.
     """
-    if spacing is not None:
-        return _respaced(fixed or covered_grid(stack), spacing)
-    return covered_grid(stack) if fixed is None else fixed.nodes((FIELD_STRIDE,) * 3)
+    if fixed is None:
+        nodes = covered_grid(stack)
+        return nodes if spacing is None else _respaced(nodes, spacing)
+    return grid_over_volume(fixed.grid, fixed.direction, spacing)
+
+
+def grid_over_volume(voxels: Grid, direction: Direction | None, spacing: FloatTriple | None) -> Grid:
+    """Return nodes with straight axes over voxels of a direction, as `chosen_grid` does over a volume."""
+    if direction is None:
+        return voxels.nodes((FIELD_STRIDE,) * 3) if spacing is None else _respaced(voxels, spacing)
+    low, high = world_affine(direction).bounds(voxels.origin, voxels.to_physical(np.array(voxels.shape) - 1))
+    return _grid_over(low, high, spacing or [FIELD_STRIDE * size for size in voxels.spacing])
 
 
 def covered_grid(stack: Stack) -> Grid:

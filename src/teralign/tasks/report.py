@@ -27,7 +27,7 @@ from teralign.report import (
     summarise_blocks,
 )
 from teralign.results import write_json
-from teralign.transforms import Folding, Stack, StoredField, load_stack, warp
+from teralign.transforms import Folding, Stack, StoredField, along_axes, load_stack, warp
 from teralign.volumes import Overview, read_overview
 
 _TILE: Triple = (64, 128, 128)  # voxels of an overview that are warped at a time
@@ -111,7 +111,10 @@ def report(
     summary = None if blocks is None else summarise_blocks(Path(blocks))
     shown_fixed, shown_moving = (_overview(source) for source in sources)
     threads = threads or worker_threads()
-    seen = {name: _seen(shown_fixed, shown_moving, part, threads) for name, part in _states(stack).items()}
+    states = {
+        name: along_axes(part, sources[0].direction, sources[1].direction) for name, part in _states(stack).items()
+    }
+    seen = {name: _seen(shown_fixed, shown_moving, part, threads) for name, part in states.items()}
     alike = {name: similarity(shown_fixed.array, *images) for name, images in seen.items()}
     columns = [Column(name, _note(alike[name]), aligned) for name, (aligned, _) in seen.items()]
     sheet = Image.fromarray(_sheet(shown_fixed, shown_moving, columns, at=_middle(seen)))

@@ -1,6 +1,7 @@
 """Transforms: maps from fixed to moving points (zyx, µm), applied to points and images, inverted, bounded, stored."""
 
 from teralign.transforms.affine import Affine
+from teralign.transforms.directions import along_axes, in_world, world_affine
 from teralign.transforms.field import FIELD_STRIDE, NODE_BYTES, DisplacementField
 from teralign.transforms.files import load_transform
 from teralign.transforms.point_tables import PointTable, check_point_table, read_point_table
@@ -45,6 +46,7 @@ __all__ = [
     "Stack",
     "StoredField",
     "Transform",
+    "along_axes",
     "as_field",
     "building_field",
     "cast",
@@ -53,6 +55,7 @@ __all__ = [
     "create_field",
     "deviation",
     "folding",
+    "in_world",
     "inverse_field",
     "jacobian_determinants",
     "load_stack",
@@ -65,4 +68,5 @@ __all__ = [
     "save_field",
     "volume_change",
     "warp",
+    "world_affine",
 ]

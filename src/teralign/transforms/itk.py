@@ -1,9 +1,9 @@
 """Transforms of ITK, and so of ANTs, SimpleITK and elastix, converted to those of Teralign and back.
 
 ITK's points are (x, y, z) in the physical space of its images, in the unit and along the axes of the images.
-Those of Teralign are (z, y, x) in µm along the axes of the arrays. The affine W from points of Teralign to points of
-ITK is the *frame* of an image. Both map fixed to moving points, and both apply the last of a list first; so with the
-frames of both images
+Those of Teralign are (z, y, x) in µm in the world. The affine W from points of Teralign to points of ITK is the
+*frame* of an image. Both map fixed to moving points, and both apply the last of a list first; so with the frames of
+both images
 
     T_itk = W_m ∘ T ∘ W_f⁻¹.
 
@@ -25,6 +25,7 @@ from teralign.errors import InputError
 from teralign.grids import Floats, Grid, as_float_triple, as_triple, reverse_axes
 from teralign.transforms.affine import Affine
 from teralign.transforms.chain import to_index, to_physical
+from teralign.transforms.directions import world_affine
 from teralign.transforms.field import DisplacementField
 from teralign.transforms.itk_files import SitkImage, SitkTransform, sitk, type_name
 from teralign.transforms.sampling import Residual, node_positions
@@ -60,7 +61,10 @@ def frame_of_image(path: str | Path) -> Affine:
         raise InputError(f"{path} has {reader.GetDimension()} dimensions; give a 3-D image.")
     volume = open_volume(Path(path).absolute())
     stored = volume.description.orientation.to_stored(volume.grid.shape)
-    return Affine(_index_frame(reader).matrix @ stored @ to_index(volume.grid))
+    along_axes = Affine(_index_frame(reader).matrix @ stored @ to_index(volume.grid))
+    if volume.direction is None:
+        return along_axes
+    return _without_rounding(along_axes @ world_affine(volume.direction).inverse())
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from teralign.volumes.indices import check_channel, check_timepoint
 from teralign.volumes.levels import coarser_levels, scale_ratio
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.one_file import is_one_file, pieces, write_file
-from teralign.volumes.outputs import Chunking, batch_shape, check_output, plan_output, plan_volume
+from teralign.volumes.orientation import Direction, Directions, agree
+from teralign.volumes.outputs import Chunking, batch_shape, check_output, plan_output, plan_volume, with_directions
 from teralign.volumes.overview import Overview, OverviewSize, read_overview
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
@@ -16,6 +17,8 @@ from teralign.volumes.writer import VolumeWriter, create_planned, create_volume
 
 __all__ = [
     "Chunking",
+    "Direction",
+    "Directions",
     "DisplaySettings",
     "Extension",
     "Finding",
@@ -26,6 +29,7 @@ __all__ = [
     "StoredFile",
     "Volume",
     "VolumeWriter",
+    "agree",
     "audit_volume",
     "batch_shape",
     "check_channel",
@@ -44,5 +48,6 @@ __all__ = [
     "scale_ratio",
     "split_uri",
     "storage",
+    "with_directions",
     "write_file",
 ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
-from teralign.volumes.orientation import Orientation
+from teralign.volumes.orientation import Directions, Orientation
 
 Voxels: TypeAlias = NDArray[np.generic]
 """Voxels of any type of number, (z, y, x) unless stated otherwise."""
@@ -51,8 +51,8 @@ class Description:
     channel; `time_step` is the seconds between timepoints; `files` identify the volume: when they change, it is
     another volume; `scales` are the datasets of the container that may hold the same image at other scales.
 
-    `is_flat` is True if the image has no z axis; `orientation` is the turn of the stored array; `relative_spacing` is
-    in an unknown unit that all scales of the image share.
+    `is_flat` is True if the image has no z axis; `orientation` is the turn of the stored array; `directions` are
+    those of the turned array's axes; `relative_spacing` is in an unknown unit that all scales of the image share.
     """
 
     pixels: Pixels
@@ -71,6 +71,7 @@ class Description:
     spacing_note: str = ""
     is_flat: bool = False
     orientation: Orientation = field(default_factory=Orientation)
+    directions: Directions = field(default_factory=Directions)
     relative_spacing: FloatTriple | None = None
 
 
@@ -90,7 +91,8 @@ class PyramidLayout:
     """A pyramid to be created: its grids from fine to coarse and their storage; axis order (z, y, x).
 
     `factors` are those of each level to level 0; `write_shape` is the unit with one writer: a shard, or a chunk.
-    `channel_names`, `display` and `time_step` are as in a `Description`; `ome_zarr` is the version of a .zarr.
+    `channel_names`, `display`, `time_step` and `directions` are as in a `Description`; `ome_zarr` is the version of a
+    .zarr.
     """
 
     levels: tuple[Grid, ...]
@@ -105,6 +107,7 @@ class PyramidLayout:
     write_shape: Triple
     label: bool
     ome_zarr: str
+    directions: Directions = field(default_factory=Directions)
 
 
 def axes_by_name(names: Sequence[str | None], ndim: int) -> str | None:

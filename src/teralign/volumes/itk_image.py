@@ -22,7 +22,7 @@ import SimpleITK
 from teralign.errors import DataError, InputError
 from teralign.grids import as_triple, reverse_axes
 from teralign.volumes.description import Description, Voxels
-from teralign.volumes.orientation import Orientation, straighten
+from teralign.volumes.orientation import Directions, Orientation, straighten
 from teralign.volumes.spacing import note_micrometres
 from teralign.volumes.units import is_size, micrometres, unknown_unit
 from teralign.volumes.whole_file import WholeFilePixels
@@ -85,7 +85,7 @@ def describe_image(path: Path, io: str, header: ItkHeader) -> Description:
     stored = as_triple(reverse_axes(reader.GetSize()[:3]))
     directions = np.array(reader.GetDirection()).reshape(count, count)[2::-1, 2::-1]
     orientation = Orientation.nearest(directions)
-    first = straighten(str(path), reverse_axes(reader.GetOrigin()[:3]), directions, stored)
+    first, direction = straighten(str(path), reverse_axes(reader.GetOrigin()[:3]), directions)
     scales = [micrometres(unit) for unit in header.units] or [1.0, 1.0, 1.0]
     steps = reader.GetSpacing()[:3]  # as ITK understands the sizes
     stated = header.sizes if header.sizes is not None and not are_usable(header.sizes) else steps
@@ -113,6 +113,7 @@ def describe_image(path: Path, io: str, header: ItkHeader) -> Description:
         files=(path,),
         spacing_note=unknown_unit(*header.units),
         orientation=orientation,
+        directions=Directions(direction),
     )
 
 

@@ -25,7 +25,7 @@ from teralign.errors import DataError, InputError
 from teralign.grids import Floats, FloatTriple, as_float_triple, reverse_axes
 from teralign.volumes.description import Description, Voxels
 from teralign.volumes.files import opening
-from teralign.volumes.orientation import Orientation, straighten
+from teralign.volumes.orientation import Directions, Orientation, straighten
 from teralign.volumes.units import is_size
 from teralign.volumes.whole_file import WholeFilePixels, check_one_image
 
@@ -89,7 +89,7 @@ def describe(container: Path, dataset: str) -> Description:
     _, timepoints, *stored = values.shape
     first, steps, directions = _place(container, header)
     orientation = Orientation.nearest(directions)
-    first = straighten(str(container), first, directions, stored)
+    first, direction = straighten(str(container), first, directions)
     shape = orientation.shape(stored)
     unit = _MICROMETRES.get(int(header["xyzt_units"]) & _SPACE_BITS)
     sizes = orientation.sizes([None if unit is None else step * unit for step in steps])
@@ -106,6 +106,7 @@ def describe(container: Path, dataset: str) -> Description:
         timepoints=timepoints,
         files=(container,),
         orientation=orientation,
+        directions=Directions(direction),
     )
 
 

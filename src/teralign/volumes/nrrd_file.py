@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from teralign.errors import InputError
 from teralign.grids import reverse_axes
 from teralign.volumes.description import PyramidLayout
@@ -30,8 +32,11 @@ def check_layout(uri: str | Path, layout: PyramidLayout) -> None:
 def begin(file: IO[bytes], layout: PyramidLayout, name: str) -> FlatVoxels:
     """Write the header."""
     grid = layout.levels[0]
-    spacing = reverse_axes(grid.spacing)
-    directions = [_vector([size if i == axis else 0 for i in range(3)]) for axis, size in enumerate(spacing)]
+    axes, origin = np.diag(grid.spacing), np.array(grid.origin)
+    if layout.directions.matrix is not None:
+        direction = np.array(layout.directions.matrix)
+        axes, origin = direction @ axes, direction @ origin
+    directions = [_vector(step[::-1].tolist()) for step in axes.T[::-1]]
     lines = [
         "NRRD0004",
         f"type: {_TYPES[layout.dtype.name]}",
@@ -43,7 +48,7 @@ def begin(file: IO[bytes], layout: PyramidLayout, name: str) -> FlatVoxels:
         "endian: little",
         "encoding: raw",
         'space units: "um" "um" "um"',
-        f"space origin: {_vector(reverse_axes(grid.origin))}",
+        f"space origin: {_vector(origin[::-1].tolist())}",
     ]
     offset = file.write("\n".join([*lines, "", ""]).encode("ascii"))
     return FlatVoxels(offset, "zyx", grid.shape)

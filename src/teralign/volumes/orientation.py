@@ -5,8 +5,12 @@ upwards (LPS), and so does Teralign: an axis that runs the other way is read bac
 exchanged, and the origin is the position of the voxel that is then the first. So a voxel has the physical position
 that ITK gives it.
 
-An array that is turned by any other angle would have to be resampled. Its space is turned instead, about position 0,
-until its axes are straight: images with the same axes keep their places to each other, others do not.
+An array that is turned by any other angle is oblique. Its voxels have positions along its own axes, and its
+*direction* is the 3×3 matrix that takes these positions, about position 0, to positions in the world of ITK:
+
+    world = direction · position,  position = origin + spacing · index
+
+all (z, y, x) in µm. The matrix is a rotation; it may have a shear where NIfTI gives a general affine.
 """
 
 from __future__ import annotations
@@ -16,18 +20,35 @@ import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from teralign.grids import Floats, FloatTriple, Triple, as_float_triple, as_triple
+from teralign.errors import InputError
+from teralign.grids import Floats, FloatTriple, Grid, Triple, as_float_triple, as_triple
 from teralign.volumes.units import is_size
 
 log = logging.getLogger(__name__)
 
 _STRAIGHT = 1e-4  # of a cosine: headers are rounded to float32, and quaternions lose half of its digits
 _VISIBLE = 0.5  # voxels: less moves no voxel to the place of its neighbour
+_FLAT = 1e3  # condition number of directions: beyond it, axes lie in one plane to within a tenth of a degree
+
+Direction: TypeAlias = tuple[FloatTriple, FloatTriple, FloatTriple]
+"""The rows of a 3×3 matrix from positions along a volume's own axes to positions in the world of ITK; (z, y, x)."""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """The directions of a volume's axes z, y, x.
+
+    `matrix` is that of oblique axes, None for straight ones. `anatomical` has the orientations that OME-Zarr (RFC 4)
+    gives to the axes, such as "left-to-right", None for an axis without one.
+    """
+
+    matrix: Direction | None = None
+    anatomical: tuple[str | None, str | None, str | None] = (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -95,22 +116,42 @@ class Orientation:
         return affine
 
 
-def straighten(name: str, first: Sequence[float], directions: Floats, shape: Sequence[int]) -> FloatTriple:
-    """Return the position (z, y, x) of the first stored voxel after the space is turned until the axes are straight.
+def straighten(name: str, first: Sequence[float], directions: Floats) -> tuple[FloatTriple, Direction | None]:
+    """Return the position (z, y, x) of the first stored voxel along the volume's own axes, and their direction.
 
-    `directions` are as in `Orientation.nearest`, `shape` is the stored one. Logs a warning where that moves a voxel
-    visibly, and a line where axes are read backwards or in another order.
+    `first` is its position in the world; `directions` are as in `Orientation.nearest`. The direction is None where
+    the axes are straight. Logs a line where axes are oblique, read backwards, or in another order. Raises InputError
+    where the axes lie in one plane.
     """
     straight = Orientation.nearest(directions)
     if not np.isfinite(directions).all() or np.allclose(directions, straight.directions, rtol=0, atol=_STRAIGHT):
         if straight != Orientation():
             _note_turned(name)
-        return as_float_triple(first)
-    off = np.abs(directions - straight.directions) @ (np.asarray(shape) - 1.0)
-    if off.max() > _VISIBLE:
-        cosines = (directions * straight.directions).sum(axis=0)
-        _warn_of_oblique(name, float(np.rad2deg(np.arccos(np.clip(cosines.min(), -1.0, 1.0)))))
-    return as_float_triple(straight.directions @ np.linalg.solve(directions, np.asarray(first)))
+        return as_float_triple(first), None
+    if np.linalg.cond(directions) > _FLAT:
+        raise InputError(f"{name} has axes that lie in one plane; repair the directions in its header.")
+    direction = directions @ straight.directions.T
+    _note_oblique(name, angle(direction))
+    z, y, x = (as_float_triple(row) for row in direction)
+    return as_float_triple(straight.directions @ np.linalg.solve(directions, np.asarray(first))), (z, y, x)
+
+
+def angle(direction: Floats | Direction) -> float:
+    """Return the largest angle (degrees) between an axis and its direction."""
+    cosines = np.diag(np.asarray(direction)) / np.linalg.norm(np.asarray(direction), axis=0)
+    return float(np.rad2deg(np.arccos(np.clip(cosines.min(), -1.0, 1.0))))
+
+
+def agree(one: Direction | None, other: Direction | None) -> bool:
+    """Return whether two directions are the same to within the rounding of headers."""
+    first, second = (np.eye(3) if direction is None else np.array(direction) for direction in (one, other))
+    return bool(np.allclose(first, second, rtol=0, atol=_STRAIGHT))
+
+
+def is_visible(direction: Direction, grid: Grid) -> bool:
+    """Return whether a direction moves the far corner of a grid by more than half a voxel, relative to its origin."""
+    moved = np.abs(np.array(direction) - np.eye(3)) @ ((np.array(grid.shape) - 1.0) * grid.spacing)
+    return bool((moved > _VISIBLE * np.array(grid.spacing)).any())
 
 
 @functools.lru_cache(maxsize=1024)
@@ -120,11 +161,6 @@ def _note_turned(name: str) -> None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _warn_of_oblique(name: str, degrees: float) -> None:
+def _note_oblique(name: str, degrees: float) -> None:
     """Log once for each file: commands open it repeatedly."""
-    log.warning(
-        "%s has axes that run oblique to x, y and z, by up to %.2g°: its space is turned by that, so only images "
-        "with the same axes lie where ITK puts them; resample it onto straight axes first if there are others",
-        name,
-        degrees,
-    )
+    log.info("%s has axes that run oblique to x, y and z, by up to %.2g°; its voxels lie as in ITK", name, degrees)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import logging
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -20,7 +22,10 @@ from teralign.uploads import plan_upload, probe_upload
 from teralign.volumes import pyramid
 from teralign.volumes.description import DisplaySettings, PyramidLayout
 from teralign.volumes.ome_zarr import holds_shards
+from teralign.volumes.orientation import Directions, angle, is_visible
 from teralign.volumes.uri import form_by_name, locate
+
+log = logging.getLogger(__name__)
 
 CHUNKED = ("n5", "zarr", "precomputed")
 """The modules of the formats that are written as chunked arrays."""
@@ -30,6 +35,7 @@ ONE_FILE = {"tiff": "tiff_file", "nrrd": "nrrd_file"}
 
 _CHECKED = {"n5": "n5", "precomputed": "precomputed", **ONE_FILE}
 _SUFFIXES = {".zarr", ".n5", ".precomputed", ".tif", ".tiff", ".nrrd"}
+_DIRECTED = {"nrrd"}
 _OME_ZARR = "0.5"
 
 
@@ -121,6 +127,29 @@ def plan_volume(
     if form in _CHECKED:
         importlib.import_module(f"teralign.volumes.{_CHECKED[form]}").check_layout(uri, layout)
     return layout
+
+
+def with_directions(layout: PyramidLayout, uri: str | Path, directions: Directions) -> PyramidLayout:
+    """Return the layout of a pyramid at `uri` whose axes have these directions.
+
+    A format that cannot hold the direction of oblique axes is named in a warning.
+    """
+    _, _, form = locate_output(uri)
+    matrix = directions.matrix
+    if matrix is not None and form not in _DIRECTED and is_visible(matrix, layout.levels[0]):
+        _warn_of_direction(str(uri), angle(matrix))
+    return replace(layout, directions=directions)
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_of_direction(uri: str, degrees: float) -> None:
+    """Log once for each output, which is planned repeatedly."""
+    log.warning(
+        "%s cannot hold the direction of its axes, which run oblique to x, y and z by up to %.2g°: programs will "
+        "show it with straight axes, turned about position 0; write a .nrrd to keep the direction",
+        uri,
+        degrees,
+    )
 
 
 def check_output(uri: str | Path, *, overwrite: bool) -> Path | Address:

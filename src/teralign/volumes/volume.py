@@ -17,6 +17,7 @@ from teralign.grids import Grid, Region, Triple
 from teralign.volumes.arrays import StoredArray
 from teralign.volumes.description import Adapter, Description, DisplaySettings, Voxels
 from teralign.volumes.files import file_state, opening
+from teralign.volumes.orientation import Direction, Directions
 from teralign.volumes.spacing import place_voxels, warn_if_implausible
 from teralign.volumes.uri import locate, split_z_axis
 from teralign.volumes.z_axis import refuse_flat, stack_planes
@@ -62,6 +63,16 @@ class Volume:
     def time_step(self) -> float | None:
         """The seconds between timepoints, None if the metadata lack them."""
         return self.description.time_step
+
+    @property
+    def directions(self) -> Directions:
+        """The directions of the axes."""
+        return self.description.directions
+
+    @property
+    def direction(self) -> Direction | None:
+        """The matrix from positions along the volume's own axes to the world, None where they are the same."""
+        return self.directions.matrix
 
     @property
     def chunk_shape(self) -> Triple:
