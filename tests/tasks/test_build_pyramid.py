@@ -164,10 +164,10 @@ def test_cut_off_at_the_very_end_no_level_is_named_that_is_not_whole(tmp_path, s
     build_pyramid(str(whole), levels=3, compute=Compute(scheduler))
     write = Extension._declare
 
-    def cut_off(extension, factors):
+    def cut_off(extension, factors, *display):
         if len(factors) > 1:
             raise KeyboardInterrupt
-        write(extension, factors)
+        write(extension, factors, *display)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Extension, "_declare", cut_off)
@@ -188,3 +188,35 @@ def test_what_cannot_have_levels_is_refused(tmp_path):
         build_pyramid(str(tmp_path / "a.zarr"))
     with pytest.raises(InputError, match=r"highres is not the finest scale .* convert-volume makes"):
         build_pyramid(str(path))
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(
+    ("omero", "expected"),
+    [
+        (None, "data"),
+        ({"channels": [{"label": "DAPI", "color": "FF0000"}]}, "data"),
+        ({"channels": [{"window": {"min": 0, "max": 9, "start": 1, "end": 5}}]}, (0, 9, 1, 5)),
+        ({"channels": [{"label": "a"}, {"label": "b"}]}, None),
+    ],
+)
+def test_channels_without_a_window_get_one_from_their_voxels(omero, expected, version, tmp_path, scheduler):
+    array = np.random.default_rng(0).integers(100, 900, SHAPE).astype("uint16")
+    steps = {"0": [{"type": "scale", "scale": SPACING}]}
+    path = write_ome_zarr(tmp_path / "a.zarr", {"0": array}, space_axes(), steps, omero=omero, version=version)
+    build_pyramid(path, levels=2, compute=Compute(scheduler))
+    [settings] = open_volume(path).display
+    coarse = mean(array, (1, 2, 2))
+    data = (0, 65535, *np.rint(np.percentile(coarse, (0.1, 99.9))))
+    assert settings.window == (data if expected == "data" else expected)
+    attributes = zarr.open_group(path, mode="r").attrs
+    channels = attributes.get("ome", attributes)["omero"]["channels"]
+    for own, after in zip((omero or {}).get("channels", ()), channels, strict=omero is not None):
+        assert own.items() <= after.items()
+
+
+def test_labels_get_no_window(tmp_path, scheduler):
+    steps = {"0": [{"type": "scale", "scale": SPACING}]}
+    path = write_ome_zarr(tmp_path / "a.zarr", {"0": noise(SHAPE, "uint16")}, space_axes(), steps)
+    build_pyramid(path, levels=2, label=True, compute=Compute(scheduler))
+    assert "omero" not in (path / "zarr.json").read_text()

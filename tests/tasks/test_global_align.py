@@ -46,6 +46,8 @@ def test_the_aligned_volume_is_moving_on_the_fixed_grid(name, pair, tmp_path):
     )
     np.testing.assert_array_equal(aligned.read(), expected)
     assert storage(aligned).manifest == (name == "aligned.zarr")
+    if name == "aligned.zarr":
+        assert aligned.display[0].window == (0, 65535, *np.rint(np.percentile(expected, (0.1, 99.9))))
     assert not (tmp_path / f"{name}.partial").exists()
 
 

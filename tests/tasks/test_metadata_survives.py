@@ -54,11 +54,16 @@ def display(form, *, windows=True):
     return tuple(DisplaySettings(colour, window) for colour, window in zip(("0000FF", "00FF7F"), shown, strict=True))
 
 
-def whole_range(display):
-    """What an OME-Zarr that we write says where nobody said a window."""
+def with_windows(display):
+    """The windows of an OME-Zarr that we write: those of the input, or from 0.1 to 99.9 % of the voxels."""
     return tuple(
-        DisplaySettings(settings.colour, settings.window or (0.0, 65535.0, 0.0, 65535.0)) for settings in display
+        DisplaySettings(settings.colour, settings.window or (0.0, 65535.0, *shown(ARRAY[:, channel])))
+        for channel, settings in enumerate(display)
     )
+
+
+def shown(voxels):
+    return tuple(float(np.rint(edge)) for edge in np.percentile(voxels, (0.1, 99.9)))
 
 
 @pytest.mark.parametrize("form", SOURCES)
@@ -82,7 +87,7 @@ def test_they_go_through_a_conversion_and_a_warp(form, tmp_path, scheduler):
     for written in (moving, output):
         found = open_volume(written)
         assert (found.channel_names, found.time_step) == (NAMES, 2.5)
-        assert found.display == whole_range(display(form))
+        assert found.display == with_windows(display(form))
         np.testing.assert_array_equal(found.read(channel=1, timepoint=2), ARRAY[2, 1])
 
 
@@ -91,7 +96,8 @@ def test_a_channel_keeps_its_own_and_other_values_get_another_window(tmp_path, s
     options = {"channel": 1, "timepoint": 0, "compute": Compute(scheduler)}
     convert_volume(str(path), str(tmp_path / "b.zarr"), dtype="uint8", **options)
     found = open_volume(tmp_path / "b.zarr")
-    assert (found.channel_names, found.display) == (NAMES[1:], (DisplaySettings("00FF7F", (0.0, 255.0, 0.0, 255.0)),))
+    window = (0.0, 255.0, *shown(np.clip(ARRAY[0, 1], 0, 255)))
+    assert (found.channel_names, found.display) == (NAMES[1:], (DisplaySettings("00FF7F", window),))
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,8 @@ def building(
     yield writer
     if one_file:
         write_file(built, writer, layout)
+    else:
+        writer.declare_windows()
     workspace.finish(built, target, overwrite=overwrite)
 
 

@@ -9,7 +9,7 @@ from teralign.ome.displacements import (
 )
 from teralign.ome.model import Axis, Channel, Level, Multiscale, Step
 from teralign.ome.reading import read_multiscale
-from teralign.ome.writing import GROUP_FILE, image_attributes, with_levels, write_group
+from teralign.ome.writing import GROUP_FILE, image_attributes, with_levels, with_windows, write_group
 
 __all__ = [
     "FIELD_ARRAY",
@@ -24,6 +24,7 @@ __all__ = [
     "read_field_layout",
     "read_multiscale",
     "with_levels",
+    "with_windows",
     "write_field_image",
     "write_field_scene",
     "write_group",

@@ -48,7 +48,7 @@ def read_multiscale(group: Place, attributes: OmeJson) -> Multiscale | None:
     return Multiscale(
         levels=tuple(_levels(content)),
         axes=None if axes is None else tuple(_axis(axis) for axis in axes),
-        channels=tuple(_channel(i, channel) for i, channel in enumerate(channels)),
+        channels=tuple(read_channel(i, channel) for i, channel in enumerate(channels)),
         name=content.get("name"),
         method=content.get("type"),
         is_label="image-label" in ome,
@@ -106,7 +106,7 @@ def _axis(declared: str | OmeJson) -> Axis:
     return Axis(name, str(content.get("type") or _KIND_OF_NAME.get(name, "")), None if unit is None else str(unit))
 
 
-def _channel(index: int, content: OmeJson) -> Channel:
+def read_channel(index: int, content: OmeJson) -> Channel:
     """Return a channel as omero describes it, without colours and windows that are malformed."""
     colour, window = str(content.get("color", "")), content.get("window")
     edges = [window.get(key) for key in WINDOW_KEYS] if isinstance(window, Mapping) else []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from teralign.files import write_atomically
 from teralign.ome.model import Axis, Channel, Level, Multiscale
-from teralign.ome.reading import WINDOW_KEYS, OmeJson, OmeObject, read_steps
+from teralign.ome.reading import WINDOW_KEYS, OmeJson, OmeObject, read_channel, read_steps
 
 GROUP_FILE = "zarr.json"
 """The name of the file that describes a group or an array of Zarr v3."""
@@ -51,6 +51,24 @@ def with_levels(attributes: OmeJson, factors: Mapping[str, Sequence[float]]) -> 
     content = changed.get("ome", changed)["multiscales"][0]
     finest = content["datasets"][0]
     content["datasets"] = [finest, *(_coarser(finest, path, sizes) for path, sizes in factors.items())]
+    return changed
+
+
+def with_windows(attributes: OmeJson, channels: Sequence[Channel]) -> OmeObject:
+    """Return the attributes of an image's group with the windows of `channels` where its channels have none.
+
+    Without channels in the attributes, `channels` become theirs. Everything else stays as it is.
+    """
+    changed: OmeObject = json.loads(json.dumps(attributes))
+    parts = changed.get("ome", changed)
+    omero = parts.get("omero") or ({} if "ome" in changed else {"version": _LAST_OF_ZARR_2})
+    complete = [_channel(channel) for channel in channels]
+    listed = omero.get("channels") or complete
+    omero["channels"] = [
+        own | {"window": whole["window"]} if read_channel(i, own).window is None else own
+        for i, (own, whole) in enumerate(zip(listed, complete, strict=True))
+    ]
+    parts["omero"] = omero
     return changed
 
 

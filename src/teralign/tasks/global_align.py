@@ -180,8 +180,15 @@ class _GlobalRequest:
         planned = None
         if aligned is not None:
             (check_output if writes else plan_output)(aligned, overwrite=overwrite)
-            dtype = sources[1].volume.dtype
-            layout = plan_volume(aligned, grid=sources[0].grid, dtype=dtype, ome_zarr=ome_zarr)
+            volume, channel = sources[1].volume, sources[1].channel
+            layout = plan_volume(
+                aligned,
+                grid=sources[0].grid,
+                dtype=volume.dtype,
+                channel_names=[volume.channel_names[channel]],
+                display=[volume.display[channel]],
+                ome_zarr=ome_zarr,
+            )
             planned = str(aligned), with_directions(layout, aligned, sources[0].volume.directions)
         return cls(sides, sources, chosen, config, target, planned, options.get("seed", 0))
 

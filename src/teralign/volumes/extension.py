@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from teralign.errors import InputError
 from teralign.grids import Triple, reverse_axes
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial
 from teralign.volumes.chunk_files import ChunkFiles
-from teralign.volumes.description import PyramidLayout
+from teralign.volumes.description import DisplaySettings, PyramidLayout
 from teralign.volumes.files import folders_around, read_json, write_json
 from teralign.volumes.json_values import Metadata
-from teralign.volumes.ome_zarr import OmeImage
+from teralign.volumes.ome_zarr import OmeImage, complete_channels
 from teralign.volumes.pyramid import plan_levels
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume
@@ -136,13 +136,21 @@ class Extension:
 
         Existing levels are removed first from the metadata: levels that the metadata name exist at any time.
         """
+        display = writer.display() if self._needs_windows(writer.layout) else ()
         self._declare(writer.layout.factors[:1])
         for path in self.existing:
             shutil.rmtree(path)
         for level in range(1, len(writer.levels)):
             for finest in self.stored.folders:
                 move(self.built(folder, finest, level), self.place(finest, level))
-        self._declare(writer.layout.factors)
+        self._declare(writer.layout.factors, display)
+
+    def _needs_windows(self, layout: PyramidLayout) -> bool:
+        """Return whether viewers find no display window for some channel of an OME-Zarr image of light."""
+        if self.image is None or self.image.metadata.is_label or layout.label:
+            return False
+        named = len(self.image.metadata.channels)
+        return named in (0, layout.channels) and not all(settings.window for settings in layout.display)
 
     def _metadata(self, finest: Path, shape: Triple, factors: Triple) -> Metadata:
         """Return the metadata of a level: those of the finest with another shape and, in N5, another position."""
@@ -155,8 +163,11 @@ class Extension:
             return _n5_placed(metadata, factors)
         return {name: value for name, value in metadata.items() if name != "attributes"}  # they may hold positions
 
-    def _declare(self, factors: Sequence[Triple]) -> None:
-        """Name the levels of these factors (z, y, x) in the metadata of the image, and no others."""
+    def _declare(self, factors: Sequence[Triple], display: Sequence[DisplaySettings] = ()) -> None:
+        """Name the levels of these factors (z, y, x) in the metadata of the image, and no others.
+
+        Channels of an OME-Zarr image that lack a window get that of `display`, if it is given.
+        """
         if self.image is None:
             for group in {path.parent for path in self.stored.folders}:
                 attributes = read_json(group / _N5_ATTRIBUTES)
@@ -164,7 +175,11 @@ class Extension:
             return
         by_axis = [dict(zip("zyx", factor, strict=True)) for factor in factors]
         sizes = [[factor.get(axis, 1) for axis in self.stored.axes] for factor in by_axis]
-        _declare_levels(self.group, {f"{self.prefix}{level}": sizes[level] for level in range(1, len(sizes))})
+        levels = {f"{self.prefix}{level}": sizes[level] for level in range(1, len(sizes))}
+        _change(self.group, lambda attributes: ome.with_levels(attributes, levels))
+        if display:
+            channels = complete_channels(self.volume.channel_names, display, self.volume.dtype)
+            _change(self.group, lambda attributes: ome.with_windows(attributes, channels))
         _drop_consolidated(self.group, self.container)
 
 
@@ -191,14 +206,14 @@ def _n5_placed(attributes: Metadata, factors: Triple) -> Metadata:
     return placed
 
 
-def _declare_levels(group: Path, factors: Mapping[str, Sequence[float]]) -> None:
-    """Replace the levels of the image but the finest in the metadata of its group, Zarr v3 or v2."""
+def _change(group: Path, change: Callable[[Metadata], Metadata]) -> None:
+    """Change the attributes of a group, Zarr v3 or v2."""
     path = group / "zarr.json" if (group / "zarr.json").exists() else group / ".zattrs"
     content = read_json(path)
     if path.name == "zarr.json":
-        write_json(path, content | {"attributes": ome.with_levels(content["attributes"], factors)})
+        write_json(path, content | {"attributes": change(content["attributes"])})
     else:
-        write_json(path, ome.with_levels(content, factors))
+        write_json(path, change(content))
 
 
 def _drop_consolidated(group: Path, container: Path) -> None:

@@ -5,6 +5,7 @@ Axes may come in any order and are identified by type and name. New pyramids are
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from teralign.volumes.files import folders_around
 from teralign.volumes.json_values import Metadata
 from teralign.volumes.spacing import note_micrometres
 from teralign.volumes.units import is_blank, is_size, micrometres, seconds, unknown_unit
+from teralign.volumes.windows import whole_range
 
 _AXIS_UNKNOWN = "-"
 _DRIVERS = {"0.4": "zarr", "0.5": "zarr3"}
@@ -153,13 +155,22 @@ def create(container: Path, dataset: str, layout: PyramidLayout, *, resume: bool
     for level, grid in enumerate(layout.levels):
         create_array(driver, group / f"s{level}", array_metadata(layout, grid.shape), resume=resume)
         stored.append(StoredArray(driver, (group / f"s{level}",), "tczyx"))
+    write_metadata(container, dataset, layout)
+    return tuple(stored)
+
+
+def write_metadata(container: Path, dataset: str, layout: PyramidLayout) -> None:
+    """Write the metadata of the group `dataset` and of the groups around it.
+
+    Raises DataError when the disk refuses.
+    """
+    group = container / dataset
     image = ome.image_attributes(_image(layout, container.stem), layout.ome_zarr)
     for folder in folders_around(group, container):
         try:
             ome.write_group(folder, image if folder == group else {}, layout.ome_zarr)
         except OSError as error:
             raise DataError(f"{folder} cannot be written: {error.strerror or error}.") from error
-    return tuple(stored)
 
 
 def holds_shards(version: str) -> bool:
@@ -206,6 +217,7 @@ def _image(layout: PyramidLayout, name: str) -> ome.Multiscale:
     time = ome.Axis("t", "time", "second" if layout.time_step is not None else None)
     step = 1.0 if layout.time_step is None else layout.time_step
     space = [ome.Axis(axis, "space", "micrometer") for axis in "zyx"]
+    names = layout.channel_names
     return ome.Multiscale(
         name=name,
         method="mode" if layout.label else "mean",
@@ -214,19 +226,16 @@ def _image(layout: PyramidLayout, name: str) -> ome.Multiscale:
             ome.Level.placed(f"s{level}", (step, 1.0, *grid.spacing), (0.0, 0.0, *grid.origin))
             for level, grid in enumerate(layout.levels)
         ),
-        channels=tuple(_channels(layout)),
+        channels=complete_channels(names, layout.display, layout.dtype) if names else (),
         is_label=layout.label,
     )
 
 
-def _channels(layout: PyramidLayout) -> list[ome.Channel]:
-    """Return how viewers show the channels: by default each in a colour of its own, over the range of the type."""
-    if not layout.channel_names:
-        return []
-    limits = None if layout.dtype.kind in "bf" else np.iinfo(layout.dtype.str)
-    low, high = (0.0, 1.0) if limits is None else (limits.min, limits.max)
-    whole = (float(low), float(high), float(low), float(high))
-    return [
-        ome.Channel(name, settings.colour or _COLOURS[i % len(_COLOURS)], settings.window or whole)
-        for i, (name, settings) in enumerate(zip(layout.channel_names, layout.display, strict=True))
-    ]
+def complete_channels(
+    names: Sequence[str], display: Sequence[DisplaySettings], dtype: np.dtype[np.generic]
+) -> tuple[ome.Channel, ...]:
+    """Return channels as viewers show them: by default each in a colour of its own, over the whole range."""
+    return tuple(
+        ome.Channel(name, settings.colour or _COLOURS[i % len(_COLOURS)], settings.window or whole_range(dtype))
+        for i, (name, settings) in enumerate(zip(names, display, strict=True))
+    )

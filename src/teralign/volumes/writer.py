@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -15,10 +15,11 @@ from teralign.volumes import n5, precomputed, pyramid
 from teralign.volumes import ome_zarr as ome_zarr_format
 from teralign.volumes.arrays import StoredArray, spatial
 from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
-from teralign.volumes.description import PyramidLayout, Voxels
+from teralign.volumes.description import DisplaySettings, PyramidLayout, Voxels
 from teralign.volumes.manifest import Manifest, StoredFile
 from teralign.volumes.outputs import LayoutOptions, batch_shape, locate_output, plan_volume
 from teralign.volumes.volume import check_inside
+from teralign.volumes.windows import window_of
 
 _CREATE: dict[str, Callable[..., tuple[StoredArray, ...]]] = {
     "n5": n5.create,
@@ -91,6 +92,38 @@ class VolumeWriter:
         for array, of_level in list(zip(self.arrays, manifests, strict=True))[finest:]:
             for folder, manifest in zip(array.folders, of_level, strict=True):
                 manifest.save(folder)
+
+    def declare_windows(self) -> None:
+        """Give the channels of an image without a display window that of their voxels, where the format has a place.
+
+        All levels must be there. Raises DataError when the disk refuses, or voxels cannot be read.
+        """
+        container, dataset, form = locate_output(self.uri)
+        layout = self.layout
+        if form != "zarr" or layout.label or not layout.channel_names:
+            return
+        layout = replace(layout, display=self.display())
+        ome_zarr_format.write_metadata(cast("Path", container), dataset, layout)
+
+    def display(self) -> tuple[DisplaySettings, ...]:
+        """Return the display settings of the channels, with windows from the coarsest level where they lack one.
+
+        All levels must be there. Raises DataError when voxels cannot be read.
+        """
+        return tuple(self._with_window(channel, settings) for channel, settings in enumerate(self.layout.display))
+
+    def _with_window(self, channel: int, settings: DisplaySettings) -> DisplaySettings:
+        if settings.window is not None:
+            return settings
+        level = len(self.levels) - 1
+        window = window_of(
+            lambda region, timepoint: self.read(region, level=level, channel=channel, timepoint=timepoint),
+            self.levels[level],
+            self.write_shape,
+            self.layout.timepoints,
+            self.dtype,
+        )
+        return replace(settings, window=window)
 
     def read(self, region: Region, *, level: int = 0, channel: int = 0, timepoint: int = 0) -> Voxels:
         """Return the (z, y, x) voxels of a region as they are now: 0 where nothing was written.
