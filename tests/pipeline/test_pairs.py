@@ -319,3 +319,29 @@ def test_planes_that_are_no_z_are_said_of_addresses_too(volumes: Path) -> None:
     spacings = {"fixed_spacing": "1,1,2"}
     pair = resolved(volumes, fixed="s3://bucket/t.zarr/0:z=t", **spacings)
     assert set(pair.fixed.datasets.values()) == {"s3://bucket/t.zarr/0:z=t"}
+
+
+def collected(folder: Path, name: str, wells: tuple[str, ...]) -> Path:
+    """A plate whose wells hold the image of the fixture, one each."""
+    attributes = {"ome": {"version": "0.5", "plate": {"wells": [{"path": well} for well in wells]}}}
+    zarr.create_group(folder / name, zarr_format=3, attributes=attributes)
+    for well in wells:
+        declared = {"ome": {"version": "0.5", "well": {"images": [{"path": "0"}]}}}
+        zarr.create_group(folder / name / well, zarr_format=3, attributes=declared)
+        shutil.copytree(folder / "image.zarr", folder / name / well / "0")
+    return folder / name
+
+
+def test_the_only_image_of_a_collection_has_its_scales(volumes: Path) -> None:
+    collected(volumes, "plate.zarr", ("A/1",))
+    shutil.make_archive(str(volumes / "plate.zarr"), "zip", volumes / "plate.zarr")
+    pair = resolved(volumes, fixed="plate.zarr", moving="plate.zarr.zip")
+    assert pair.fixed.datasets["global"] == "plate.zarr/A/1/0/s3"
+    assert pair.moving.datasets["local"] == "plate.zarr.zip/A/1/0/s2"
+
+
+def test_several_images_of_a_collection_are_named(volumes: Path) -> None:
+    collected(volumes, "plate.zarr", ("A/1", "B/2"))
+    with pytest.raises(InputError, match=r"--fixed: .*plate.zarr is a plate of 2 wells: A/1, B/2; name one, such as"):
+        resolved(volumes, fixed="plate.zarr")
+    assert resolved(volumes, fixed="plate.zarr/B").fixed.datasets["global"] == "plate.zarr/B/2/0/s3"

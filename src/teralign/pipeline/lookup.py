@@ -14,6 +14,7 @@ from teralign.pipeline.fingerprint import fingerprint
 from teralign.pipeline.parameters import Given
 from teralign.pipeline.resolved import StagedVolume
 from teralign.volumes import Volume, open_level
+from teralign.volumes.collections import enter_collections
 from teralign.volumes.uri import locate, locate_by_name, nearest_name, split_z_axis
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*")
@@ -140,7 +141,9 @@ def _at_address(uri: str, given: Given, scales: Mapping[str, Scale], z_axis: str
 def _container(path: Path, given: Given) -> tuple[Path, str]:
     """Split a path into the container to stage and the group or dataset inside it."""
     try:
-        container, group, _ = locate(path)
+        container, group, form = locate(path)
+        if form == "zarr" and (isinstance(container, Address) or container.exists()):
+            group = enter_collections(container, group)
     except InputError as error:
         if not path.exists():
             raise given.refuse(f"{path} does not exist.") from error

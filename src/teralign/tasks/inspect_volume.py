@@ -28,6 +28,7 @@ from teralign.volumes import (
     audit_volume,
     check_channel,
     check_timepoint,
+    label_images,
     open_volume,
     read_overview,
     split_uri,
@@ -93,7 +94,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The description of a volume and its scales; parts that were not requested are None."""
+    """The description of a volume and its scales; parts that were not requested are None.
+
+    `labels` are the datasets of the label images that an OME-Zarr image lists.
+    """
 
     volume: str
     axes: Sequence[str]
@@ -102,6 +106,7 @@ class Inspection:
     channel_names: Sequence[str]
     timepoints: int
     scales: Sequence[ScaleDescription | UnreadableScale]
+    labels: Sequence[str] = ()
     histogram: ValueHistogram | None = None
     preview: str | None = None
     check: Check | None = None
@@ -151,6 +156,7 @@ def inspect_volume(
         channel_names=named.volume.channel_names,
         timepoints=named.volume.timepoints,
         scales=described,
+        labels=label_images(absolute_uri(volume)),
         histogram=found,
         preview=None if preview is None else str(preview),
         check=_check(checked, threads or worker_threads()) if check else None,

@@ -12,7 +12,7 @@ from teralign.volumes.outputs import Chunking, batch_shape, check_output, plan_o
 from teralign.volumes.overview import Overview, OverviewSize, read_overview
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
-from teralign.volumes.volume import Volume, open_level, open_volume
+from teralign.volumes.volume import Volume, label_images, open_level, open_volume
 from teralign.volumes.writer import VolumeWriter, create_planned, create_volume
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "create_planned",
     "create_volume",
     "is_one_file",
+    "label_images",
     "open_level",
     "open_volume",
     "pieces",

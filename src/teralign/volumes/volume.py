@@ -152,6 +152,16 @@ def open_level(uri: str | Path, *, spacing: Sequence[float] | None = None, optio
     return Volume(str(uri), place_voxels(str(uri), description, spacing, option), description)
 
 
+def label_images(uri: str | Path) -> tuple[str, ...]:
+    """Return the datasets of the label images that an OME-Zarr image lists; other formats have no such list."""
+    container, dataset, form = locate(uri)
+    if form != "zarr":
+        return ()
+    from teralign.volumes import zarr
+
+    return zarr.label_images(container, dataset)
+
+
 def check_inside(region: Region, shape: Triple, name: str) -> None:
     """Raise ValueError unless the region lies inside an array of this (z, y, x) shape."""
     bounds = zip(region.start, region.stop, shape, strict=True)

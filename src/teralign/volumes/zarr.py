@@ -10,6 +10,7 @@ import tensorstore as ts
 from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.volumes.arrays import StoredArray, open_array, spatial_chunks
+from teralign.volumes.collections import enter_collections, label_names
 from teralign.volumes.description import Description, axes_by_name, axes_by_position
 from teralign.volumes.files import folders_around
 from teralign.volumes.ome_zarr import OmeImage
@@ -18,7 +19,10 @@ from teralign.volumes.zarr_nodes import METADATA_FILES, Node, find_arrays, read_
 
 
 def describe(container: Place, dataset: str) -> Description:
-    """Describe a level of an OME-Zarr image, the finest one where the URI names the image, or a plain array."""
+    """Describe a level of an OME-Zarr image, the finest one where the URI names the image, or a plain array.
+
+    A plate, a well or another collection that holds only one image stands for this image.
+    """
     path = container / dataset
     image = _enclosing_image(container, path)
     if image is not None:
@@ -31,8 +35,19 @@ def describe(container: Place, dataset: str) -> Description:
     node = read_node(path)
     if node is not None and node.kind == "array":
         return _describe_array(node, container)
+    inside = enter_collections(container, dataset)
+    if inside != dataset:
+        return describe(container, inside)
     wanted = f"no image or array {dataset}" if dataset else "no image of its own, so say which array"
     raise no_dataset(container, wanted, dataset, find_arrays)
+
+
+def label_images(container: Place, dataset: str) -> tuple[str, ...]:
+    """Return the datasets of the label images of the image at a place in the container, as its metadata list them."""
+    image = _enclosing_image(container, container / enter_collections(container, dataset))
+    if image is None:
+        return ()
+    return tuple((image.group / name).relative_to(container).as_posix() for name in label_names(image.group))
 
 
 def _enclosing_image(container: Place, path: Place) -> OmeImage | None:
