@@ -36,12 +36,10 @@ def applying(shape: Triple, workers: int) -> Iterator[Row]:
     compile_kernels()
     folder = demo_data(shape)
     fixed, moving = (folder / f"{name}.n5" / "s0" for name in ("fixed", "moving"))
-    transforms = [f"--transform={folder}/true_{name}" for name in ("affine.mat", "transform.zarr")]
+    transform = f"--transform={folder}/true_transform.zarr"
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         volumes = [f"--fixed={fixed}", f"--moving={moving}", f"--output={scratch}/new.zarr"]
-        yield from _beside_a_copy(
-            (fixed, moving, scratch), ["apply-transform", *volumes, *transforms], shape, workers
-        )
+        yield from _beside_a_copy((fixed, moving, scratch), ["apply-transform", *volumes, transform], shape, workers)
 
 
 def converting(shape: Triple, workers: int) -> Iterator[Row]:

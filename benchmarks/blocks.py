@@ -19,7 +19,7 @@ from benchmarks.pairs import made_pair
 from benchmarks.tables import COST, ERRORS, Row
 from teralign.alignment.stages import BlockLayout
 from teralign.configuration import load_config
-from teralign.transforms import Affine, Stack, StoredField
+from teralign.transforms import StoredField, load_stack
 from teralign.volumes import open_volume
 
 COLUMNS = {
@@ -47,16 +47,15 @@ def blocks(data: Path, seeds: Sequence[int], workers: int) -> Iterator[Row]:
                 row = command(
                     "local-align", *volumes, f"--initial-transform={affine}", f"--output={field}", cut, *cluster
                 )
-                yield {"label": label, "seed": seed, **row, **_quality(pair, affine, field)}
+                yield {"label": label, "seed": seed, **row, **_quality(pair, field)}
 
 
-def _quality(pair: Path, affine: Path, stored: Path) -> Row:
+def _quality(pair: Path, stored: Path) -> Row:
     fixed, moving = (np.loadtxt(pair / f"points_{name}.csv", delimiter=",")[:, ::-1] for name in ("fixed", "moving"))
-    field = StoredField.open(stored).read()
-    found = Stack((Affine.from_file(affine), field)).map_points(fixed)
+    found = load_stack([stored]).map_points(fixed)
     grid = open_volume(pair / "fixed_low.nrrd").grid
     layout = BlockLayout.of(grid, None, _SIZES["blocks of 64³"], load_config().block_overlap)
-    return {**scores.errors(found, moving), "jumps": jumps_at_faces(field.values, layout)}
+    return {**scores.errors(found, moving), "jumps": jumps_at_faces(StoredField.open(stored).read().values, layout)}
 
 
 def jumps_at_faces(values: NDArray[np.float32], layout: BlockLayout) -> float:

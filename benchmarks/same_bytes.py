@@ -52,24 +52,24 @@ def main() -> None:
 def _commands(fixed: str, moving: str, coarse: str, fine: str) -> Iterator[Sequence[str]]:
     at_coarse = ("--fixed", f"{fixed}/{coarse}", "--moving", f"{moving}/{coarse}")
     at_fine = ("--fixed", f"{fixed}/{fine}", "--moving", f"{moving}/{fine}")
-    both = ("--transform", "affine.mat", "--transform", "transform.zarr")
+    whole = ("--transform", "transform.zarr")
     yield "global-align", *at_coarse, "--output", "affine.mat", "--aligned", "aligned.zarr"
     yield (
         *("local-align", *at_fine, "--initial-transform", "affine.mat", "--output", "transform.zarr"),
         *("--block-size", "96", *_CLUSTER),
     )
     for ending in ("zarr", "n5", "tif", "nrrd"):
-        yield "apply-transform", *at_fine, *both, "--output", f"warped.{ending}", *_CLUSTER
+        yield "apply-transform", *at_fine, *whole, "--output", f"warped.{ending}", *_CLUSTER
     yield (
-        *("apply-transform", *at_fine, *both, "--output", "nearest.zarr", "--ome-zarr", "0.4"),
+        *("apply-transform", *at_fine, *whole, "--output", "nearest.zarr", "--ome-zarr", "0.4"),
         *("--interpolation", "nearest", *_CLUSTER),
     )
-    yield "transform-points", *both, "--points", "points.csv", "--output", "moved.csv"
-    yield "transform-points", *both, "--points", "points.csv", "--output", "back.csv", "--inverse"
-    yield "compose-transforms", "affine.mat", "transform.zarr", "composed.zarr"
-    yield "invert-transform", *both, "--output", "inverse.zarr"
+    yield "transform-points", *whole, "--points", "points.csv", "--output", "moved.csv"
+    yield "transform-points", *whole, "--points", "points.csv", "--output", "back.csv", "--inverse"
+    yield "compose-transforms", "transform.zarr", "composed.zarr"
+    yield "invert-transform", *whole, "--output", "inverse.zarr"
     yield "convert-transform", "affine.mat", "affine.tfm"
-    yield "jacobian-map", "affine.mat", "transform.zarr", "jacobian.zarr"
+    yield "jacobian-map", "transform.zarr", "jacobian.zarr"
     for ending in ("zarr", "n5", "precomputed", "ome.tif"):
         yield "convert-volume", f"{fixed}/{fine}", f"converted.{ending}"
 

@@ -56,7 +56,7 @@ def _commands(folder: Path, scratch: Path, shape: Triple, workers: int) -> Itera
     affine, field = folder / "true_affine.mat", scratch / "field.zarr"
     steps = {
         "local-align": [f"--initial-transform={affine}", f"--output={field}"],
-        "apply-transform": [f"--transform={affine}", f"--transform={field}", f"--output={scratch}/warped.zarr"],
+        "apply-transform": [f"--transform={field}", f"--output={scratch}/warped.zarr"],
     }
     for name, options in steps.items():
         log.info("%s of %s voxels", name, shape)

@@ -6,7 +6,7 @@ process APPLY_TRANSFORM {
     scratch false
 
     input:
-    tuple val(meta), val(call), val(dir), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(affine), path(field)
+    tuple val(meta), val(call), val(dir), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(transform)
     path anchor, stageAs: 'dask/*'
 
     output:
@@ -24,8 +24,7 @@ process APPLY_TRANSFORM {
     run-on-dask "${dir}" ${task.cpus} ${task.memory.toMega()} apply-transform \\
         --fixed "${call.fixed}" \\
         --moving "${call.moving}" \\
-        --transform "\$PWD/${affine}" \\
-        --transform "\$PWD/${field}" \\
+        --transform "\$PWD/${transform}" \\
         ${call.options} ${args} \\
         --work-dir "${dir}/blocks" \\
         --output ${output}

@@ -4,7 +4,7 @@ process REPORT {
     label 'whole_volume'
 
     input:
-    tuple val(meta), val(call), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(affine), path(field), path(blocks)
+    tuple val(meta), val(call), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(transform), path(blocks)
 
     output:
     tuple val(meta), path("${meta.id}/report"), emit: report
@@ -18,8 +18,7 @@ process REPORT {
     teralign report \\
         --fixed "${call.fixed}" \\
         --moving "${call.moving}" \\
-        --transform ${affine} \\
-        --transform ${field} \\
+        --transform ${transform} \\
         --blocks ${blocks} \\
         ${call.options} ${args} \\
         --output-dir ${meta.id}/report

@@ -3,7 +3,7 @@ process TRANSFORM_POINTS {
     tag "${meta.id}: ${meta.name}"
 
     input:
-    tuple val(meta), path(points, stageAs: 'points/*'), path(affine), path(field)
+    tuple val(meta), path(points, stageAs: 'points/*'), path(transform)
 
     output:
     tuple val(meta), path("${meta.id}/${meta.name}.csv"), emit: points
@@ -16,8 +16,7 @@ process TRANSFORM_POINTS {
     transform-points \\
         --points "${points}" \\
         --inverse \\
-        --transform ${affine} \\
-        --transform ${field} \\
+        --transform ${transform} \\
         ${args} \\
         --threads ${task.cpus} \\
         --output ${meta.id}/${meta.name}.csv

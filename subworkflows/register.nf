@@ -27,6 +27,7 @@ workflow REGISTER {
     LOCAL_ALIGN(local.join(GLOBAL_ALIGN.out.transform), config, anchor)
 
     transforms = GLOBAL_ALIGN.out.transform.join(LOCAL_ALIGN.out.transform)
+    maps = LOCAL_ALIGN.out.transform.map { meta, transform, _blocks -> [meta, transform] }
 
     images = all.flatMap { pair ->
         pair.images.collect { image ->
@@ -35,8 +36,8 @@ workflow REGISTER {
         }
     }
     APPLY_TRANSFORM(
-        images.combine(transforms, by: 0).map { _pair, meta, call, dir, fixed, moving, affine, field, _blocks ->
-            [meta, call, dir, fixed, moving, affine, field]
+        images.combine(maps, by: 0).map { _pair, meta, call, dir, fixed, moving, transform ->
+            [meta, call, dir, fixed, moving, transform]
         },
         anchor,
     )
@@ -45,12 +46,12 @@ workflow REGISTER {
         pair.points.collect { points -> [[id: pair.id], [id: pair.id, name: points.name], file(points.table, glob: false)] }
     }
     TRANSFORM_POINTS(
-        tables.combine(transforms, by: 0).map { _pair, meta, points, affine, field, _blocks -> [meta, points, affine, field] }
+        tables.combine(maps, by: 0).map { _pair, meta, points, transform -> [meta, points, transform] }
     )
 
     REPORT(
         all.map { pair -> alignInputs(pair + [fixed_mask: null, moving_mask: null], 'report').take(4) }
-            .join(transforms)
+            .join(LOCAL_ALIGN.out.transform)
     )
 
     if (settings.cluster.helpers > 0) {

@@ -13,7 +13,7 @@ from teralign.cluster import Compute
 from teralign.grids import Floats
 from teralign.tasks.global_align import global_align
 from teralign.tasks.make_demo_data import make_demo_data
-from teralign.transforms import Stack, load_transform
+from teralign.transforms import load_stack
 
 SHAPE = (80, 104, 96)
 
@@ -47,7 +47,7 @@ class Pair:
     def errors(self, *transforms: Path) -> Floats:
         """The distances in µm between where these transforms take the fixed landmarks and where they truly lie."""
         fixed, moving = self.landmarks
-        stack = Stack(tuple(load_transform(path) for path in transforms))
+        stack = load_stack(transforms)
         return np.linalg.norm(stack.map_points(fixed) - moving, axis=1)
 
 

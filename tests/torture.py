@@ -124,7 +124,7 @@ def prepare(folder: Path) -> list[Case]:
     align = ("local-align", "--fixed", fixed, *moving, "--initial-transform", affine, "--block-size", "32")
     extent = open_volume(fixed).grid.extent
     create_volume(folder / "fine.zarr", grid=Grid((256,) * 3, [e / 256 for e in extent]), dtype="uint8")
-    warp = ("apply-transform", "--fixed", f"{folder}/fine.zarr", *moving, "--transform", affine, "--transform", field)
+    warp = ("apply-transform", "--fixed", f"{folder}/fine.zarr", *moving, "--transform", field)
     convert = ("convert-volume", fixed, "--chunk-size", "12")
     return [
         undisturbed("local-align", (*align, *WORKERS, "--output"), Path(field)),

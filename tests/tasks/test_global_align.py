@@ -75,7 +75,7 @@ def test_a_timepoint_can_be_chosen(pair, tmp_path):
 
 
 def test_a_deform_step_needs_a_field(pair, tmp_path):
-    with pytest.raises(InputError, match=r"must be a \.zarr field"):
+    with pytest.raises(InputError, match=r"must be a \.zarr, for a deform step"):
         global_align(pair.fixed, pair.moving, output=tmp_path / "a.mat", steps=["affine", "deform"])
 
 

@@ -20,7 +20,7 @@ from teralign.cluster import Compute
 from teralign.errors import AlignmentError, TeralignError
 from teralign.grids import Grid
 from teralign.tasks.local_align import local_align
-from teralign.transforms import Affine, folding, load_transform
+from teralign.transforms import Affine, StoredField, folding, load_transform
 from teralign.volumes import create_volume, open_volume
 
 BLOCKS = BlockOptions((40, 52, 48), 0.1)
@@ -47,7 +47,7 @@ def write(path: Path, array: np.ndarray, grid: Grid) -> str:
 def test_landmarks_land_within_half_a_voxel(pair, refined):
     output, result = refined
     voxel = min(open_volume(pair.fixed).grid.spacing)
-    errors = pair.errors(pair.affine, output) / voxel
+    errors = pair.errors(output) / voxel
     assert result.states == {"ok": 8}
     assert np.median(errors) < 0.5
     assert np.percentile(errors, 95) < 1.5
@@ -56,7 +56,7 @@ def test_landmarks_land_within_half_a_voxel(pair, refined):
 def test_the_field_does_not_fold(refined):
     output, result = refined
     assert result.folded_share == 0
-    assert folding(load_transform(output).read()).min_jacobian == pytest.approx(result.min_jacobian, abs=0.02)
+    assert folding(StoredField.open(output).read()).min_jacobian == pytest.approx(result.min_jacobian, abs=0.02)
 
 
 def test_the_report_tells_each_block(refined):
@@ -75,7 +75,7 @@ def test_the_report_tells_each_block(refined):
 def test_the_field_does_not_jump_at_block_faces(refined):
     """Second differences of the nodes, the jumps of its slope: at the faces they are as elsewhere."""
     output, _ = refined
-    values = load_transform(output).read().values
+    values = StoredField.open(output).read().values
     for axis in range(3):
         jumps = np.linalg.norm(np.diff(values, n=2, axis=axis), axis=-1)
         middle = jumps.shape[axis] // 2
@@ -91,8 +91,8 @@ def test_blocks_are_nearly_as_accurate_as_the_whole(pair, refined, tmp_path):
     local_align(
         pair.fixed, pair.moving, output=whole, initial_transforms=[pair.affine], blocks=BlockOptions((200, 200, 200))
     )
-    blocks = np.mean(pair.errors(pair.affine, output))
-    assert blocks < 1.2 * np.mean(pair.errors(pair.affine, whole))
+    blocks = np.mean(pair.errors(output))
+    assert blocks < 1.2 * np.mean(pair.errors(whole))
 
 
 def test_a_displacement_larger_than_the_halo_is_followed_across_faces(pair, tmp_path):
@@ -104,7 +104,7 @@ def test_a_displacement_larger_than_the_halo_is_followed_across_faces(pair, tmp_
     (start @ Affine(shift)).save(tmp_path / "start.mat")
     output = tmp_path / "field.zarr"
     local_align(pair.fixed, pair.moving, output=output, initial_transforms=[tmp_path / "start.mat"], **OPTIONS)
-    errors = pair.errors(tmp_path / "start.mat", output) / voxel
+    errors = pair.errors(output) / voxel
     assert np.median(errors) < 0.5
     assert np.percentile(errors, 95) < 1.5
 
@@ -118,16 +118,16 @@ def test_a_round_that_is_dark_where_the_other_is_bright(pair, tmp_path, metric):
     output = tmp_path / "field.zarr"
     options = {"output": output, "config": config, "initial_transforms": [pair.affine], **OPTIONS}
     assert local_align(pair.fixed, negative, **options).states == {"ok": 8}
-    errors = pair.errors(pair.affine, output)
+    errors = pair.errors(output)
     assert np.median(errors) < 0.5 * np.median(pair.errors(pair.affine))
 
 
 def test_a_field_can_be_refined_again(pair, refined, tmp_path):
     output, _ = refined
     again = tmp_path / "again.zarr"
-    result = local_align(pair.fixed, pair.moving, output=again, initial_transforms=[pair.affine, output], **OPTIONS)
+    result = local_align(pair.fixed, pair.moving, output=again, initial_transforms=[output], **OPTIONS)
     assert set(result.states) <= {"ok", "kept"}
-    before, after = pair.errors(pair.affine, output), pair.errors(pair.affine, output, again)
+    before, after = pair.errors(output), pair.errors(again)
     assert np.median(after) < 1.2 * np.median(before)
 
 
@@ -143,7 +143,7 @@ def test_workers_and_threads_and_another_run_give_the_same_bytes(pair, refined, 
         blocks=BLOCKS,
         compute=replace(COMPUTE, workers=workers, threads=threads),
     )
-    np.testing.assert_array_equal(load_transform(again).read().values, load_transform(output).read().values)
+    np.testing.assert_array_equal(StoredField.open(again).read().values, StoredField.open(output).read().values)
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(pair, refined, tmp_path):
@@ -165,7 +165,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(pair, refined, tmp_pa
     assert not output.exists()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["resumed"] >= 2
-    np.testing.assert_array_equal(load_transform(output).read().values, load_transform(expected).read().values)
+    np.testing.assert_array_equal(StoredField.open(output).read().values, StoredField.open(expected).read().values)
     assert not records.exists()
 
 
@@ -190,7 +190,7 @@ def test_nothing_there_nothing_mapped_there_and_masks(pair, tmp_path):
     assert result.states["empty"] >= 8
     assert result.states["outside"] >= 2
     assert sum(result.states.values()) == result.blocks == 24
-    assert np.isfinite(load_transform(output).read().values).all()
+    assert np.isfinite(StoredField.open(output).read().values).all()
 
 
 def test_nans_do_not_count(pair, tmp_path):
@@ -207,7 +207,7 @@ def test_nans_do_not_count(pair, tmp_path):
         compute=COMPUTE,
     )
     assert result.states == {"ok": 8}
-    errors = pair.errors(pair.affine, tmp_path / "a.zarr") / min(fixed.grid.spacing)
+    errors = pair.errors(tmp_path / "a.zarr") / min(fixed.grid.spacing)
     assert np.median(errors) < 0.5
 
 
@@ -233,7 +233,7 @@ def test_padding_moves_no_block(pair, tmp_path):
     points, grid = pair.landmarks[0], open_volume(pair.fixed).grid
     low, high = grid.to_physical((12, 14, 16)), grid.to_physical(np.array(grid.shape) - (12, 14, 16))
     inside = ((points > low) & (points < high)).all(axis=1)
-    errors = pair.errors(pair.affine, output)[inside] / min(grid.spacing)
+    errors = pair.errors(output)[inside] / min(grid.spacing)
     assert np.median(errors) < 0.5
     assert np.percentile(errors, 95) < 1.5
 

@@ -16,6 +16,7 @@ from teralign.transforms import (
     StoredField,
     as_field,
     create_field,
+    finish_map,
     load_transform,
     needed_region,
     save_field,
@@ -34,6 +35,11 @@ def field():
 @pytest.fixture
 def stored(tmp_path, field):
     return save_field(tmp_path / "transform.zarr", field, chunk_shape=(8, 8, 16))
+
+
+def finished(writer):
+    finish_map(writer.path, Stack((writer.field,)))
+    return writer.field
 
 
 def edit(path, change):
@@ -134,7 +140,7 @@ def test_processes_write_chunks_at_the_same_time(tmp_path, field):
     regions = list(NODES.region.split(writer.chunk_shape))
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(_write, [writer] * len(regions), regions))
-    assert np.array_equal(writer.finish().read().values, field.values)
+    assert np.array_equal(finished(writer).read().values, field.values)
 
 
 def test_a_field_that_is_not_finished_cannot_be_opened_and_can_be_resumed(tmp_path, field):
@@ -144,7 +150,7 @@ def test_a_field_that_is_not_finished_cannot_be_opened_and_can_be_resumed(tmp_pa
         load_transform(path)
     with pytest.raises(InputError, match="exists already"):
         create_field(path, NODES)
-    assert np.array_equal(create_field(path, NODES, resume=True).finish().read().values, field.values)
+    assert np.array_equal(finished(create_field(path, NODES, resume=True)).read().values, field.values)
     with pytest.raises(InputError, match="cannot be created"):
         create_field(path, Grid((9, 9, 9), NODES.spacing), resume=True)
 
@@ -215,7 +221,8 @@ def _axes(ome):
     [
         ("", lambda ome: ome.pop("scene"), "neither a scene nor multiscales"),
         ("", lambda ome: ome["scene"].update(coordinateTransformations=[]), "not nothing"),
-        ("", lambda ome: ome["scene"]["coordinateTransformations"][0].update(type="affine"), "not affine"),
+        ("", lambda ome: ome["scene"]["coordinateTransformations"][0].update(type="spline"), "not supported: spline"),
+        ("", lambda ome: ome["scene"]["coordinateTransformations"][0].pop("path"), "invalid OME-Zarr metadata"),
         ("", lambda ome: ome["scene"]["coordinateTransformations"][0].update(interpolation="nearest"), "only linear"),
         (ARRAY[:-3], lambda ome: _axes(ome).reverse(), "z, y, x in this order"),
         (ARRAY[:-3], lambda ome: [a.update(unit="nanometer") for a in _axes(ome)[1:]], "not nanometer"),

@@ -18,7 +18,7 @@ from teralign.alignment.stages import Stage
 from teralign.blockwise import BlockState, Workspace, WriteUnits, block_index, block_name, run_blocks
 from teralign.grids import as_triple
 from teralign.progress import counted
-from teralign.transforms import Stack, StoredField, create_field
+from teralign.transforms import Stack, StoredField, create_field, finish_map
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -111,7 +111,8 @@ class StageRunner:
         merger = FieldMerger(stage.layout, stage.aligning, usable, coarse, self.workspace, writer)
         units = WriteUnits(stage.layout.nodes.shape, writer.chunk_shape)
         run_blocks(merger, units, client=self.client, workspace=self.workspace, stage=stage.merging)
-        return writer.finish()
+        finish_map(built, Stack((writer.field,)))
+        return writer.field
 
 
 def _as_outlier(record: AlignedBlock) -> AlignedBlock:

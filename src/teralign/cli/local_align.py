@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     type=values.PATH,
     help="The alignment to refine; repeat for several, outermost first.  [default: none]",
 )
-@click.option("--output", required=True, type=values.PATH, help="The displacement field to write, a .zarr group.")
+@click.option("--output", required=True, type=values.PATH, help="The map to write, a .zarr group.")
 @click.option(
     "--block-size",
     type=values.VOXELS,

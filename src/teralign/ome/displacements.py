@@ -1,10 +1,10 @@
-"""Displacement fields as OME-Zarr 0.6 has them: a scene whose one transformation is an image of vectors.
+"""Displacement fields as OME-Zarr 0.6 has them: the vectors of a transformation are an image of one level.
 
-    FIELD/                                       the scene: "displacements" from the system "fixed" to "moving"
-      coordinateTransformations/displacements/   the image of one level, axes c, z, y, x
+    FILE/                                        a scene, whose transformations name the images of vectors
+      coordinateTransformations/displacements/   an image of vectors, axes c, z, y, x
         s0/                                      its array
 
-See the specification, "coordinateTransformations" (displacements) and "scene": https://ngff.openmicroscopy.org/0.6/
+See the specification, "coordinateTransformations" (displacements): https://ngff.openmicroscopy.org/0.6/
 Images of vectors without a scene (also of 0.5), and vectors along any axis, are read too.
 """
 
@@ -19,15 +19,15 @@ import numpy as np
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.ome.model import Axis, Level, Multiscale, Step
-from teralign.ome.reading import OmeObject, read_multiscale
+from teralign.ome.reading import read_multiscale
+from teralign.ome.scene import SCENE_VERSION, read_ome, senseless
 from teralign.ome.writing import GROUP_FILE, image_attributes, write_group
 
-_VERSION = "0.6"
 _TRANSFORMATIONS = "coordinateTransformations"
-_IMAGE = f"{_TRANSFORMATIONS}/displacements"
-FIELD_ARRAY = f"{_IMAGE}/s0"
-"""The path of the array of vectors in a field that is written here."""
-_SPACE = tuple(Axis(name, "space", "micrometer") for name in "zyx")
+FIELD_LEVEL = "s0"
+"""The path of the array of vectors in an image of vectors that is written here."""
+SPACE = tuple(Axis(name, "space", "micrometer") for name in "zyx")
+"""The axes of points."""
 
 
 @dataclass(frozen=True)
@@ -39,54 +39,36 @@ class FieldLayout:
     grid: Grid
 
 
-def write_field_image(path: Path, grid: Grid) -> None:
-    """Write the metadata of the groups inside the folder of a field; those of the array come with the array.
+def field_image(number: int = 0) -> str:
+    """Return the path, in a file, of the image of vectors with this number in the order of application."""
+    return f"{_TRANSFORMATIONS}/displacements{number + 1 if number else ''}"
+
+
+def write_field_image(path: Path, image: str, grid: Grid) -> None:
+    """Write the metadata of the groups of an image of vectors in the file `path`; its array has metadata of its own.
 
     Raises OSError where the disk refuses.
     """
-    image = Multiscale(
-        name="displacements",
-        axes=(Axis("c", "displacement", discrete=True), *_SPACE),
-        levels=(Level.placed("s0", (1.0, *grid.spacing), (0.0, *grid.origin)),),
+    vectors = Multiscale(
+        name=image.rpartition("/")[2],
+        axes=(Axis("c", "displacement", discrete=True), *SPACE),
+        levels=(Level.placed(FIELD_LEVEL, (1.0, *grid.spacing), (0.0, *grid.origin)),),
         space="fixed",
     )
-    write_group(path / _TRANSFORMATIONS, {}, _VERSION)
-    write_group(path / _IMAGE, image_attributes(image, _VERSION), _VERSION)
+    write_group(path / _TRANSFORMATIONS, {}, SCENE_VERSION)
+    write_group(path / image, image_attributes(vectors, SCENE_VERSION), SCENE_VERSION)
 
 
-def write_field_scene(path: Path) -> None:
-    """Write the metadata that make a folder a field: a map from fixed to moving points. Written last."""
-    transformation = {
-        "type": "displacements",
-        "name": "fixed to moving",
-        "input": {"name": "fixed"},
-        "output": {"name": "moving"},
-        "path": _IMAGE,
-        "interpolation": "linear",
-    }
-    axes = [{"name": axis.name, "type": axis.kind, "unit": axis.unit} for axis in _SPACE]
-    systems = [{"name": name, "axes": axes} for name in ("fixed", "moving")]
-    scene = {"coordinateSystems": systems, "coordinateTransformations": [transformation]}
-    write_group(path, {"ome": {"version": _VERSION, "scene": scene}}, _VERSION)
-
-
-def read_field_layout(path: Path) -> FieldLayout:
-    """Find the field in the folder of a scene, or of an image of vectors. Raises InputError if there is none."""
-    if not path.is_dir():
-        raise InputError(f"there is no transform {path}.")
-    group, attributes = path, _read_ome(path, path)
-    if "scene" in attributes:
-        try:
-            group = path / _only_displacements(path, attributes["scene"])["path"]
-        except (AttributeError, TypeError) as error:
-            raise _senseless(path, error) from error
-        attributes = _read_ome(path, group)
+def read_field_layout(path: Path, image: str) -> FieldLayout:
+    """Find the array of the image of vectors `image`, "" for `path` itself. Raises InputError if there is none."""
+    group = path / image
+    attributes = read_ome(path, group)
     try:
-        image = read_multiscale(group, {"ome": attributes})
-        if image is None or image.axes is None:
+        found = read_multiscale(group, {"ome": attributes})
+        if found is None or found.axes is None:
             raise InputError(f"the field {path} has OME-Zarr metadata without an image or its axes; repair them.")
-        vector_axis = _vector_axis(path, image.axes)
-        level = image.levels[0]
+        vector_axis = _vector_axis(path, found.axes)
+        level = found.levels[0]
         array = group / level.path
         shape = list(json.loads((array / GROUP_FILE).read_text())["shape"])
         if len(shape) != 4 or shape.pop(vector_axis) != 3:
@@ -97,48 +79,7 @@ def read_field_layout(path: Path) -> FieldLayout:
     except OSError as error:
         raise InputError(f"the field {path} has no array that can be read: {error}.") from error
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise _senseless(path, error) from error
-
-
-def _senseless(path: Path, error: Exception) -> InputError:
-    return InputError(f"the field {path} has invalid OME-Zarr metadata ({error!r}).")
-
-
-def _read_ome(path: Path, group: Path) -> OmeObject:
-    """Return the OME-Zarr metadata of a group of the field `path`. Raises InputError if it has none."""
-    try:
-        attributes = json.loads((group / GROUP_FILE).read_text())["attributes"]["ome"]
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path} is not a displacement field, or an unfinished one: {group / GROUP_FILE} is missing."
-        ) from error
-    except OSError as error:
-        raise InputError(f"the transform {path} cannot be read: {error.strerror}.") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} is not a displacement field: {group / GROUP_FILE} has no OME-Zarr metadata."
-        ) from error
-    if not isinstance(attributes, dict) or not attributes.keys() & {"scene", "multiscales"}:
-        raise InputError(
-            f"{path} is not a displacement field: {group / GROUP_FILE} has neither a scene nor multiscales."
-        )
-    return attributes
-
-
-def _only_displacements(path: Path, scene: OmeObject) -> OmeObject:
-    """Return the only transformation of a scene, which must be a field; of a bijection, its forward part."""
-    found = scene.get("coordinateTransformations", [])
-    if len(found) == 1 and found[0].get("type") == "bijection":
-        found = [found[0].get("forward", {})]
-    if len(found) != 1 or found[0].get("type") != "displacements" or "path" not in found[0]:
-        kinds = ", ".join(str(t.get("type")) for t in found) or "nothing"
-        raise InputError(f"{path} must hold one transformation of type displacements, not {kinds}.")
-    if found[0].get("interpolation", "linear") != "linear":
-        raise InputError(
-            f"the field {path} needs {found[0]['interpolation']} interpolation; only linear is supported."
-        )
-    transformation: OmeObject = found[0]
-    return transformation
+        raise senseless(path, error) from error
 
 
 def _vector_axis(path: Path, axes: tuple[Axis, ...]) -> int:

@@ -47,7 +47,7 @@ def read_multiscale(group: Place, attributes: OmeJson) -> Multiscale | None:
     channels = (ome.get("omero") or {}).get("channels") or ()
     return Multiscale(
         levels=tuple(_levels(content)),
-        axes=None if axes is None else tuple(_axis(axis) for axis in axes),
+        axes=None if axes is None else tuple(read_axis(axis) for axis in axes),
         channels=tuple(read_channel(i, channel) for i, channel in enumerate(channels)),
         name=content.get("name"),
         method=content.get("type"),
@@ -98,7 +98,7 @@ def _step(content: OmeJson) -> Step:
     return Step(kind, tuple(float(value) for value in values or ()) if numbers else None)
 
 
-def _axis(declared: str | OmeJson) -> Axis:
+def read_axis(declared: str | OmeJson) -> Axis:
     """Return an axis; its kind follows from the name where it is not given, as before 0.4."""
     content: OmeJson = {"name": declared} if isinstance(declared, str) else declared
     name = str(content.get("name", "")).lower()

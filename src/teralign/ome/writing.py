@@ -21,7 +21,7 @@ def image_attributes(image: Multiscale, version: str) -> OmeObject:
     0.4 has the version in each part, later versions have all parts and the version below "ome".
     """
     content: OmeObject = {"name": image.name} | ({"type": image.method} if image.method else {})
-    axes = [_axis(axis) for axis in image.axes or ()]
+    axes = [axis_json(axis) for axis in image.axes or ()]
     datasets = [{"path": level.path, "coordinateTransformations": _steps(level)} for level in image.levels]
     if version == "0.6":
         content["coordinateSystems"] = [{"name": image.space, "axes": axes}]
@@ -101,7 +101,8 @@ def _steps(level: Level) -> list[OmeObject]:
     return [{"type": step.kind, step.kind: list(step.values or ())} for step in level.steps]
 
 
-def _axis(axis: Axis) -> OmeObject:
+def axis_json(axis: Axis) -> OmeObject:
+    """Return an axis as JSON."""
     content: OmeObject = {"name": axis.name, "type": axis.kind}
     if axis.unit is not None:
         content["unit"] = axis.unit

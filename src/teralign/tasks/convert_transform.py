@@ -39,7 +39,7 @@ from teralign.transforms import (
     elastix,
     itk,
     itk_files,
-    load_transform,
+    load_stack,
 )
 from teralign.transforms.foreign import Kind, kind_of
 from teralign.volumes import Volume, split_uri
@@ -310,7 +310,7 @@ def _load(
     for number, path in enumerate((Path(path).absolute() for path in paths), start=1):
         kind = kind_of(path)
         if kind is Kind.TERALIGN:
-            parts.append(load_transform(path))
+            parts.extend(load_stack([path]).transforms)
         elif kind is Kind.BIGSTREAM:
             parts.append(bigstream.open_field(path, None if volume is None else _every_voxel(volume)))
         else:

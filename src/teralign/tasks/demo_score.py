@@ -25,7 +25,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class DemoScore:
-    """Errors without a transform, with affine.mat, and with affine.mat and transform.zarr of `outdir`."""
+    """Errors without a transform, with affine.mat, and with transform.zarr of `outdir`."""
 
     tre_um_before: Spread
     tre_um_global: Spread
@@ -45,6 +45,6 @@ def demo_score(demo_dir: str | Path, result_dir: str | Path) -> DemoScore:
         if not path.exists():
             raise InputError(f"there is no {path}; RESULT_DIR must hold affine.mat and transform.zarr.")
     landmarks = demo_dir / "landmarks_fixed.csv", demo_dir / "landmarks_moving.csv"
-    stacks = (Stack(), load_stack([affine]), load_stack([affine, field]))
+    stacks = (Stack(), load_stack([affine]), load_stack([field]))
     before, global_, after = (landmark_errors(stack, *landmarks) for stack in stacks)
     return DemoScore(Spread.of(before), Spread.of(global_), Spread.of(after), after.n, str(result_dir))

@@ -25,13 +25,12 @@ from teralign.cluster import Capacity, worker_threads
 from teralign.configuration import load_config
 from teralign.errors import InputError
 from teralign.filling import building
-from teralign.grids import Grid
 from teralign.plans import Plan
 from teralign.provenance import Run, config_content, own_name
 from teralign.registration import Image, StepConfig, StepReport, align
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, check_steps, refuse_existing
-from teralign.transforms import FIELD_STRIDE, NODE_BYTES, Stack, along_axes, as_field, in_world, save_field, warp
+from teralign.transforms import FIELD_STRIDE, NODE_BYTES, Stack, along_axes, in_world, save_map, warp
 from teralign.volumes import PyramidLayout, check_output, plan_output, plan_volume, split_uri, with_directions
 
 log = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ def global_align(
 ) -> GlobalAlignment:
     """Align the whole moving volume to the whole fixed one and write the transform from fixed to moving points.
 
-    `output` is a `.mat` (4×4 text, z, y, x in µm) or, needed with a deform step, a `.zarr` displacement field. A
+    `output` is a `.mat` (4×4 text, z, y, x in µm) or, needed with a deform step, a `.zarr` map. A
     report of the steps goes beside it with the ending `.json`. `aligned` is a volume to write: moving on the fixed
     grid; a .zarr is OME-Zarr of version `ome_zarr` (None: 0.5). `steps` replaces the list of steps of `config`, a
     YAML file or a mapping of the same shape.
@@ -85,7 +84,7 @@ def global_align(
         image_fixed, image_moving, job.steps, initial_transform=start, field_grid=nodes, seed=seed, threads=threads
     )
     whole = start @ found.transform
-    _save(in_world(whole, *directions), job.output, job.fixed.grid, overwrite=overwrite)
+    _save(in_world(whole, *directions), job.output, overwrite=overwrite)
     if job.aligned is not None:
         array = warp(
             image_moving.array,
@@ -173,7 +172,7 @@ class _GlobalRequest:
             (check_new_file if writes else refuse_existing)(path, overwrite=overwrite)
         deforms = any(step.name == "deform" for step in chosen)
         if target.suffix not in {".mat", ".txt", ".zarr"} or (deforms and target.suffix != ".zarr"):
-            wanted = "a .zarr field, for a deform step" if deforms else "affine.mat, or a .zarr field"
+            wanted = "a .zarr, for a deform step" if deforms else "affine.mat, or a .zarr"
             raise InputError(f"--output {target} must be {wanted}.")
         if aligned is None and ome_zarr is not None:
             raise InputError(f"--ome-zarr {ome_zarr} is the version of an --aligned volume; give its name too.")
@@ -234,13 +233,13 @@ def _read(source: ImageSource) -> Image:
     return image
 
 
-def _save(transform: Stack, output: Path, grid: Grid, *, overwrite: bool) -> None:
+def _save(transform: Stack, output: Path, *, overwrite: bool) -> None:
     if output.suffix == ".zarr":
-        save_field(output, as_field(transform, grid.nodes((FIELD_STRIDE,) * 3)), overwrite=overwrite)
+        save_map(output, transform.simplified(), overwrite=overwrite)
         return
     affine = transform.affine
     if affine is None:
-        raise InputError(f"--output {output} must be a .zarr field, since the steps found more than an affine.")
+        raise InputError(f"--output {output} must be a .zarr, since the steps found more than an affine.")
     affine.save(output)
 
 

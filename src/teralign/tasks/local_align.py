@@ -30,7 +30,8 @@ from teralign.provenance import Run, config_content, own_name
 from teralign.registration import StepConfig
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, check_steps, refuse_existing
-from teralign.transforms import Stack, along_axes, load_stack
+from teralign.transforms import Stack, along_axes, finish_map, in_world, load_stack
+from teralign.volumes import Direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +64,9 @@ def local_align(
     seed: int = 0,
     overwrite: bool = False,
 ) -> LocalAlignment:
-    """Refine `initial_transforms` block by block and write the displacement field of the refinement.
+    """Refine `initial_transforms` block by block and write the whole map from fixed to moving points.
 
-    `output` is a `.zarr` group: the field u in µm on a grid of nodes, applied before the initial transforms (files,
+    `output` is a `.zarr` group: the field u in µm on a grid of nodes, followed by the initial transforms (files,
     outermost first), so that x_moving = initial(x + u(x)). `steps` replaces the list of steps of `config`, a YAML
     file or a mapping of the same shape. `NAME.blocks.json` beside it has the state and metrics of each block.
     Blocks that fail are filled from their neighbours and counted. Unfinished work stays in the work directory of
@@ -90,7 +91,9 @@ def local_align(
         with compute.connect() as client:
             runner = StageRunner(client, workspace, job.start, seed, compute.threads)
             *coarser, finest = runner.run_all(job.stages, job.output.name, job.blocks.max_failed)
-        workspace.finish(workspace.output / job.output.name, job.output, overwrite=overwrite)
+        built = workspace.output / job.output.name
+        finish_map(built, in_world(job.start @ finest.field, *job.directions))
+        workspace.finish(built, job.output, overwrite=overwrite)
     result = job.result(finest, coarser)
     report = replace(result, output=own_name(job.output), report=own_name(job.report))
     records = [record.summary() for record in finest.records]
@@ -147,7 +150,7 @@ class _LocalRequest:
         start = along_axes(load_stack(transforms), sources[0].direction, sources[1].direction)
         target = Path(output)
         if target.suffix != ".zarr":
-            raise InputError(f"--output {target} must be a .zarr: it becomes a displacement field.")
+            raise InputError(f"--output {target} must be a .zarr: it becomes a map with a displacement field.")
         blocks = options.get("blocks", BlockOptions()).completed(settings.block_size, settings.block_overlap)
         job = cls(
             sides=sides,
@@ -164,6 +167,11 @@ class _LocalRequest:
         for path in (job.output, job.report):
             refuse_existing(path, overwrite=options.get("overwrite", False))
         return job
+
+    @property
+    def directions(self) -> tuple[Direction | None, Direction | None]:
+        """The directions of the axes of the fixed and of the moving volume."""
+        return self.sources[0].direction, self.sources[1].direction
 
     @property
     def report(self) -> Path:

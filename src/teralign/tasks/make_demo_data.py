@@ -18,7 +18,7 @@ from teralign.files import writing_folder
 from teralign.grids import Floats, Grid, Triple, reverse_axes
 from teralign.progress import Progress
 from teralign.results import write_json
-from teralign.transforms import Affine, DisplacementField, save_field
+from teralign.transforms import Affine, DisplacementField, Stack, save_map
 from teralign.volumes import Chunking, create_volume
 
 log = logging.getLogger(__name__)
@@ -89,9 +89,9 @@ def make_demo_data(
     """Write a fixed and a moving round that look like tissue, the true transform between them and landmarks.
 
     `output` gets fixed.n5 and moving.n5 (scales s0 and s1; the fixed round has `shape` voxels, z, y, x, at s0),
-    true_affine.mat with true_transform.zarr (the transform as commands take it), true_map.npz (the same, exact),
-    landmarks_fixed.csv and landmarks_moving.csv (x,y,z in µm) and demo.json. The folder appears under its name when
-    all is written. Raises InputError when `output` exists, or the shape is too small.
+    true_transform.zarr (the whole map as commands take it), true_affine.mat (its affine), true_map.npz (the map,
+    exact), landmarks_fixed.csv and landmarks_moving.csv (x,y,z in µm) and demo.json. The folder appears under its
+    name when all is written. Raises InputError when `output` exists, or the shape is too small.
     """
     output = Path(output)
     if min(shape) < MIN_VOXELS:
@@ -137,8 +137,9 @@ def _write_round(path: Path, view: View, threads: int) -> None:
 
 def _write_truth(folder: Path, phantom: Phantom) -> None:
     """Write the true transform, for commands and exact, and the landmarks."""
-    Affine(phantom.true_map.affine).save(folder / "true_affine.mat")
-    save_field(folder / "true_transform.zarr", _true_field(phantom))
+    affine = Affine(phantom.true_map.affine)
+    affine.save(folder / "true_affine.mat")
+    save_map(folder / "true_transform.zarr", Stack((affine, _true_field(phantom))))
     phantom.true_map.save(folder / "true_map.npz")
     for name, points in (("fixed", phantom.landmarks_fixed), ("moving", phantom.landmarks_moving)):
         np.savetxt(folder / f"landmarks_{name}.csv", points[:, ::-1], delimiter=",", fmt="%.5f")

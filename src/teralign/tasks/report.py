@@ -126,7 +126,7 @@ def report(
         moving=MeasuredGeometry.of(sources[1], shown_moving.grid),
         transforms=names,
         similarity=alike,
-        fields=_fields(stack, names, threads),
+        fields=_fields(transforms, threads),
         blocks=summary,
         run=Run(
             inputs={
@@ -204,10 +204,12 @@ def _note(alike: Similarity) -> str:
     return "   ".join(shown) or "no overlap"
 
 
-def _fields(stack: Stack, names: Sequence[str], threads: int) -> dict[str, Folding]:
-    """Return the folds of each field, by the name of its file."""
-    return {
-        name: stored_folding(part, threads=threads)
-        for name, part in zip(names, stack.transforms, strict=True)
-        if isinstance(part, StoredField)
-    }
+def _fields(transforms: Sequence[str | Path], threads: int) -> dict[str, Folding]:
+    """Return the folds of each field, by the name of its file; further fields of a file have numbers, from 2 on."""
+    folds: dict[str, Folding] = {}
+    for path in transforms:
+        fields = [part for part in load_stack([path]).transforms if isinstance(part, StoredField)]
+        for number, field in enumerate(reversed(fields), start=1):
+            name = own_name(path) + (f" ({number})" if number > 1 else "")
+            folds[name] = stored_folding(field, threads=threads)
+    return folds

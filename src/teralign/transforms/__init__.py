@@ -3,7 +3,7 @@
 from teralign.transforms.affine import Affine
 from teralign.transforms.directions import along_axes, in_world, world_affine
 from teralign.transforms.field import FIELD_STRIDE, NODE_BYTES, DisplacementField
-from teralign.transforms.files import load_transform
+from teralign.transforms.files import load_stack, load_transform
 from teralign.transforms.point_tables import PointTable, check_point_table, read_point_table
 from teralign.transforms.sampling import (
     Folding,
@@ -19,15 +19,14 @@ from teralign.transforms.sampling import (
     round_trip,
     volume_change,
 )
-from teralign.transforms.stack import Stack, load_stack
+from teralign.transforms.scenes import building_field, finish_map, save_field, save_map
+from teralign.transforms.stack import Stack
 from teralign.transforms.stored import (
     CHUNK_SHAPE,
     FIELD_CACHE_BYTES,
     FieldWriter,
     StoredField,
-    building_field,
     create_field,
-    save_field,
 )
 from teralign.transforms.transform import Transform
 from teralign.transforms.warp import cast, needed_region, warp
@@ -54,6 +53,7 @@ __all__ = [
     "check_point_table",
     "create_field",
     "deviation",
+    "finish_map",
     "folding",
     "in_world",
     "inverse_field",
@@ -66,6 +66,7 @@ __all__ = [
     "representation_error",
     "round_trip",
     "save_field",
+    "save_map",
     "volume_change",
     "warp",
     "world_affine",

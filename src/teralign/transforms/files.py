@@ -1,24 +1,63 @@
-"""Transforms from the files that Teralign writes."""
+"""Transforms from the files that Teralign writes: affines as text, and folders of whole maps."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from teralign.errors import InputError
 from teralign.transforms.affine import Affine
+from teralign.transforms.scenes import load_map
+from teralign.transforms.stack import Stack
 from teralign.transforms.stored import StoredField
 
 
+def load_stack(paths: Sequence[str | Path]) -> Stack:
+    """Return the transforms of these files, outermost first; a folder may hold several.
+
+    Raises InputError for a file that holds none, and for an affine that the map after it ends with already.
+    """
+    whole = Stack()
+    before: tuple[Path, Stack] | None = None
+    for path in (Path(path).absolute() for path in paths):
+        found = _load(path)
+        if before is not None and _ends_with(found, before[1]):
+            raise InputError(
+                f"{path} is a whole map, which ends with {before[0]} already; leave out {before[0].name}."
+            )
+        whole = whole @ found
+        before = path, found
+    return whole
+
+
 def load_transform(path: str | Path) -> Affine | StoredField:
-    """Return the affine of a `.mat` or `.txt` file, or the field of a folder. Raises InputError for other files."""
+    """Return the only transform of a file. Raises InputError for a file that holds none, or several."""
     path = Path(path)
+    parts = _load(path).transforms
+    if len(parts) != 1 or not isinstance(parts[0], Affine | StoredField):
+        raise InputError(f"the map {path} has {len(parts)} parts, not one transform.")
+    return parts[0]
+
+
+def _load(path: Path) -> Stack:
+    """Return the affine of a `.mat` or `.txt` file, or the map of a folder. Raises InputError for other files."""
     if path.is_dir():
-        return StoredField.open(path)
+        return load_map(path)
     if not path.exists():
         raise InputError(f"there is no transform {path}.")
     if path.suffix not in {".mat", ".txt"}:
         raise InputError(
-            f"the transform {path} must be a .mat or .txt file (4×4 numbers) or a .zarr folder (a field); "
+            f"the transform {path} must be a .mat or .txt file (4×4 numbers) or a .zarr folder (a map); "
             "convert-transform converts the files of other tools to these."
         )
-    return Affine.from_file(path)
+    return Stack((Affine.from_file(path),))
+
+
+def _ends_with(whole: Stack, last: Stack) -> bool:
+    """Return whether a map of several parts ends with the affine that `last` is."""
+    if len(whole.transforms) < 2 or len(last.transforms) != 1:
+        return False
+    end, affine = whole.transforms[0].affine, last.affine
+    return end is not None and affine is not None and np.array_equal(end.matrix, affine.matrix)

@@ -7,16 +7,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from teralign.grids import Floats, Grid
 from teralign.transforms.affine import Affine
-from teralign.transforms.files import load_transform
 from teralign.transforms.points import map_box, map_points
 from teralign.transforms.transform import LoadedTransform, Transform
 
@@ -107,8 +104,3 @@ class Stack:
         for part in self.transforms:
             digest.update(f"{type(part).__name__} {part.digest()}\n".encode())
         return digest.hexdigest()
-
-
-def load_stack(paths: Sequence[str | Path]) -> Stack:
-    """Return the transforms of these files, outermost first. Raises InputError for a file that holds none."""
-    return Stack(tuple(load_transform(Path(path).absolute()) for path in paths))

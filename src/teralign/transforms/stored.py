@@ -1,11 +1,11 @@
-"""Displacement fields on disk, as OME-Zarr 0.6.
+"""Displacement fields on disk, as OME-Zarr 0.6 has them.
 
-    transform.zarr/                               a scene: the transformation "displacements" from fixed to moving
+    transform.zarr/                               a scene, see `scenes`
       coordinateTransformations/displacements/    a multiscale image of one level, axes c, z, y, x
         s0/                                       float32 (3, z, y, x), chunked, with a checksum for each chunk
 
 Component i is the displacement along the i-th spatial axis, in µm. Scale and translation of the level give the grid
-of the nodes. The scene is written last: a folder without it is unfinished. Unwritten nodes are NaN, an error.
+of the nodes. Unwritten nodes are NaN, an error.
 
 Fields with the vector axis last, and groups that are an image of vectors without a scene, are read too; `bigstream`
 opens bare arrays.
@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from teralign import ome
 from teralign.errors import DataError, InputError
-from teralign.files import file_store, writing_folder
+from teralign.files import file_store
 from teralign.grids import Floats, Grid, Region, Triple
 from teralign.transforms.field import DisplacementField
 
@@ -63,13 +63,14 @@ class StoredField:
     array_path: Path
     vector_axis: int  # of the stored array, its axes in the order of C
     driver: str = "zarr3"
+    image: str = ""  # the group of the array in a file of several
 
     @classmethod
-    def open(cls, path: str | Path) -> StoredField:
-        """Open a field. Raises InputError when there is none, or it is unfinished or of an unsupported kind."""
+    def open(cls, path: str | Path, image: str = ome.field_image()) -> StoredField:
+        """Open a field: the vectors of `image` in the file `path`. Raises InputError when there are none."""
         path = Path(path)
-        layout = ome.read_field_layout(path)
-        return cls(path, layout.grid, layout.array, layout.vector_axis)
+        layout = ome.read_field_layout(path, image)
+        return cls(path, layout.grid, layout.array, layout.vector_axis, image=image)
 
     @property
     def affine(self) -> None:
@@ -176,6 +177,7 @@ class FieldWriter:
     """A field that is being written; several processes may write whole chunks at the same time. Picklable."""
 
     path: Path
+    image: str
     grid: Grid
     chunk_shape: Triple
 
@@ -191,16 +193,16 @@ class FieldWriter:
         with _store_errors(f"the field {self.path} cannot be written", region):
             self._store[(slice(None), *region.slices)].write(vectors).result()
 
-    def finish(self) -> StoredField:
-        """Mark the field as finished, and open it."""
-        ome.write_field_scene(self.path)
-        return StoredField.open(self.path)
+    @property
+    def field(self) -> StoredField:
+        """The field, as far as it has been written."""
+        return StoredField.open(self.path, self.image)
 
     @functools.cached_property
     def _store(self) -> TensorStore:
         with _store_errors(f"the field {self.path} cannot be written", self.grid.region):
             return tensorstore.open(
-                _spec(self.path / ome.FIELD_ARRAY), open=True, write=True, context=_context()
+                _spec(self.path / self.image / ome.FIELD_LEVEL), open=True, write=True, context=_context()
             ).result()
 
     def __getstate__(self) -> dict[str, object]:
@@ -209,9 +211,14 @@ class FieldWriter:
 
 
 def create_field(
-    path: str | Path, grid: Grid, chunk_shape: Triple = CHUNK_SHAPE, *, resume: bool = False
+    path: str | Path,
+    grid: Grid,
+    chunk_shape: Triple = CHUNK_SHAPE,
+    *,
+    image: str = ome.field_image(),
+    resume: bool = False,
 ) -> FieldWriter:
-    """Create a field on the nodes of `grid`, which can be opened once `finish` was called.
+    """Create a field on the nodes of `grid` as `image` in the file `path`, which `scenes.finish_map` completes.
 
     With `resume`, an unfinished field of the same grid and chunks is continued. Raises InputError when `path` holds
     anything else, or cannot be written.
@@ -221,36 +228,12 @@ def create_field(
     if path.exists() and not resume:
         raise InputError(f"{path} exists already; choose another name, or remove it.")
     try:
-        ome.write_field_image(path, grid)
-        tensorstore.open(
-            _creation(path / ome.FIELD_ARRAY, grid, chunk_shape), create=True, open=True, context=_context()
-        ).result()
+        ome.write_field_image(path, image, grid)
+        array = _creation(path / image / ome.FIELD_LEVEL, grid, chunk_shape)
+        tensorstore.open(array, create=True, open=True, context=_context()).result()
     except (ValueError, OSError, RuntimeError) as error:
         raise InputError(f"the field {path} cannot be created: {error}.") from error
-    return FieldWriter(path, grid, chunk_shape)
-
-
-@contextlib.contextmanager
-def building_field(
-    path: str | Path, grid: Grid, chunk_shape: Triple = CHUNK_SHAPE, *, overwrite: bool = False
-) -> Iterator[FieldWriter]:
-    """Give a writer of a field, which appears under its name when the block succeeds, else not at all.
-
-    Raises InputError when `path` exists and `overwrite` is off, DataError when the disk refuses.
-    """
-    with writing_folder(Path(path), overwrite=overwrite) as unfinished:
-        writer = create_field(unfinished, grid, chunk_shape)
-        yield writer
-        writer.finish()
-
-
-def save_field(
-    path: str | Path, field: DisplacementField, *, chunk_shape: Triple = CHUNK_SHAPE, overwrite: bool = False
-) -> StoredField:
-    """Write a whole field that is in memory, as `building_field` does."""
-    with building_field(path, field.grid, chunk_shape, overwrite=overwrite) as writer:
-        writer.write(field.region, field.values)
-    return StoredField.open(path)
+    return FieldWriter(path, image, grid, chunk_shape)
 
 
 def _nodes_around(grid: Grid, low: ArrayLike, high: ArrayLike) -> Region:

@@ -1,0 +1,138 @@
+"""Scenes of OME-Zarr 0.6: named coordinate systems, and transformations between them.
+
+A coordinate system belongs to the scene, or to an image that is named by its path from the scene. See "scene" in the
+specification: https://ngff.openmicroscopy.org/0.6/
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from teralign.errors import InputError
+from teralign.ome.model import Axis
+from teralign.ome.reading import OmeJson, OmeObject, read_axis
+from teralign.ome.transformations import Transformation, read_transformation, transformation_json
+from teralign.ome.writing import GROUP_FILE, axis_json, write_group
+
+SCENE_VERSION = "0.6"
+
+
+@dataclass(frozen=True)
+class System:
+    """A coordinate system: its name and its axes."""
+
+    name: str
+    axes: tuple[Axis, ...]
+
+
+@dataclass(frozen=True)
+class SystemReference:
+    """A coordinate system by its name; `path` is that of its image, None for a system of the scene."""
+
+    name: str
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A transformation from the points of one coordinate system to those of another."""
+
+    transformation: Transformation
+    input: SystemReference
+    output: SystemReference
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class OmeScene:
+    """The transformations of a group, and the coordinate systems that it declares itself."""
+
+    links: tuple[Link, ...]
+    systems: tuple[System, ...] = ()
+
+
+def read_scene(path: Path) -> OmeScene | None:
+    """Return the scene of the group at `path`; None for an image.
+
+    Raises InputError for a group without OME-Zarr metadata, or for metadata that contradict themselves.
+    """
+    if not path.is_dir():
+        raise InputError(f"there is no transform {path}.")
+    attributes = read_ome(path, path)
+    if "scene" not in attributes:
+        return None
+    try:
+        scene = attributes["scene"]
+        systems = tuple(
+            System(str(system["name"]), tuple(map(read_axis, system.get("axes", ()))))
+            for system in scene.get("coordinateSystems", ())
+        )
+        return OmeScene(tuple(map(_link, scene.get("coordinateTransformations", ()))), systems)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise senseless(path, error) from error
+
+
+def write_scene(path: Path, scene: OmeScene) -> None:
+    """Write the metadata of a scene, whole or not at all. Raises OSError where the disk refuses."""
+    systems = [{"name": system.name, "axes": [axis_json(axis) for axis in system.axes]} for system in scene.systems]
+    content = {"coordinateSystems": systems, "coordinateTransformations": [_link_json(link) for link in scene.links]}
+    write_group(path, {"ome": {"version": SCENE_VERSION, "scene": content}}, SCENE_VERSION)
+
+
+def read_ome(path: Path, group: Path) -> OmeObject:
+    """Return the OME-Zarr metadata of a group of the transform `path`. Raises InputError if it has none."""
+    try:
+        attributes = json.loads((group / GROUP_FILE).read_text())["attributes"]["ome"]
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} is not a displacement field, or an unfinished one: {group / GROUP_FILE} is missing."
+        ) from error
+    except OSError as error:
+        raise InputError(f"the transform {path} cannot be read: {error.strerror}.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a displacement field: {group / GROUP_FILE} has no OME-Zarr metadata."
+        ) from error
+    if not isinstance(attributes, dict) or not attributes.keys() & {"scene", "multiscales"}:
+        raise InputError(
+            f"{path} is not a displacement field: {group / GROUP_FILE} has neither a scene nor multiscales."
+        )
+    return attributes
+
+
+def senseless(path: Path, error: Exception) -> InputError:
+    """Return the error for metadata that cannot be understood."""
+    return InputError(f"the transform {path} has invalid OME-Zarr metadata ({error!r}).")
+
+
+def _link(content: OmeJson) -> Link:
+    name = content.get("name")
+    return Link(
+        read_transformation(content),
+        _reference(content.get("input"), "fixed"),
+        _reference(content.get("output"), "moving"),
+        None if name is None else str(name),
+    )
+
+
+def _reference(content: str | OmeJson | None, default: str) -> SystemReference:
+    """Return the reference to a coordinate system: an object, or before 0.6 a name; `default` if it is missing."""
+    if content is None:
+        return SystemReference(default)
+    if isinstance(content, str):
+        return SystemReference(content)
+    path = content.get("path")
+    return SystemReference(str(content.get("name", "")), str(path) if path else None)
+
+
+def _link_json(link: Link) -> OmeObject:
+    content = transformation_json(link.transformation)
+    ends = {"input": _reference_json(link.input), "output": _reference_json(link.output)}
+    named = {} if link.name is None else {"name": link.name}
+    return {"type": content.pop("type"), **named, **ends, **content}
+
+
+def _reference_json(reference: SystemReference) -> OmeObject:
+    return {"name": reference.name} | ({} if reference.path is None else {"path": reference.path})

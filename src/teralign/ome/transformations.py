@@ -1,0 +1,217 @@
+"""Coordinate transformations of OME-Zarr 0.6 as values, read from JSON and written to it.
+
+The arrays that some of them name are not opened here. A transformation maps points of its input to points of its
+output; a sequence applies its first one first. See
+"coordinateTransformations" in the specification: https://ngff.openmicroscopy.org/0.6/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from teralign.ome.reading import OmeJson, OmeObject
+
+LINEAR = "linear"
+Numbers: TypeAlias = tuple[float, ...]
+MatrixRows: TypeAlias = tuple[Numbers, ...]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The transformation that moves nothing."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A factor for each axis."""
+
+    values: Numbers
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A shift along each axis."""
+
+    values: Numbers
+
+
+@dataclass(frozen=True)
+class NumberMatrix:
+    """A matrix, in JSON (`rows`) or in the array at `path`: "affine" of n rows and n + 1 columns, or "rotation"."""
+
+    kind: str
+    rows: MatrixRows | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class MapAxis:
+    """A permutation: output axis i is input axis `axes[i]`."""
+
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class VectorField:
+    """The vectors of the image at `path`: "displacements", which are added to a point, or "coordinates"."""
+
+    kind: str
+    path: str
+    interpolation: str = LINEAR
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Transformations one after the other, the first one first."""
+
+    parts: tuple[Transformation, ...]
+
+
+@dataclass(frozen=True)
+class Bijection:
+    """A transformation whose inverse is known."""
+
+    forward: Transformation
+    inverse: Transformation
+
+
+@dataclass(frozen=True)
+class AxisPart:
+    """A transformation from some axes of the input to some axes of the output, by index."""
+
+    transformation: Transformation
+    input_axes: tuple[int, ...]
+    output_axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ByDimension:
+    """Transformations of fewer axes, side by side."""
+
+    parts: tuple[AxisPart, ...]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A transformation of a kind that has no value here."""
+
+    kind: str
+
+
+Transformation: TypeAlias = (
+    Identity
+    | Scaling
+    | Translation
+    | NumberMatrix
+    | MapAxis
+    | VectorField
+    | Sequence
+    | Bijection
+    | ByDimension
+    | Unknown
+)
+
+
+def read_transformation(content: OmeJson) -> Transformation:
+    """Return a coordinate transformation. Raises KeyError, TypeError or ValueError for JSON that makes none."""
+    kind = str(content.get("type"))
+    match kind:
+        case "identity":
+            return Identity()
+        case "scale":
+            return Scaling(_numbers(content["scale"]))
+        case "translation":
+            return Translation(_numbers(content["translation"]))
+        case "affine" | "rotation":
+            rows = content.get(kind)
+            return NumberMatrix(
+                kind, None if rows is None else tuple(map(_numbers, rows)), _path(content, rows is None)
+            )
+        case "mapAxis":
+            return MapAxis(tuple(int(axis) for axis in content["mapAxis"]))
+        case "displacements" | "coordinates":
+            return VectorField(kind, str(content["path"]), str(content.get("interpolation", LINEAR)))
+        case "sequence":
+            return Sequence(tuple(read_transformation(part) for part in content["transformations"]))
+        case "bijection":
+            return Bijection(read_transformation(content["forward"]), read_transformation(content["inverse"]))
+        case "byDimension":
+            return ByDimension(tuple(_axis_part(part) for part in content["transformations"]))
+    return Unknown(kind)
+
+
+def transformation_json(transformation: Transformation) -> OmeObject:
+    """Return a transformation as JSON, without name, input and output. Raises ValueError for an unknown kind."""
+    match transformation:
+        case Identity():
+            return {"type": "identity"}
+        case Scaling(values):
+            return {"type": "scale", "scale": list(values)}
+        case Translation(values):
+            return {"type": "translation", "translation": list(values)}
+        case NumberMatrix(kind, rows, path):
+            return {"type": kind} | ({"path": path} if rows is None else {kind: [list(row) for row in rows]})
+        case MapAxis(axes):
+            return {"type": "mapAxis", "mapAxis": list(axes)}
+        case VectorField(kind, path, interpolation):
+            return {"type": kind, "path": path, "interpolation": interpolation}
+        case Sequence(parts):
+            return {"type": "sequence", "transformations": [transformation_json(part) for part in parts]}
+        case Bijection(forward, inverse):
+            return {
+                "type": "bijection",
+                "forward": transformation_json(forward),
+                "inverse": transformation_json(inverse),
+            }
+        case ByDimension(parts):
+            return {"type": "byDimension", "transformations": [_axis_part_json(part) for part in parts]}
+        case Unknown(kind):
+            raise ValueError(f"a transformation of type {kind} cannot be written")
+
+
+def vector_fields(transformation: Transformation) -> Iterator[VectorField]:
+    """Give all fields of a transformation, those of both directions of a bijection too."""
+    match transformation:
+        case VectorField():
+            yield transformation
+        case Sequence(parts):
+            for part in parts:
+                yield from vector_fields(part)
+        case Bijection(forward, inverse):
+            yield from vector_fields(forward)
+            yield from vector_fields(inverse)
+        case ByDimension(parts):
+            for axis_part in parts:
+                yield from vector_fields(axis_part.transformation)
+
+
+def _numbers(values: object) -> Numbers:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{values!r} is no list of numbers")
+    return tuple(float(value) for value in values)
+
+
+def _path(content: OmeJson, needed: bool) -> str | None:
+    return str(content["path"]) if needed else None
+
+
+def _axis_part(content: OmeJson) -> AxisPart:
+    """Return a part of a byDimension; its keys had underscores before 0.6 was released."""
+    inputs, outputs = (content.get(key) or content[old] for key, old in _AXIS_KEYS.items())
+    part = content["transformation"]
+    if not isinstance(part, Mapping):
+        raise TypeError(f"{part!r} is no transformation")
+    return AxisPart(read_transformation(part), tuple(map(int, inputs)), tuple(map(int, outputs)))
+
+
+_AXIS_KEYS = {"inputAxes": "input_axes", "outputAxes": "output_axes"}
+
+
+def _axis_part_json(part: AxisPart) -> OmeObject:
+    return {
+        "transformation": transformation_json(part.transformation),
+        "inputAxes": list(part.input_axes),
+        "outputAxes": list(part.output_axes),
+    }

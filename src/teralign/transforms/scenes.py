@@ -1,0 +1,152 @@
+"""Files of whole maps: a stack of affines and fields as a scene of OME-Zarr 0.6, from fixed to moving points.
+
+    transform.zarr/                               the scene: one transformation, from "fixed" to "moving"
+      coordinateTransformations/displacements/    the vectors of the field that is applied first
+      coordinateTransformations/displacements2/   those of the next field, if there is one
+
+The transformation is a sequence, in order of application; of a single part, the part itself; of none, the identity.
+The scene is written last: a folder without it is unfinished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from teralign import ome
+from teralign.errors import InputError
+from teralign.files import writing_folder
+from teralign.grids import Grid, Triple
+from teralign.ome import transformations
+from teralign.ome.transformations import Transformation
+from teralign.transforms.affine import Affine
+from teralign.transforms.field import DisplacementField
+from teralign.transforms.stack import Stack
+from teralign.transforms.stored import CHUNK_SHAPE, FieldWriter, StoredField, create_field
+from teralign.transforms.transform import Transform
+
+_FIXED, _MOVING = "fixed", "moving"
+
+
+def load_map(path: Path) -> Stack:
+    """Return the map in a folder, which is a scene or an image of vectors.
+
+    Raises InputError for other folders, and for transformations that are not supported.
+    """
+    scene = ome.read_scene(path)
+    if scene is None:
+        return Stack((StoredField.open(path, ""),))
+    if len(scene.links) != 1:
+        raise InputError(f"{path} must hold one transformation, not {len(scene.links) or 'nothing'}.")
+    try:
+        return _parts(path, scene.links[0].transformation)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} holds a transformation that cannot be used: {error}.") from error
+
+
+def save_map(path: str | Path, stack: Stack, *, overwrite: bool = False) -> Stack:
+    """Write a stack of affines and fields as one file; fields are copied into it. Return the map of that file.
+
+    Raises InputError when `path` exists and `overwrite` is off, DataError when the disk refuses.
+    """
+    with writing_folder(Path(path), overwrite=overwrite) as unfinished:
+        finish_map(unfinished, stack)
+    return load_map(Path(path))
+
+
+def finish_map(path: Path, stack: Stack) -> None:
+    """Make a folder with fields that have been written the file of a map.
+
+    Fields of `stack` that lie elsewhere are copied into it. Raises DataError when the disk refuses.
+    """
+    own = {part.image for part in stack.transforms if isinstance(part, StoredField) and part.path == path}
+    names = (name for number in itertools.count() if (name := ome.field_image(number)) not in own)
+    parts: list[Transformation] = []
+    for part in reversed(stack.transforms):
+        if part.affine is not None:
+            rows = tuple(tuple(row) for row in part.affine.matrix[:3].tolist())
+            parts.append(transformations.NumberMatrix("affine", rows))
+            continue
+        inside = isinstance(part, StoredField) and part.path == path
+        image = part.image if isinstance(part, StoredField) and inside else _copied(part, path, next(names))
+        parts.append(transformations.VectorField("displacements", image))
+    ome.write_scene(path, _scene(_whole(parts)))
+
+
+@contextlib.contextmanager
+def building_field(
+    path: str | Path, grid: Grid, chunk_shape: Triple = CHUNK_SHAPE, *, overwrite: bool = False
+) -> Iterator[FieldWriter]:
+    """Give a writer of a field, which appears under its name when the block succeeds, else not at all.
+
+    Raises InputError when `path` exists and `overwrite` is off, DataError when the disk refuses.
+    """
+    with writing_folder(Path(path), overwrite=overwrite) as unfinished:
+        writer = create_field(unfinished, grid, chunk_shape)
+        yield writer
+        finish_map(writer.path, Stack((writer.field,)))
+
+
+def save_field(
+    path: str | Path, field: DisplacementField, *, chunk_shape: Triple = CHUNK_SHAPE, overwrite: bool = False
+) -> StoredField:
+    """Write a whole field that is in memory, as `building_field` does."""
+    with building_field(path, field.grid, chunk_shape, overwrite=overwrite) as writer:
+        writer.write(field.region, field.values)
+    return StoredField.open(path)
+
+
+def _parts(path: Path, transformation: Transformation) -> Stack:
+    """Return a transformation of the scene `path` as a stack. Raises ValueError for a kind that is not supported."""
+    match transformation:
+        case transformations.Identity():
+            return Stack()
+        case transformations.NumberMatrix("affine", rows) if rows is not None:
+            return Stack((Affine(np.array([*rows, (0.0, 0.0, 0.0, 1.0)])),))
+        case transformations.VectorField("displacements", image, transformations.LINEAR):
+            return Stack((StoredField.open(path, image),))
+        case transformations.VectorField("displacements", _, interpolation):
+            raise ValueError(f"a field that needs {interpolation} interpolation; only linear is supported")
+        case transformations.Sequence(parts):
+            stack = Stack()
+            for part in parts:
+                stack = _parts(path, part) @ stack
+            return stack
+        case transformations.Bijection(forward):
+            return _parts(path, forward)
+        case other:
+            raise ValueError(f"its type is not supported: {_kind(other)}")
+
+
+def _kind(transformation: Transformation) -> str:
+    return getattr(transformation, "kind", type(transformation).__name__)
+
+
+def _whole(parts: list[Transformation]) -> Transformation:
+    if len(parts) == 1:
+        return parts[0]
+    return transformations.Sequence(tuple(parts)) if parts else transformations.Identity()
+
+
+def _scene(transformation: Transformation) -> ome.OmeScene:
+    link = ome.Link(
+        transformation, ome.SystemReference(_FIXED), ome.SystemReference(_MOVING), f"{_FIXED} to {_MOVING}"
+    )
+    return ome.OmeScene((link,), tuple(ome.System(name, ome.SPACE) for name in (_FIXED, _MOVING)))
+
+
+def _copied(field: Transform, path: Path, image: str) -> str:
+    """Copy a field chunk by chunk, and return `image`. Raises ValueError for what is neither affine nor field."""
+    if not isinstance(field, DisplacementField | StoredField):
+        raise ValueError(f"a {type(field).__name__} is no field that can be stored")
+    writer = create_field(path, field.grid, image=image, resume=True)
+    for region in field.grid.region.split(writer.chunk_shape):
+        values = field.read(region).values if isinstance(field, StoredField) else field.values[region.slices]
+        writer.write(region, values)
+    return image
