@@ -173,9 +173,13 @@ class Grid:
             as_float_triple(self.to_physical([(f - 1) / 2 for f in factors])),
         )
 
-    def factors_to(self, spacing: float) -> Triple:
-        """Return the whole factors (z, y, x), at least 1, that bring the voxels closest to `spacing` µm."""
-        return as_triple(max(1, min(n, round(spacing / d))) for d, n in zip(self.spacing, self.shape, strict=True))
+    def factors_to(self, spacing: float | FloatTriple) -> Triple:
+        """Return the whole factors (z, y, x), at least 1, that bring the voxels closest to `spacing` µm.
+
+        `spacing` is one value for all axes, or one an axis (z, y, x).
+        """
+        axes = zip(per_axis(spacing), self.spacing, self.shape, strict=True)
+        return as_triple(max(1, min(n, round(wanted / d))) for wanted, d, n in axes)
 
     def covering(self, low: ArrayLike, high: ArrayLike, margin: int = 0) -> Region:
         """Return the region whose voxel centres enclose the box from `low` to `high` (µm), and `margin` more.
@@ -190,6 +194,11 @@ class Grid:
         """Return the eight outermost voxel centres, (8, 3) µm."""
         ends = [(0, n - 1) for n in self.shape]
         return self.to_physical(list(itertools.product(*ends)))
+
+
+def per_axis(value: float | FloatTriple) -> FloatTriple:
+    """Return one value an axis, (z, y, x), of one value for all axes or of three."""
+    return value if isinstance(value, tuple) else (value, value, value)
 
 
 def as_triple(values: Iterable[SupportsInt]) -> Triple:

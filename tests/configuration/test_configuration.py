@@ -206,6 +206,13 @@ def test_rotations_are_degrees_and_the_former_keys_keep_their_units(load):
     assert load("random: {max_rotation: null}").steps("global_align", ["random"])[0].max_rotation_degrees is None
 
 
+def test_a_spacing_is_one_value_or_one_an_axis(load):
+    for name in STEP_MODELS:
+        for given, value in (("2", 2.0), ("[0.9, 0.8, 0.8]", (0.9, 0.8, 0.8)), ("[9e-1, 1, 1]", (0.9, 1.0, 1.0))):
+            (step,) = load(f"{name}: {{alignment_spacing: {given}}}").steps("local_align", [name])
+            assert step.alignment_spacing == value
+
+
 def test_greedy_is_the_former_name_of_gauss_newton(load):
     (step,) = load("deform: {engine: greedy}").steps("local_align")
     assert step == DeformConfig(engine="gauss_newton")

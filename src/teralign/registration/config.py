@@ -112,7 +112,7 @@ class RansacConfig(StepConfig):
     mov_spot_detection_kwargs: SpotDetection = SpotDetection()
     fix_spots: tuple[tuple[Number, ...], ...] | None = None
     mov_spots: tuple[tuple[Number, ...], ...] | None = None
-    alignment_spacing: Positive | None = None
+    alignment_spacing: Positive | PerAxis | None = None
     context_radius: Positive | None = None
     cc_radius: Positive | PerAxis | None = None
     match_threshold: Share = 0.6
@@ -128,7 +128,7 @@ class RansacConfig(StepConfig):
 class MetricConfig(StepConfig):
     """The metric of a step, and the search that improves it; each step names the metrics it knows."""
 
-    alignment_spacing: Positive | None = None
+    alignment_spacing: Positive | PerAxis | None = None
     shrink_factors: tuple[Count, ...] | None = None
     smooth_sigmas: tuple[NonNegative, ...] | None = None
     metric: Metric | None
@@ -170,7 +170,7 @@ class RandomConfig(StepConfig):
     max_rotation_degrees: Limits | None = 11.459155902616464  # 0.2 radians
     max_scale: Limits | None = 1.05
     max_shear: Limits | None = None
-    alignment_spacing: Positive | None = None
+    alignment_spacing: Positive | PerAxis | None = None
 
 
 class DeformConfig(MetricConfig):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from teralign.grids import Bools, Floats, Grid, group_means
+from teralign.grids import Bools, Floats, FloatTriple, Grid, group_means, per_axis
 from teralign.registration.padding import fill, find_padding
 
 Array = NDArray[Any]
@@ -64,15 +64,15 @@ class Image:
         mask = None if self.mask is None else group_means(self.mask, factors) >= 0.5
         return Image(group_means(self.array, factors), self.grid.downsample(factors), mask)
 
-    def downsample_to(self, spacing: float) -> Image:
-        """Return the image with voxels of about `spacing` µm, by whole factors; never finer than it is."""
+    def downsample_to(self, spacing: float | FloatTriple) -> Image:
+        """Return the image with voxels of about `spacing` µm (one, or z, y, x), by whole factors; never finer."""
         return self.downsample(self.grid.factors_to(spacing))
 
-    def smooth(self, sigma: float) -> Image:
-        """Return the image blurred by a Gaussian of `sigma` µm, float32."""
+    def smooth(self, sigma: float | FloatTriple) -> Image:
+        """Return the image blurred by a Gaussian of `sigma` µm (one, or z, y, x), float32."""
         array = self.array.astype(np.float32, copy=False)
-        if sigma > 0:
-            sigmas = [sigma / d for d in self.grid.spacing]
+        if max(per_axis(sigma)) > 0:
+            sigmas = [s / d for s, d in zip(per_axis(sigma), self.grid.spacing, strict=True)]
             array = ndimage.gaussian_filter(array, sigmas, mode="nearest", truncate=3.0)
         return Image(array, self.grid, self.mask)
 

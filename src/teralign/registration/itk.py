@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name it goes by everywhere
 from scipy import ndimage
 
-from teralign.grids import Bools, Floats, Grid, reverse_axes
+from teralign.grids import Bools, Floats, FloatTriple, Grid, per_axis, reverse_axes
 from teralign.registration.config import DeformConfig, LinearConfig, RigidConfig
 from teralign.registration.image import Array, Image, Volume32
 from teralign.registration.steps import StepContext
@@ -119,11 +119,16 @@ def displacements(transform: SitkTransform, nodes: Grid) -> Volume32:
 
 @dataclass(frozen=True)
 class LevelPair:
-    """The two images at one resolution, and its spacing in µm, the unit of an optimizer's steps."""
+    """The two images at one resolution, and its spacing in µm: one for all axes, or one an axis (z, y, x)."""
 
     fixed: Image
     moving: Image
-    spacing: float
+    spacing: float | FloatTriple
+
+    @property
+    def step(self) -> float:
+        """The unit in µm of a search's steps: the finest spacing."""
+        return min(per_axis(self.spacing))
 
 
 def linear_search(
@@ -143,7 +148,7 @@ def linear_search(
     set_matrix(transform, matrix, centre)
     iterations = 0
     for level in levels:
-        method = search(config, context, step=level.spacing)
+        method = search(config, context, step=level.step)
         mask = level.fixed.mask
         if config.sampling is None:
             mask = informative(level.fixed)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from teralign.grids import Floats
+from teralign.grids import Floats, FloatTriple, as_float_triple
 from teralign.registration import gauss_newton, itk
 from teralign.registration.config import LinearConfig, RigidConfig, StepConfig
 from teralign.registration.fourier_shift import find_shift
@@ -105,8 +105,8 @@ def warped_image(fixed: Image, moving: Image, context: StepContext) -> Image:
     return Image(array, fixed.grid, onto(mask, moving.grid, interpolation="nearest") > 0)
 
 
-def _finest(fixed: Image, moving: Image, config: LinearConfig) -> float:
-    """Return the spacing in µm of the finest level."""
+def _finest(fixed: Image, moving: Image, config: LinearConfig) -> float | FloatTriple:
+    """Return the spacing in µm of the finest level, one for all axes or one an axis (z, y, x)."""
     if config.alignment_spacing is not None:
         return config.alignment_spacing
     if config.shrink_factors is not None:
@@ -140,14 +140,17 @@ def _translation(shift: Floats) -> Floats:
     return matrix
 
 
-def _levels(fixed: Image, moving: Image, config: LinearConfig, finest: float) -> Iterator[itk.LevelPair]:
+def _levels(
+    fixed: Image, moving: Image, config: LinearConfig, finest: float | FloatTriple
+) -> Iterator[itk.LevelPair]:
     """Yield the images from coarse to fine, by shrink_factors and smooth_sigmas or by their size."""
     factors = config.shrink_factors or _LEVELS
     sigmas = config.smooth_sigmas or (0.0,) * len(factors)
     for number, (factor, sigma) in enumerate(zip(factors, sigmas, strict=True)):
-        coarse = [image.smooth(sigma).downsample_to(factor * finest) for image in (fixed, moving)]
+        spacing = as_float_triple(factor * s for s in finest) if isinstance(finest, tuple) else factor * finest
+        coarse = [image.smooth(sigma).downsample_to(spacing) for image in (fixed, moving)]
         if number == len(factors) - 1 or min(coarse[0].array.shape + coarse[1].array.shape) >= _MIN_VOXELS:
-            yield itk.LevelPair(coarse[0], coarse[1], factor * finest)
+            yield itk.LevelPair(coarse[0], coarse[1], spacing)
 
 
 def _gauss_newton(
@@ -156,6 +159,6 @@ def _gauss_newton(
     iterations = 0
     for level in levels:
         windows = Windows.of(level.fixed, level.moving, spacing=level.spacing)
-        matrix, more = gauss_newton.refine(windows, matrix, initial, centre, rigid=rigid, spacing=level.spacing)
+        matrix, more = gauss_newton.refine(windows, matrix, initial, centre, rigid=rigid, spacing=level.step)
         iterations += more
     return matrix, iterations

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from teralign.grids import Bools, Floats
+from teralign.grids import Bools, Floats, FloatTriple, Grid, as_float_triple
 from teralign.registration.image import Image, Volume32, spacing_for
 from teralign.transforms import Affine, Stack
 
@@ -57,18 +57,21 @@ class Windows:
     moving: Image
 
     @classmethod
-    def of(cls, fixed: Image, moving: Image, *, spacing: float | None = None, count: int = 600) -> Windows:
+    def of(
+        cls, fixed: Image, moving: Image, *, spacing: float | FloatTriple | None = None, count: int = 600
+    ) -> Windows:
         """Return at most `count` windows spread evenly over the fixed foreground, each of at most `_SIDE`³ samples.
 
         The images are first brought to about `spacing` µm, by default as fine as a fixed budget of voxels allows.
+        Windows are cubes; with one spacing an axis (z, y, x) they are boxes of as many voxels along each axis.
         """
         spacing = spacing or max(spacing_for(image.grid, MEASURED_VOXELS) for image in (fixed, moving))
         fixed, moving = fixed.downsample_to(spacing), moving.downsample_to(spacing)
-        step = 1.5 * max(spacing, *fixed.grid.spacing)
-        centres = _foreground_lattice(fixed, step * _SIDE, count)
+        step = _sample_step(spacing, fixed.grid)
+        centres = _foreground_lattice(fixed, step, count)
         # A window that reaches beyond the few planes of a thin stack would lie outside for the most part.
         thickness = np.minimum(fixed.grid.extent, moving.grid.extent)
-        sides = [min(_SIDE, math.ceil(t / step)) for t in thickness]
+        sides = [min(_SIDE, math.ceil(t / s)) for t, s in zip(thickness, step, strict=True)]
         axes = [np.arange(side) - (side - 1) / 2 for side in sides]
         offsets = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
         points = centres[:, None] + step * offsets
@@ -104,20 +107,31 @@ class Windows:
         return -float(np.mean((f.astype(np.float64) - m) ** 2))
 
 
-def _foreground_lattice(image: Image, window: float, count: int) -> Floats:
-    """Return at most `count` points (N, 3) µm of a lattice, the brighter half of them, for windows of `window` µm.
+def _sample_step(spacing: float | FloatTriple, grid: Grid) -> Floats:
+    """Return the distance (z, y, x) µm of a window's samples: one for all axes unless `spacing` has one an axis."""
+    if isinstance(spacing, tuple):
+        return 1.5 * np.maximum(spacing, grid.spacing)
+    return np.full(3, 1.5 * max(spacing, *grid.spacing))
 
-    Windows overlap by half where the image is small, and lie apart where it is large.
+
+def _foreground_lattice(image: Image, step: Floats, count: int) -> Floats:
+    """Return at most `count` points (N, 3) µm of a lattice, the brighter half of them, for windows.
+
+    The samples of a window lie `step` (z, y, x) µm apart. Windows overlap by half where the image is small, and lie
+    apart where it is large.
     """
     grid = image.grid
-    distance = max(window / 2, (math.prod(grid.extent) / (2 * count)) ** (1 / 3))
+    shape = step / step.max()
+    volume = math.prod(e / s for e, s in zip(grid.extent, shape.tolist(), strict=True))
+    distances = as_float_triple(max(step.max() * _SIDE / 2, (volume / (2 * count)) ** (1 / 3)) * shape)
     axes = []
-    for n, d, o in zip(grid.shape, grid.spacing, grid.origin, strict=True):
+    for n, d, o, distance in zip(grid.shape, grid.spacing, grid.origin, distances, strict=True):
         steps = max(1, round(n * d / distance))
         axes.append(o - d / 2 + (np.arange(steps) + 0.5) * n * d / steps)
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
     # Four voxels a sigma are enough, and a blur takes as long as it is wide.
-    blurred = image.downsample_to(distance / 8).smooth(distance / 2)
+    z, y, x = distances
+    blurred = image.downsample_to((z / 8, y / 8, x / 8)).smooth((z / 2, y / 2, x / 2))
     values, inside = blurred.sample(points)
     if not inside.any():
         return points[:0]

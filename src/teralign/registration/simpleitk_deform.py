@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from teralign.grids import Grid
+from teralign.grids import FloatTriple, Grid, as_float_triple, per_axis
 from teralign.registration import itk
 from teralign.registration.config import DeformConfig
 from teralign.registration.image import Image
@@ -63,12 +63,13 @@ def _optimise(
     fixed: Image, moving: Image, transform: SitkTransform, config: DeformConfig, context: StepContext
 ) -> int:
     """Improve the B-spline in place, level by level; return the number of iterations of the last level."""
-    spacing = max(config.alignment_spacing or 0.0, *fixed.grid.spacing)
+    spacing = _spacing(config, fixed.grid)
+    coarsest = max(per_axis(spacing))
     fixed, moving = fixed.downsample_to(spacing), moving.downsample_to(spacing)
     factors = config.shrink_factors or (1,) * len(config.control_point_levels)
     # Shrinking picks every n-th voxel: without a blur of half that width it would alias.
-    sigmas = config.smooth_sigmas or tuple(0.5 * spacing * n if n > 1 else 0.0 for n in factors)
-    method = itk.search(config, context, step=spacing)
+    sigmas = config.smooth_sigmas or tuple(0.5 * coarsest * n if n > 1 else 0.0 for n in factors)
+    method = itk.search(config, context, step=coarsest)
     if config.sampling is None:
         method.SetMetricSamplingStrategy(method.RANDOM)
         method.SetMetricSamplingPercentage(min(1.0, _SAMPLES / fixed.array.size), context.seed + 1)
@@ -82,3 +83,11 @@ def _optimise(
     method.SetInitialTransformAsBSpline(transform, inPlace=True, scaleFactors=refinements)
     method.Execute(itk.to_sitk(fixed.array, fixed), itk.to_sitk(moving.array, moving))
     return int(method.GetOptimizerIteration())
+
+
+def _spacing(config: DeformConfig, grid: Grid) -> float | FloatTriple:
+    """Return the spacing in µm to optimise at (one, or z, y, x), never finer than `grid`."""
+    wanted = config.alignment_spacing
+    if isinstance(wanted, tuple):
+        return as_float_triple(np.maximum(wanted, grid.spacing))
+    return max(wanted or 0.0, *grid.spacing)
