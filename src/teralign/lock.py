@@ -24,8 +24,6 @@ from teralign.errors import InputError
 
 log = logging.getLogger(__name__)
 
-_TOUCH_SECONDS = 3.0
-_STALE_SECONDS = 15.0
 _CLOCK_SECONDS = 5.0  # setting the clock shifts the apparent start of a process by up to this
 
 
@@ -75,22 +73,33 @@ class Holder:
             return False
 
 
+@dataclass(frozen=True)
+class LockTimes:
+    """The seconds between two touches by the holder, and those without a touch after which a lock is stale.
+
+    A holder may miss some touches, since the clocks and caches of a network file system lag.
+    """
+
+    touch: float = 3.0
+    stale: float = 15.0
+
+
 class Lock:
     """The lock at `path`, held by this process until `release`; a thread keeps it fresh."""
 
-    def __init__(self, path: Path, holder: Holder) -> None:
-        self._path, self._holder = path, holder
+    def __init__(self, path: Path, holder: Holder, times: LockTimes) -> None:
+        self._path, self._holder, self._times = path, holder, times
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._keep_fresh, name=f"lock {path}", daemon=True)
         self._thread.start()
 
     @classmethod
-    def take(cls, path: Path) -> Lock:
+    def take(cls, path: Path, times: LockTimes = LockTimes()) -> Lock:
         """Take the lock, also from a holder that has ended. Raises InputError when the holder still runs."""
         holder = Holder.this_process(uuid.uuid4().hex)
         while not _create(path, holder):
             found = _read(path)
-            if found is not None and not _is_gone(path, found):
+            if found is not None and not _is_gone(path, found, times):
                 found = _read(path) or found  # the holder may have been about to write its name
                 raise InputError(
                     f"{path.parent} is in use by process {found.pid} on {found.host}; wait until that "
@@ -98,8 +107,8 @@ class Lock:
                 )
             if found is not None:
                 log.info("Taking over %s from a process that has ended", path.parent)
-                _take_away(path, found)
-        return cls(path, holder)
+                _take_away(path, found, times)
+        return cls(path, holder, times)
 
     def release(self) -> None:
         """Release the lock; a lock that another process has taken over meanwhile stays."""
@@ -109,7 +118,7 @@ class Lock:
             self._path.unlink(missing_ok=True)
 
     def _keep_fresh(self) -> None:
-        while not self._released.wait(_TOUCH_SECONDS):
+        while not self._released.wait(self._times.touch):
             with contextlib.suppress(OSError):
                 os.utime(self._path)
 
@@ -132,16 +141,16 @@ def _read(path: Path) -> Holder | None:
         return None
 
 
-def _is_gone(path: Path, holder: Holder) -> bool:
+def _is_gone(path: Path, holder: Holder, times: LockTimes) -> bool:
     """Return whether the holder has ended; takes some seconds where this host cannot see its process."""
     runs = holder.runs_here()
     if runs is not None:
         return not runs
     log.info("Waiting for a sign of life of process %s on %s", holder.pid, holder.host)
     before = _touched(path)
-    end = time.monotonic() + _STALE_SECONDS
+    end = time.monotonic() + times.stale
     while time.monotonic() < end:
-        time.sleep(_TOUCH_SECONDS / 4)
+        time.sleep(times.touch / 4)
         now = _touched(path)
         if now != before:
             return now is None
@@ -155,7 +164,7 @@ def _touched(path: Path) -> int | None:
         return None
 
 
-def _take_away(path: Path, holder: Holder) -> None:
+def _take_away(path: Path, holder: Holder, times: LockTimes) -> None:
     """Remove the lock of `holder`, but not a new lock of a faster process.
 
     Only the process that created the file `path`.takeover removes a lock, after reading it again.
@@ -168,9 +177,9 @@ def _take_away(path: Path, holder: Holder) -> None:
         finally:
             takeover.unlink(missing_ok=True)
         return
-    end = time.monotonic() + _STALE_SECONDS
+    end = time.monotonic() + times.stale
     while takeover.exists():
-        time.sleep(_TOUCH_SECONDS / 30)
+        time.sleep(times.touch / 30)
         if time.monotonic() > end:  # a takeover lasts a moment, so its process has ended
             takeover.unlink(missing_ok=True)
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import multiprocessing
 import os
 import pickle
 import socket
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from teralign import lock
 from teralign.blockwise import BlockRecord, BlockState, Workspace
 from teralign.errors import DataError, InputError
 from teralign.files import write_atomically, writing
@@ -217,63 +214,3 @@ def test_a_run_that_was_killed_does_not_hold_the_workspace(workspace):
         holder.kill()  # and not waited for: a process that is not reaped is gone all the same
         time.sleep(0.2)
         assert workspace.prepare({"a": 1}) is True
-
-
-def foreign_lock(workspace: Workspace) -> Path:
-    workspace.path.mkdir()
-    path = workspace.path / "lock.json"
-    path.write_text(json.dumps(asdict(lock.Holder(host="elsewhere", boot="?", namespace="?", pid=7))))
-    return path
-
-
-def test_a_run_on_another_host_holds_it_while_it_shows_life(workspace, monkeypatch):
-    monkeypatch.setattr(lock, "_TOUCH_SECONDS", 0.1)
-    monkeypatch.setattr(lock, "_STALE_SECONDS", 1.0)
-    path = foreign_lock(workspace)
-    with subprocess.Popen(["sh", "-c", f"while sleep 0.2; do touch {path}; done"]) as holder:
-        with pytest.raises(InputError, match="process 7 on elsewhere"):
-            workspace.prepare(KEY)
-        holder.kill()
-    assert workspace.prepare(KEY) is False
-
-
-def test_a_lock_that_goes_while_it_is_watched_is_free(workspace, monkeypatch):
-    monkeypatch.setattr(lock, "_TOUCH_SECONDS", 0.1)
-    path = foreign_lock(workspace)
-    with subprocess.Popen(["sh", "-c", f"sleep 0.5; rm {path}"]):
-        assert workspace.prepare(KEY) is False
-
-
-def take(path: str, barrier, results) -> None:
-    barrier.wait(60)
-    try:
-        held = lock.Lock.take(Path(path))
-    except InputError:
-        held = None
-    results.put(held is not None)
-    barrier.wait(60)
-    if held:
-        held.release()
-
-
-def test_of_many_who_find_a_stale_lock_one_gets_it(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    path = tmp_path / "lock.json"
-    path.write_text(json.dumps({**asdict(lock.Holder.this_process()), "pid": 2**22 + 1}))
-    barrier, results = context.Barrier(5), context.Queue()
-    processes = [context.Process(target=take, args=(str(path), barrier, results)) for _ in range(5)]
-    for process in processes:
-        process.start()
-    got = [results.get(timeout=60) for _ in processes]
-    for process in processes:
-        process.join(30)
-    assert sum(got) == 1
-    assert names(tmp_path) == []
-
-
-def test_a_takeover_that_was_cut_off_holds_nobody_up_for_long(workspace, monkeypatch):
-    monkeypatch.setattr(lock, "_STALE_SECONDS", 0.5)
-    workspace.path.mkdir()
-    (workspace.path / "lock.json").write_text(json.dumps({**asdict(lock.Holder.this_process()), "pid": 2**22 + 1}))
-    (workspace.path / "lock.json.takeover").touch()
-    assert workspace.prepare(KEY) is False

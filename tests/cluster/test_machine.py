@@ -7,42 +7,49 @@ import os
 import psutil
 import pytest
 
-from teralign.cluster import machine
-from teralign.cluster.machine import GB, WorkerSize, available_cores, available_memory, fit_workers, worker_threads
+from teralign.cluster.machine import (
+    GB,
+    ControlGroups,
+    WorkerSize,
+    available_cores,
+    available_memory,
+    fit_workers,
+    share_out,
+    worker_threads,
+)
 
 
 @pytest.fixture
-def groups(tmp_path, monkeypatch):
-    """Control groups as files, and this process's place in them."""
-    place = tmp_path / "place"
-    real = machine._read
-    monkeypatch.setattr(machine, "_CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(machine, "_read", lambda path: real(place if str(path) == "/proc/self/cgroup" else path))
+def groups(tmp_path):
+    """A function that writes control groups as files, with this process's place in them, and returns both."""
 
-    def make(line: str, **files: str) -> None:
-        place.write_text(line + "\n")
+    def make(line: str, **files: str) -> ControlGroups:
+        made = ControlGroups(tmp_path / "membership", tmp_path / "cgroup")
+        made.membership.write_text(line + "\n")
         for name, text in files.items():
-            path = tmp_path / "cgroup" / name.replace("__", "/").replace("-", ".")
+            path = made.root / name.replace("__", "/").replace("-", ".")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text + "\n")
+        return made
 
     return make
 
 
 def test_without_limits_it_is_the_affinity_and_what_is_free(groups):
-    groups("0::/", **{"cpu-max": "max 100000", "memory-max": "max"})
-    assert available_cores() == len(os.sched_getaffinity(0))
-    assert available_memory() == pytest.approx(psutil.virtual_memory().available, rel=0.1)
+    here = groups("0::/", **{"cpu-max": "max 100000", "memory-max": "max"})
+    assert available_cores(here) == len(os.sched_getaffinity(0))
+    assert available_memory(here) == pytest.approx(psutil.virtual_memory().available, rel=0.1)
 
 
 def test_version_2_limits_of_the_job_or_anything_around_it_count(groups):
-    groups("0::/slurm/job_7/step_0", **{"slurm__job_7__memory-max": str(2 * GB), "slurm__cpu-max": "150000 100000"})
-    assert available_memory() == 2 * GB
-    assert available_cores() == 1
+    files = {"slurm__job_7__memory-max": str(2 * GB), "slurm__cpu-max": "150000 100000"}
+    here = groups("0::/slurm/job_7/step_0", **files)
+    assert available_memory(here) == 2 * GB
+    assert available_cores(here) == 1
 
 
 def test_version_1_limits_count(groups):
-    groups(
+    here = groups(
         "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc",
         **{
             "memory__docker__abc__memory-limit_in_bytes": str(3 * GB),
@@ -50,13 +57,13 @@ def test_version_1_limits_count(groups):
             "cpu__docker__abc__cpu-cfs_period_us": "100000",
         },
     )
-    assert available_memory() == 3 * GB
-    assert available_cores() == 1
+    assert available_memory(here) == 3 * GB
+    assert available_cores(here) == 1
 
 
 def test_a_container_that_cannot_see_its_group_by_name_sees_it_at_the_root(groups):
-    groups("0::/../../docker/abc", **{"memory-max": str(GB)})
-    assert available_memory() == GB
+    here = groups("0::/../../docker/abc", **{"memory-max": str(GB)})
+    assert available_memory(here) == GB
 
 
 @pytest.mark.parametrize(
@@ -72,12 +79,15 @@ def test_a_container_that_cannot_see_its_group_by_name_sees_it_at_the_root(group
         (1, 1, (None, 8, None), (1, 8, 0.9)),
     ],
 )
-def test_workers_fill_what_there_is(monkeypatch, cores, memory, asked, fits):
-    monkeypatch.setattr(machine, "available_cores", lambda: cores)
-    monkeypatch.setattr(machine, "available_memory", lambda: memory * GB)
-    count, size = fit_workers(*asked)
+def test_workers_fill_what_there_is(cores, memory, asked, fits):
+    count, size = share_out(cores, memory * GB, *asked)
     assert (count, size.cpus) == fits[:2]
     assert size.memory == pytest.approx(fits[2] * GB)
+
+
+def test_workers_fill_this_machine():
+    count, size = fit_workers()
+    assert 1 <= count * size.cpus <= available_cores()
 
 
 def test_a_size_reads_well():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import math
 
 import numpy as np
@@ -13,7 +11,6 @@ from teralign.alignment import BlockOptions
 from teralign.cli.main import load_command, run
 from teralign.cluster import Compute
 from teralign.errors import InputError
-from teralign.filling import plan_fill
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform, plan_apply_transform
 from teralign.tasks.build_pyramid import build_pyramid, plan_build_pyramid
@@ -98,14 +95,6 @@ def test_an_alignment_is_predicted(pair, tmp_path, scheduler):
     (tmp_path / "new" / "field.blocks.json").unlink()
     with pytest.raises(InputError, match="exists already"):
         plan_local_align(pair.fixed, pair.moving, **options)
-
-
-def test_many_blocks_are_estimated_from_some(source, monkeypatch):
-    exact = plan_convert(source)
-    monkeypatch.setattr("teralign.tasks.convert_volume.plan_fill", functools.partial(plan_fill, samples=7))
-    estimated = plan_convert(source)
-    assert estimated.worker_memory_bytes == pytest.approx(exact.worker_memory_bytes, rel=0.01)
-    assert estimated == dataclasses.replace(exact, worker_memory_bytes=estimated.worker_memory_bytes)
 
 
 def test_memory_grows_with_what_is_in_it(source):

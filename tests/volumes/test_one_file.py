@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import numpy as np
 import pytest
 import SimpleITK
@@ -30,8 +32,8 @@ NEW_ITK = tuple(int(part) for part in SimpleITK.__version__.split(".")[:3]) >= (
 UNREAD_BY_ITK = {"float64"} if NEW_ITK else {"float64", "int32", "uint32"}
 
 
-def write(path, array, **options):
-    """A file of the voxels (t, c, z, y, x), from chunks and in pieces of a few kB, so that there are many."""
+def stored(path, array, **options):
+    """The writer of the voxels (t, c, z, y, x) beside `path`, as a .zarr, and the layout of the file."""
     timepoints, channels = array.shape[:2]
     options = {"channels": channels, "timepoints": timepoints, "chunking": Chunking(chunk_side=8), **options}
     layout = plan_volume(path, grid=GRID, dtype=array.dtype, **options)
@@ -39,7 +41,12 @@ def write(path, array, **options):
     for t, c in np.ndindex(timepoints, channels):
         for unit in GRID.region.split(writer.write_shape):
             writer.write(unit, np.ascontiguousarray(array[t, c][unit.slices]), channel=c, timepoint=t)
-    write_file(path, writer, layout, piece_bytes=2048)
+    return writer, layout
+
+
+def write(path, array, **options):
+    """A file of the voxels (t, c, z, y, x), from chunks and in pieces of a few kB, so that there are many."""
+    write_file(path, *stored(path, array, **options), piece_bytes=2048)
     return path
 
 
@@ -167,13 +174,19 @@ def test_what_they_cannot_hold_is_said(name, options, sentence, tmp_path):
         plan_volume(tmp_path / name, **{"grid": GRID, "dtype": "uint8", **options})
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+@pytest.fixture
+def files_of_at_most_1000_bytes():
+    """A limit of the system, as on a full disk: writing beyond it fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path, request):
     array = noise((1, 1, *GRID.shape), "uint8")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("teralign.volumes.one_file._write_piece", full)
-    with pytest.raises(DataError, match=r"a.tif cannot be written: No space left on device"):
-        write(tmp_path / "a.tif", array)
+    writer, layout = stored(tmp_path / "a.tif", array)
+    request.getfixturevalue("files_of_at_most_1000_bytes")
+    with pytest.raises(DataError, match=r"a.tif cannot be written: File too large"):
+        write_file(tmp_path / "a.tif", writer, layout)
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]

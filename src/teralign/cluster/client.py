@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CONNECT_SECONDS = 8
+_CONNECT_SECONDS = 8.0
 _RETRY_SECONDS = 0.5
 
 
 @contextlib.contextmanager
-def client_of(scheduler: str) -> Iterator[Client]:
-    """Run a client of a running scheduler; ClusterError when none answers within some seconds."""
+def client_of(scheduler: str, *, seconds: float = _CONNECT_SECONDS) -> Iterator[Client]:
+    """Run a client of a running scheduler; ClusterError when none answers within `seconds`."""
     from distributed import Client
 
     address = find_address(scheduler)
-    if not _answers_soon(address):  # where something else listens, Dask's client waits for ever
+    if not _answers_within(seconds, address):  # where something else listens, Dask's client waits for ever
         found_in = "" if address == scheduler else f" ({scheduler})"
         raise ClusterError(f"No Dask scheduler answers at {address}{found_in}: start one, or correct --scheduler.")
-    with Client(address, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
+    with Client(address, timeout=seconds, set_as_default=False) as client:
         yield client
 
 
@@ -72,9 +72,9 @@ def find_address(scheduler: str) -> str:
     return found.address
 
 
-def _answers_soon(address: str) -> bool:
+def _answers_within(seconds: float, address: str) -> bool:
     async def ask() -> bool:
-        end = time.monotonic() + _CONNECT_SECONDS
+        end = time.monotonic() + seconds
         while not await rendezvous.answers(address):
             if time.monotonic() > end:
                 return False

@@ -22,7 +22,6 @@ ENDED_AT = 0.95
 
 _COMFORTABLE_MEMORY = 4 * GB  # below this, fewer workers with more cores do better than more workers
 _SHARE_OF_MEMORY = 0.9  # the rest is for the command's own process
-_CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -37,15 +36,50 @@ class WorkerSize:
         return f"{cpus}, {self.memory / GB:.1f} GB" if self.memory else cpus
 
 
+@dataclass(frozen=True)
+class ControlGroups:
+    """Linux's control groups, which limit the processes of a container or a batch job.
+
+    `membership` is the file that names the groups of this process, `root` the folder of all groups.
+    """
+
+    membership: Path = Path("/proc/self/cgroup")
+    root: Path = Path("/sys/fs/cgroup")
+
+    def folders(self, controller: str) -> Iterator[Path]:
+        """Yield the groups (versions 1 and 2) that this process is in, and their parents.
+
+        In a container, /proc names groups that only the host can see; the outermost visible group is the container's.
+        """
+        for line in _read(self.membership).splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and controller not in controllers.split(","):
+                continue
+            names = [controllers, controller] if controllers else ["", "unified"]
+            for root in (self.root / name for name in names):
+                inner = Path(path.lstrip("/"))
+                yield from (root / part for part in (inner, *inner.parents))
+
+
 def fit_workers(
     workers: int | None = None, cpus: int | None = None, memory_gb: float | None = None
 ) -> tuple[int, WorkerSize]:
-    """Return how many workers to start on this machine, and their size; None is chosen to fill the machine.
+    """Return how many workers to start on this machine, and their size, as `share_out` does."""
+    return share_out(available_cores(), available_memory(), workers, cpus, memory_gb)
+
+
+def share_out(
+    cores: int,
+    available: int,
+    workers: int | None = None,
+    cpus: int | None = None,
+    memory_gb: float | None = None,
+) -> tuple[int, WorkerSize]:
+    """Return how many workers share `cores` and `available` bytes, and their size; None is chosen to use all.
 
     By default a worker has one core and at least 4 GB; where memory is short, fewer workers have more cores each.
     """
-    cores = available_cores()
-    memory = int(available_memory() * _SHARE_OF_MEMORY)
+    memory = int(available * _SHARE_OF_MEMORY)
     if workers is None:
         by_memory = memory // (int(memory_gb * GB) if memory_gb else _COMFORTABLE_MEMORY)
         workers = max(1, min(cores // (cpus or 1), by_memory))
@@ -61,19 +95,19 @@ def worker_threads() -> int:
     return int(os.environ.get(THREADS_VARIABLE, 0)) or available_cores()
 
 
-def available_cores() -> int:
+def available_cores(groups: ControlGroups = ControlGroups()) -> int:
     """Return the cores that this process may use, within its affinity and the quota of its container or batch job."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.floor(min([cores, *_cpu_quotas()])))
+    return max(1, math.floor(min([cores, *_cpu_quotas(groups)])))
 
 
-def available_memory() -> int:
+def available_memory(groups: ControlGroups = ControlGroups()) -> int:
     """Return the bytes that this process may still take: free memory, within its container's or batch job's limit."""
-    return int(min([psutil.virtual_memory().available, *_memory_limits()]))
+    return int(min([psutil.virtual_memory().available, *_memory_limits(groups)]))
 
 
-def _cpu_quotas() -> Iterator[float]:
-    for folder in _own_cgroups("cpu"):
+def _cpu_quotas(groups: ControlGroups) -> Iterator[float]:
+    for folder in groups.folders("cpu"):
         text = _read(folder / "cpu.max") or " ".join(
             [_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")]
         )
@@ -82,27 +116,12 @@ def _cpu_quotas() -> Iterator[float]:
             yield max(1.0, int(numbers[0]) / int(numbers[1]))
 
 
-def _memory_limits() -> Iterator[int]:
-    for folder in _own_cgroups("memory"):
+def _memory_limits(groups: ControlGroups) -> Iterator[int]:
+    for folder in groups.folders("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             text = _read(folder / name)
             if text.isdigit():
                 yield int(text)
-
-
-def _own_cgroups(controller: str) -> Iterator[Path]:
-    """Yield the control groups (versions 1 and 2) that this process is in, and their parents.
-
-    In a container, /proc names groups that only the host can see; the outermost visible group is the container's.
-    """
-    for line in _read(Path("/proc/self/cgroup")).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        roots = [_CGROUPS / controllers, _CGROUPS / controller] if controllers else [_CGROUPS, _CGROUPS / "unified"]
-        for root in roots:
-            inner = Path(path.lstrip("/"))
-            yield from (root / part for part in (inner, *inner.parents))
 
 
 def _read(path: Path) -> str:

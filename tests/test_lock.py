@@ -1,0 +1,95 @@
+"""The lock of a directory: one process holds it, and a lock whose process has ended is taken over."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from teralign.errors import InputError
+from teralign.lock import Holder, Lock, LockTimes
+
+SOON = LockTimes(touch=0.1, stale=1.0)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "lock.json"
+
+
+def take_and_release(path: Path, times: LockTimes = SOON) -> None:
+    Lock.take(path, times).release()
+
+
+def ended() -> Holder:
+    """A process of this host that has ended: no process has a number this high."""
+    return Holder(**{**asdict(Holder.this_process()), "pid": 2**22 + 1})
+
+
+def write(path: Path, holder: Holder) -> None:
+    path.write_text(json.dumps(asdict(holder)))
+
+
+ELSEWHERE = Holder(host="elsewhere", boot="?", namespace="?", pid=7)
+
+
+def test_a_process_on_another_host_holds_it_while_it_shows_life(path):
+    write(path, ELSEWHERE)
+    with subprocess.Popen(["sh", "-c", f"while sleep 0.2; do touch {path}; done"]) as holder:
+        with pytest.raises(InputError, match="process 7 on elsewhere"):
+            take_and_release(path)
+        holder.kill()
+    take_and_release(path)
+    assert not path.exists()
+
+
+def test_a_lock_that_goes_while_it_is_watched_is_free(path):
+    write(path, ELSEWHERE)
+    with subprocess.Popen(["sh", "-c", f"sleep 0.5; rm {path}"]):
+        take_and_release(path, LockTimes(touch=0.1))
+
+
+def test_a_holder_touches_it(path):
+    held = Lock.take(path, SOON)
+    before = path.stat().st_mtime_ns
+    time.sleep(0.5)
+    assert path.stat().st_mtime_ns > before
+    held.release()
+
+
+def take(path: str, barrier, results) -> None:
+    barrier.wait(60)
+    try:
+        held = Lock.take(Path(path))
+    except InputError:
+        held = None
+    results.put(held is not None)
+    barrier.wait(60)
+    if held:
+        held.release()
+
+
+def test_of_many_that_find_a_stale_lock_one_gets_it(path):
+    context = multiprocessing.get_context("spawn")
+    write(path, ended())
+    barrier, results = context.Barrier(5), context.Queue()
+    processes = [context.Process(target=take, args=(str(path), barrier, results)) for _ in range(5)]
+    for process in processes:
+        process.start()
+    got = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(30)
+    assert sum(got) == 1
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_takeover_that_was_cut_off_delays_the_next_only_for_a_while(path):
+    write(path, ended())
+    path.with_name("lock.json.takeover").touch()
+    take_and_release(path, LockTimes(stale=0.5))
+    assert list(path.parent.iterdir()) == []
