@@ -12,17 +12,30 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from teralign.grids import Floats, Grid, Region, Triple
+from teralign.grids import Floats, Grid, Region
+from teralign.transforms import kernels
 from teralign.transforms.affine import Affine, product
+from teralign.transforms.field_kind import FieldKind, Interpolation
 from teralign.transforms.kernels import Chain
+
+_METHODS = {
+    Interpolation.LINEAR: kernels.LINEAR,
+    Interpolation.NEAREST: kernels.NEAREST,
+    Interpolation.CUBIC: kernels.CUBIC,
+}
 
 
 class FieldNodes(Protocol):
-    """A displacement field for a chain: (z, y, x, 3) float32 values in µm at the nodes `region` of a grid."""
+    """A field for a chain: (z, y, x, 3) float32 values in µm at the nodes `region` of a grid."""
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """The displacements."""
+        """The displacements or coordinates; of a cubic field the coefficients of its B-splines."""
+        ...
+
+    @property
+    def kind(self) -> FieldKind:
+        """The meaning of the values, and the interpolation between nodes."""
         ...
 
     @property
@@ -54,12 +67,13 @@ def chain_of(
             continue
         so_far = product(to_index(part.grid), so_far)
         _close(entering, so_far, fields, matrices, gains)
-        entering, so_far = to_physical(part.grid), np.eye(4)
+        entering, so_far = _kept_position(part), np.eye(4)
         fields.append(part)
     so_far = product(_or_identity(after), so_far)
     _close(entering, so_far, fields, matrices, gains)
     first = matrices[0][:3, :3]
-    aligned = bool(fields) and np.count_nonzero(first - np.diag(np.diag(first))) == 0
+    diagonal = np.count_nonzero(first - np.diag(np.diag(first))) == 0
+    aligned = bool(fields) and diagonal and fields[0].kind.interpolation is Interpolation.LINEAR
     entry = product(matrices[1], matrices[0]) if aligned else matrices[0]
     return Chain(
         matrices=np.ascontiguousarray([m[:3] for m in matrices]),
@@ -71,7 +85,16 @@ def chain_of(
         nodes=_flat(fields),
         aligned=aligned,
         entry=np.ascontiguousarray(entry[:3]),
+        methods=np.array([_METHODS[f.kind.interpolation] for f in fields], dtype=np.int64),
+        absolute=_triples(f.kind.absolute for f in fields),
     )
+
+
+def _kept_position(field: FieldNodes) -> Floats:
+    """Return the matrix from node indices to what the vectors are added to: positions in µm, 0 for coordinates."""
+    matrix = to_physical(field.grid)
+    matrix[np.flatnonzero(field.kind.absolute)] = 0
+    return matrix
 
 
 def to_physical(grid: Grid) -> Floats:
@@ -102,7 +125,7 @@ def _close(
         gains.append(so_far[:3, :3])
 
 
-def _triples(values: Iterable[Triple]) -> NDArray[np.int64]:
+def _triples(values: Iterable[tuple[int, int, int]]) -> NDArray[np.int64]:
     return np.array(list(values), dtype=np.int64).reshape(-1, 3)
 
 

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from teralign.grids import Floats, Grid, Region
+from teralign.transforms.field_kind import FieldKind
 from teralign.transforms.points import inverse_map_points, map_box, map_points
 
 FIELD_STRIDE = 4
 """Default voxels between the nodes of a field; its error: docs/decisions/2026-11-21-field-node-stride.md."""
 NODE_BYTES = 3 * 4
 """Bytes of a node: its displacement in float32."""
+_LINEAR_DISPLACEMENTS = FieldKind()
 _ALL = Region((0, 0, 0), (0, 0, 0))
 
 
@@ -50,6 +52,11 @@ class DisplacementField:
     def zeros(cls, grid: Grid) -> DisplacementField:
         """Return the field that moves nothing."""
         return cls(np.zeros((*grid.shape, 3), np.float32), grid)
+
+    @property
+    def kind(self) -> FieldKind:
+        """Displacements, interpolated linearly."""
+        return _LINEAR_DISPLACEMENTS
 
     @property
     def affine(self) -> None:

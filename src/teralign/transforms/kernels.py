@@ -6,6 +6,8 @@ field 1, …, of field k, and the output (voxel indices of the moving image, or 
     next = M_j q + G_j u_j(q),
 
 with u_j in µm trilinear between the nodes and nearest outside the grid; the input goes to the first frame by M_0.
+Fields of other methods take the nearest node, or a natural cubic spline: a sum of B-splines whose coefficients are
+the nodes and continue beyond the ends on a straight line (Unser 1999, IEEE Signal Processing Magazine 16(6)).
 
 Every value is a function of global indices alone, computed in the same order of operations wherever a region is cut,
 and nothing here lets the compiler reassociate. So no result depends on how work is split over blocks and threads.
@@ -31,6 +33,7 @@ Values = NDArray[Any]  # of images of any type: the loops are compiled for each
 Vector = tuple[float, float, float]
 Real = TypeVar("Real", float, np.float32)
 POINTS_AT_ONCE = 64  # points that go from frame to frame together
+LINEAR, NEAREST, CUBIC = 0, 1, 2  # methods of fields
 
 
 class Chain(NamedTuple):
@@ -45,6 +48,8 @@ class Chain(NamedTuple):
     nodes: NDArray[np.float32]  # (z, y, x, 3) of each field, one after the other, flat
     aligned: bool  # k > 0, and rows of the input are rows of the first field: M_0 is diagonal
     entry: Floats  # (3, 4): M_1 M_0 when aligned, else M_0
+    methods: Ints  # (k,): LINEAR, NEAREST or CUBIC; the first field of an aligned chain is linear
+    absolute: Ints  # (k, 3): 1 where a component of a field is a coordinate in µm instead of a displacement
 
 
 # --- from frame to frame -------------------------------------------------------------------------------------------
@@ -71,6 +76,7 @@ class Nodes(NamedTuple):
     start: tuple[int, int, int]
     hold: tuple[int, int, int]
     offset: int
+    method: int
 
 
 @compiled
@@ -78,7 +84,7 @@ def _nodes_of(chain: Chain, j: int) -> Nodes:
     shape = (chain.shapes[j, 0], chain.shapes[j, 1], chain.shapes[j, 2])
     start = (chain.starts[j, 0], chain.starts[j, 1], chain.starts[j, 2])
     hold = (chain.holds[j, 0], chain.holds[j, 1], chain.holds[j, 2])
-    return Nodes(shape, start, hold, chain.offsets[j])
+    return Nodes(shape, start, hold, chain.offsets[j], chain.methods[j])
 
 
 @compiled
@@ -94,7 +100,7 @@ def _corners(where: Nodes, kz: int, ky: int, kx: int) -> tuple[int, int, int, in
 
 @compiled
 def _displacement(nodes: NDArray[np.float32], where: Nodes, z: float, y: float, x: float) -> Vector:
-    """Return the displacement of a field in µm at node index (z, y, x)."""
+    """Return the displacement of a linear field in µm at node index (z, y, x)."""
     kz, wz = _cell(z, where.shape[0])
     ky, wy = _cell(y, where.shape[1])
     kx, wx = _cell(x, where.shape[2])
@@ -159,10 +165,137 @@ def _trilinear(
     return v0 + wz * (v1 - v0)
 
 
+# --- other interpolation -------------------------------------------------------------------------------------------
+
+Quad = tuple[float, float, float, float]
+Place4 = tuple[int, int, int, int]
+
+
+@compiled
+def _nearest_node(nodes: NDArray[np.float32], where: Nodes, z: float, y: float, x: float) -> Vector:
+    """Return the values of the node nearest to node index (z, y, x), the upper one of two equally near."""
+    kz = _loaded_index(int(min(max(np.floor(z + 0.5), 0.0), where.shape[0] - 1.0)), where.start[0], where.hold[0])
+    ky = _loaded_index(int(min(max(np.floor(y + 0.5), 0.0), where.shape[1] - 1.0)), where.start[1], where.hold[1])
+    kx = _loaded_index(int(min(max(np.floor(x + 0.5), 0.0), where.shape[2] - 1.0)), where.start[2], where.hold[2])
+    at = where.offset + 3 * ((kz * where.hold[1] + ky) * where.hold[2] + kx)
+    return (
+        np.float64(nodes[np.uint64(at)]),
+        np.float64(nodes[np.uint64(at + 1)]),
+        np.float64(nodes[np.uint64(at + 2)]),
+    )
+
+
+@compiled
+def _natural(w: Quad, k: int, count: int) -> Quad:
+    """Return the weights of the nodes k − 1 to k + 2 such that nodes beyond the ends, on straight lines, get none."""
+    a, b, c, d = w
+    if count == 1:
+        return (0.0, a + b + c + d, 0.0, 0.0)
+    if k == 0:
+        a, b, c = 0.0, b + 2.0 * a, c - a
+    if k == count - 2:
+        b, c, d = b - d, c + 2.0 * d, 0.0
+    return (a, b, c, d)
+
+
+@compiled
+def _spline_weights(t: float, count: int) -> Quad:
+    """Return the values of the cubic B-splines of the nodes −1, 0, 1, 2 around `t`, clamped to the grid."""
+    k, w = _cell(t, count)
+    v = 1.0 - w
+    inner = 2.0 / 3.0 - w * w * (1.0 - w / 2.0), 2.0 / 3.0 - v * v * (1.0 - v / 2.0)
+    return _natural((v * v * v / 6.0, inner[0], inner[1], w * w * w / 6.0), k, count)
+
+
+@compiled
+def _spline_slopes(t: float, count: int) -> Quad:
+    """Return the derivatives of `_spline_weights`, per node."""
+    k, w = _cell(t, count)
+    v = 1.0 - w
+    return _natural((-v * v / 2.0, w * (1.5 * w - 2.0), v * (2.0 - 1.5 * v), w * w / 2.0), k, count)
+
+
+@compiled
+def _spline_places(t: float, count: int, start: int, hold: int) -> Place4:
+    """Return the places in memory, along an axis, of the nodes −1, 0, 1, 2 around `t`."""
+    k = _cell(t, count)[0]
+    return (
+        _loaded_index(k - 1, start, hold),
+        _loaded_index(k, start, hold),
+        _loaded_index(k + 1, start, hold),
+        _loaded_index(k + 2, start, hold),
+    )
+
+
+@compiled
+def _spline(
+    nodes: NDArray[np.float32], where: Nodes, z: float, y: float, x: float, wz: Quad, wy: Quad, wx: Quad
+) -> Vector:
+    """Return the weighted sums of the 4 × 4 × 4 nodes around node index (z, y, x)."""
+    pz = _spline_places(z, where.shape[0], where.start[0], where.hold[0])
+    py = _spline_places(y, where.shape[1], where.start[1], where.hold[1])
+    px = _spline_places(x, where.shape[2], where.start[2], where.hold[2])
+    a, b, c = 0.0, 0.0, 0.0
+    for i in range(4):
+        for j in range(4):
+            row = where.offset + 3 * where.hold[2] * (pz[i] * where.hold[1] + py[j])
+            for k in range(4):
+                weight, at = wz[i] * wy[j] * wx[k], row + 3 * px[k]
+                a += weight * np.float64(nodes[np.uint64(at)])
+                b += weight * np.float64(nodes[np.uint64(at + 1)])
+                c += weight * np.float64(nodes[np.uint64(at + 2)])
+    return a, b, c
+
+
+@compiled
+def _spline_value(nodes: NDArray[np.float32], where: Nodes, z: float, y: float, x: float) -> Vector:
+    """Return the values of a cubic field at node index (z, y, x)."""
+    wz, wy = _spline_weights(z, where.shape[0]), _spline_weights(y, where.shape[1])
+    return _spline(nodes, where, z, y, x, wz, wy, _spline_weights(x, where.shape[2]))
+
+
+@compiled
+def _value(nodes: NDArray[np.float32], where: Nodes, z: float, y: float, x: float) -> Vector:
+    """Return the vector of a field of any method in µm at node index (z, y, x)."""
+    if where.method == NEAREST:
+        return _nearest_node(nodes, where, z, y, x)
+    if where.method == CUBIC:
+        return _spline_value(nodes, where, z, y, x)
+    return _displacement(nodes, where, z, y, x)
+
+
+@compiled
+def _spline_differences(
+    nodes: NDArray[np.float32], where: Nodes, z: float, y: float, x: float
+) -> tuple[Vector, Vector, Vector]:
+    """Return the derivatives along z, y and x, per node, of each component of a cubic field."""
+    wz, wy = _spline_weights(z, where.shape[0]), _spline_weights(y, where.shape[1])
+    wx = _spline_weights(x, where.shape[2])
+    a = _spline(nodes, where, z, y, x, _spline_slopes(z, where.shape[0]), wy, wx)
+    b = _spline(nodes, where, z, y, x, wz, _spline_slopes(y, where.shape[1]), wx)
+    c = _spline(nodes, where, z, y, x, wz, wy, _spline_slopes(x, where.shape[2]))
+    return (a[0], b[0], c[0]), (a[1], b[1], c[1]), (a[2], b[2], c[2])
+
+
+@compiled
+def _through_other_field(chain: Chain, j: int, row: Floats) -> None:
+    """Take positions (3, n) from the frame of field `j`, which is not linear, to the next: the slower loop."""
+    where, m, g = _nodes_of(chain, j), chain.matrices[j + 1], chain.gains[j]
+    for i in range(row.shape[1]):
+        z, y, x = row[0, i], row[1, i], row[2, i]
+        v = _value(chain.nodes, where, z, y, x)
+        for c in range(3):
+            moved = m[c, 0] * z + m[c, 1] * y + m[c, 2] * x + m[c, 3]
+            row[c, i] = moved + (g[c, 0] * v[0] + g[c, 1] * v[1] + g[c, 2] * v[2])
+
+
 @compiled
 def _through_field(chain: Chain, j: int, row: Floats) -> None:
     """Take positions (3, n) from the frame of field `j` to the next."""
     nodes, where = chain.nodes, _nodes_of(chain, j)
+    if where.method != LINEAR:
+        _through_other_field(chain, j, row)
+        return
     m, g, n = chain.matrices, chain.gains, j + 1
     m00, m01, m02, m03 = m[n, 0, 0], m[n, 0, 1], m[n, 0, 2], m[n, 0, 3]
     m10, m11, m12, m13 = m[n, 1, 0], m[n, 1, 1], m[n, 1, 2], m[n, 1, 3]
@@ -237,28 +370,45 @@ def _determinant(a: Vector, b: Vector, c: Vector) -> float:
 
 
 @compiled
-def _newton_step(nodes: NDArray[np.float32], where: Nodes, per_um: Vector, q: Vector, r: Vector) -> Vector:
-    """Return d of (1 + du/dx) d = r at node index q, by Cramer's rule; r itself where the map nearly folds.
+def _newton_step(
+    nodes: NDArray[np.float32], where: Nodes, own: Vector, per_um: Vector, q: Vector, r: Vector
+) -> Vector:
+    """Return d of (own + du/dx) d = r at node index q, by Cramer's rule; r itself where the map nearly folds.
 
-    `per_um` is the number of nodes per µm along each axis; outside the grid the field does not change.
+    `per_um` is the number of nodes per µm along each axis; outside the grid the field does not change. `own` is 1 for
+    displacements, 0 for coordinates.
     """
-    kz, wz = _cell(q[0], where.shape[0])
-    ky, wy = _cell(q[1], where.shape[1])
-    kx, wx = _cell(q[2], where.shape[2])
-    r00, r01, r10, r11, x0, x1 = _corners(where, kz, ky, kx)
     sz = per_um[0] if 0.0 <= q[0] <= where.shape[0] - 1 else 0.0
     sy = per_um[1] if 0.0 <= q[1] <= where.shape[1] - 1 else 0.0
     sx = per_um[2] if 0.0 <= q[2] <= where.shape[2] - 1 else 0.0
-    u0 = _differences(nodes, r00, r01, r10, r11, x0, x1, wz, wy, wx)
-    u1 = _differences(nodes, r00, r01, r10, r11, x0 + 1, x1 + 1, wz, wy, wx)
-    u2 = _differences(nodes, r00, r01, r10, r11, x0 + 2, x1 + 2, wz, wy, wx)
-    a = (1.0 + sz * u0[0], sz * u1[0], sz * u2[0])
-    b = (sy * u0[1], 1.0 + sy * u1[1], sy * u2[1])
-    c = (sx * u0[2], sx * u1[2], 1.0 + sx * u2[2])
+    if where.method == CUBIC:
+        u0, u1, u2 = _spline_differences(nodes, where, q[0], q[1], q[2])
+    elif where.method == NEAREST:
+        u0, u1, u2 = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+    else:
+        kz, wz = _cell(q[0], where.shape[0])
+        ky, wy = _cell(q[1], where.shape[1])
+        kx, wx = _cell(q[2], where.shape[2])
+        r00, r01, r10, r11, x0, x1 = _corners(where, kz, ky, kx)
+        u0 = _differences(nodes, r00, r01, r10, r11, x0, x1, wz, wy, wx)
+        u1 = _differences(nodes, r00, r01, r10, r11, x0 + 1, x1 + 1, wz, wy, wx)
+        u2 = _differences(nodes, r00, r01, r10, r11, x0 + 2, x1 + 2, wz, wy, wx)
+    a = (own[0] + sz * u0[0], sz * u1[0], sz * u2[0])
+    b = (sy * u0[1], own[1] + sy * u1[1], sy * u2[1])
+    c = (sx * u0[2], sx * u1[2], own[2] + sx * u2[2])
     volume = _determinant(a, b, c)
     if volume < 1e-3:
         return r
     return _determinant(r, b, c) / volume, _determinant(a, r, c) / volume, _determinant(a, b, r) / volume
+
+
+@compiled
+def _between_nodes(t: Vector, own: Vector, per_um: Vector, shift: Vector, shape: tuple[int, int, int]) -> Vector:
+    """Return the nearest point between the nodes along the axes of coordinates, where `own` is 0."""
+    z = t[0] if own[0] else (min(max(per_um[0] * t[0] + shift[0], 0.0), shape[0] - 1.0) - shift[0]) / per_um[0]
+    y = t[1] if own[1] else (min(max(per_um[1] * t[1] + shift[1], 0.0), shape[1] - 1.0) - shift[1]) / per_um[1]
+    x = t[2] if own[2] else (min(max(per_um[2] * t[2] + shift[2], 0.0), shape[2] - 1.0) - shift[2]) / per_um[2]
+    return z, y, x
 
 
 @compiled
@@ -267,21 +417,28 @@ def invert_points(
 ) -> int:
     """Solve p + u(p) = point for the points (n, 3) in µm by Newton's method with halved steps.
 
-    `chain` is one field between identities. Writes p and what is left of the equation, in µm; it is above
-    `tolerance` where the method did not converge within 60 steps.
+    `chain` is one field between identities, and `found` has the first guesses. Writes p and what is left of the
+    equation, in µm; it is above `tolerance` where the method did not converge within 60 steps. A component of
+    coordinates c is solved for c(p) = point, with p between the nodes along its axis.
     """
     nodes, where, m = chain.nodes, _nodes_of(chain, 0), chain.matrices
     per_um = (m[0, 0, 0], m[0, 1, 1], m[0, 2, 2])
     shift = (m[0, 0, 3], m[0, 1, 3], m[0, 2, 3])
+    own = (1.0 - chain.absolute[0, 0], 1.0 - chain.absolute[0, 1], 1.0 - chain.absolute[0, 2])
     for i in range(first, last):
         target = (points[i, 0], points[i, 1], points[i, 2])
-        p, r, size = target, (0.0, 0.0, 0.0), np.inf
+        p, r, size = (found[i, 0], found[i, 1], found[i, 2]), (0.0, 0.0, 0.0), np.inf
         step, share = r, 1.0
         for _ in range(60):
             t = (p[0] - share * step[0], p[1] - share * step[1], p[2] - share * step[2])
+            t = _between_nodes(t, own, per_um, shift, where.shape)
             q = (per_um[0] * t[0] + shift[0], per_um[1] * t[1] + shift[1], per_um[2] * t[2] + shift[2])
-            u = _displacement(nodes, where, q[0], q[1], q[2])
-            left = (t[0] + u[0] - target[0], t[1] + u[1] - target[1], t[2] + u[2] - target[2])
+            u = _value(nodes, where, q[0], q[1], q[2])
+            left = (
+                own[0] * t[0] + u[0] - target[0],
+                own[1] * t[1] + u[1] - target[1],
+                own[2] * t[2] + u[2] - target[2],
+            )
             length = math.sqrt(left[0] * left[0] + left[1] * left[1] + left[2] * left[2])
             if length >= size and share > 0.01:
                 share *= 0.5
@@ -289,7 +446,7 @@ def invert_points(
             p, r, size, share = t, left, length, 1.0
             if size <= tolerance:
                 break
-            step = _newton_step(nodes, where, per_um, q, r)
+            step = _newton_step(nodes, where, own, per_um, q, r)
         found[i, 0], found[i, 1], found[i, 2] = p[0], p[1], p[2]
         residuals[i] = size
     return 0
@@ -299,10 +456,10 @@ def invert_points(
 
 
 @compiled
-def _node_range(low: float, high: float, shape: int, start: int, hold: int) -> tuple[int, int]:
-    """Return the first and last node in memory that values between `low` and `high` depend on."""
-    below = _cell(low - 1e-9, shape)[0]
-    above = _cell(high + 1e-9, shape)[0] + 1
+def _node_range(low: float, high: float, shape: int, start: int, hold: int, more: int) -> tuple[int, int]:
+    """Return the first and last node in memory that values between `low` and `high` depend on, and `more` beyond."""
+    below = _cell(low - 1e-9, shape)[0] - more
+    above = _cell(high + 1e-9, shape)[0] + 1 + more
     return _loaded_index(below, start, hold), _loaded_index(above, start, hold)
 
 
@@ -310,9 +467,10 @@ def _node_range(low: float, high: float, shape: int, start: int, hold: int) -> t
 def _add_nodes(chain: Chain, j: int, low: Floats, high: Floats, minimum: Floats, maximum: Floats) -> None:
     """Write the minimum and maximum displacement of field `j` in a box of its index frame."""
     where = _nodes_of(chain, j)
-    z0, z1 = _node_range(low[0], high[0], where.shape[0], where.start[0], where.hold[0])
-    y0, y1 = _node_range(low[1], high[1], where.shape[1], where.start[1], where.hold[1])
-    x0, x1 = _node_range(low[2], high[2], where.shape[2], where.start[2], where.hold[2])
+    more = 1 if where.method == CUBIC else 0
+    z0, z1 = _node_range(low[0], high[0], where.shape[0], where.start[0], where.hold[0], more)
+    y0, y1 = _node_range(low[1], high[1], where.shape[1], where.start[1], where.hold[1], more)
+    x0, x1 = _node_range(low[2], high[2], where.shape[2], where.start[2], where.hold[2], more)
     for c in range(3):
         minimum[c], maximum[c] = np.inf, -np.inf
     for z in range(z0, z1 + 1):
@@ -323,6 +481,14 @@ def _add_nodes(chain: Chain, j: int, low: Floats, high: Floats, minimum: Floats,
                     u = np.float64(chain.nodes[np.uint64(row + 3 * x + c)])
                     minimum[c] = min(minimum[c], u)
                     maximum[c] = max(maximum[c], u)
+    if more:
+        share = 1.0  # of the range of the coefficients: those beyond an end lie outside it by up to its width
+        for d in range(3):
+            share *= 3.0 if low[d] < 1.0 or high[d] > where.shape[d] - 2.0 else 1.0
+        for c in range(3):
+            wider = (share - 1.0) / 2.0 * (maximum[c] - minimum[c])
+            minimum[c] -= wider
+            maximum[c] += wider
 
 
 @compiled
@@ -704,10 +870,6 @@ def warp_nearest(
         for c in range(out.shape[0]):
             missing += _nearest_row(flat[c], source, row, bases, fill, out[c, z, y])
     return missing
-
-
-Quad = tuple[float, float, float, float]
-Place4 = tuple[int, int, int, int]
 
 
 @compiled

@@ -1,6 +1,6 @@
 """Map points and boxes through loaded transforms, and points back through a field.
 
-The inverse of x ↦ x + u(x) is found by Newton's method on the trilinear field: see `kernels.invert_points`.
+The inverse of a field is found by Newton's method on its interpolation: see `kernels.invert_points`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,17 @@ def map_points(parts: Sequence[Affine | FieldNodes], points: ArrayLike, *, threa
     return mapped
 
 
-def inverse_map_points(field: FieldNodes, points: ArrayLike, *, threads: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the points p (n, 3) with p + u(p) = `points`, and a mask (n,) of those within INVERSE_TOLERANCE."""
+def inverse_map_points(
+    field: FieldNodes, points: ArrayLike, *, guesses: Floats | None = None, threads: int = 1
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the points p (n, 3) that `field` maps to `points`, and a mask (n,) of those within INVERSE_TOLERANCE.
+
+    The search begins at `guesses` (n, 3), by default at the points themselves.
+    """
     chain = chain_of([field])
     given = _as_points(points)
-    found, residuals = np.empty_like(given), np.empty(len(given))
+    found = np.array(given if guesses is None else guesses, dtype=np.float64)
+    residuals = np.empty(len(given))
     tolerance = INVERSE_TOLERANCE * min(field.grid.spacing)
     over_ranges(
         lambda first, last: kernels.invert_points(first, last, given, found, residuals, chain, tolerance),
