@@ -26,6 +26,8 @@ Triple: TypeAlias = tuple[int, int, int]
 FloatTriple: TypeAlias = tuple[float, float, float]
 Range: TypeAlias = tuple[int | None, int | None]
 """The first voxel and the one after the last; None is the volume's own."""
+Box: TypeAlias = tuple[FloatTriple, FloatTriple]
+"""The low and the high corner (z, y, x) of a box of points, in µm."""
 T = TypeVar("T")
 
 
@@ -189,6 +191,21 @@ class Grid:
         a = np.floor(self.to_index(low) + 1e-9).astype(int) - margin
         b = np.ceil(self.to_index(high) - 1e-9).astype(int) + 1 + margin
         return Region(as_triple(a), as_triple(b))
+
+    def touching(self, low: ArrayLike, high: ArrayLike) -> Region:
+        """Return the region of the voxels that the box from `low` to `high` (µm) touches, cut to the grid.
+
+        Its size is 0 if the box lies outside the grid.
+        """
+        sliver = 1e-6  # of a voxel: a box that ends at the face of a voxel does not touch the next one
+        a = np.floor(self.to_index(low) + 0.5 + sliver).astype(int)
+        b = np.ceil(self.to_index(high) + 0.5 - sliver).astype(int)
+        return Region(as_triple(a), as_triple(b)).intersect(self.region)
+
+    def divide(self, factor: float) -> Grid:
+        """Return the grid with its spacing and origin divided by `factor`."""
+        spacing, origin = ([value / factor for value in values] for values in (self.spacing, self.origin))
+        return Grid(self.shape, as_float_triple(spacing), as_float_triple(origin))
 
     def corners(self) -> Floats:
         """Return the eight outermost voxel centres, (8, 3) µm."""

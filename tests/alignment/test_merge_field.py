@@ -42,7 +42,9 @@ def merger(tmp_path, displacement, missing=()):
     UsableBlocks(np.array(index).reshape(-1, 3), np.array(means).reshape(-1, 3)).save(usable)
     writer = create_field(tmp_path / "field.zarr", NODES, (8, 8, 8))
     workspace.close()
-    return FieldMerger(BlockLayout(FIXED, PLAN, NODES, STRIDES), "align", usable, None, workspace, writer)
+    return FieldMerger(
+        BlockLayout(FIXED, PLAN, NODES, STRIDES), FIXED.region, "align", usable, None, workspace, writer
+    )
 
 
 def test_blocks_that_agree_merge_to_what_they_agree_on(tmp_path):

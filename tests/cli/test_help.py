@@ -65,7 +65,7 @@ def test_options_become_one_value():
     given = "--fixed a.zarr --fixed-spacing 1,2,3 --fixed-mask auto --workers 2 --work-dir w"
     said = CliRunner().invoke(example_command, given.split()).output
     assert "Side(uri='a.zarr', spacing=(3.0, 2.0, 1.0), channel=0" in said
-    assert "mask='auto', mask_labels=None)" in said
+    assert "mask='auto', mask_labels=None, roi=None, expansion=1.0)" in said
     assert "Compute(scheduler=None, workers=2" in said
     assert "work_dir=PosixPath('w'))" in said
 

@@ -234,6 +234,6 @@ def test_labels_that_would_be_interpolated_get_a_warning(tmp_path, caplog):
 
 def test_options_of_an_alignment_are_not_ignored_in_silence(case):
     folder, _, _ = case
-    with pytest.raises(InputError, match="only the URI and the spacing are used"):
+    with pytest.raises(InputError, match="only the URI, the spacing and the expansion are used"):
         moving = Side(str(folder / "moving.zarr"), channel=1)
         plan_apply_transform(folder / "fixed.zarr", moving, transforms=[], output=folder / "x.zarr")

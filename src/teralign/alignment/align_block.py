@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from teralign.alignment.records import AlignedBlock
 from teralign.alignment.sources import why_empty
-from teralign.alignment.stages import COARSER, Stage
+from teralign.alignment.stages import COARSER, Readable, Stage
 from teralign.blockwise import Block, BlockState, Workspace
 from teralign.cluster import worker_threads
 from teralign.files import writing
@@ -27,6 +27,7 @@ from teralign.transforms import DisplacementField, Stack, StoredField, as_field,
 SEARCH_MARGIN = 0.1  # of the block's extent: how far from the start the moving partner is looked for
 REFINING_MARGIN = COARSER  # voxels, likewise, from the field of a coarser stage: one coarse voxel
 MIN_JACOBIAN = 0.05  # a field with a smaller determinant nearly folds, and is not used
+OUTSIDE_BOX = "the block lies outside the fixed region of interest"
 _SHARES = (1.0, 0.75, 0.5, 0.25)  # of the correction found, tried in this order
 
 
@@ -43,15 +44,18 @@ class BlockAligner:
 
     def __call__(self, block: Block) -> AlignedBlock:
         """Align the block, store its field (z, y, x, 3) over `node_region(block)`, and return its record."""
+        inside = block.region.intersect(self.stage.fixed.box)
+        if inside.size == 0:
+            return AlignedBlock(state=BlockState.MASKED, reason=OUTSIDE_BOX)
         if self.stage.fixed.masks_out(block.region):
             return AlignedBlock(state=BlockState.MASKED, reason="the fixed mask leaves nothing here")
         fixed = self.stage.fixed.read(block.region)
-        read = AlignedBlock(fixed_read=fixed.array.size)
+        read = AlignedBlock(fixed_read=inside.size)
         if reason := why_empty(fixed):
             return replace(read, state=BlockState.EMPTY, reason=f"the fixed volume {reason} here")
         initial, coarse, where = self._starting_at(fixed.grid)
         if where.size == 0:
-            reason = "the start maps this block outside the moving volume"
+            reason = "the start maps this block outside the moving volume, or its region of interest"
             return replace(read, state=BlockState.OUTSIDE, reason=reason)
         if self.stage.moving.masks_out(where):
             reason = "the moving mask leaves nothing where this block lies"
@@ -125,7 +129,7 @@ class BlockAligner:
         low, high = search_box(grid, refining=self.coarse is not None)
         coarse = Stack() if self.coarse is None else Stack((self.coarse,)).load(low, high)
         low, high = coarse.bounds(low, high)
-        initial, where = moving_region(self.stage.moving.grid, self.initial, low, high)
+        initial, where = moving_region(self.stage.moving, self.initial, low, high)
         return initial, coarse, where
 
     def _mean_over_core(self, block: Block, values: NDArray[np.float32], nodes: Region) -> FloatTriple:
@@ -146,11 +150,11 @@ def search_box(grid: Grid, *, refining: bool) -> tuple[Floats, Floats]:
     return low - margin, high + margin
 
 
-def moving_region(moving: Grid, initial: Stack, low: Floats, high: Floats) -> tuple[Stack, Region]:
-    """Return the initial transforms around a box (µm), and the voxels of the moving grid that they map it to."""
+def moving_region(moving: Readable, initial: Stack, low: Floats, high: Floats) -> tuple[Stack, Region]:
+    """Return the initial transforms around a box (µm), and the voxels of the moving image that they map it to."""
     around = initial.load(low, high)
     low, high = around.bounds(low, high)
-    return around, moving.covering(low, high, margin=2).intersect(moving.region)
+    return around, moving.grid.covering(low, high, margin=2).intersect(moving.box)
 
 
 def node_region(block: Block, strides: Triple, nodes: Grid) -> Region:

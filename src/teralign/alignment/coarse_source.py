@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from teralign.alignment.sources import ImageSource
+from teralign.alignment.sources import ImageSource, extend
 from teralign.grids import Grid, Region, Triple, as_triple, product
 from teralign.registration import Image
 from teralign.volumes import coarser_levels
@@ -40,6 +40,14 @@ class CoarseSource:
         return cls(replace(source, volume=levels[by]), rest, grid)
 
     @property
+    def box(self) -> Region:
+        """The means of the region of interest, by default all."""
+        box = self.level.box
+        start = as_triple(a // f for a, f in zip(box.start, self.factors, strict=True))
+        stop = as_triple(-(-b // f) for b, f in zip(box.stop, self.factors, strict=True))
+        return Region(start, stop).intersect(self.grid.region)
+
+    @property
     def voxel_bytes(self) -> int:
         """Bytes read from disk for one mean, before compression."""
         return self.level.voxel_bytes * math.prod(self.factors)
@@ -51,17 +59,18 @@ class CoarseSource:
     def read(self, region: Region) -> Image:
         """Return the means (float32) of `region`, with a mask where voxels are masked out or not finite.
 
-        Voxels are read piece by piece, so that memory is that of the means.
+        Voxels are read piece by piece, so that memory is that of the means; those outside the box are not read.
         """
-        array = np.empty(region.shape, np.float32)
-        mask = np.ones(region.shape, bool)
-        for part in self._pieces(region):
+        inside = region.intersect(self.box)
+        array = np.zeros(inside.shape, np.float32)
+        mask = np.ones(inside.shape, bool)
+        for part in self._pieces(inside):
             piece = self.level.read(self._voxels(part)).downsample(self.factors)
-            inside = part.relative_to(region).slices
-            array[inside] = piece.array
+            place = part.relative_to(inside).slices
+            array[place] = piece.array
             if piece.mask is not None:
-                mask[inside] = piece.mask
-        return Image(array, self.grid.crop(region), None if mask.all() else mask)
+                mask[place] = piece.mask
+        return extend(Image(array, self.grid.crop(inside), None if mask.all() else mask), inside, region, self.grid)
 
     def masks_out(self, region: Region) -> bool:
         """Return whether the mask leaves no voxel of `region`."""

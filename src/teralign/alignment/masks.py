@@ -165,12 +165,12 @@ def _find_mask(option: str, volume: Volume, channel: int, timepoint: int, size: 
 def _open(option: str, uri: str, volume: Volume) -> tuple[Volume, Grid, Stack]:
     """Open a mask, and return it with the grid of its voxels and the map from the image's axes to its own.
 
-    The grid is that of the mask's metadata; without a voxel size, it is stretched over the field of view of `volume`,
-    along the same axes.
+    The grid is that of the mask's metadata, and its expansion that of `volume`; without a voxel size, it is stretched
+    over the field of view of `volume`, along the same axes.
     """
     grid = volume.grid
     try:
-        mask = open_volume(absolute_uri(uri))
+        mask = open_volume(absolute_uri(uri), expansion=volume.expansion)
     except InputError:
         mask = open_volume(absolute_uri(uri), spacing=grid.spacing, option=option)
         scale = [m / n for m, n in zip(grid.shape, mask.grid.shape, strict=True)]

@@ -9,7 +9,7 @@ by more than `OUTLIER_SPREADS` times the spread of its neighbours (their median 
 Filling: a block without a field of its own (failed, empty, outside, outlier) gets the coarser field plus the mean
 corrections of the nearest blocks that have a field, weighted by the inverse square of their distance (Shepard 1968,
 "A two-dimensional interpolation function for irregularly-spaced data"). Where no block has a field, the coarser field
-alone remains.
+alone remains. A block outside the region of interest gets a field of 0: the start.
 
 Merging: each chunk of the output is the sum of the blocks that touch it, in their order, with weights that add up to
 1. Each chunk has a single writer.
@@ -118,11 +118,12 @@ def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.b
 class FieldMerger:
     """Merges any chunk of the output field. Picklable.
 
-    `aligned` is the stage of the blocks' fields, `usable` the file of the `UsableBlocks`, and `coarse` the merged
-    field of the stage before.
+    `box` are the fixed voxels of the region of interest, `aligned` is the stage of the blocks' fields, `usable` the
+    file of the `UsableBlocks`, and `coarse` the merged field of the stage before.
     """
 
     layout: BlockLayout
+    box: Region
     aligned: str
     usable: Path
     coarse: StoredField | None
@@ -147,11 +148,13 @@ class FieldMerger:
             part = own.intersect(region)
             if part.size == 0:
                 continue
-            values = (
-                self._stored(block)[part.relative_to(own).slices]
-                if usable.has(block.index)
-                else self._filled(block, part, usable)
-            )
+            values: NDArray[Any]
+            if usable.has(block.index):
+                values = self._stored(block)[part.relative_to(own).slices]
+            elif block.region.intersect(self.box).size == 0:
+                values = np.zeros((*part.shape, 3))
+            else:
+                values = self._filled(block, part, usable)
             w = self.layout.blocks.blend_weights(block, self._axes(part))[..., None]
             inside = part.relative_to(region).slices
             total[inside] += w * values

@@ -83,38 +83,46 @@ class _StagePlan:
 
     @classmethod
     def of(cls, stage: Stage, initial: Stack, samples: int, *, refining: bool) -> _StagePlan:
-        layout = stage.layout
-        fixed, largest = _fixed_voxels(layout)
-        moving = [_moving_voxels(stage, initial, region, refining=refining) for region in _sampled(layout, samples)]
-        all_moving = round(sum(moving) / len(moving) * len(layout.blocks))
+        layout, box = stage.layout, stage.fixed.box
+        aligned, fixed, largest = _fixed_voxels(layout, box)
+        sampled = _sampled(layout, box, samples)
+        moving = [_moving_voxels(stage, initial, region, refining=refining) for region in sampled]
+        all_moving = round(sum(moving) / len(moving) * aligned)
         nodes = math.prod(layout.nodes.shape) + fixed // math.prod(layout.strides)  # merged, and block by block
         merged = WriteUnits(layout.nodes.shape, CHUNK_SHAPE)
         return cls(
             blocks={stage.aligning: len(layout.blocks), stage.merging: len(merged)},
-            aligned=len(layout.blocks),
+            aligned=aligned,
             read=fixed * stage.fixed.voxel_bytes + all_moving * stage.moving.voxel_bytes,
             written=nodes * NODE_BYTES,
             block_voxels=largest + max(moving),
-            cpu_seconds=step_seconds(stage.steps, len(layout.blocks), fixed),
+            cpu_seconds=step_seconds(stage.steps, aligned, fixed),
         )
 
 
-def _fixed_voxels(layout: BlockLayout) -> tuple[int, int]:
-    """Return the fixed voxels that all blocks read, and that the largest block reads; halos count in each block."""
-    sides = [
-        [min(b + halo, n) - max(a - halo, 0) for a, b in pairwise(edges)]
-        for edges, halo, n in zip(layout.blocks.edges, layout.blocks.halo, layout.grid.shape, strict=True)
-    ]
-    return math.prod(sum(side) for side in sides), math.prod(max(side) for side in sides)
+def _fixed_voxels(layout: BlockLayout, box: Region) -> tuple[int, int, int]:
+    """Return the blocks that touch the region of interest, the voxels they read of it, and those of the largest one.
+
+    Halos count in each block; in memory a block also has its voxels outside the region of interest.
+    """
+    lengths, sides = [], []
+    for axis, (edges, halo, n) in enumerate(
+        zip(layout.blocks.edges, layout.blocks.halo, layout.grid.shape, strict=True)
+    ):
+        ends = [(max(a - halo, 0), min(b + halo, n)) for a, b in pairwise(edges)]
+        lengths.append(max(b - a for a, b in ends))
+        inside = (min(b, box.stop[axis]) - max(a, box.start[axis]) for a, b in ends)
+        sides.append([length for length in inside if length > 0])
+    return math.prod(len(side) for side in sides), math.prod(sum(side) for side in sides), math.prod(lengths)
 
 
-def _sampled(layout: BlockLayout, samples: int) -> list[Region]:
-    """Return the regions of some blocks, spread evenly over all."""
-    blocks = layout.blocks
+def _sampled(layout: BlockLayout, box: Region, samples: int) -> list[Region]:
+    """Return the regions of some blocks, spread evenly over all that touch the region of interest."""
+    blocks = layout.blocks if box == layout.grid.region else layout.blocks.touching(box)
     step = -(-len(blocks) // samples)
     return [blocks[i].region for i in range(step // 2, len(blocks), step)]
 
 
 def _moving_voxels(stage: Stage, initial: Stack, region: Region, *, refining: bool) -> int:
     low, high = search_box(stage.layout.grid.crop(region), refining=refining)
-    return moving_region(stage.moving.grid, initial, low, high)[1].size
+    return moving_region(stage.moving, initial, low, high)[1].size

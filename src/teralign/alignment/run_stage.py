@@ -108,7 +108,7 @@ class StageRunner:
 
     def _merge(self, stage: Stage, coarse: StoredField | None, usable: Path, built: Path) -> StoredField:
         writer = create_field(built, stage.layout.nodes, resume=True)
-        merger = FieldMerger(stage.layout, stage.aligning, usable, coarse, self.workspace, writer)
+        merger = FieldMerger(stage.layout, stage.fixed.box, stage.aligning, usable, coarse, self.workspace, writer)
         units = WriteUnits(stage.layout.nodes.shape, writer.chunk_shape)
         run_blocks(merger, units, client=self.client, workspace=self.workspace, stage=stage.merging)
         finish_map(built, Stack((writer.field,)))

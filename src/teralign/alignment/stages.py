@@ -41,6 +41,11 @@ class Readable(Protocol):
         """The grid of the whole volume."""
         ...
 
+    @property
+    def box(self) -> Region:
+        """The voxels of the region of interest; no other voxel counts."""
+        ...
+
     def read(self, region: Region) -> Image:
         """Return the image of `region`, with its mask."""
         ...

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     help="Use nearest for labels.",
 )
 @options.spacing_options
+@options.expansion_options
 @click.option("--moving-channel", "channels", type=values.CHANNELS, help="Channels to warp.  [default: all]")
 @click.option(
     "--moving-timepoint", "timepoint", type=click.IntRange(min=0), help="Timepoint to warp.  [default: all]"

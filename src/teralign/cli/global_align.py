@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 @options.fixed_option
 @options.moving_option
 @options.steps_options
-@click.option("--output", required=True, type=values.PATH, help="affine.mat, or a .zarr field with a deform step.")
+@options.initial_option
+@click.option("--output", required=True, type=values.PATH, help="affine.mat; a .zarr if there is a field in it.")
 @click.option("--aligned", metavar="URI", help="Also write the moving volume, warped by the transform, here.")
 @options.ome_zarr_option
 @options.side_options
@@ -34,6 +35,7 @@ def global_align(
     fixed: Side,
     moving: Side,
     output: Path,
+    initial_transforms: tuple[Path, ...],
     steps: tuple[str, ...] | None,
     config: Path | None,
     aligned: str | None,
@@ -45,11 +47,13 @@ def global_align(
 ) -> None:
     """Align two whole volumes in memory.
 
-    Writes a 4×4 matrix that maps fixed to moving points (z,y,x in µm), and beside it a JSON report of the steps.
+    Writes a 4×4 matrix that maps fixed to moving points (z,y,x in µm), and beside it a JSON report of the steps. It
+    includes the initial transforms.
     """
     from teralign.tasks import global_align as tasks
 
     given = tasks.GlobalAlignOptions(
+        initial_transforms=initial_transforms,
         steps=steps,
         config=config,
         aligned=aligned,

@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 @options.fixed_option
 @options.moving_option
 @options.steps_options
-@click.option(
-    "--initial-transform",
-    "initial_transforms",
-    multiple=True,
-    type=values.PATH,
-    help="The alignment to refine; repeat for several, outermost first.  [default: none]",
-)
+@options.initial_option
 @click.option("--output", required=True, type=values.PATH, help="The map to write, a .zarr group.")
 @click.option(
     "--block-size",

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import click
 from click.core import ParameterSource
 
-from teralign.cli.values import LABELS, MICROMETRES, NAMES, PATH
+from teralign.cli.values import BOX, LABELS, MICROMETRES, NAMES, PATH
 from teralign.errors import InputError
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -118,7 +118,43 @@ mask_options = chain(
     click.option("--fixed-mask-labels", type=LABELS, help="Labels of the mask to use.  [default: all above 0]"),
     click.option("--moving-mask-labels", type=LABELS, help="Labels of the moving mask to use."),
 )
-side_options = chain(mask_options, spacing_options, channel_options, timepoint_options)
+roi_options = chain(
+    click.option(
+        "--fixed-roi",
+        type=BOX,
+        metavar="X,Y,Z,X,Y,Z",
+        help="Align only in this box of the fixed volume: its low and its high corner in µm.",
+    ),
+    click.option("--moving-roi", type=BOX, metavar="X,Y,Z,X,Y,Z", help="Use only this box of the moving volume."),
+)
+
+
+def _as_both(ctx: click.Context, param: click.Parameter, value: float | None) -> float:
+    """Return the moving expansion, by default that of both volumes, which click has parsed before."""
+    return float(ctx.params["fixed_expansion"]) if value is None else value
+
+
+expansion_option = click.option(
+    "--expansion",
+    "fixed_expansion",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    metavar="FACTOR",
+    help="Expansion factor of the samples: lengths, such as voxel sizes, are divided by it.  [default: 1]",
+)
+expansion_options = chain(
+    expansion_option,
+    click.option(
+        "--moving-expansion",
+        type=click.FloatRange(min=0, min_open=True),
+        callback=_as_both,
+        metavar="FACTOR",
+        help="Expansion factor of the moving sample.  [default: --expansion]",
+    ),
+)
+side_options = chain(
+    mask_options, roi_options, spacing_options, expansion_options, channel_options, timepoint_options
+)
 steps_options = chain(
     click.option(
         "--steps", type=NAMES, help="Steps in order: ransac, random, rigid, affine, deform.  [default: the config's]"
@@ -133,12 +169,20 @@ transform_option = click.option(
     type=PATH,
     help="A transform file; repeat for several, outermost (applied last) first.",
 )
+initial_option = click.option(
+    "--initial-transform",
+    "initial_transforms",
+    multiple=True,
+    type=PATH,
+    help="The alignment to start from; repeat for several, outermost first.  [default: none]",
+)
 transforms_argument = click.argument("transforms", nargs=-1, required=True, type=PATH)
 node_options = chain(
     click.option("--fixed", metavar="URI", help="Place the nodes over this volume.  [default: over the fields]"),
     click.option(
         "--fixed-spacing", type=MICROMETRES, help="Voxel size of --fixed in µm; overrides the file's metadata."
     ),
+    expansion_option,
     click.option(
         "--grid-spacing",
         type=MICROMETRES,
@@ -164,7 +208,7 @@ cluster_options = chain(
     click.option("--worker-mem-gb", type=click.FloatRange(min=0, min_open=True), help="Memory of each worker in GB."),
 )
 
-_SIDE = ("spacing", "channel", "timepoint", "mask", "mask_labels")
+_SIDE = ("spacing", "channel", "timepoint", "mask", "mask_labels", "roi", "expansion")
 _WORKERS = ("workers", "worker_cpus", "worker_mem_gb")
 _COMPUTE = ("scheduler", *_WORKERS, "threads", "work_dir")
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 @click.option("--output-dir", required=True, type=values.PATH, help="The folder for overlay.png and metrics.json.")
 @click.option("--blocks", type=values.PATH, help="The .blocks.json of local-align, to summarise in metrics.json.")
 @options.spacing_options
+@options.expansion_options
 @options.channel_options
+@options.timepoint_options
 @options.threads_option
 @options.overwrite_option
 @options.verbose_option

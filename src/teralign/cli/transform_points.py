@@ -21,11 +21,19 @@ from teralign.cli import options, values
 )
 @click.option("--output", required=True, type=values.PATH, help="Table to write, in the same order.")
 @click.option("--inverse", is_flag=True, help="Map points of the moving volume to the fixed volume instead.")
+@options.expansion_options
 @options.threads_option
 @options.overwrite_option
 @options.verbose_option
 def transform_points(
-    transforms: tuple[Path, ...], points: Path, output: Path, inverse: bool, threads: int | None, overwrite: bool
+    transforms: tuple[Path, ...],
+    points: Path,
+    output: Path,
+    inverse: bool,
+    fixed_expansion: float,
+    moving_expansion: float,
+    threads: int | None,
+    overwrite: bool,
 ) -> None:
     """Map points of the fixed volume to the moving volume; with --inverse, from moving to fixed.
 
@@ -36,5 +44,13 @@ def transform_points(
     from teralign.tasks.transform_points import transform_points as task
 
     options.print_result(
-        task(points, transforms=transforms, output=output, inverse=inverse, threads=threads, overwrite=overwrite)
+        task(
+            points,
+            transforms=transforms,
+            output=output,
+            inverse=inverse,
+            expansion=moving_expansion if inverse else fixed_expansion,
+            threads=threads,
+            overwrite=overwrite,
+        )
     )

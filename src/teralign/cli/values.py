@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
-from teralign.grids import Range
+from teralign.grids import Box, Range
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -80,6 +80,15 @@ def parse_ranges(text: str) -> tuple[Range, Range, Range]:
     return z, y, x
 
 
+def parse_box(text: str) -> Box:
+    """Return the low and the high corner (z, y, x) of x,y,z,x,y,z. Raises ValueError unless six numbers are given."""
+    try:
+        x, y, z, x2, y2, z2 = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{text!r} is not x,y,z,x,y,z: give the low and the high corner in µm.") from None
+    return (z, y, x), (z2, y2, x2)
+
+
 def _bound(digits: str) -> int | None:
     return int(digits) if digits else None
 
@@ -102,6 +111,7 @@ def parse_numbers(text: str, *, kind: str, minimum: int | None = None) -> tuple[
 
 VOXELS = Value("x,y,z", partial(parse_axes, number=int))
 MICROMETRES = Value("x,y,z", partial(parse_axes, number=float))
+BOX = Value("x,y,z,x,y,z", parse_box)
 RANGES = Value("a:b,c:d,e:f", parse_ranges)
 NAMES = Value("a,b,c", parse_names)
 LABELS = Value("1,2,3", partial(parse_numbers, kind="labels"))

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import teralign
-from teralign.addresses import absolute_uri
 from teralign.alignment import Side
 from teralign.cluster import Compute, worker_threads
 from teralign.errors import InputError
@@ -22,7 +21,7 @@ from teralign.grids import Grid, Region
 from teralign.plans import Plan
 from teralign.report import looks_like_labels
 from teralign.transforms import FIELD_CACHE_BYTES, Stack, along_axes, load_stack, needed_region, warp
-from teralign.volumes import Volume, check_channel, check_timepoint, open_volume, plan_volume, with_directions
+from teralign.volumes import Volume, check_channel, check_timepoint, plan_volume, with_directions
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +62,10 @@ def apply_transform(
 ) -> Filled:
     """Resample the moving volume on the grid of the fixed one: all its channels and timepoints, with a pyramid.
 
-    `transforms` are files, outermost first; together they map fixed to moving points. Of a `Side`, its URI and
-    spacing are used. The output's format follows from its ending. Each of its write units is made by one task, which
-    reads only the input that it needs. The same call continues unfinished work, in `compute.work_dir`.
+    `transforms` are files, outermost first; together they map fixed to moving points. Of a `Side`, its URI,
+    spacing and expansion are used. The output's format follows from its ending. Each of its write units is made by
+    one task, which reads only the input that it needs. The same call continues unfinished work, in
+    `compute.work_dir`.
 
     Raises InputError for bad input, before any long work.
     """
@@ -134,11 +134,13 @@ def _filling(
 
 
 def _open(role: str, image: str | Path | Side) -> Volume:
-    """Open a volume. Raises InputError for a Side with a channel, timepoint or mask, which would be ignored."""
+    """Open a volume. Raises InputError for a Side with a channel, timepoint, mask or box, which would be ignored."""
     side = Side.of(image)
-    if side != Side(side.uri, side.spacing):
-        raise InputError(f"of the {role} volume only the URI and the spacing are used; give channels as an option.")
-    return open_volume(absolute_uri(side.uri), spacing=side.spacing, option=f"--{role}-spacing")
+    if side != Side(side.uri, side.spacing, expansion=side.expansion):
+        raise InputError(
+            f"of the {role} volume only the URI, the spacing and the expansion are used; give channels as an option."
+        )
+    return side.open(role)
 
 
 def _warn_of_labels(volume: Volume, channels: Sequence[int], timepoint: int) -> None:

@@ -25,25 +25,40 @@ from teralign.cluster import Capacity, worker_threads
 from teralign.configuration import load_config
 from teralign.errors import InputError
 from teralign.filling import building
+from teralign.grids import Grid
 from teralign.plans import Plan
 from teralign.provenance import Run, config_content, own_name
-from teralign.registration import Image, StepConfig, StepReport, align
+from teralign.registration import Alignment, Image, StepConfig, StepReport, align
 from teralign.results import shallow, write_json
-from teralign.tasks.inputs import check_new_file, check_steps, refuse_existing
-from teralign.transforms import FIELD_STRIDE, NODE_BYTES, Stack, along_axes, in_world, save_map, warp
-from teralign.volumes import PyramidLayout, check_output, plan_output, plan_volume, split_uri, with_directions
+from teralign.tasks.inputs import check_new_file, passed, refuse_existing
+from teralign.transforms import FIELD_STRIDE, NODE_BYTES, Stack, along_axes, in_world, load_stack, save_map, warp
+from teralign.volumes import (
+    Direction,
+    PyramidLayout,
+    check_output,
+    plan_output,
+    plan_volume,
+    split_uri,
+    with_directions,
+)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class GlobalAlignment:
-    """The result of a global alignment: its outputs, and the report of each step."""
+    """The result of a global alignment: its outputs, and the report of each step.
+
+    The transform begins with those of the files `started_from`, outermost first. A `skipped` alignment has no steps:
+    these transforms, or the identity, pass through.
+    """
 
     output: str
     aligned: str | None
     fixed: str
     moving: str
+    started_from: tuple[str, ...]
+    skipped: bool
     seed: int
     steps: tuple[StepReport, ...]
 
@@ -53,6 +68,7 @@ def global_align(
     moving: str | Path | Side,
     *,
     output: str | Path,
+    initial_transforms: Sequence[str | Path] = (),
     steps: Sequence[str] | None = None,
     config: str | Path | Mapping[str, object] | None = None,
     aligned: str | Path | None = None,
@@ -63,7 +79,9 @@ def global_align(
 ) -> GlobalAlignment:
     """Align the whole moving volume to the whole fixed one and write the transform from fixed to moving points.
 
-    `output` is a `.mat` (4×4 text, z, y, x in µm) or, needed with a deform step, a `.zarr` map. A
+    The steps begin at `initial_transforms` (files, outermost first), which the transform written includes; without
+    any step it is these transforms, or the identity. Regions of interest are read instead of the whole volumes.
+    `output` is a `.mat` (4×4 text, z, y, x in µm) or, needed with a deform step or an initial field, a `.zarr`. A
     report of the steps goes beside it with the ending `.json`. `aligned` is a volume to write: moving on the fixed
     grid; a .zarr is OME-Zarr of version `ome_zarr` (None: 0.5). `steps` replaces the list of steps of `config`, a
     YAML file or a mapping of the same shape.
@@ -71,27 +89,27 @@ def global_align(
     Raises InputError and DataError before any long work for bad input.
     """
     options = GlobalAlignOptions(
-        steps=steps, config=config, aligned=aligned, ome_zarr=ome_zarr, seed=seed, overwrite=overwrite
+        initial_transforms=initial_transforms,
+        steps=steps,
+        config=config,
+        aligned=aligned,
+        ome_zarr=ome_zarr,
+        seed=seed,
+        overwrite=overwrite,
     )
     job = _GlobalRequest.of(fixed, moving, output, options, writes=True)
     threads = threads or worker_threads()
-    image_fixed, image_moving = (_read(source) for source in job.sources)
-    log.info("aligning %s to %s: %s", job.sides[1].uri, job.sides[0].uri, ", ".join(step.name for step in job.steps))
-    nodes = job.fixed.grid.nodes((FIELD_STRIDE,) * 3) if job.deforms else None
-    directions = job.fixed.direction, job.moving.direction
-    start = along_axes(Stack(), *directions)
-    found = align(
-        image_fixed, image_moving, job.steps, initial_transform=start, field_grid=nodes, seed=seed, threads=threads
-    )
-    whole = start @ found.transform
-    _save(in_world(whole, *directions), job.output, overwrite=overwrite)
+    images = [_read(source) for source in job.sources] if job.steps else []
+    found = job.align(*images, threads=threads) if images else job.pass_through()
+    _save(found.transform, job.output, overwrite=overwrite)
     if job.aligned is not None:
+        image = images[1] if images else job.moving.read()
         array = warp(
-            image_moving.array,
-            image_moving.grid,
-            grid=image_fixed.grid,
-            region=image_fixed.grid.region,
-            transform=whole,
+            image.array,
+            image.grid,
+            grid=job.grid,
+            region=job.grid.region,
+            transform=along_axes(found.transform, *job.directions),
             threads=threads,
         )
         _write_aligned(*job.aligned, array, overwrite=overwrite)
@@ -100,6 +118,8 @@ def global_align(
         aligned=None if aligned is None else str(aligned),
         fixed=own_name(job.sides[0].uri),
         moving=own_name(job.sides[1].uri),
+        started_from=tuple(own_name(path) for path in initial_transforms),
+        skipped=not job.steps,
         seed=seed,
         steps=tuple(replace(report, seconds=round(report.seconds, 3)) for report in found.reports),
     )
@@ -111,6 +131,7 @@ def global_align(
 class GlobalAlignOptions(TypedDict, total=False):
     """The keyword arguments of `global_align` besides `output`, all of them optional."""
 
+    initial_transforms: Sequence[str | Path]
     steps: Sequence[str] | None
     config: str | Path | Mapping[str, object] | None
     aligned: str | Path | None
@@ -125,14 +146,16 @@ def plan_global_align(
 ) -> Plan:
     """Return the plan of `global_align` with the same arguments, all in this process; writes nothing."""
     job = _GlobalRequest.of(fixed, moving, output, options, writes=False)
-    voxels = [source.grid.region.size for source in job.sources]
-    field = NODE_BYTES * job.fixed.grid.nodes((FIELD_STRIDE,) * 3).region.size if job.deforms else 0
+    fixed_voxels, moving_voxels = (source.box.size for source in job.sources)
+    warped = fixed_voxels if job.aligned is not None else 0
+    voxels = (fixed_voxels, moving_voxels) if job.steps else (0, moving_voxels if warped else 0)
+    field = NODE_BYTES * job.grid.nodes((FIELD_STRIDE,) * 3).region.size if job.deforms else 0
     capacity = Capacity.here(options.get("threads"))
     return Plan(
         output=str(output),
-        blocks={"align": 1},
+        blocks={"align": 1} if job.steps else {},
         read_bytes=sum(n * source.voxel_bytes for n, source in zip(voxels, job.sources, strict=True)),
-        write_bytes=field + (voxels[0] * job.moving.voxel_bytes if job.aligned is not None else 0),
+        write_bytes=field + warped * job.moving.voxel_bytes,
         worker_memory_bytes=alignment_bytes(sum(voxels)),
         estimated_seconds=round(capacity.seconds(step_seconds(job.steps, 1, voxels[0]), 1)),
     ).checked(capacity)
@@ -140,10 +163,15 @@ def plan_global_align(
 
 @dataclass(frozen=True)
 class _GlobalRequest:
-    """A checked request: volumes that are open, the steps, and what to write; `aligned` is a URI and its layout."""
+    """A checked request: volumes that are open, the steps, and what to write; `aligned` is a URI and its layout.
+
+    `start` holds the initial transforms, whose files are `transforms`.
+    """
 
     sides: tuple[Side, Side]
     sources: tuple[ImageSource, ImageSource]
+    transforms: tuple[str, ...]
+    start: Stack
     steps: Sequence[StepConfig]
     config: str | Path | Mapping[str, object] | None
     output: Path
@@ -163,17 +191,19 @@ class _GlobalRequest:
         """Open and check everything; InputError for what is wrong. A job that `writes` tries its output folders."""
         config, overwrite = options.get("config"), options.get("overwrite", False)
         aligned, ome_zarr = options.get("aligned"), options.get("ome_zarr")
+        transforms = options.get("initial_transforms", ())
         chosen = load_config(config).steps("global_align", options.get("steps"))
-        check_steps(chosen, "global_align")
         sides = Side.of(fixed), Side.of(moving)
         sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
-        target = Path(output)
+        start, target = load_stack(transforms), Path(output)
         for path in (target, target.with_suffix(".json")):
             (check_new_file if writes else refuse_existing)(path, overwrite=overwrite)
         deforms = any(step.name == "deform" for step in chosen)
         if target.suffix not in {".mat", ".txt", ".zarr"} or (deforms and target.suffix != ".zarr"):
             wanted = "a .zarr, for a deform step" if deforms else "affine.mat, or a .zarr"
             raise InputError(f"--output {target} must be {wanted}.")
+        if start.affine is None and target.suffix != ".zarr":
+            raise InputError(f"--output {target} must be a .zarr, since the initial transforms hold a field.")
         if aligned is None and ome_zarr is not None:
             raise InputError(f"--ome-zarr {ome_zarr} is the version of an --aligned volume; give its name too.")
         planned = None
@@ -182,14 +212,15 @@ class _GlobalRequest:
             volume, channel = sources[1].volume, sources[1].channel
             layout = plan_volume(
                 aligned,
-                grid=sources[0].grid,
+                grid=sources[0].grid.crop(sources[0].box),
                 dtype=volume.dtype,
                 channel_names=[volume.channel_names[channel]],
                 display=[volume.display[channel]],
                 ome_zarr=ome_zarr,
             )
             planned = str(aligned), with_directions(layout, aligned, sources[0].volume.directions)
-        return cls(sides, sources, chosen, config, target, planned, options.get("seed", 0))
+        files = tuple(map(str, transforms))
+        return cls(sides, sources, files, start, chosen, config, target, planned, options.get("seed", 0))
 
     @property
     def fixed(self) -> ImageSource:
@@ -202,6 +233,16 @@ class _GlobalRequest:
         return self.sources[1]
 
     @property
+    def directions(self) -> tuple[Direction | None, Direction | None]:
+        """The directions of the fixed and the moving volume's axes."""
+        return self.fixed.direction, self.moving.direction
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the fixed image, which is that of its region of interest."""
+        return self.fixed.grid.crop(self.fixed.box)
+
+    @property
     def deforms(self) -> bool:
         """True if a step finds a displacement field."""
         return any(step.name == "deform" for step in self.steps)
@@ -211,11 +252,37 @@ class _GlobalRequest:
         """The file with the report of the steps."""
         return self.output.with_suffix(".json")
 
+    def align(self, fixed: Image, moving: Image, *, threads: int) -> Alignment:
+        """Return the whole transform, and the reports of the steps that found it."""
+        log.info(
+            "aligning %s to %s: %s", self.sides[1].uri, self.sides[0].uri, ", ".join(step.name for step in self.steps)
+        )
+        start = along_axes(self.start, *self.directions)
+        found = align(
+            fixed,
+            moving,
+            self.steps,
+            initial_transform=start,
+            field_grid=self.grid.nodes((FIELD_STRIDE,) * 3) if self.deforms else None,
+            seed=self.seed,
+            threads=threads,
+        )
+        return replace(found, transform=in_world(start @ found.transform, *self.directions))
+
+    def pass_through(self) -> Alignment:
+        """Return the initial transforms as the whole transform, without reports."""
+        log.info("no steps: nothing is aligned, and %s becomes %s", passed(self.transforms), self.output)
+        return Alignment(self.start, ())
+
     def run(self) -> Run:
         """Return the origin of the transform, for the report."""
         fixed, moving = self.sides
         return Run(
-            inputs={"fixed": self.fixed.described(fixed), "moving": self.moving.described(moving)},
+            inputs={
+                "fixed": self.fixed.described(fixed),
+                "moving": self.moving.described(moving),
+                "initial_transforms": [own_name(path) for path in self.transforms],
+            },
             parameters={"steps": described_steps(self.steps), "seed": self.seed},
             config=config_content(self.config),
         )

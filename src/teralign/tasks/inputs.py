@@ -34,3 +34,8 @@ def check_new_file(path: Path, *, overwrite: bool, what: str = "--output") -> Pa
     except OSError as error:
         raise InputError(f"{what} {path} cannot be written there: {error.strerror}.") from error
     return path
+
+
+def passed(transforms: Sequence[str]) -> str:
+    """Return the words of a log for initial transforms, which pass through where no step follows."""
+    return "the start " + " ∘ ".join(transforms) if transforms else "the identity"

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from teralign.addresses import absolute_uri
 from teralign.alignment import Side
 from teralign.errors import InputError
 from teralign.grids import Floats, FloatTriple, Grid, Region, as_float_triple, as_triple
 from teralign.transforms import FIELD_STRIDE, Affine, Stack, node_positions, world_affine
-from teralign.volumes import Direction, Volume, open_volume
+from teralign.volumes import Direction, Volume
 
 _SLIVER = 1e-6  # of a node spacing: how far a box may reach beyond the last node
 
@@ -22,8 +21,7 @@ def open_fixed(fixed: str | Path | Side | None) -> Volume | None:
     """Open the fixed volume; None if it is not given. Raises InputError when it cannot be opened."""
     if fixed is None:
         return None
-    side = Side.of(fixed)
-    return open_volume(absolute_uri(side.uri), spacing=side.spacing, option="--fixed-spacing")
+    return Side.of(fixed).open("fixed")
 
 
 def chosen_grid(stack: Stack, fixed: Volume | None, spacing: FloatTriple | None) -> Grid:

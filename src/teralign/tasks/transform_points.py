@@ -16,7 +16,7 @@ from teralign.grids import Floats, Grid
 from teralign.progress import counted
 from teralign.tasks.inputs import check_new_file
 from teralign.tasks.node_grids import covered_grid
-from teralign.transforms import PointTable, Stack, load_stack, read_point_table
+from teralign.transforms import Stack, load_stack, read_point_table
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +44,17 @@ def transform_points(
     transforms: Sequence[str | Path],
     output: str | Path,
     inverse: bool = False,
+    expansion: float = 1.0,
     threads: int | None = None,
     overwrite: bool = False,
 ) -> TransformedPoints:
     """Map points of the fixed volume to the moving volume, or with `inverse` from moving to fixed.
 
     `points` is a table (`teralign.transforms.PointTable`): columns named x, y and z, in µm, or the first three where
-    there is no header; other columns are kept. `transforms` are files, outermost first. `output` has the same rows in
-    the same order, with the new x, y and z in their place, and `fixed` or `moving` in a column `space` if there is a
-    header. A point whose inverse does not converge becomes nan.
+    there is no header; other columns are kept. `transforms` are files, outermost first. The given points are in µm of
+    the expanded sample, and are divided by its `expansion`; the new ones are in µm of the sample before expansion.
+    `output` has the same rows in the same order, with the new x, y and z in their place, and `fixed` or `moving` in a
+    column `space` if there is a header. A point whose inverse does not converge becomes nan.
 
     Logs a warning for a table whose column `space` names the other volume, and if the field does not cover most
     points. Raises InputError for a table whose columns are not clear, and for a row that is not a point, with its
@@ -71,11 +73,12 @@ def transform_points(
             "leave out --inverse" if inverse else "add --inverse",
         )
     log.info("Mapping %s of the %s volume to the %s volume", counted(len(table.points), "point"), source, space)
-    mapped, converged = _mapped(stack, table, inverse=inverse, threads=threads or worker_threads())
+    given = table.points / expansion
+    mapped, converged = _mapped(stack, given, inverse=inverse, threads=threads or worker_threads())
     lost = int((~converged).sum())
     if lost:
         log.warning("%d of %d points have no inverse here; they are written as nan", lost, len(mapped))
-    distances = _distances_outside(stack, (mapped if inverse else table.points)[converged])
+    distances = _distances_outside(stack, (mapped if inverse else given)[converged])
     table.moved(mapped, space).save(output)
     if distances is None:
         return TransformedPoints(str(output), len(mapped), space, lost, None, None)
@@ -92,11 +95,11 @@ def transform_points(
     return TransformedPoints(str(output), len(mapped), space, lost, outside, round(farthest, 3))
 
 
-def _mapped(stack: Stack, table: PointTable, *, inverse: bool, threads: int) -> tuple[Floats, NDArray[np.bool_]]:
+def _mapped(stack: Stack, points: Floats, *, inverse: bool, threads: int) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the images (n, 3) of the points, nan where there is none, and a mask (n,) of those that there are."""
     if not inverse:
-        return stack.map_points(table.points, threads=threads), np.ones(len(table.points), dtype=bool)
-    mapped, converged = stack.inverse_map_points(table.points, threads=threads)
+        return stack.map_points(points, threads=threads), np.ones(len(points), dtype=bool)
+    mapped, converged = stack.inverse_map_points(points, threads=threads)
     mapped[~converged] = math.nan
     return mapped, converged
 

@@ -77,7 +77,7 @@ def _scales_beside(volume: Volume) -> list[Volume]:
     found = [volume]
     for scale in volume.scales:
         try:
-            other = open_volume(f"{container}/{scale}")
+            other = open_volume(f"{container}/{scale}", expansion=volume.expansion)
         except InputError:
             continue
         if other.channels == volume.channels and _same_view(volume.grid, other.grid):

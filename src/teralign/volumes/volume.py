@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -27,12 +28,14 @@ from teralign.volumes.z_axis import refuse_flat, stack_planes
 class Volume:
     """A 3-D image on disk or at an address, by channels and timepoints; axis order (z, y, x).
 
-    Picklable: a worker opens the files at its first read. Reads from several threads are safe.
+    Picklable: a worker opens the files at its first read. Reads from several threads are safe. Spacing and origin of
+    the grid are those of the metadata, or of the user, divided by `expansion`.
     """
 
     uri: str
     grid: Grid
     description: Description
+    expansion: float = 1.0
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -123,16 +126,24 @@ class Volume:
         return digest.hexdigest()
 
 
-def open_volume(uri: str | Path, *, spacing: Sequence[float] | None = None, option: str = "--spacing") -> Volume:
+def open_volume(
+    uri: str | Path,
+    *,
+    spacing: Sequence[float] | None = None,
+    expansion: float = 1.0,
+    option: str = "--spacing",
+) -> Volume:
     """Open a volume from its metadata, without reading voxels; implausible voxel sizes are logged.
 
-    `spacing` (z, y, x) in µm replaces the one in the metadata; `option` is its option, for messages. Raises
-    InputError for an image that cannot be opened or aligned, and when neither the metadata nor `spacing` give the
-    voxel size.
+    `spacing` (z, y, x) in µm replaces the one in the metadata; `option` is its option, for messages. The lengths of
+    an expanded sample are divided by its `expansion`. Raises InputError for an image that cannot be opened or
+    aligned, when neither the metadata nor `spacing` give the voxel size, and for an expansion that is not positive.
     """
     volume = open_level(uri, spacing=spacing, option=option)
     warn_if_implausible(volume.uri, volume.grid.spacing, option)
-    return volume
+    if not (math.isfinite(expansion) and expansion > 0):
+        raise InputError(f"the expansion of {uri} must be a positive number, not {expansion:g}.")
+    return replace(volume, grid=volume.grid.divide(expansion), expansion=expansion)
 
 
 def open_level(uri: str | Path, *, spacing: Sequence[float] | None = None, option: str = "--spacing") -> Volume:
