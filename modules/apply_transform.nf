@@ -1,37 +1,41 @@
 // Warps a volume onto the fixed one block by block, as the driver of a Dask cluster that others may join in `dir`. Where
-// the volume is written to an address, a JSON file in its place says so.
+// the volume is written to an address, a JSON file in its place says so. A volume for a container of several is written
+// as one of its own, and moved into its place.
 process APPLY_TRANSFORM {
     tag "${meta.id}: ${meta.name}"
     label 'dask_driver'
     scratch false
 
     input:
-    tuple val(meta), val(call), val(dir), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(transform)
+    tuple val(meta), val(call), val(dir), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(transforms, stageAs: 'transforms/?/*')
     path anchor, stageAs: 'dask/*'
 
     output:
-    tuple val(meta), path("${meta.id}/${meta.name}.{zarr,json}"), emit: warped
+    tuple val(meta), path("${meta.id}/${call.output}"), emit: warped
     val dir, emit: finished
     tuple val(task.process), val('teralign'), eval("teralign --version | sed 's/.* //'"), topic: versions
 
     script:
     def args = task.ext.args ?: ''
-    def result = "${meta.id}/${meta.name}"
-    def output = call.address ? "\"${call.address}\" --overwrite > ${result}.json" : "\"\$PWD/${result}.zarr\""
+    def listed = [transforms].flatten().collect { file -> "--transform \"\$PWD/${file}\"" }.join(' ')
+    def result = "${meta.id}/${call.output}"
+    def written = "${meta.id}/${call.file}"
+    def output = call.address ? "\"${call.address}\" --overwrite > ${result}" : "\"\$PWD/${written}\""
     """
     export TERALIGN_INPUT_NAMES=${call.names}
-    mkdir -p ${meta.id}
+    mkdir -p \$(dirname ${result})
     run-on-dask "${dir}" ${task.cpus} ${task.memory.toMega()} apply-transform \\
         --fixed "${call.fixed}" \\
         --moving "${call.moving}" \\
-        --transform "\$PWD/${transform}" \\
+        ${listed} \\
         ${call.options} ${args} \\
         --work-dir "${dir}/blocks" \\
         --output ${output}
+    ${call.address || written == result ? '' : "mv ${written} ${result}"}
     """
 
     stub:
     """
-    mkdir -p ${meta.id}/${meta.name}.${call.address ? 'json' : 'zarr'}
+    mkdir -p ${meta.id}/${call.output}
     """
 }

@@ -5,7 +5,7 @@ process LOCAL_ALIGN {
     scratch false
 
     input:
-    tuple val(meta), val(call), val(dir), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(fixed_mask, stageAs: 'fixed_mask/*'), path(moving_mask, stageAs: 'moving_mask/*'), path(affine)
+    tuple val(meta), val(call), val(dir), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(fixed_mask, stageAs: 'fixed_mask/*'), path(moving_mask, stageAs: 'moving_mask/*'), path(start)
     path config, stageAs: 'config.yml'
     path anchor, stageAs: 'dask/*'
 
@@ -22,7 +22,7 @@ process LOCAL_ALIGN {
     run-on-dask "${dir}" ${task.cpus} ${task.memory.toMega()} local-align \\
         --fixed "${call.fixed}" \\
         --moving "${call.moving}" \\
-        --initial-transform "\$PWD/${affine}" \\
+        --initial-transform "\$PWD/${start}" \\
         ${call.options} ${args} \\
         --config "\$PWD/${config}" \\
         --work-dir "${dir}/blocks" \\

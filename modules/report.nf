@@ -4,7 +4,7 @@ process REPORT {
     label 'whole_volume'
 
     input:
-    tuple val(meta), val(call), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(transform), path(blocks)
+    tuple val(meta), val(call), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(transforms, stageAs: 'transforms/?/*'), path(blocks)
 
     output:
     tuple val(meta), path("${meta.id}/report"), emit: report
@@ -12,14 +12,14 @@ process REPORT {
 
     script:
     def args = task.ext.args ?: ''
+    def listed = [transforms].flatten().collect { file -> "--transform ${file}" } + [blocks].flatten().collect { file -> "--blocks ${file}" }
     """
     export TERALIGN_INPUT_NAMES=${call.names}
     mkdir -p ${meta.id}
     teralign report \\
         --fixed "${call.fixed}" \\
         --moving "${call.moving}" \\
-        --transform ${transform} \\
-        --blocks ${blocks} \\
+        ${listed.join(' ')} \\
         ${call.options} ${args} \\
         --output-dir ${meta.id}/report
     """

@@ -3,7 +3,7 @@ process TRANSFORM_POINTS {
     tag "${meta.id}: ${meta.name}"
 
     input:
-    tuple val(meta), path(points, stageAs: 'points/*'), path(transform)
+    tuple val(meta), val(call), path(points, stageAs: 'points/*'), path(transforms, stageAs: 'transforms/?/*')
 
     output:
     tuple val(meta), path("${meta.id}/${meta.name}.csv"), emit: points
@@ -11,13 +11,14 @@ process TRANSFORM_POINTS {
 
     script:
     def args = task.ext.args ?: ''
+    def listed = [transforms].flatten().collect { file -> "--transform ${file}" }.join(' ')
     """
     mkdir -p ${meta.id}
     transform-points \\
         --points "${points}" \\
         --inverse \\
-        --transform ${transform} \\
-        ${args} \\
+        ${listed} \\
+        ${call.options} ${args} \\
         --threads ${task.cpus} \\
         --output ${meta.id}/${meta.name}.csv
     """

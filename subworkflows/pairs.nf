@@ -4,10 +4,14 @@
 // Returns a list of maps:
 //   id
 //   fixed, moving, fixed_mask, moving_mask: volumes, null where there is no mask
-//   options: of the tasks global, local and report, all but the volumes
-//   images: what is warped (name, volume, options)
+//   transforms: what the pair begins with (initial, reused, whole, each a list of path and fingerprint; reused_pair;
+//     global_name, the name of the global alignment's result)
+//   options: of the tasks global, local, report and points, all but the volumes
+//   images: what is warped (name, volume, options; use, of the datasets; file, as it is written; output, its place)
 //   points: tables that are brought along (name, table)
-// A volume has a path to stage, or an address; by use (global, local, apply) its datasets, counted from the folder that the
+//   container: the container of all images, or an empty text
+//   notes: what was chosen, reused and skipped, for the log
+// A volume has a path to stage, or an address; by use (global, local, apply, apply_2) its datasets, counted from the folder that the
 // path is staged into, and their fingerprints, which -resume compares instead of the name of a folder.
 def readPairs(parameters, folder, engine) {
     def answer = runOnHead(
@@ -39,11 +43,18 @@ def runOnHead(command, input, folder, engine, image) {
 // One line for the log.
 def describe(pair) {
     def fixed = pair.fixed
-    "${pair.id}: ${userName(pair.moving)} onto ${userName(fixed)}; global ${fixed.datasets.global}, local ${fixed.datasets.local}, warped ${pair.moving.datasets.apply} on ${fixed.datasets.apply}"
+    def warped = pair.images.findAll { image -> image.volume.path == pair.moving.path && image.volume.address == pair.moving.address }
+        .collect { image -> "warped ${image.volume.datasets[image.use]} on ${fixed.datasets[image.use]}" }.unique()
+    (["${pair.id}: ${userName(pair.moving)} onto ${userName(fixed)}", "global ${fixed.datasets.global}, local ${fixed.datasets.local}, ${warped.join(', ')}"] + pair.notes).join('; ')
 }
 
 def userName(volume) {
     volume.address ?: volume.path
+}
+
+// What a task stages of transforms of the user.
+def stagedTransforms(transforms) {
+    transforms.collect { transform -> file(transform.path, glob: false) }
 }
 
 // What a task stages of a volume: nothing for one at an address, or where there is none.

@@ -39,6 +39,9 @@ def checkValue(name, value, rule) {
         number: [/[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/, 'a number'],
         string: [/(?s).*/, 'a text'],
     ]
+    if (rule.allow_empty && value == true) { // as Nextflow reads --name ''
+        return
+    }
     if (rule.type != 'boolean' && (value instanceof Boolean || text == 'true')) {
         error("--${name} needs a value; if that begins with a dash, write --${name}=VALUE.")
     }
@@ -47,6 +50,9 @@ def checkValue(name, value, rule) {
     }
     if (rule.minimum != null && text.toBigDecimal() < rule.minimum) {
         error("--${name} must be at least ${rule.minimum}, not ${text}.")
+    }
+    if (rule.exclusiveMinimum != null && text.toBigDecimal() <= rule.exclusiveMinimum) {
+        error("--${name} must be above ${rule.exclusiveMinimum}, not ${text}.")
     }
     if (rule.maximum != null && text.toBigDecimal() > rule.maximum) {
         error("--${name} must be at most ${rule.maximum}, not ${text}.")

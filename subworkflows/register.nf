@@ -1,12 +1,14 @@
 // Aligns pairs: global alignment, local alignment, warping of volumes and points, and a report of each.
 
 include { GLOBAL_ALIGN } from '../modules/global_align.nf'
+include { GLOBAL_ALIGN as REUSE_GLOBAL } from '../modules/global_align.nf'
 include { LOCAL_ALIGN } from '../modules/local_align.nf'
 include { APPLY_TRANSFORM } from '../modules/apply_transform.nf'
+include { INDEX_CONTAINER } from '../modules/index_container.nf'
 include { TRANSFORM_POINTS } from '../modules/transform_points.nf'
 include { REPORT } from '../modules/report.nf'
 include { DASK_CLUSTER ; prepareDirectory } from './dask_cluster.nf'
-include { inputNames ; staged ; uriIn } from './pairs.nf'
+include { inputNames ; staged ; stagedTransforms ; uriIn } from './pairs.nf'
 
 workflow REGISTER {
     take:
@@ -17,17 +19,34 @@ workflow REGISTER {
     def config = file(settings.config, checkIfExists: true)
     def anchor = writeAnchor(settings.dask_dir)
     all = channel.fromList(pairs)
+    aligned = all.filter { pair -> !pair.transforms.whole }
 
-    GLOBAL_ALIGN(all.map { pair -> alignInputs(pair, 'global') }, config)
+    GLOBAL_ALIGN(
+        aligned.filter { pair -> !isReusing(pair) }.map { pair ->
+            alignInputs(pair, 'global', pair.transforms.initial) + [stagedTransforms(pair.transforms.initial)]
+        },
+        config,
+    )
 
-    local = all.map { pair ->
-        def (meta, call, fixed, moving, fixed_mask, moving_mask) = alignInputs(pair, 'local')
+    // The transform of another pair, or of an earlier run, passes through the same command, without steps.
+    ofPairs = aligned.filter { pair -> pair.transforms.reused_pair }
+        .map { pair -> [[id: pair.transforms.reused_pair], pair] }
+        .combine(GLOBAL_ALIGN.out.transform, by: 0)
+        .map { _source, pair, transform -> alignInputs(pair, 'global', []) + [transform] }
+    ofFiles = aligned.filter { pair -> pair.transforms.reused }
+        .map { pair -> alignInputs(pair, 'global', pair.transforms.reused) + [stagedTransforms(pair.transforms.reused)] }
+    REUSE_GLOBAL(ofPairs.mix(ofFiles), config)
+
+    local = aligned.map { pair ->
+        def (meta, call, fixed, moving, fixed_mask, moving_mask) = alignInputs(pair, 'local', [])
         [meta, call, prepareDirectory("${settings.dask_dir}/local-${pair.id}", settings.cluster.own), fixed, moving, fixed_mask, moving_mask]
     }
-    LOCAL_ALIGN(local.join(GLOBAL_ALIGN.out.transform), config, anchor)
+    starts = GLOBAL_ALIGN.out.transform.mix(REUSE_GLOBAL.out.transform)
+    LOCAL_ALIGN(local.join(starts), config, anchor)
 
-    transforms = GLOBAL_ALIGN.out.transform.join(LOCAL_ALIGN.out.transform)
-    maps = LOCAL_ALIGN.out.transform.map { meta, transform, _blocks -> [meta, transform] }
+    // The whole map of each pair, as one file or several, outermost first, and the report of the blocks, if there is one.
+    given = all.filter { pair -> pair.transforms.whole }.map { pair -> [[id: pair.id], stagedTransforms(pair.transforms.whole), []] }
+    transforms = LOCAL_ALIGN.out.transform.mix(given)
 
     images = all.flatMap { pair ->
         pair.images.collect { image ->
@@ -36,22 +55,30 @@ workflow REGISTER {
         }
     }
     APPLY_TRANSFORM(
-        images.combine(maps, by: 0).map { _pair, meta, call, dir, fixed, moving, transform ->
-            [meta, call, dir, fixed, moving, transform]
+        images.combine(transforms, by: 0).map { _pair, meta, call, dir, fixed, moving, files, _blocks ->
+            [meta, call, dir, fixed, moving, files]
         },
         anchor,
     )
+    containers = all.filter { pair -> pair.container }
+        .map { pair -> [pair.id, pair.container, pair.images.size()] }
+        .combine(APPLY_TRANSFORM.out.warped.map { meta, image -> [meta.id, image] }, by: 0)
+        .map { id, container, count, image -> [groupKey([id: id, container: container], count), image] }
+        .groupTuple()
+    INDEX_CONTAINER(containers.map { key, warped -> [[id: key.id], key.container, warped] })
 
     tables = all.flatMap { pair ->
-        pair.points.collect { points -> [[id: pair.id], [id: pair.id, name: points.name], file(points.table, glob: false)] }
+        pair.points.collect { points ->
+            [[id: pair.id], [id: pair.id, name: points.name], [options: pair.options.points], file(points.table, glob: false)]
+        }
     }
     TRANSFORM_POINTS(
-        tables.combine(maps, by: 0).map { _pair, meta, points, transform -> [meta, points, transform] }
+        tables.combine(transforms, by: 0).map { _pair, meta, call, points, files, _blocks -> [meta, call, points, files] }
     )
 
     REPORT(
-        all.map { pair -> alignInputs(pair + [fixed_mask: null, moving_mask: null], 'report').take(4) }
-            .join(LOCAL_ALIGN.out.transform)
+        all.map { pair -> alignInputs(pair + [fixed_mask: null, moving_mask: null], 'report', pair.transforms.whole).take(4) }
+            .join(transforms)
     )
 
     if (settings.cluster.helpers > 0) {
@@ -80,9 +107,15 @@ workflow REGISTER {
     reports
 }
 
+// Is the global transform of a pair that of another pair or of an earlier run?
+def isReusing(pair) {
+    pair.transforms.reused || pair.transforms.reused_pair
+}
+
 // The inputs of a task that reads both volumes of a pair (global, local or report): meta, call, fixed, moving and their
-// masks. A call is what the task's command is told of the pair: volumes, options, and what -resume compares.
-def alignInputs(pair, task) {
+// masks. A call is what the task's command is told of the pair: volumes, options, the name of the global transform, and
+// what -resume compares, of the volumes and of `transforms` of the user.
+def alignInputs(pair, task, transforms) {
     def use = task == 'report' ? 'global' : task
     def volumes = ['fixed', 'moving', 'fixed_mask', 'moving_mask'].collectEntries { name -> [name, pair[name]] }
     def masks = ['fixed_mask', 'moving_mask'].findAll { name -> pair[name] }.collect { name ->
@@ -92,8 +125,9 @@ def alignInputs(pair, task) {
         fixed: uriIn('fixed', pair.fixed, use),
         moving: uriIn('moving', pair.moving, use),
         options: ([pair.options[task]] + masks).join(' '),
-        names: inputNames(volumes, resultNames(pair.id)),
-        fingerprint: volumes.values().collect { volume -> volume ? volume.fingerprints[use] : '' }.join(' '),
+        output: pair.transforms.global_name,
+        names: inputNames(volumes, resultNames(pair)),
+        fingerprint: (volumes.values().collect { volume -> volume ? volume.fingerprints[use] : '' } + transforms*.fingerprint).join(' '),
     ]
     [[id: pair.id], call] + volumes.values().collect { volume -> staged(volume) }
 }
@@ -101,18 +135,30 @@ def alignInputs(pair, task) {
 // `warped_dir` is the address of the folder to write to; without it the result stays in the work directory.
 def applyCall(pair, image, warped_dir) {
     [
-        fixed: uriIn('fixed', pair.fixed, 'apply'),
-        moving: uriIn('moving', image.volume, 'apply'),
-        address: warped_dir ? "${warped_dir.replaceFirst(/\/+$/, '')}/${pair.id}/${image.name}.zarr".toString() : '',
+        fixed: uriIn('fixed', pair.fixed, image.use),
+        moving: uriIn('moving', image.volume, image.use),
+        address: warped_dir ? "${warped_dir.replaceFirst(/\/+$/, '')}/${pair.id}/${image.file}".toString() : '',
+        file: image.file,
+        output: warped_dir ? "${image.name}.json".toString() : image.output,
         options: image.options,
-        names: inputNames([fixed: pair.fixed, moving: image.volume], resultNames(pair.id)),
-        fingerprint: "${pair.fixed.fingerprints.apply} ${image.volume.fingerprints.apply}".toString(),
+        names: inputNames([fixed: pair.fixed, moving: image.volume], resultNames(pair)),
+        fingerprint: ([pair.fixed.fingerprints[image.use], image.volume.fingerprints[image.use]] + pair.transforms.whole*.fingerprint).join(' '),
     ]
 }
 
-// The names, below the folder of results, of what a pair's tasks write and hand on.
-def resultNames(id) {
-    ['affine.mat', 'transform.zarr', 'transform.blocks.json'].collectEntries { name -> [name, "${id}/${name}".toString()] } + [(id): id]
+// The names, below the folder of results, of what a pair's tasks write and hand on, and the users' own names of the
+// transforms that they gave, by the folders that these are staged into.
+def resultNames(pair) {
+    def id = pair.id
+    def transforms = pair.transforms
+    def own = [transforms.global_name, 'transform.blocks.json'].collectEntries { name -> [name, "${id}/${name}".toString()] }
+    def starts = transforms.reused_pair ? ['start/1': transforms.reused_pair] : foldersOf('start', transforms.initial ?: transforms.reused)
+    def maps = transforms.whole ? foldersOf('transforms', transforms.whole) : ['transforms/1': id]
+    own + starts + maps + [(id): id]
+}
+
+def foldersOf(folder, transforms) {
+    transforms.withIndex(1).collectEntries { transform, number -> ["${folder}/${number}".toString(), file(transform.path, glob: false).parent.toString()] }
 }
 
 // A file that drivers and workers all take as input: with it a container engine mounts the whole work directory, and

@@ -37,6 +37,7 @@ def volumes(tmp_path: Path) -> Path:
     (tmp_path / "round1").mkdir()
     for z in range(3):
         tifffile.imwrite(tmp_path / "round1" / f"z{z}.tif", voxels[z])
+    np.savetxt(tmp_path / "a.mat", np.eye(4))
     (tmp_path / "names.csv").write_text("name,first,last\na,b,c\n")
     (tmp_path / "spots.csv").write_text('x,y,z\n1,"-2.5",3e1,a spot\n')
     return tmp_path

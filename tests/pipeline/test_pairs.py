@@ -30,7 +30,38 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "missing file": ({"fixed": "no", "moving": "mov.n5"}, r"--fixed: .*/no does not exist"),
     "no format": ({"fixed": "spots.csv", "moving": "mov.n5"}, r"--fixed: .*spots\.csv is in no readable format"),
     "missing scale": (PAIR | {"def_scale": "s9"}, r"--fixed: .*fix\.n5 has no scale s9 \(--def_scale\); it holds c1"),
-    "no scale": (PAIR | {"aff_scale": ""}, r"--aff_scale is missing"),
+    "auto of an address": (
+        {"fixed": "s3://bucket/fix.n5", "moving": "mov.n5", "aff_scale": "auto"},
+        r"--aff_scale: the scales of s3://bucket/fix\.n5 are not looked up before the run; name one",
+    ),
+    "grids": (PAIR | {"apply_scale": "s2,s3", "apply_grid_scale": "s2,s3,s2"}, r"--apply_grid_scale: there are 3 "),
+    "region": (PAIR | {"fixed_roi": "0,0,0,5,5"}, r"--fixed_roi cannot be '0,0,0,5,5': give the low and the high"),
+    "region turned": (PAIR | {"moving_roi": "0,0,5,5,5,1"}, r"--moving_roi cannot be"),
+    "region outside": (PAIR | {"moving_roi": "50,0,0,60,5,5"}, r"--moving_roi: this box lies outside mov\.n5, which"),
+    "expansion": (PAIR | {"expansion": 0}, r"--expansion must be a number above 0, such as 4, not '0'"),
+    "expansion of one": (PAIR | {"moving_expansion": "x"}, r"--moving_expansion must be a number above 0"),
+    "no start": (PAIR | {"initial_transform": "no.mat"}, r"--initial_transform: .*/no\.mat does not exist"),
+    "bad start": (PAIR | {"initial_transform": "spots.csv"}, r"--initial_transform: .*spots\.csv must be a \.mat"),
+    "transform by address": (PAIR | {"local_transform": "s3://b/t.zarr"}, r"--local_transform: .* from a disk only"),
+    "start and skip": (
+        PAIR | {"initial_transform": "a.mat", "global_transform": "a.mat"},
+        r"--initial_transform: nothing starts from it, since the global_transform is used instead; leave one",
+    ),
+    "start and all given": (
+        PAIR | {"initial_transform": "a.mat", "local_transform": "a.mat"},
+        r"--initial_transform: nothing starts from it, since the local_transform is used",
+    ),
+    "name taken": (PAIR | {"warped_name": "aligned"}, r"--warped_name: 'aligned' cannot name a result"),
+    "name twice": (PAIR | {"apply_to": "mov.n5:name=a;image.zarr:name=a"}, r"2 results would be called a; give each"),
+    "container of a format": (
+        PAIR | {"warped_container": "all", "warped_format": "nrrd"},
+        r"--warped_container: only zarr and n5 containers hold several volumes, not the --warped_format nrrd",
+    ),
+    "container in a bucket": (
+        PAIR | {"warped_container": "all", "warped_dir": "s3://bucket"},
+        r"--warped_container: volumes in a bucket \(--warped_dir\) cannot be put into one container",
+    ),
+    "format in a bucket": (PAIR | {"warped_dir": "s3://b", "warped_format": "tif"}, r"--warped_dir: a bucket takes"),
     "scale 0": (PAIR | {"def_scale": 0}, r"fix\.n5 has no scale 0 \(--def_scale\)"),
     "scale false": (PAIR | {"def_scale": False}, r"fix\.n5 has no scale false \(--def_scale\)"),
     "scale to warp 0": (PAIR | {"apply_scale": 0}, r"fix\.n5 has no scale 0 \(--apply_scale\)"),
@@ -97,6 +128,7 @@ def test_a_group_is_read_at_the_scale_of_each_task(volumes: Path) -> None:
         "global": "--fixed-channel 0 --moving-channel 0",
         "local": "--fixed-channel 0 --moving-channel 0",
         "report": "--fixed-channel 0 --moving-channel 0",
+        "points": "",
     }
     assert [(image.name, image.volume.datasets["apply"], image.options) for image in pair.images] == [
         ("warped", "mov.n5/s2", "")

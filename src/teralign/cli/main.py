@@ -1,4 +1,4 @@
-"""The `teralign` command and its subcommands; all except `report` and `resolve` are console scripts too.
+"""The `teralign` command and its subcommands; console scripts too, except `index-container`, `report` and `resolve`.
 
 A command is imported when it is called, so that `--help` does not wait for libraries.
 """
@@ -40,6 +40,7 @@ GROUPS = {
     "Volumes": {
         "convert-volume": "Write a volume, or a part of it, in another format.",
         "build-pyramid": "Add coarser scales to a volume.",
+        "index-container": "List the images of a container for viewers.",
         "inspect-volume": "Describe a volume, and check its files for damage.",
     },
     "Pipeline and cluster": {

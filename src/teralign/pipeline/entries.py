@@ -6,15 +6,19 @@ import re
 from dataclasses import dataclass
 
 from teralign.errors import InputError
-from teralign.grids import FloatTriple
+from teralign.grids import FloatTriple, as_float_triple
 from teralign.pipeline.parameters import Given, Parameters
 from teralign.volumes.uri import FIND_MASK
+
+RESULT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A name that a file or a folder of results may have."""
 
 _NUMBER = r"\d*\.?\d+(?:[eE][+-]?\d+)?"
 _ENDINGS = {
     "interpolation": re.compile("linear|nearest|cubic"),
     "channels": re.compile(r"\d+(,\d+)*"),
     "spacing": re.compile(rf"{_NUMBER}(,{_NUMBER}){{2}}"),
+    "name": RESULT_NAME,
 }
 _UNSAFE = re.compile(r"""["'$`\\\n*?{}\[\]]""")
 
@@ -27,6 +31,7 @@ class Entry:
     interpolation: str | None = None
     channels: str | None = None
     spacing: str | None = None
+    name: str | None = None
 
     @property
     def is_table(self) -> bool:
@@ -62,12 +67,14 @@ def _entry(text: str, given: Given) -> Entry:
         shape = _ENDINGS.get(name.strip())
         if shape is None or not shape.fullmatch(value):
             raise given.refuse(
-                f"{text} ends in '{ending}'; an ending is linear, nearest, cubic, channels=0,2 or spacing=X,Y,Z."
+                f"{text} ends in '{ending}'; an ending is linear, nearest, cubic, channels=0,2, spacing=X,Y,Z or "
+                "name=NAME."
             )
         settings[name.strip()] = value
     entry = Entry(uri, **settings)
-    if entry.is_table and settings:
-        raise given.refuse(f"{text} is a table of points, which has no {' and no '.join(settings)}.")
+    of_images = [name for name in settings if name != "name"]
+    if entry.is_table and of_images:
+        raise given.refuse(f"{text} is a table of points, which has no {' and no '.join(of_images)}.")
     return entry
 
 
@@ -97,6 +104,38 @@ def parse_spacings(given: Given | None) -> dict[str, FloatTriple]:
         x, y, z = numbers
         found[scale.strip()] = x, y, z
     return found
+
+
+def parse_scales(given: Given | None) -> list[str]:
+    """Parse names of scales with commas or semicolons between them; none where they are not given."""
+    return [name.strip() for name in re.split("[,;]", given.text) if name.strip()] if given else []
+
+
+def parse_region(given: Given | None) -> tuple[FloatTriple, FloatTriple] | None:
+    """Parse a box 'x,y,z,x,y,z' into its low and high corner (x, y, z) in µm, None where it is not given.
+
+    Raises InputError for anything but six numbers whose second three are the larger ones.
+    """
+    if given is None:
+        return None
+    texts = re.split("[,;]", re.sub(r"\s", "", given.text))
+    numbers = [float(text) for text in texts if re.fullmatch(f"-?{_NUMBER}", text)]
+    low, high = numbers[:3], numbers[3:]
+    if len(texts) != 6 or len(numbers) != 6 or any(a >= b for a, b in zip(low, high, strict=True)):
+        raise InputError(
+            f"{given.where} cannot be '{given.text}': give the low and the high corner of a box in µm, X,Y,Z,X,Y,Z, "
+            "such as 0,0,0,500,500,100."
+        )
+    return as_float_triple(low), as_float_triple(high)
+
+
+def parse_expansion(given: Given | None) -> float | None:
+    """Parse the factor by which a sample was expanded. Raises InputError for anything but a number above 0."""
+    if given is None:
+        return None
+    if not re.fullmatch(_NUMBER, given.text) or float(given.text) <= 0:
+        raise InputError(f"{given.where} must be a number above 0, such as 4, not '{given.text}'.")
+    return float(given.text)
 
 
 def mask_options(parameters: Parameters, side: str) -> list[str]:

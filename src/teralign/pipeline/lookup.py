@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from teralign.addresses import Address
@@ -24,27 +24,33 @@ _LEVEL = re.compile(r"s\d+")
 
 @dataclass(frozen=True)
 class Scale:
-    """The scale that a task reads; where it is `optional`, an image without it is read at its finest level."""
+    """The scale that a task reads; where it is `optional`, an image without it is read at its finest level.
+
+    `size` is the voxel size in µm of a scale that was chosen for the user, None for one that the user named. `name`
+    is "" for an image of one level.
+    """
 
     option: str
     name: str
     optional: bool = False
+    size: float | None = None
 
 
 @dataclass(frozen=True)
 class Located:
     """A volume that has been found: by use its dataset inside `container`, or its address.
 
-    `is_array` is True if the user named an array, a file or a folder of slices, and not a group of scales. `z_axis`
-    is the axis whose planes are z, "" if the URI names no axis.
+    `group` is what the URI names inside the container. `is_array` is True if that is an array, a file or a folder of
+    slices, and not a group of scales. `z_axis` is the axis whose planes are z, "" if the URI names no axis.
     """
 
     given: Given
     uri: str
     container: Path | None
-    datasets: Mapping[str, str]
+    group: str = ""
     is_array: bool = False
     z_axis: str = ""
+    datasets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -90,25 +96,60 @@ def stem(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", re.sub(known, "", name, flags=re.IGNORECASE))
 
 
-def locate_volume(uri: str, given: Given, scales: Mapping[str, Scale]) -> Located:
-    """Find a volume and its dataset for each use.
+def find_volume(uri: str, given: Given) -> Located:
+    """Find a volume, as yet without the datasets of uses. Addresses are not looked up.
 
-    Addresses are not looked up: an address that ends in one of the scales is taken for an array, any other address
-    for a group that has these scales. Raises InputError, which names the parameter, for a volume that does not exist.
+    Raises InputError, which names the parameter, for a volume that does not exist.
     """
     check_name(uri, given)
     try:
         place, z_axis = split_z_axis(uri)
     except InputError as error:
         raise given.refuse(str(error)) from error
-    if _ADDRESS.fullmatch(uri):
-        return _at_address(place, given, scales, z_axis)
-    path = absolute(place, given)
-    container, group = _container(path, given)
-    if z_axis or _is_array(container, group):
-        return Located(given, uri, container, dict.fromkeys(scales, group), is_array=True, z_axis=z_axis)
-    found = {use: _dataset(container, group, scale, given) for use, scale in scales.items()}
-    return Located(given, uri, container, found)
+    if is_address(uri):
+        return _at_address(place, given, z_axis)
+    container, group = _container(absolute(place, given), given)
+    is_array = bool(z_axis) or is_image(container, group)
+    return Located(given, uri, container, group, is_array, z_axis)
+
+
+def select_scales(located: Located, scales: Mapping[str, Scale]) -> Located:
+    """Return a volume with its dataset for each use.
+
+    An address that ends in one of the scales is taken for an array, any other address for a group that has these
+    scales. Raises InputError, which names the parameter, for a scale that does not exist.
+    """
+    if located.container is None:
+        address = located.uri
+        if located.z_axis:
+            return replace(located, datasets=dict.fromkeys(scales, f"{address}:z={located.z_axis}"))
+        whole = any(address.endswith(f"/{scale.name}") for scale in scales.values())
+        found = {
+            use: address if whole or scale.optional else f"{address}/{scale.name}" for use, scale in scales.items()
+        }
+    elif located.is_array:
+        found = dict.fromkeys(scales, located.group)
+    else:
+        found = {
+            use: _dataset(located.container, located.group, scale, located.given) for use, scale in scales.items()
+        }
+    return replace(located, datasets=found)
+
+
+def has_scale(located: Located, name: str) -> bool:
+    """Return whether a volume has a dataset of this name; True for one that has no scales, or is not looked up."""
+    if located.container is None or located.is_array:
+        return True
+    try:
+        open_anyhow(located.container, "/".join(filter(None, (located.group, name))))
+    except InputError:
+        return False
+    return True
+
+
+def is_address(uri: str) -> bool:
+    """Return whether a URI is an address, and not a path."""
+    return _ADDRESS.fullmatch(uri) is not None
 
 
 def absolute(uri: str, given: Given) -> Path:
@@ -120,7 +161,7 @@ def absolute(uri: str, given: Given) -> Path:
     return Path(*parts)
 
 
-def _at_address(uri: str, given: Given, scales: Mapping[str, Scale], z_axis: str) -> Located:
+def _at_address(uri: str, given: Given, z_axis: str) -> Located:
     if not _READABLE.fullmatch(uri):
         raise given.refuse(
             f"{uri} cannot be read: of addresses only s3://, gs://, http:// and https:// with a path can."
@@ -129,13 +170,7 @@ def _at_address(uri: str, given: Given, scales: Mapping[str, Scale], z_axis: str
         locate_by_name(Address.parse(uri))
     except InputError as error:
         raise given.refuse(str(error)) from error
-    address = uri.rstrip("/")
-    if z_axis:
-        found = dict.fromkeys(scales, f"{address}:z={z_axis}")
-        return Located(given, address, None, found, is_array=True, z_axis=z_axis)
-    whole = any(address.endswith(f"/{scale.name}") for scale in scales.values())
-    found = {use: address if whole or scale.optional else f"{address}/{scale.name}" for use, scale in scales.items()}
-    return Located(given, address, None, found)
+    return Located(given, uri.rstrip("/"), None, is_array=bool(z_axis), z_axis=z_axis)
 
 
 def _container(path: Path, given: Given) -> tuple[Path, str]:
@@ -178,8 +213,8 @@ def _dataset(container: Path, group: str, scale: Scale, given: Given) -> str:
     raise given.refuse(f"{base} has no scale {scale.name} (--{scale.option}); {nearest_name(scale.name, names)}.")
 
 
-def _is_array(container: Path, group: str) -> bool:
-    """Return whether a path names one image: an array, a file or a folder of slices, not a group of scales."""
+def is_image(container: Path, group: str) -> bool:
+    """Return whether a dataset is one image: an array, a file or a folder of slices, not a group of scales."""
     try:
         volume = open_anyhow(container, group)
     except InputError:
@@ -202,7 +237,7 @@ def locate_table(uri: str, given: Given) -> Path:
     """Find a table of points and check its header and first row. Raises InputError for any other file."""
     from teralign.transforms import check_point_table  # imports the compiled loops, which most runs do not need
 
-    if _ADDRESS.fullmatch(uri):
+    if is_address(uri):
         raise given.refuse(f"{uri} cannot be read: tables of points are read from a disk only.")
     table = absolute(uri, given)
     if not table.is_file():

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from teralign.errors import InputError
-from teralign.grids import FloatTriple
-from teralign.pipeline.entries import Entry, check_name, mask_options, parse_channel, parse_entries
-from teralign.pipeline.lookup import Located, Scale, locate_table, locate_volume, open_anyhow, stem
+from teralign.grids import FloatTriple, Triple, as_float_triple, reverse_axes
+from teralign.pipeline.budget import budget_of
+from teralign.pipeline.entries import RESULT_NAME, mask_options, parse_channel, parse_expansion, parse_region
+from teralign.pipeline.images import find_images, find_target, options_of
+from teralign.pipeline.levels import Budget
+from teralign.pipeline.lookup import Located, Scale, find_volume, open_anyhow, select_scales
 from teralign.pipeline.parameters import Given, Parameters
-from teralign.pipeline.resolved import Pair, StagedTable, WarpedImage
+from teralign.pipeline.resolved import Pair
 from teralign.pipeline.samplesheet import read_samplesheet
-from teralign.pipeline.spacings import Spacings, as_option, open_dataset
+from teralign.pipeline.scales import ScaleFinder
+from teralign.pipeline.spacings import Spacings
+from teralign.pipeline.starts import find_transforms, follow_reuse
 from teralign.volumes.uri import FIND_MASK
 
 _SIDES = ("fixed", "moving")
@@ -35,9 +40,10 @@ def read_pairs(values: Mapping[str, object], folder: Path) -> list[Pair]:
     for name in _OF_ONE_PAIR:
         if sheet and run.shared(name):
             raise InputError(f"--{name} is for one pair: with --input, use the samplesheet's column {name}.")
-    for name in ("aff_scale", "def_scale"):
-        run.first([name])
-    return [_pair(parameters) for parameters in (_rows(sheet, run) if sheet else [run])]
+    rows = _rows(sheet, run) if sheet else [run]
+    ids = {row.row["id"] for row in rows if row.row is not None}
+    budget = functools.cache(lambda: budget_of(run))
+    return follow_reuse([_pair(row, ids, budget) for row in rows], rows)
 
 
 def _rows(sheet: Given, run: Parameters) -> list[Parameters]:
@@ -48,57 +54,48 @@ def _rows(sheet: Given, run: Parameters) -> list[Parameters]:
     ]
 
 
-def _pair(parameters: Parameters) -> Pair:
-    moving_scales = {
-        "global": _scale(parameters, "aff_scale"),
-        "local": _scale(parameters, "def_scale"),
-        "apply": _scale(parameters, "apply_scale", "def_scale"),
-    }
-    fixed_scales = moving_scales | {"apply": _scale(parameters, "apply_grid_scale", "apply_scale", "def_scale")}
-    fixed = _volume(parameters, "fixed", fixed_scales)
-    moving = _volume(parameters, "moving", moving_scales)
-    masks = [_mask(parameters, f"{side}_mask", moving_scales) for side in _SIDES]
-    channels = [_channel(parameters, side, volume) for side, volume in zip(_SIDES, (fixed, moving), strict=True)]
-    spacings = [Spacings.parse(parameters, f"{side}_spacing") for side in _SIDES]
-    both = list(zip(_SIDES, (fixed, moving), spacings, strict=True))
+def _pair(parameters: Parameters, ids: Collection[str], budget: Callable[[], Budget]) -> Pair:
+    both = _volume(parameters, "fixed"), _volume(parameters, "moving")
+    given = Spacings.parse(parameters, "fixed_spacing"), Spacings.parse(parameters, "moving_spacing")
+    scales = ScaleFinder(parameters, *both, given, budget).find()
+    fixed, moving = select_scales(both[0], scales.fixed), select_scales(both[1], scales.moving)
+    sides = list(zip(_SIDES, (fixed, moving), given, strict=True))
+    masks = [_mask(parameters, f"{side}_mask", scales.moving) for side in _SIDES]
+    channels = [_channel(parameters, side, volume) for side, volume, _ in sides]
     known = {
-        use: {side: given.find(volume, use) for side, volume, given in both} for use in ("global", "local", "apply")
-    }
-    mask_texts = [option for side in _SIDES for option in mask_options(parameters, side)]
-    aligned = {
-        use: [*channels, *_options((f"{side}-spacing", known[use][side]) for side in _SIDES)]
+        use: options_of((f"{side}-spacing", spacings.find(volume, use)) for side, volume, spacings in sides)
         for use in ("global", "local")
     }
-    onto = ("fixed-spacing", known["apply"]["fixed"])
-    warped = WarpedImage(
-        "warped", moving.staged(), _joined(_options([onto, ("moving-spacing", known["apply"]["moving"])]))
-    )
-    images, points = _others(parameters, moving_scales["apply"], onto, spacings[1])
+    expansion = _expansion_options(parameters)
+    regions = [option for side, volume, spacings in sides for option in _region(parameters, side, volume, spacings)]
+    mask_texts = [option for side in _SIDES for option in mask_options(parameters, side)]
+    target = find_target(parameters, fixed, scales, given[0], expansion)
+    images, points = find_images(parameters, moving, target, given[1])
+    pair_id = _pair_id(parameters, fixed, moving)
+    transforms = find_transforms(parameters, pair_id, ids)
     return Pair(
-        id=_pair_id(parameters, fixed, moving),
+        id=pair_id,
         fixed=fixed.staged(),
         moving=moving.staged(),
         fixed_mask=masks[0].staged() if masks[0] else None,
         moving_mask=masks[1].staged() if masks[1] else None,
+        transforms=transforms,
         options={
-            **{use: _joined([*options, *mask_texts]) for use, options in aligned.items()},
-            "report": _joined(aligned["global"]),
+            **{use: _joined(channels, known[use], expansion, regions, mask_texts) for use in known},
+            "report": _joined(channels, known["global"], expansion),
+            "points": _joined(expansion),
         },
-        images=(warped, *images),
-        points=tuple(points),
+        images=images,
+        points=points,
+        container=target.container,
+        notes=scales.notes,
     )
 
 
-def _scale(parameters: Parameters, *names: str) -> Scale:
-    """Return the scale that the first of these parameters gives."""
-    option, found = parameters.first(names)
-    return Scale(option, found.text)
-
-
-def _volume(parameters: Parameters, side: str, scales: Mapping[str, Scale]) -> Located:
+def _volume(parameters: Parameters, side: str) -> Located:
     given = parameters.get(side)
     assert given is not None
-    return locate_volume(given.text, given, scales)
+    return find_volume(given.text, given)
 
 
 def _mask(parameters: Parameters, name: str, scales: Mapping[str, Scale]) -> Located | None:
@@ -107,7 +104,7 @@ def _mask(parameters: Parameters, name: str, scales: Mapping[str, Scale]) -> Loc
     if given is None or given.text == FIND_MASK:
         return None
     wanted = {use: replace(scales[use], optional=True) for use in ("global", "local")}
-    found = locate_volume(given.text, given, wanted)
+    found = select_scales(find_volume(given.text, given), wanted)
     if found.container is not None:
         try:
             for dataset in found.datasets.values():
@@ -132,7 +129,7 @@ def _channel(parameters: Parameters, side: str, volume: Located) -> str:
 def _pair_id(parameters: Parameters, fixed: Located, moving: Located) -> str:
     given = parameters.own("id")
     name = given.text if given else f"{moving.stem}-to-{fixed.stem}"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    if not RESULT_NAME.fullmatch(name):
         where = given.where if given else "--id"
         raise InputError(
             f"{where}: '{name}' cannot name a folder; use letters, digits, dots, dashes and underscores."
@@ -140,43 +137,32 @@ def _pair_id(parameters: Parameters, fixed: Located, moving: Located) -> str:
     return name
 
 
-def _others(
-    parameters: Parameters, scale: Scale, onto: tuple[str, str], spacings: Spacings
-) -> tuple[list[WarpedImage], list[StagedTable]]:
-    """Return the further data of a pair: volumes to warp, and tables of points."""
-    given = parameters.own("apply_to")
-    images, points = [], []
-    for number, entry in enumerate(parse_entries(given) if given else (), 1):
-        assert given is not None
-        check_name(entry.uri, given)
-        if entry.is_table:
-            table = locate_table(entry.uri, given)
-            points.append(StagedTable(f"warped_{number}_{stem(table.name)}", table))
-        else:
-            found = locate_volume(entry.uri, given, {"apply": scale})
-            options = [onto, ("moving-spacing", _other_spacing(entry, found, spacings))]
-            options += [("moving-channel", entry.channels or ""), ("interpolation", entry.interpolation or "")]
-            name = f"warped_{number}_{found.stem}"
-            images.append(WarpedImage(name, found.staged(), _joined(_options(options))))
-    return images, points
+def _expansion_options(parameters: Parameters) -> list[str]:
+    """Return the options of the factors by which the samples were expanded."""
+    factors = {name: parse_expansion(parameters.get(name)) for name in ("expansion", "moving_expansion")}
+    return [f"--{name.replace('_', '-')} {factor:.12g}" for name, factor in factors.items() if factor is not None]
 
 
-def _other_spacing(entry: Entry, volume: Located, spacings: Spacings) -> str:
-    """Return the spacing of a further volume to warp. Raises InputError if nothing gives its voxel size."""
-    option = f"{entry.uri}:spacing="
-    if entry.spacing is None:
-        return replace(spacings, option=option).find(volume, "apply")
-    x, y, z = (float(number) for number in entry.spacing.split(","))
-    own: FloatTriple = x, y, z
+def _region(parameters: Parameters, side: str, volume: Located, spacings: Spacings) -> list[str]:
+    """Return the option of a region of interest. Raises InputError for one that lies outside the volume."""
+    given = parameters.get(f"{side}_roi")
+    box = parse_region(given)
+    if given is None or box is None:
+        return []
+    low, high = box
     if volume.container is not None:
-        open_dataset(volume, "apply", own, option)
-    return as_option(own)
+        grid = spacings.open(volume, "local").grid
+        begin, end = (reverse_axes(grid.to_physical([edge])[0]) for edge in _edges(grid.shape))
+        if any(a >= e or b <= s for a, b, s, e in zip(low, high, begin, end, strict=True)):
+            covered = " and ".join(f"{s:.6g} to {e:.6g}" for s, e in zip(begin, end, strict=True))
+            raise given.refuse(f"this box lies outside {volume.uri}, which covers {covered} µm along x, y and z.")
+    return [f"--{side}-roi {','.join(f'{number:.12g}' for number in (*low, *high))}"]
 
 
-def _options(named: Iterable[tuple[str, str]]) -> list[str]:
-    """Return options, without those that have no value."""
-    return [f"--{name} {value}" for name, value in named if value]
+def _edges(shape: Triple) -> tuple[FloatTriple, FloatTriple]:
+    """Return the indices of the outer corners of the first and the last voxel."""
+    return (-0.5, -0.5, -0.5), as_float_triple(n - 0.5 for n in shape)
 
 
-def _joined(options: Iterable[str]) -> str:
-    return " ".join(options)
+def _joined(*options: Iterable[str]) -> str:
+    return " ".join(option for some in options for option in some)

@@ -27,9 +27,19 @@ COLUMNS = (
     "moving_mask_labels",
     "fixed_channel",
     "moving_channel",
+    "fixed_roi",
+    "moving_roi",
+    "expansion",
+    "moving_expansion",
+    "initial_transform",
+    "global_transform",
+    "local_transform",
+    "aff_scale",
+    "def_scale",
     "apply_to",
     "apply_scale",
     "apply_grid_scale",
+    "warped_name",
 )
 _REQUIRED = ("id", "fixed", "moving")
 _MARKS = {

@@ -37,20 +37,27 @@ class Spacings:
 
         Opens the dataset. Raises InputError when that fails, and when its voxel size is unknown.
         """
+        return as_option(self._given(located, use))
+
+    def open(self, located: Located, use: str) -> Volume:
+        """Open the dataset of a use with its voxel size, as `find`."""
+        return open_dataset(located, use, self._given(located, use), self.option)
+
+    def _given(self, located: Located, use: str) -> FloatTriple | None:
         own = self.by_scale.get(located.datasets[use].split("/")[-1])
         shared = self.by_scale.get("")
         if located.container is None:
-            return as_option(own or shared)
+            return own or shared
         volume = open_dataset(located, use, own or shared, self.option)
         if own is not None or shared is None or located.is_array:
-            return as_option(own or shared)
+            return own or shared
         ratio = scale_ratio(volume)
         if ratio is None:
             raise located.given.refuse(
                 f"the scales of {located.uri} do not say how many times coarser {located.datasets[use]} is than the "
                 f"finest one, so give {self.option} for each scale: s2=1,1,2;s3=2,2,4."
             )
-        return as_option(as_float_triple(s * r for s, r in zip(shared, reverse_axes(ratio), strict=True)))
+        return as_float_triple(s * r for s, r in zip(shared, reverse_axes(ratio), strict=True))
 
 
 def as_option(spacing: FloatTriple | None) -> str:

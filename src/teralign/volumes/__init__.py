@@ -1,6 +1,7 @@
 """Volumes on disk: open, create, read and write regions by URI, whatever the format; pyramids."""
 
 from teralign.volumes.audit import Finding, audit_volume
+from teralign.volumes.container_index import find_images, write_index
 from teralign.volumes.description import DisplaySettings, PyramidLayout
 from teralign.volumes.extension import Extension
 from teralign.volumes.indices import check_channel, check_timepoint
@@ -38,6 +39,7 @@ __all__ = [
     "coarser_levels",
     "create_planned",
     "create_volume",
+    "find_images",
     "is_one_file",
     "label_images",
     "open_level",
@@ -51,4 +53,5 @@ __all__ = [
     "storage",
     "with_directions",
     "write_file",
+    "write_index",
 ]

@@ -26,6 +26,11 @@ _VERSION = "2.0.0"
 _DTYPES = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"}
 
 
+def write_root(container: Path) -> None:
+    """Write the metadata of a container whose images lie in groups."""
+    write_json(container / ATTRIBUTES, {"n5": _VERSION})
+
+
 def describe(container: Place, dataset: str) -> Description:
     """Describe a dataset, or all channels of a level, or of the finest level of a group."""
     paths = _find(container, dataset)

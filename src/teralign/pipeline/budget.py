@@ -1,0 +1,79 @@
+"""What the alignments of a run need, by the plans of the commands, and the memory that the run has for them."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from teralign.pipeline.levels import Budget
+from teralign.pipeline.parameters import Parameters
+
+if TYPE_CHECKING:
+    from teralign.cluster import Capacity
+    from teralign.configuration import Config, SectionName
+    from teralign.registration import StepConfig
+
+_OWN_CORES = 8  # of a task with blocks, where the run starts no cluster (configs/base.config)
+
+
+def budget_of(parameters: Parameters) -> Budget:
+    """Return the budget of a run. Raises InputError for a configuration that cannot be used."""
+    from teralign.alignment import alignment_bytes, step_seconds
+    from teralign.cluster import GB, Capacity
+    from teralign.configuration import load_config
+
+    given = parameters.shared("bigstream_config")
+    path = given.folder / Path(given.text).expanduser() if given else None
+    config = load_config(path if path is not None and path.is_file() else None)
+    steps: dict[SectionName, list[StepConfig]] = {
+        "global_align": _steps(config, parameters, "global_align"),
+        "local_align": _steps(config, parameters, "local_align"),
+    }
+    alone = Capacity.here(round(_number(parameters, "bigstream_global_align_cpus", 4)))
+    workers = _workers(parameters)
+    block = math.prod(_block_size(config, parameters))
+
+    def global_seconds(voxels: int) -> float:
+        return alone.seconds(step_seconds(steps["global_align"], 1, voxels), 1)
+
+    def local_seconds(voxels: int) -> float:
+        blocks = math.ceil(voxels / block)
+        return workers.seconds(step_seconds(steps["local_align"], blocks, voxels), blocks)
+
+    memory = round(_number(parameters, "bigstream_global_align_mem_gb", 16) * GB)
+    return Budget(memory, alignment_bytes, global_seconds, local_seconds)
+
+
+def _steps(config: Config, parameters: Parameters, section: SectionName) -> list[StepConfig]:
+    value = parameters.values.get(f"bigstream_{section.removesuffix('_align')}_steps")
+    if value is None:
+        return config.steps(section)
+    names = [] if isinstance(value, bool) else [name.strip() for name in str(value).split(",") if name.strip()]
+    return config.steps(section, names) if names else []
+
+
+def _workers(parameters: Parameters) -> Capacity:
+    from teralign.cluster import Capacity
+
+    if not _is_true(parameters, "use_bigstream"):
+        return Capacity(1, _OWN_CORES)
+    count = round(_number(parameters, "bigstream_workers", 2))
+    return Capacity(count, count * round(_number(parameters, "bigstream_worker_cpus", 1)))
+
+
+def _block_size(config: Config, parameters: Parameters) -> tuple[int, ...]:
+    given = parameters.shared("bigstream_block_size")
+    sizes = [int(n) for n in re.findall(r"\d+", given.text)] if given else []
+    return tuple(sizes * 3 if len(sizes) == 1 else sizes) if len(sizes) in (1, 3) else config.block_size
+
+
+def _number(parameters: Parameters, name: str, default: float) -> float:
+    given = parameters.shared(name)
+    return float(given.text) if given else default
+
+
+def _is_true(parameters: Parameters, name: str) -> bool:
+    given = parameters.shared(name)
+    return given is not None and given.text == "true"
