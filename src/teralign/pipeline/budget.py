@@ -1,4 +1,4 @@
-"""What the alignments of a run need, by the plans of the commands, and the memory that the run has for them."""
+"""The needs of the alignments of a run, by the plans of the commands, and the memory that the run has for them."""
 
 from __future__ import annotations
 

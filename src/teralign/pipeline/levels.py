@@ -17,13 +17,13 @@ GLOBAL_VOXELS = 10**8
 
 GLOBAL_SECONDS = 10 * 60
 LOCAL_SECONDS = 4 * 3600
-"""Times that the alignments may take by the plan: a cup of coffee, and half a working day."""
+"""Times that the alignments may take by the plan: a short break, and half a working day."""
 
 _SAME_CLASS = 1.5  # voxel sizes that differ by less than half a step of a pyramid of factor 2, and some
 
 
 @dataclass(frozen=True)
-class Level:
+class KnownScale:
     """A level of an image: its name in the group, its number of voxels, and its mean voxel size in µm (geometric)."""
 
     name: str
@@ -45,14 +45,14 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class LevelPair:
+class ScalePair:
     """A level of the fixed volume and the level of the moving one whose voxels are most like it."""
 
-    fixed: Level
-    moving: Level
+    fixed: KnownScale
+    moving: KnownScale
 
 
-def find_levels(located: Located, spacings: Spacings) -> list[Level]:
+def find_levels(located: Located, spacings: Spacings) -> list[KnownScale]:
     """Return the levels of an image, the finest first; a single one for a path that names an array.
 
     Raises InputError for a volume that cannot be opened, and where the voxel size of a level is unknown.
@@ -62,26 +62,26 @@ def find_levels(located: Located, spacings: Spacings) -> list[Level]:
     for dataset in [located.group] if located.is_array else _datasets(located):
         volume = spacings.open(replace(located, datasets={"level": dataset}), "level")
         name = dataset.removeprefix(located.group).strip("/")
-        found.append(Level(name, volume.grid.region.size, _mean(volume.grid.spacing)))
+        found.append(KnownScale(name, volume.grid.region.size, _mean(volume.grid.spacing)))
     return sorted(found, key=lambda level: level.size)
 
 
-def pair_levels(fixed: Sequence[Level], moving: Sequence[Level]) -> list[LevelPair]:
+def pair_levels(fixed: Sequence[KnownScale], moving: Sequence[KnownScale]) -> list[ScalePair]:
     """Return each level of the fixed volume with the most similar one of the moving volume, the finest first.
 
-    Levels of the fixed volume without one of similar voxels are left out, unless there is none that has one.
+    Levels of the fixed volume whose counterpart differs in size more than the best one are left out.
     """
-    pairs = [LevelPair(level, nearest_level(moving, level.size)) for level in fixed]
+    pairs = [ScalePair(level, nearest_level(moving, level.size)) for level in fixed]
     closest = min(_difference(pair.fixed, pair.moving.size) for pair in pairs)
     return [p for p in pairs if _difference(p.fixed, p.moving.size) <= closest + math.log(_SAME_CLASS)]
 
 
-def nearest_level(levels: Sequence[Level], size: float) -> Level:
+def nearest_level(levels: Sequence[KnownScale], size: float) -> KnownScale:
     """Return the level whose voxels are nearest to this size in µm."""
     return min(levels, key=lambda level: _difference(level, size))
 
 
-def choose_global(pairs: Sequence[LevelPair], budget: Budget) -> LevelPair:
+def choose_global(pairs: Sequence[ScalePair], budget: Budget) -> ScalePair:
     """Return the finest levels that the global alignment has memory and time for, else the coarsest ones."""
     for pair in pairs:
         fixed, moving = pair.fixed.voxels, pair.moving.voxels
@@ -91,7 +91,7 @@ def choose_global(pairs: Sequence[LevelPair], budget: Budget) -> LevelPair:
     return pairs[-1]
 
 
-def choose_local(pairs: Sequence[LevelPair], budget: Budget) -> LevelPair:
+def choose_local(pairs: Sequence[ScalePair], budget: Budget) -> ScalePair:
     """Return the finest levels that the local alignment has time for, else the coarsest ones."""
     for pair in pairs:
         if budget.local_seconds(pair.fixed.voxels) <= LOCAL_SECONDS:
@@ -129,5 +129,5 @@ def _mean(spacing: FloatTriple) -> float:
     return math.prod(spacing) ** (1 / 3)
 
 
-def _difference(level: Level, size: float) -> float:
+def _difference(level: KnownScale, size: float) -> float:
     return abs(math.log(level.size / size))

@@ -14,8 +14,8 @@ from typing import Literal
 from teralign.pipeline.entries import parse_scales
 from teralign.pipeline.levels import (
     Budget,
-    Level,
-    LevelPair,
+    KnownScale,
+    ScalePair,
     choose_global,
     choose_local,
     find_levels,
@@ -140,15 +140,15 @@ def scale_of(located: Located, scale: Scale, spacings: Spacings) -> Scale:
     return _scale("def_scale", nearest_level(find_levels(located, spacings), scale.size))
 
 
-def _index(pairs: Sequence[LevelPair], scales: tuple[Scale, Scale] | None) -> int | None:
+def _index(pairs: Sequence[ScalePair], scales: tuple[Scale, Scale] | None) -> int | None:
     """Return the place of a scale of the fixed volume among the levels, None where it is not there."""
     names = [pair.fixed.name for pair in pairs]
     return names.index(scales[0].name) if scales is not None and scales[0].name in names else None
 
 
-def _scales(option: str, pair: LevelPair) -> tuple[Scale, Scale]:
+def _scales(option: str, pair: ScalePair) -> tuple[Scale, Scale]:
     return _scale(option, pair.fixed), _scale(option, pair.moving)
 
 
-def _scale(option: str, level: Level) -> Scale:
+def _scale(option: str, level: KnownScale) -> Scale:
     return Scale(option, level.name, size=level.size)

@@ -10,14 +10,14 @@ from teralign.volumes import find_images, write_index
 
 
 @dataclass(frozen=True)
-class Index:
+class ContainerIndex:
     """A container and the names of its images, which its root lists."""
 
     container: str
     images: tuple[str, ...]
 
 
-def index_container(container: str | Path, *, ome_zarr: str | None = None) -> Index:
+def index_container(container: str | Path, *, ome_zarr: str | None = None) -> ContainerIndex:
     """Write the metadata of a container's root, from which readers know the images in its groups.
 
     `ome_zarr` is the version of an OME-Zarr container (None: 0.5). Raises InputError for a folder without images.
@@ -29,4 +29,4 @@ def index_container(container: str | Path, *, ome_zarr: str | None = None) -> In
     if not names:
         raise InputError(f"{path} holds no image in a group of its own.")
     write_index(path, names, ome_zarr=ome_zarr)
-    return Index(str(container), tuple(names))
+    return ContainerIndex(str(container), tuple(names))
