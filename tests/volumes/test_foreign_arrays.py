@@ -33,6 +33,8 @@ ZARR2: dict[str, tuple[Any, dict[str, Any]]] = {
     "level as text": (ZSTD2, {"compressor": {"id": "zstd", "level": "3"}}),
     "no separator": (None, {"dimension_separator": None}),
     "no order": (None, {"order": None}),
+    "order in a small letter": (None, {"order": "c"}),
+    "version as text": (None, {"zarr_format": "2"}),
     "byte order of no meaning": (None, {"dtype": "|u2"}),
     "native byte order": (None, {"dtype": "=u2"}),
     "type by its name": (None, {"dtype": "uint16"}),

@@ -71,9 +71,22 @@ def test_axistags_that_make_no_sense_are_named(tmp_path):
         open_volume(path)
 
 
-def test_axes_without_names_go_by_position(tmp_path):
+@pytest.mark.parametrize("names", ["tyx", "xyx", ("z", "", "x")])
+def test_names_of_axes_that_cannot_be_used_are_reported(names, tmp_path, caplog):
+    array = noise(SHAPE, "uint8")
+    path = write(tmp_path / "a.h5", raw=array)
+    with h5py.File(path, "a") as file:
+        for dimension, name in zip(file["raw"].dims, names, strict=True):
+            dimension.label = name
+    np.testing.assert_array_equal(open_volume(path, spacing=SPACING).read(), array)
+    shown = ", ".join(name or "?" for name in names)
+    assert f"a.h5/raw names its axes {shown}; it needs x, y and z" in caplog.text
+
+
+def test_axes_without_names_go_by_position(tmp_path, caplog):
     array = noise((2, 3, *SHAPE), "uint16")
     volume = open_volume(write(tmp_path / "a.h5", raw=array), spacing=SPACING)
+    assert "names its axes" not in caplog.text
     assert (volume.timepoints, volume.channels, volume.grid.shape) == (2, 3, SHAPE)
     np.testing.assert_array_equal(volume.read(channel=2, timepoint=1), array[1, 2])
 

@@ -99,6 +99,14 @@ def test_channels_are_where_the_attributes_say(stored, attributes, tmp_path):
         np.testing.assert_array_equal(volume.read(channel=channel), PLANES[channel])
 
 
+def test_axes_that_contradict_themselves_are_reported(tmp_path, caplog):
+    path = write_n5(tmp_path / "a.n5" / "image", PLANES, {"pixelResolution": XYZ})
+    file = path / "attributes.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"axes": ["x", "y", "x", "z"]}))
+    assert open_volume(path).channels == 2
+    assert "image names its axes x, y, x, z; it needs x, y and z" in caplog.text
+
+
 def test_stacks_of_imagej_have_place_and_time(tmp_path):
     array = noise((3, 4, 6, 10), "uint16")
     counts = {"numChannels": 1, "numSlices": 4, "numFrames": 3, "frameInterval": 1.5}

@@ -45,7 +45,7 @@ def test_a_plane_that_is_missing_is_said(folder):
     index = folder / "NDTiff.index"
     entries = list(tifffile.read_ndtiff_index(index))
     index.write_bytes(index.read_bytes()[: len(index.read_bytes()) * (len(entries) - 1) // len(entries) + 2])
-    with pytest.raises((InputError, DataError), match="some of its pages are missing"):
+    with pytest.raises((InputError, DataError), match=r"\d of them are in no file"):
         open_volume(folder).read(channel=1)
 
 

@@ -99,15 +99,26 @@ def edit_info(folder, edit):
     (folder / "info").write_text(json.dumps(content))
 
 
+@pytest.mark.parametrize("value", ["gone", None, [8, 8], [8, None, 40], "8"])
+@pytest.mark.parametrize("name", ["resolution", "voxel_offset"])
+def test_sizes_and_places_without_three_numbers_are_named(name, value, tmp_path):
+    folder = write_precomputed(tmp_path / "a.precomputed", noise(SHAPE, "uint8")).parent
+    edit_info(folder, lambda info: info["scales"][0].update({name: value}))
+    if value == "gone":
+        edit_info(folder, lambda info: info["scales"][0].pop(name))
+        if name == "voxel_offset":  # which is 0 by default
+            assert open_volume(folder).grid.shape == SHAPE
+            return
+    with pytest.raises(InputError, match="a scale without three numbers for its resolution or voxel_offset"):
+        open_volume(folder)
+
+
 def test_broken_metadata_are_named(tmp_path):
     folder = write_precomputed(tmp_path / "a.precomputed", noise(SHAPE, "uint8")).parent
     (folder / "fine").rename(folder / "lost")
     with pytest.raises(InputError, match=r"info declares the scale fine, but its folder is missing"):
         open_volume(folder)
     (folder / "lost").rename(folder / "fine")
-    edit_info(folder, lambda info: info["scales"][0].pop("resolution"))
-    with pytest.raises(InputError, match=r"a.precomputed/fine cannot be opened: .*resolution"):
-        open_volume(folder)
     edit_info(folder, lambda info: info.update(scales=[]))
     with pytest.raises(InputError, match=r"info declares no scales"):
         open_volume(folder)

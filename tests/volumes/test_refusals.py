@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,12 +56,11 @@ def forbidden(code):
 
 
 @pytest.fixture
-def reachable(tmp_path):
-    """A folder that other users can reach but not write."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.owner() == tmp_path.owner() and folder.name.startswith(("test_", "pytest-")):
-            folder.chmod(0o755)
-    return tmp_path
+def reachable():
+    """A folder that other users can reach but not write; pytest closes its own to them whenever a session starts."""
+    with tempfile.TemporaryDirectory(prefix="teralign-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.nrrd", "a.nii.gz", "a.n5/s0", "a.zarr", "a.precomputed", "slices"])

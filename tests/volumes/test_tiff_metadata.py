@@ -117,6 +117,21 @@ def test_planes_in_no_order_are_one_sentence(attribute, value, xml, tmp_path):
         open_volume(write_ome(tmp_path, changed(xml, attribute, value)))
 
 
+@pytest.mark.parametrize("value", ["", " "])
+def test_samples_that_are_not_given_are_one(value, xml, tmp_path):
+    volume = open_volume(write_ome(tmp_path, changed(xml, "SamplesPerPixel", value)))
+    np.testing.assert_array_equal(volume.read(channel=1), ARRAY[1])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_planes_that_are_declared_but_not_there_are_counted(compression, xml, tmp_path):
+    path = tmp_path / "a.ome.tif"
+    options = {"metadata": None, "photometric": "minisblack", "compression": compression}
+    tifffile.imwrite(path, ARRAY[0], description=xml.encode(), **options)
+    with pytest.raises(InputError, match=r"a.ome.tif declares 6 planes, but 3 of them are in no file; copy all"):
+        open_volume(path)
+
+
 def test_each_axis_of_imagej_may_have_its_own_unit(tmp_path):
     path = write_imagej(tmp_path, "unit=micron", "yunit=nm", "zunit=mm", "spacing=0.0015")
     np.testing.assert_allclose(open_volume(path).grid.spacing, (1.5, 0.0005, 0.25))

@@ -85,6 +85,10 @@ def _zarr2(metadata: JsonObject, name: str) -> JsonObject:
         kept["dtype"] = _byte_order(dtype)
         kept["fill_value"] = _fill_value(metadata.get("fill_value"), np.dtype(_byte_order(dtype)))
     kept["compressor"] = _codec("id", compressor, _ZARR_CODECS, name) if compressor else None
+    if isinstance(kept.get("order"), str):
+        kept["order"] = str(kept["order"]).upper()
+    if kept.get("zarr_format") == "2":
+        kept["zarr_format"] = 2
     return {"order": "C", **kept}
 
 

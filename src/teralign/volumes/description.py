@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
@@ -13,6 +15,8 @@ from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.volumes.orientation import Directions, Orientation
+
+log = logging.getLogger(__name__)
 
 Voxels: TypeAlias = NDArray[np.generic]
 """Voxels of any type of number, (z, y, x) unless stated otherwise."""
@@ -110,11 +114,28 @@ class PyramidLayout:
     directions: Directions = field(default_factory=Directions)
 
 
-def axes_by_name(names: Sequence[str | None], ndim: int) -> str | None:
-    """Return the axes of an array by the names of its dimensions, None unless these are distinct: t, c, z, y, x."""
+def axes_by_name(array: str, names: Sequence[str | None], ndim: int) -> str | None:
+    """Return the axes of an `array` by the names of its dimensions, None unless these are distinct: t, c, z, y, x.
+
+    Names that are no such axes are logged, since the array is then read by position.
+    """
     axes = "".join(name or "" for name in names).lower()
-    says = len(axes) == len(set(axes)) == ndim and set("zyx") <= set(axes) <= set("tczyx")
-    return axes if says else None
+    if len(axes) == len(set(axes)) == ndim and set("zyx") <= set(axes) <= set("tczyx"):
+        return axes
+    if any(names):
+        _note_unusable(array, ", ".join(name or "?" for name in names))
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _note_unusable(array: str, names: str) -> None:
+    """Log that names of axes are not used; once for each array, since commands read it repeatedly."""
+    log.warning(
+        "%s names its axes %s; it needs x, y and z, and may have c and t, each once. "
+        "It is read as if its axes had no names",
+        array,
+        names,
+    )
 
 
 def axes_by_position(name: str, ndim: int) -> str:

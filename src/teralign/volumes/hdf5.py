@@ -164,7 +164,7 @@ def _axes(name: str, dataset: H5Node) -> str:
         named = [str(axis["key"]) for axis in json.loads(tags)["axes"]] if tags else [d.label for d in dataset.dims]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{name} has axistags that name no axes; repair or remove them.") from error
-    return axes_by_name(named, dataset.ndim) or axes_by_position(name, dataset.ndim)
+    return axes_by_name(name, named, dataset.ndim) or axes_by_position(name, dataset.ndim)
 
 
 def _spacing(dataset: H5Node) -> FloatTriple | None:

@@ -64,7 +64,7 @@ def read_axes(own: Attributes, shape: Sequence[int]) -> str:
     Raises InputError for fewer than three dimensions, or more than five.
     """
     for names in (_declared(own), _of_transform(own), _of_imagej(own, shape)):
-        found = axes_by_name(names, len(shape)) if names else None
+        found = axes_by_name(str(own.file.parent), names, len(shape)) if names else None
         if found is not None:
             return found
     return axes_by_position(str(own.file.parent), len(shape))[::-1]

@@ -62,10 +62,10 @@ def describe(container: Place, dataset: str) -> Description:
     """Describe the scale with the key `dataset`, the finest if none is named."""
     info, scale = _find(container, dataset)
     key = str(scale["key"])
+    spacing, origin = _geometry(container, scale, info["scales"][0])  # first, as tensorstore refuses these obscurely
     array = open_array(_DRIVER, container, key)
     size = dict(zip(_AXES, array.shape, strict=True))
     stored = StoredArray(_DRIVER, (container,), _AXES, key)
-    spacing, origin = _geometry(container, scale, info["scales"][0])
     return Description(
         pixels=Shards(stored) if scale.get("sharding") else _chunk_files(container, info, scale) or stored,
         shape=(size["z"], size["y"], size["x"]),
@@ -98,8 +98,12 @@ def _geometry(container: Place, scale: Metadata, finest: Metadata) -> tuple[Floa
     try:
         own, fine = (np.array(s["resolution"], dtype=float).reshape(3) for s in (scale, finest))
         offset = np.array(scale.get("voxel_offset", (0, 0, 0)), dtype=float).reshape(3)
+        if np.isnan([*own, *fine, *offset]).any():
+            raise ValueError("null in place of a number")
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{container / _INFO} has a scale without three resolutions or offsets.") from error
+        raise InputError(
+            f"{container / _INFO} has a scale without three numbers for its resolution or voxel_offset; repair it."
+        ) from error
     with np.errstate(invalid="ignore"):
         placed = (offset * own + (own - fine) / 2) / _NANOMETRES
     origin = np.where(np.isfinite(own) & (own > 0), placed, offset)  # voxels where their size is unknown

@@ -9,6 +9,7 @@ fine to coarse. The file gives only their shapes: their voxels are taken for mea
 
 from __future__ import annotations
 
+import re
 import struct
 import threading
 import weakref
@@ -33,6 +34,7 @@ from teralign.volumes.whole_file import check_one_image
 
 _UNNAMED_PAGES = "QI"  # tifffile's letters for pages without an axis of their own
 _SAMPLES = "S"
+_BLANK_NUMBER = re.compile(r'\sSamplesPerPixel=(""|"\s+")')
 DAMAGE = (
     OSError,
     ValueError,
@@ -60,13 +62,23 @@ def describe(container: Path, dataset: str) -> Description:
     """Describe the first image of a file: its finest level, or the level that `dataset` names."""
     with opening(container):
         try:
-            with tifffile.TiffFile(container) as tiff:
+            with open_tiff(container) as tiff:
                 _check_ome(container, tiff)
                 return _describe(container, dataset, tiff)
         except (InputError, OSError):
             raise
         except DAMAGE as error:
             raise InputError(f"{container} is not a TIFF that can be read: {error}.") from error
+
+
+def open_tiff(path: Path) -> tifffile.TiffFile:
+    """Open a file; blank numbers in its OME-XML, which some writers leave, count as not given."""
+    tiff = tifffile.TiffFile(path)
+    xml = tiff.ome_metadata or ""
+    if not _BLANK_NUMBER.search(xml):
+        return tiff
+    tiff.close()
+    return tifffile.TiffFile(path, omexml=_BLANK_NUMBER.sub("", xml).strip())
 
 
 def _check_ome(path: Path, tiff: tifffile.TiffFile) -> None:
@@ -114,7 +126,7 @@ class TiffPixels:
     def _open(self) -> Indexable:
         with self._lock:
             if self._array is None:
-                tiff = tifffile.TiffFile(self.path)
+                tiff = open_tiff(self.path)
                 weakref.finalize(self, tiff.close)
                 self._array = _pixels_of(tiff, self.path, self.level)
             return self._array
@@ -122,12 +134,17 @@ class TiffPixels:
 
 def _pixels_of(tiff: tifffile.TiffFile, path: Path, level: int) -> Indexable:
     series = tiff.series[0].levels[level]
-    if any(page is None for page in series.pages):
-        raise ValueError("some of its pages are missing")
+    if _missing_planes(series):
+        raise ValueError("some of its planes are missing")
     if series.dataoffset is None:
         return cast(Indexable, zarr.open_array(tiff.series[0].aszarr(level=level), mode="r"))
     dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
     return np.memmap(path, dtype=dtype, mode="r", offset=series.dataoffset, shape=series.shape)
+
+
+def _missing_planes(series: tifffile.TiffPageSeries) -> int:
+    """Return the number of planes that the metadata declare and no file holds; tifffile would give zeros."""
+    return sum(page is None for page in series.pages)
 
 
 def _describe(path: Path, dataset: str, tiff: tifffile.TiffFile) -> Description:
@@ -135,6 +152,12 @@ def _describe(path: Path, dataset: str, tiff: tifffile.TiffFile) -> Description:
     number = _level_number(path, dataset, len(levels))
     series = levels[number]
     axes = _axes(path, series.axes)
+    missing = _missing_planes(series)
+    if missing:
+        raise InputError(
+            f"{path} declares {len(series.pages)} planes, but {missing} of them are in no file; copy all files of "
+            "the image, or save it again, for example with Fiji."
+        )
     size = dict(zip(axes, series.shape, strict=True))
     if series.dtype is None or np.dtype(series.dtype).kind not in "buif":
         raise InputError(f"{path} holds {series.dtype} values; only integers, floats and booleans can be read.")

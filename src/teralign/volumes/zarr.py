@@ -86,8 +86,8 @@ def _describe_level(image: OmeImage, level: str, container: Place) -> Descriptio
 
 
 def _describe_array(node: Node, container: Place) -> Description:
-    array = open_array(node.driver, node.path)
-    axes = axes_by_name(node.dimension_names, array.ndim) or axes_by_position(str(node.path), array.ndim)
+    array, name = open_array(node.driver, node.path), str(node.path)
+    axes = axes_by_name(name, node.dimension_names, array.ndim) or axes_by_position(name, array.ndim)
     return _describe(node, array, axes, container)
 
 
