@@ -135,7 +135,7 @@ CASES = [
     ("inspect-volume", "fixed.n5 --preview old.json", ["old.json", "--preview", "--overwrite"]),
     ("inspect-volume", "unsaid.tif --preview unsaid.png", ["unsaid.tif", "--spacing"]),
     ("transform-points", "--transform affine.mat --points gone.csv --output o.csv", ["gone.csv"]),
-    ("invert-transform", "--transform affine.mat --output o.zarr", ["o.zarr", ".mat"]),
+    ("invert-transform", "--transform affine.mat --output o.tif", ["o.tif", ".mat"]),
     ("invert-transform", "--transform affine.mat --output new.mat", ["new.residual.json", "--overwrite"]),
     ("convert-transform", "points.csv o.mat", ["points.csv"]),
     ("convert-transform", "affine.mat o.png", ["o.png", ".tfm"]),
@@ -145,7 +145,7 @@ CASES = [
     ("jacobian-map", "affine.mat o.mat --fixed fixed.n5", ["o.mat", ".zarr"]),
     ("jacobian-map", "affine.mat new.zarr --fixed fixed.n5", ["new.summary.json", "--overwrite"]),
     ("compose-transforms", "affine.mat gone.mat o.mat", ["gone.mat"]),
-    ("compose-transforms", "affine.mat affine.mat o.zarr", ["o.zarr", ".mat"]),
+    ("compose-transforms", "affine.mat affine.mat o.tif", ["o.tif", ".mat"]),
     ("compose-transforms", "affine.mat affine.mat", ["affine.mat", "--overwrite"]),
     ("compose-transforms", "affine.mat affine.mat o.mat --fixed fixed.n5", ["--fixed"]),
 ]

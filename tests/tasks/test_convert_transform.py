@@ -13,7 +13,7 @@ import tensorstore
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid
 from teralign.tasks.convert_transform import convert_transform
-from teralign.transforms import Affine, DisplacementField, Stack, load_transform, save_field, world_affine
+from teralign.transforms import Affine, DisplacementField, Stack, load_stack, load_transform, save_field, world_affine
 from teralign.volumes import create_volume, open_volume
 
 sitk = SimpleITK
@@ -197,8 +197,8 @@ def test_a_list_becomes_a_composite_and_comes_back(files):
     composite = sitk.ReadTransform(str(files / "t.h5"))
     assert_same(through_itk(composite, points, 1000.0), wanted.map_points(points), "field")
     convert_transform([files / "t.h5"], files / "back.zarr", unit="mm")
-    assert load_transform(files / "back.zarr").grid.shape == NODES.shape
-    assert_same(load_transform(files / "back.zarr").map_points(points), wanted.map_points(points), "field")
+    assert [grid.shape for grid in load_stack([files / "back.zarr"]).grids] == [NODES.shape]
+    assert_same(load_stack([files / "back.zarr"]).map_points(points), wanted.map_points(points), "field")
 
 
 def test_what_ants_writes_is_a_list_with_the_affine_first(files, caplog):
@@ -215,9 +215,9 @@ def test_what_ants_writes_is_a_list_with_the_affine_first(files, caplog):
     )
     points = inside()
     warped = through_itk(field_of_itk(files / "out1Warp.nii.gz"), points, 1000.0)
-    found = load_transform(files / "c.zarr").map_points(points)
+    found = load_stack([files / "c.zarr"]).map_points(points)
     assert_same(found, through_itk(affine, warped, 1000.0), "field")
-    assert said.kind == "a displacement field"
+    assert said.kind == "a map of affines and fields"
     assert [Path(path).name for path in said.applied_first_to_last] == ["out1Warp.nii.gz", "out0GenericAffine.mat"]
     assert "goes through" in caplog.text
 
@@ -259,7 +259,7 @@ def test_images_with_turned_axes_are_mapped_the_same_voxels(files, names, fixed_
         np.testing.assert_allclose(there, seen_by_itk(moving, moving_grid, wanted), atol=1e-3)
         back = files / f"back-{name}.{'zarr' if len(names) > 1 else 'mat'}"
         convert_transform([files / name], back, overwrite=True, **sides)
-        assert_same(load_transform(back).map_points(points), wanted, "field")
+        assert_same(load_stack([back]).map_points(points), wanted, "field")
 
 
 def bspline():

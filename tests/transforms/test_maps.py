@@ -4,13 +4,17 @@ import json
 
 import numpy as np
 import pytest
+import spec_reader
 from random_maps import random_affine, rough_field
 
 from teralign.errors import InputError
 from teralign.grids import Grid
+from teralign.tasks.compose_transforms import compose_transforms
+from teralign.tasks.invert_transform import invert_transform
 from teralign.transforms import (
     Affine,
     Stack,
+    as_field,
     create_field,
     finish_map,
     load_stack,
@@ -23,6 +27,7 @@ NODES = Grid((9, 10, 11), (4.0, 3.0, 5.0), (10.0, -7.0, 0.25))
 COARSE = Grid((5, 4, 6), (8.0, 9.0, 10.0), (8.0, -9.0, -4.0))
 A, B = random_affine(np.random.default_rng(1), 0.05, 9.0), random_affine(np.random.default_rng(2), 0.05, 9.0)
 U, V = rough_field(np.random.default_rng(3), NODES), rough_field(np.random.default_rng(4), COARSE)
+SMALL = random_affine(np.random.default_rng(6), 0.01, 1.0)
 POINTS = np.random.default_rng(5).uniform(-10, 60, (500, 3))
 
 
@@ -60,6 +65,52 @@ def test_any_stack_comes_back_to_the_bit(tmp_path, stack, said):
     assert [type(part.load(POINTS[0], POINTS[0])) for part in again.transforms] == [type(p) for p in stack.transforms]
     copied = save_map(tmp_path / "copy.zarr", again)
     assert np.array_equal(mapped(copied), mapped(stack))
+
+
+@pytest.mark.parametrize("stack", [Stack(), Stack((A,)), Stack((A, U)), Stack((V, A, U, B))])
+def test_a_reader_of_the_specification_alone_maps_points_as_we_do(tmp_path, stack):
+    save_map(tmp_path / "map.zarr", stack)
+    found = spec_reader.map_points(tmp_path / "map.zarr", POINTS)
+    np.testing.assert_allclose(found, mapped(stack), atol=1e-4)
+
+
+def test_the_reader_of_the_specification_finds_both_directions_of_an_inverse(tmp_path):
+    save_map(tmp_path / "map.zarr", Stack((A, as_field(Stack((SMALL,)), NODES))))
+    result = invert_transform([tmp_path / "map.zarr"], tmp_path / "inverse.zarr")
+    (transformation,) = scene(tmp_path / "inverse.zarr")["coordinateTransformations"]
+    assert transformation["type"] == "bijection"
+    moving = spec_reader.map_points(tmp_path / "inverse.zarr", NODES.corners())
+    wanted = load_stack([tmp_path / "map.zarr"]).map_points(NODES.corners())
+    np.testing.assert_allclose(moving, wanted, atol=1e-4)
+    back = spec_reader.map_points(tmp_path / "inverse.zarr", moving, "moving", "fixed")
+    assert np.linalg.norm(back - NODES.corners(), axis=1).max() < 1.5 * result.residual_um.maximum + 1e-3
+    np.testing.assert_allclose(load_stack([tmp_path / "inverse.zarr"]).map_points(moving), back, atol=1e-4)
+
+
+def test_the_inverse_of_an_inverse_leads_from_fixed_to_moving_again(tmp_path):
+    save_map(tmp_path / "map.zarr", Stack((A,)))
+    invert_transform([tmp_path / "map.zarr"], tmp_path / "inverse.zarr")
+    invert_transform([tmp_path / "inverse.zarr"], tmp_path / "again.zarr")
+    compose_transforms([tmp_path / "inverse.zarr"], tmp_path / "composed.zarr")
+    ends = {
+        name: [
+            scene(tmp_path / f"{name}.zarr")["coordinateTransformations"][0][end]["name"]
+            for end in ("input", "output")
+        ]
+        for name in ("map", "inverse", "again", "composed")
+    }
+    assert ends["map"] == ends["again"] == ["fixed", "moving"]
+    assert ends["inverse"] == ends["composed"] == ["moving", "fixed"]
+
+
+@pytest.mark.parametrize("stack", [Stack(), Stack((A,)), Stack((U,)), Stack((V, A, U))])
+def test_the_schemas_of_the_specification_pass(tmp_path, stack):
+    ngff_zarr = pytest.importorskip("ngff_zarr", reason="the schemas of OME-Zarr come with ngff-zarr")
+    save_map(tmp_path / "map.zarr", stack)
+    attributes = json.loads((tmp_path / "map.zarr" / "zarr.json").read_text())["attributes"]
+    ngff_zarr.validate(attributes, version="0.6", model="scene")
+    for image in sorted((tmp_path / "map.zarr").glob("coordinateTransformations/displacements*/zarr.json")):
+        ngff_zarr.validate(json.loads(image.read_text())["attributes"], version="0.6", model="image")
 
 
 def test_a_sequence_is_in_order_of_application_and_maps_fixed_to_moving(tmp_path):

@@ -49,11 +49,14 @@ def write_field_image(path: Path, image: str, grid: Grid) -> None:
 
     Raises OSError where the disk refuses.
     """
+    name = image.rpartition("/")[2]
     vectors = Multiscale(
-        name=image.rpartition("/")[2],
+        name=name,
+        method="none",
+        method_description="one level: no downsampling",
         axes=(Axis("c", "displacement", discrete=True), *SPACE),
         levels=(Level.placed(FIELD_LEVEL, (1.0, *grid.spacing), (0.0, *grid.origin)),),
-        space="fixed",
+        space=name,
     )
     write_group(path / _TRANSFORMATIONS, {}, SCENE_VERSION)
     write_group(path / image, image_attributes(vectors, SCENE_VERSION), SCENE_VERSION)

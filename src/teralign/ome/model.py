@@ -79,7 +79,8 @@ class Channel:
 class Multiscale:
     """An image as levels from fine to coarse; `axes` are None where the metadata do not declare them.
 
-    `method` says how the coarser levels were made; `space` names the coordinate system that the levels lead to.
+    `method` says how the coarser levels were made, `method_description` in a sentence; `space` names the coordinate
+    system that the levels lead to.
     """
 
     levels: tuple[Level, ...]
@@ -87,6 +88,7 @@ class Multiscale:
     channels: tuple[Channel, ...] = ()
     name: str | None = None
     method: str | None = None
+    method_description: str | None = None
     is_label: bool = False
     space: str | None = None
 

@@ -21,6 +21,8 @@ def image_attributes(image: Multiscale, version: str) -> OmeObject:
     0.4 has the version in each part, later versions have all parts and the version below "ome".
     """
     content: OmeObject = {"name": image.name} | ({"type": image.method} if image.method else {})
+    if image.method_description is not None:
+        content["metadata"] = {"description": image.method_description}
     axes = [axis_json(axis) for axis in image.axes or ()]
     datasets = [{"path": level.path, "coordinateTransformations": _steps(level)} for level in image.levels]
     if version == "0.6":

@@ -12,18 +12,19 @@ from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid
 from teralign.plans import Plan
-from teralign.results import write_json
+from teralign.results import shallow, write_json
 from teralign.tasks.new_transform import (
     SAMPLE_SECONDS,
     GridDescription,
     NewTransform,
     plan_affine,
     plan_field,
+    run_of,
     sampler,
     write_field,
 )
 from teralign.tasks.node_grids import chosen_grid, open_fixed
-from teralign.transforms import Residual, Stack, deviation, load_stack
+from teralign.transforms import Residual, Stack, deviation, load_stack, map_ends
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ def compose_transforms(
 ) -> ComposedTransform:
     """Write `transforms` (files, outermost first) as one transform from fixed to moving points.
 
-    Affines give a `.mat`. With a field among them the result is a field, a `.zarr`, made and stored chunk by chunk.
-    `NAME.residual.json` beside it has its distance from the transforms, measured between its nodes.
+    Affines give a `.mat`, or a `.zarr` without a field. With a field among them the result is a field, a `.zarr`,
+    made and stored chunk by chunk. `NAME.residual.json` beside it has its distance from the transforms, measured
+    between its nodes.
 
     Raises InputError for bad input, before any long work.
     """
@@ -71,11 +73,12 @@ def compose_transforms(
     new.check_writable(overwrite=overwrite)
     residual = Residual.none()
     if new.affine is not None:
-        new.affine.save(new.output)
+        new.save_affine(ends=map_ends(transforms), overwrite=overwrite)
     elif grid is not None:
         threads = threads or worker_threads()
         sampled = sampler(stack, grid, threads=threads)
-        field = write_field(new.output, grid, sampled, what="composition", overwrite=overwrite)
+        ends = map_ends(transforms)
+        field = write_field(new.output, grid, sampled, what="composition", ends=ends, overwrite=overwrite)
         residual = deviation(Stack((field,)), stack, grid, threads=threads)
     composed = ComposedTransform(
         output=str(output),
@@ -84,7 +87,8 @@ def compose_transforms(
         residual_um=residual,
         report=str(new.report),
     )
-    write_json(new.report, composed)
+    run = run_of(transforms, options.get("fixed"), grid_spacing_um=options.get("grid_spacing"))
+    write_json(new.report, {**shallow(composed), "run": run})
     return composed
 
 

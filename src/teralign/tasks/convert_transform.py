@@ -14,13 +14,14 @@ from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid
 from teralign.plans import Plan
-from teralign.results import write_json
+from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.new_transform import (
     SAMPLE_SECONDS,
     GridDescription,
     plan_affine,
     plan_field,
+    run_of,
     sampler,
     write_chunks,
     write_field,
@@ -30,6 +31,7 @@ from teralign.transforms import (
     CHUNK_SHAPE,
     Affine,
     DisplacementField,
+    Ends,
     Residual,
     Stack,
     StoredField,
@@ -40,6 +42,8 @@ from teralign.transforms import (
     itk,
     itk_files,
     load_stack,
+    map_ends,
+    save_map,
 )
 from teralign.transforms.foreign import Kind, kind_of
 from teralign.volumes import Volume, split_uri
@@ -53,6 +57,7 @@ class Form(Enum):
     """The kinds of outputs; the value is for sentences."""
 
     AFFINE = "a text file of one affine"
+    MAP = "a map of affines and fields"
     FIELD = "a displacement field"
     ITK_AFFINE = "an affine of ITK"
     ITK_TRANSFORM = "a transform of ITK"
@@ -61,7 +66,7 @@ class Form(Enum):
 
 
 _FORMS: dict[str, dict[str, Form]] = {
-    "teralign": {".mat": Form.AFFINE, ".txt": Form.AFFINE, ".zarr": Form.FIELD},
+    "teralign": {".mat": Form.AFFINE, ".txt": Form.AFFINE, ".zarr": Form.MAP},
     "itk": dict.fromkeys(itk_files.AFFINE_SUFFIXES, Form.ITK_AFFINE)
     | dict.fromkeys(itk_files.COMPOSITE_SUFFIXES, Form.ITK_TRANSFORM)
     | dict.fromkeys(itk_files.FIELD_SUFFIXES, Form.ITK_FIELD),
@@ -176,8 +181,9 @@ def convert_transform(
 ) -> ConvertedTransform:
     """Write `transforms` (files of any readable format, outermost first) as one file or folder of another format.
 
-    A field is sampled on the nodes that `compose_transforms` would take. `NAME.residual.json` beside it has its
-    distance from the transforms, measured between its nodes.
+    Transforms become a `.zarr` as they are: affines stay affines, fields are copied. Every other field, and a `.zarr`
+    with `fixed` or `grid_spacing`, is sampled on the nodes that `compose_transforms` would take; `NAME.residual.json`
+    beside it has its distance from the transforms, measured between its nodes.
 
     Raises InputError for bad input, before any long work.
     """
@@ -204,7 +210,8 @@ def convert_transform(
         residual_um=deviation(Stack((field,)), conversion.stack, conversion.grid, threads=threads),
         report=str(target.report),
     )
-    write_json(target.report, converted)
+    run = run_of(transforms, options.get("fixed"), grid_spacing_um=options.get("grid_spacing"))
+    write_json(target.report, {**shallow(converted), "run": run})
     return converted
 
 
@@ -242,6 +249,7 @@ class _Conversion:
     stack: Stack
     sampling: Residual | None
     grid: Grid | None
+    ends: Ends
     overwrite: bool
 
     @classmethod
@@ -264,20 +272,26 @@ class _Conversion:
         frames = _Frames.of(unit, itk_fixed, itk_moving)
         volume = open_fixed(fixed)
         stack, sampling = _load(paths, frames, volume, grid_spacing)
+        if target.form is Form.MAP and (fixed is not None or grid_spacing is not None):
+            target = replace(target, form=Form.FIELD)
         if target.form is Form.BIGSTREAM_FIELD:
             grid: Grid | None = _every_voxel(volume)
         elif target.form in _FIELDS:
             grid = chosen_grid(stack, volume, grid_spacing)
-        elif stack.affine is None and target.form is not Form.ITK_TRANSFORM:
+        elif stack.affine is None and target.form not in {Form.ITK_TRANSFORM, Form.MAP}:
             raise InputError(
                 f"the output {target.output} is {target.form.value}, but there are fields; choose another ending."
             )
         else:
             grid = None
-        return cls(target, frames, stack, sampling, grid, overwrite)
+        ends = map_ends(paths)
+        return cls(target, frames, stack, sampling, grid, ends, overwrite)
 
     def write_parts(self) -> None:
         """Write transforms that need no grid."""
+        if self.target.form is Form.MAP:
+            save_map(self.target.output, self.stack.simplified(), ends=self.ends, overwrite=self.overwrite)
+            return
         affine = self.stack.affine
         if affine is not None and self.target.form is Form.AFFINE:
             affine.save(self.target.output)
@@ -294,7 +308,7 @@ class _Conversion:
             itk_files.write_image(output, itk.field_image(field, self.frames.fixed, self.frames.moving))
             return field
         if self.target.form is Form.FIELD:
-            return write_field(output, grid, sampled, what="conversion", overwrite=self.overwrite)
+            return write_field(output, grid, sampled, what="conversion", ends=self.ends, overwrite=self.overwrite)
         with bigstream.building_field(output, self.target.dataset, grid, overwrite=self.overwrite) as writer:
             write_chunks(writer, grid, sampled, what="conversion")
         return bigstream.open_field(writer.path, grid)

@@ -11,10 +11,19 @@ from teralign.cluster import worker_threads
 from teralign.errors import AlignmentError
 from teralign.grids import Grid, Region
 from teralign.plans import Plan
-from teralign.results import write_json
-from teralign.tasks.new_transform import GridDescription, NewTransform, plan_affine, plan_field, write_field
+from teralign.results import shallow, write_json
+from teralign.tasks.new_transform import GridDescription, NewTransform, plan_affine, plan_field, run_of, write_field
 from teralign.tasks.node_grids import reached_grid
-from teralign.transforms import DisplacementField, Residual, Stack, inverse_field, load_stack, round_trip
+from teralign.transforms import (
+    DisplacementField,
+    Ends,
+    Residual,
+    Stack,
+    inverse_field,
+    load_stack,
+    map_ends,
+    round_trip,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +56,10 @@ def invert_transform(
 ) -> InvertedTransform:
     """Write the inverse of `transforms` (files, outermost first) as one transform from moving to fixed points.
 
-    Affines give a `.mat`. With a field among them the inverse is a field too, a `.zarr`, with the spacing of the
-    finest field, over the image of the innermost field's grid. It is computed and stored chunk by chunk.
-    `NAME.residual.json` beside it has its accuracy.
+    Affines give a `.mat`, or a `.zarr` without a field. With a field among them the inverse is a field too, a
+    `.zarr`, with the spacing of the finest field, over the image of the innermost field's grid. It is computed and
+    stored chunk by chunk, beside a copy of `transforms`: together they are a bijection. `NAME.residual.json` has its
+    accuracy.
 
     Raises InputError for bad input, AlignmentError when there is no inverse.
     """
@@ -59,11 +69,13 @@ def invert_transform(
     grid, residual, lost = None, Residual.none(), 0
     try:
         if new.affine is not None:
-            new.affine.inverse().save(new.output)
+            inverse = NewTransform(new.output, new.affine.inverse())
+            inverse.save_affine(ends=_swapped(map_ends(transforms)), overwrite=overwrite)
         else:
             grid = reached_grid(stack)
             threads = threads or worker_threads()
-            residual, lost = _write_inverse(stack, new.output, grid, threads=threads, overwrite=overwrite)
+            ends = _swapped(map_ends(transforms))
+            residual, lost = _write_inverse(stack, new.output, grid, ends=ends, threads=threads, overwrite=overwrite)
     except ValueError as error:
         raise AlignmentError(f"the transforms cannot be inverted: {error}.") from error
     if lost:
@@ -77,7 +89,7 @@ def invert_transform(
         lost_share=0.0 if grid is None else lost / grid.region.size,
         report=str(new.report),
     )
-    write_json(new.report, inverted)
+    write_json(new.report, {**shallow(inverted), "run": run_of(transforms, None)})
     return inverted
 
 
@@ -99,8 +111,17 @@ def plan_invert_transform(
     )
 
 
-def _write_inverse(stack: Stack, output: Path, grid: Grid, *, threads: int, overwrite: bool) -> tuple[Residual, int]:
-    """Store the inverse on `grid`; return the residual of there and back, and the number of nodes without inverse."""
+def _swapped(ends: Ends) -> Ends:
+    return ends[1], ends[0]
+
+
+def _write_inverse(
+    stack: Stack, output: Path, grid: Grid, *, ends: Ends, threads: int, overwrite: bool
+) -> tuple[Residual, int]:
+    """Store the inverse on `grid`, beside the map that it inverts.
+
+    Return the residual of there and back, and the number of nodes without inverse.
+    """
     lost = 0
 
     def inverted(chunk: Region) -> DisplacementField:
@@ -109,5 +130,8 @@ def _write_inverse(stack: Stack, output: Path, grid: Grid, *, threads: int, over
         lost += missing
         return field
 
-    inverse = Stack((write_field(output, grid, inverted, what="inverse", overwrite=overwrite),))
+    field = write_field(
+        output, grid, inverted, what="inverse", ends=ends, inverse=stack.simplified(), overwrite=overwrite
+    )
+    inverse = Stack((field,))
     return round_trip(stack, inverse, grid, threads=threads), lost

@@ -20,11 +20,10 @@ from teralign.errors import InputError
 from teralign.filling import Filling, Part, fill_volume, plan_fill
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.plans import Plan
-from teralign.provenance import Run, own_name
 from teralign.report import VolumeChange, VolumeChangeSummary
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
-from teralign.tasks.new_transform import GridDescription
+from teralign.tasks.new_transform import GridDescription, run_of
 from teralign.tasks.node_grids import chosen_grid, grid_over_volume, open_fixed
 from teralign.transforms import FIELD_CACHE_BYTES, NODE_BYTES, Stack, along_axes, load_stack, volume_change
 from teralign.volumes import Directions, Volume, open_volume, plan_output, plan_volume, with_directions
@@ -93,14 +92,7 @@ def jacobian_map(
         folded_share=change.folded_share,
         report=str(report),
     )
-    fixed = options.get("fixed")
-    run = Run(
-        inputs={
-            "transforms": [own_name(path) for path in transforms],
-            "fixed": None if fixed is None else own_name(Side.of(fixed).uri),
-        },
-        parameters={"grid_spacing_um": options.get("grid_spacing")},
-    )
+    run = run_of(transforms, options.get("fixed"), grid_spacing_um=options.get("grid_spacing"))
     write_json(report, {**shallow(made), "run": run})
     return made
 

@@ -12,12 +12,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from teralign.alignment import Side
 from teralign.blockwise import WriteUnits
 from teralign.cluster import Capacity
 from teralign.errors import InputError
 from teralign.grids import Grid, Region, Triple, reverse_axes
 from teralign.plans import WORKER_BYTES, Plan
 from teralign.progress import Progress
+from teralign.provenance import Run, own_name
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.transforms import (
     CHUNK_SHAPE,
@@ -25,10 +27,12 @@ from teralign.transforms import (
     NODE_BYTES,
     Affine,
     DisplacementField,
+    Ends,
     Stack,
     StoredField,
     as_field,
     building_field,
+    save_map,
 )
 
 log = logging.getLogger(__name__)
@@ -64,7 +68,7 @@ class NewTransform:
     def of(cls, output: str | Path, affine: Affine | None, *, overwrite: bool) -> NewTransform:
         """Return the place of a transform. Raises InputError for the ending of another kind, or if a file exists."""
         new = cls(Path(output), affine)
-        suffixes = {".zarr"} if affine is None else {".mat", ".txt"}
+        suffixes = {".zarr"} if affine is None else {".mat", ".txt", ".zarr"}
         if new.output.suffix not in suffixes:
             raise InputError(f"the output {output} must end in {' or '.join(sorted(suffixes))} for these transforms.")
         for path in (new.output, new.report):
@@ -75,6 +79,15 @@ class NewTransform:
     def report(self) -> Path:
         """The file with the residuals."""
         return self.output.with_suffix(".residual.json")
+
+    def save_affine(self, *, ends: Ends, overwrite: bool) -> None:
+        """Write the affine, as text or as a map."""
+        if self.affine is None:
+            raise ValueError(f"{self.output} is no affine")
+        if self.output.suffix == ".zarr":
+            save_map(self.output, Stack((self.affine,)), ends=ends, overwrite=overwrite)
+        else:
+            self.affine.save(self.output)
 
     def check_writable(self, *, overwrite: bool) -> None:
         """Raise InputError when the transform or its report cannot be written."""
@@ -124,9 +137,21 @@ def plan_field(
     return plan.checked(capacity)
 
 
-def write_field(output: Path, grid: Grid, make: ChunkMaker, *, what: str, overwrite: bool) -> StoredField:
-    """Store the field that `make` returns for each chunk of `grid`; `what` names the work in the log."""
-    with building_field(output, grid, overwrite=overwrite) as writer:
+def write_field(
+    output: Path,
+    grid: Grid,
+    make: ChunkMaker,
+    *,
+    what: str,
+    ends: Ends,
+    inverse: Stack | None = None,
+    overwrite: bool,
+) -> StoredField:
+    """Store the field that `make` returns for each chunk of `grid`, beside its inverse if that is given.
+
+    `what` names the work in the log.
+    """
+    with building_field(output, grid, inverse=inverse, ends=ends, overwrite=overwrite) as writer:
         write_chunks(writer, grid, make, what=what)
     return StoredField.open(output)
 
@@ -149,6 +174,15 @@ def sampler(stack: Stack, grid: Grid, *, threads: int) -> ChunkMaker:
         return as_field(near, grid, region=region, threads=threads)
 
     return sampled
+
+
+def run_of(transforms: Sequence[str | Path], fixed: str | Path | Side | None, **parameters: object) -> Run:
+    """Return the origin of a transform that was made of others, and of the grid of a volume, for its report."""
+    inputs = {
+        "transforms": [own_name(path) for path in transforms],
+        "fixed": None if fixed is None else own_name(Side.of(fixed).uri),
+    }
+    return Run(inputs=inputs, parameters=parameters)
 
 
 @dataclass(frozen=True)

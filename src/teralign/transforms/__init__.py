@@ -19,7 +19,15 @@ from teralign.transforms.sampling import (
     round_trip,
     volume_change,
 )
-from teralign.transforms.scenes import building_field, finish_map, save_field, save_map
+from teralign.transforms.scenes import (
+    FIXED_TO_MOVING,
+    Ends,
+    building_field,
+    finish_map,
+    map_ends,
+    save_field,
+    save_map,
+)
 from teralign.transforms.stack import Stack
 from teralign.transforms.stored import (
     CHUNK_SHAPE,
@@ -35,9 +43,11 @@ __all__ = [
     "CHUNK_SHAPE",
     "FIELD_CACHE_BYTES",
     "FIELD_STRIDE",
+    "FIXED_TO_MOVING",
     "NODE_BYTES",
     "Affine",
     "DisplacementField",
+    "Ends",
     "FieldWriter",
     "Folding",
     "PointTable",
@@ -60,6 +70,7 @@ __all__ = [
     "jacobian_determinants",
     "load_stack",
     "load_transform",
+    "map_ends",
     "needed_region",
     "node_positions",
     "read_point_table",

@@ -1,10 +1,11 @@
 """Files of whole maps: a stack of affines and fields as a scene of OME-Zarr 0.6, from fixed to moving points.
 
-    transform.zarr/                               the scene: one transformation, from "fixed" to "moving"
+    transform.zarr/                               the scene: one transformation, mostly from "fixed" to "moving"
       coordinateTransformations/displacements/    the vectors of the field that is applied first
       coordinateTransformations/displacements2/   those of the next field, if there is one
 
 The transformation is a sequence, in order of application; of a single part, the part itself; of none, the identity.
+With a known inverse it is a bijection of both. A file of `invert-transform` leads from "moving" to "fixed".
 The scene is written last: a folder without it is unfinished.
 """
 
@@ -12,8 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -29,7 +31,10 @@ from teralign.transforms.stack import Stack
 from teralign.transforms.stored import CHUNK_SHAPE, FieldWriter, StoredField, create_field
 from teralign.transforms.transform import Transform
 
-_FIXED, _MOVING = "fixed", "moving"
+Ends: TypeAlias = tuple[str, str]
+"""The names of the volumes between which a map leads."""
+FIXED_TO_MOVING: Ends = ("fixed", "moving")
+MOVING_TO_FIXED: Ends = ("moving", "fixed")
 
 
 def load_map(path: Path) -> Stack:
@@ -50,23 +55,40 @@ def load_map(path: Path) -> Stack:
         raise InputError(f"{path} holds a transformation that cannot be used: {error}.") from error
 
 
-def save_map(path: str | Path, stack: Stack, *, overwrite: bool = False) -> Stack:
+def map_ends(paths: Sequence[str | Path]) -> Ends:
+    """Return the volumes between which a list of files leads: back to the fixed one if all that name them say so."""
+    scenes = [ome.read_scene(path) for path in map(Path, paths) if (path / ome.GROUP_FILE).exists()]
+    named = {(link.input.name, link.output.name) for scene in scenes if scene is not None for link in scene.links}
+    return MOVING_TO_FIXED if named == {MOVING_TO_FIXED} else FIXED_TO_MOVING
+
+
+def save_map(path: str | Path, stack: Stack, *, ends: Ends = FIXED_TO_MOVING, overwrite: bool = False) -> Stack:
     """Write a stack of affines and fields as one file; fields are copied into it. Return the map of that file.
 
     Raises InputError when `path` exists and `overwrite` is off, DataError when the disk refuses.
     """
     with writing_folder(Path(path), overwrite=overwrite) as unfinished:
-        finish_map(unfinished, stack)
+        finish_map(unfinished, stack, ends=ends)
     return load_map(Path(path))
 
 
-def finish_map(path: Path, stack: Stack) -> None:
-    """Make a folder with fields that have been written the file of a map.
+def finish_map(path: Path, stack: Stack, *, inverse: Stack | None = None, ends: Ends = FIXED_TO_MOVING) -> None:
+    """Make a folder with fields that have been written the file of the map `stack`, and of its inverse if known.
 
-    Fields of `stack` that lie elsewhere are copied into it. Raises DataError when the disk refuses.
+    Fields that lie elsewhere are copied into it. Raises DataError when the disk refuses.
     """
     own = {part.image for part in stack.transforms if isinstance(part, StoredField) and part.path == path}
     names = (name for number in itertools.count() if (name := ome.field_image(number)) not in own)
+    whole = _written(path, stack, names)
+    if inverse is not None:
+        whole = transformations.Bijection(whole, _written(path, inverse, names))
+    source, target = ends
+    link = ome.Link(whole, ome.SystemReference(source), ome.SystemReference(target), f"{source} to {target}")
+    ome.write_scene(path, ome.OmeScene((link,), tuple(ome.System(name, ome.SPACE) for name in ends)))
+
+
+def _written(path: Path, stack: Stack, names: Iterator[str]) -> Transformation:
+    """Return a stack as a transformation of the file `path`; fields of others are copied there, under `names`."""
     parts: list[Transformation] = []
     for part in reversed(stack.transforms):
         if part.affine is not None:
@@ -76,21 +98,28 @@ def finish_map(path: Path, stack: Stack) -> None:
         inside = isinstance(part, StoredField) and part.path == path
         image = part.image if isinstance(part, StoredField) and inside else _copied(part, path, next(names))
         parts.append(transformations.VectorField("displacements", image))
-    ome.write_scene(path, _scene(_whole(parts)))
+    return _whole(parts)
 
 
 @contextlib.contextmanager
 def building_field(
-    path: str | Path, grid: Grid, chunk_shape: Triple = CHUNK_SHAPE, *, overwrite: bool = False
+    path: str | Path,
+    grid: Grid,
+    chunk_shape: Triple = CHUNK_SHAPE,
+    *,
+    inverse: Stack | None = None,
+    ends: Ends = FIXED_TO_MOVING,
+    overwrite: bool = False,
 ) -> Iterator[FieldWriter]:
     """Give a writer of a field, which appears under its name when the block succeeds, else not at all.
 
-    Raises InputError when `path` exists and `overwrite` is off, DataError when the disk refuses.
+    With the `inverse` of the field its file holds both. Raises InputError when `path` exists and `overwrite` is off,
+    DataError when the disk refuses.
     """
     with writing_folder(Path(path), overwrite=overwrite) as unfinished:
         writer = create_field(unfinished, grid, chunk_shape)
         yield writer
-        finish_map(writer.path, Stack((writer.field,)))
+        finish_map(writer.path, Stack((writer.field,)), inverse=inverse, ends=ends)
 
 
 def save_field(
@@ -132,13 +161,6 @@ def _whole(parts: list[Transformation]) -> Transformation:
     if len(parts) == 1:
         return parts[0]
     return transformations.Sequence(tuple(parts)) if parts else transformations.Identity()
-
-
-def _scene(transformation: Transformation) -> ome.OmeScene:
-    link = ome.Link(
-        transformation, ome.SystemReference(_FIXED), ome.SystemReference(_MOVING), f"{_FIXED} to {_MOVING}"
-    )
-    return ome.OmeScene((link,), tuple(ome.System(name, ome.SPACE) for name in (_FIXED, _MOVING)))
 
 
 def _copied(field: Transform, path: Path, image: str) -> str:
