@@ -19,8 +19,8 @@ RUN make-demo-data --output warm --shape 64,64,64 \
     && global-align --fixed warm/fixed.n5/s1 --moving warm/moving.n5/s1 --output warm/affine.mat \
     && local-align --fixed warm/fixed.n5/s0 --moving warm/moving.n5/s0 --initial-transform warm/affine.mat \
         --output warm/transform.zarr --workers 1 \
-    && apply-transform --fixed warm/fixed.n5/s0 --moving warm/moving.n5/s0 --transform warm/affine.mat \
-        --transform warm/transform.zarr --output warm/warped.zarr --workers 1 \
+    && apply-transform --fixed warm/fixed.n5/s0 --moving warm/moving.n5/s0 --transform warm/transform.zarr \
+        --output warm/warped.zarr --workers 1 \
     && rm -r warm \
     && chmod -R a+rwX "$NUMBA_CACHE_DIR"
 

@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import tifffile
 
+import spec_reader
 from teralign.alignment import BlockOptions, Side
 from teralign.cluster import Compute
 from teralign.errors import AlignmentError, TeralignError
 from teralign.grids import Grid
 from teralign.tasks.local_align import local_align
+from teralign.tasks.transform_points import transform_points
 from teralign.transforms import Affine, StoredField, folding, load_transform
 from teralign.volumes import create_volume, open_volume
 
@@ -51,6 +53,15 @@ def test_landmarks_land_within_half_a_voxel(pair, refined):
     assert result.states == {"ok": 8}
     assert np.median(errors) < 0.5
     assert np.percentile(errors, 95) < 1.5
+
+
+def test_a_reader_of_the_specification_alone_maps_the_landmarks_as_transform_points_does(pair, refined, tmp_path):
+    output, _ = refined
+    points = pair.folder / "landmarks_fixed.csv"
+    transform_points(points, transforms=[output], output=tmp_path / "moved.csv")
+    ours = np.loadtxt(tmp_path / "moved.csv", delimiter=",")[:, 2::-1]
+    read = spec_reader.map_points(output, pair.landmarks[0])
+    assert np.linalg.norm(read - ours, axis=1).max() < 0.01
 
 
 def test_the_field_does_not_fold(refined):

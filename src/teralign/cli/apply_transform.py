@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=options.example(
         "apply-transform --fixed round1.zarr --moving round2.zarr",
-        "--transform affine.mat --transform transform.zarr --output warped.zarr",
+        "--transform transform.zarr --output warped.zarr",
     )
 )
 @click.option(

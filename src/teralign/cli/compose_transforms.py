@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from teralign.alignment import Side
 
 
-@click.command(epilog=options.example("compose-transforms affine.mat transform.zarr combined.zarr"))
+@click.command(epilog=options.example("compose-transforms second.zarr first.zarr combined.zarr"))
 @options.transforms_argument
 @click.argument("output", type=values.PATH)
 @options.node_options
@@ -34,8 +34,8 @@ def compose_transforms(
 
     TRANSFORMS are listed outermost first: the last one acts first on a point of the fixed volume.
 
-    Affines give one affine, a .mat. With a field among them the output is a field, a .zarr, sampled at the nodes of a
-    grid; OUTPUT.residual.json says how far it differs from TRANSFORMS between the nodes.
+    Affines give one affine, a .mat or .zarr. With a field among them the output is a field, a .zarr, sampled at the
+    nodes of a grid; OUTPUT.residual.json says how far it differs from TRANSFORMS between the nodes.
     """
     from teralign.tasks import compose_transforms as tasks
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog=options.example("convert-transform affine.mat transform.zarr field.nii.gz --to itk --unit mm"),
+    epilog=options.example("convert-transform transform.zarr field.nii.gz --to itk --unit mm"),
 )
 @options.transforms_argument
 @click.argument("output", type=values.PATH)
@@ -54,18 +54,18 @@ def convert_transform(
 ) -> None:
     """Convert TRANSFORMS of any readable format to one OUTPUT.
 
-    TRANSFORMS are listed outermost first: the last one acts first on a point of the fixed volume, as in affine.mat
-    transform.zarr. The -t options of antsApplyTransforms are in the opposite order: -t out1Warp.nii.gz
-    -t out0GenericAffine.mat.
+    TRANSFORMS are listed outermost first: the last one acts first on a point of the fixed volume. The -t options of
+    antsApplyTransforms are in the opposite order: -t out1Warp.nii.gz -t out0GenericAffine.mat.
 
     Readable formats, detected from the content: Teralign (.mat, .txt, .zarr); ITK, SimpleITK and ANTs (.tfm, .txt,
     .h5, .mat, fields in .nii, .nii.gz, .nrrd); elastix (TransformParameters.N.txt); bigstream (fields as arrays in N5
     or Zarr).
 
-    Writable formats: Teralign's affine (.mat, .txt) or field (.zarr); ITK's .tfm, .h5, .nii, .nii.gz, .nrrd, and with
-    --to itk also .mat and .txt; bigstream's .n5, and with --to bigstream also .zarr.
+    Writable formats: Teralign's affine (.mat, .txt) or map of affines and fields (.zarr); ITK's .tfm, .h5, .nii,
+    .nii.gz, .nrrd, and with --to itk also .mat and .txt; bigstream's .n5, and with --to bigstream also .zarr.
 
-    Beside a field, OUTPUT.residual.json says how far it differs from TRANSFORMS between its nodes.
+    A .zarr keeps affines and fields as they are; with --fixed or --grid-spacing it is one field on those nodes.
+    Beside a field that was sampled, OUTPUT.residual.json says how far it differs from TRANSFORMS between its nodes.
     """
     from teralign.tasks import convert_transform as tasks
 

@@ -9,9 +9,7 @@ import click
 from teralign.cli import options, values
 
 
-@click.command(
-    epilog=options.example("invert-transform --transform affine.mat --transform transform.zarr --output inverse.zarr")
-)
+@click.command(epilog=options.example("invert-transform --transform transform.zarr --output inverse.zarr"))
 @options.transform_option
 @click.option("--output", required=True, type=values.PATH, help="A .mat for affines, otherwise a .zarr field.")
 @options.threads_option

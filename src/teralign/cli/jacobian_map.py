@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from teralign.alignment import Side
 
 
-@click.command(epilog=options.example("jacobian-map affine.mat transform.zarr jacobian.zarr --fixed round1.zarr"))
+@click.command(epilog=options.example("jacobian-map transform.zarr jacobian.zarr --fixed round1.zarr"))
 @options.transforms_argument
 @click.argument("output")
 @options.node_options

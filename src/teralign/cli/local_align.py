@@ -75,8 +75,9 @@ def local_align(
 ) -> None:
     """Refine an alignment block by block, on a Dask cluster.
 
-    Writes a displacement field on a coarse grid, and beside it OUTPUT.blocks.json with the state and metrics of each
-    block. After an interruption, the same command continues.
+    Writes the whole map from fixed to moving points: a displacement field on a coarse grid, then the initial
+    transforms. OUTPUT.blocks.json beside it has the state and metrics of each block. After an interruption, the same
+    command continues.
     """
     from teralign.alignment import BlockOptions
     from teralign.tasks import local_align as tasks

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=options.example(
         "teralign report --fixed round1.zarr --moving round2.zarr",
-        "--transform affine.mat --transform transform.zarr",
+        "--transform transform.zarr",
         "--blocks transform.blocks.json --output-dir report",
     )
 )

@@ -11,7 +11,7 @@ from teralign.cli import options, values
 
 @click.command(
     epilog=options.example(
-        "transform-points --transform affine.mat --transform transform.zarr",
+        "transform-points --transform transform.zarr",
         "--points spots_in_fixed.csv --output spots_in_moving.csv",
     )
 )
