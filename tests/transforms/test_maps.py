@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-import spec_reader
 from random_maps import random_affine, rough_field
 
+import spec_reader
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.compose_transforms import compose_transforms
