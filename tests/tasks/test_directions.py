@@ -127,9 +127,7 @@ def test_every_orientation_registers_and_resamples_to_the_same_result(images, tm
             values.ravel()[near] for values in (resampled, SimpleITK.GetArrayFromImage(reference))
         )
         assert np.corrcoef(shown, wanted_values)[0, 1] > 0.995
-    spread = np.ptp(found, axis=0)
-    assert spread.max() < 0.05 * min(SPACING)
-    assert np.abs(found - wanted).max() < 0.1 * min(SPACING)
+    assert np.abs(found - wanted).max() < 0.05 * min(SPACING)
 
 
 @pytest.mark.parametrize(("fixed", "moving"), [(0, 48), (49, 17), (50, 51), (53, 52), (31, 6)])
