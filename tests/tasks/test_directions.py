@@ -7,18 +7,31 @@ its voxels, in any orientation, without interpolation.
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
 import SimpleITK
+from click.testing import CliRunner
 from scipy.spatial.transform import Rotation
 
+from teralign.alignment import Side, open_source
+from teralign.cli.inspect_volume import inspect_volume as inspect_volume_command
 from teralign.cluster import Compute
+from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform
+from teralign.tasks.build_pyramid import build_pyramid
+from teralign.tasks.compose_transforms import compose_transforms
 from teralign.tasks.convert_transform import convert_transform
+from teralign.tasks.convert_volume import convert_volume
 from teralign.tasks.global_align import global_align
-from teralign.transforms import Affine, DisplacementField, load_transform, save_field
+from teralign.tasks.inspect_volume import inspect_volume
+from teralign.tasks.jacobian_map import jacobian_map
+from teralign.tasks.local_align import local_align
+from teralign.tasks.report import report
+from teralign.transforms import Affine, DisplacementField, load_stack, load_transform, save_field
+from teralign.volumes import agree, create_volume, open_volume
 
 SPACING = (2.0, 1.5, 1.25)  # z, y, x
 CENTRE = np.array([24.0, 25.0, 25.0])
@@ -148,3 +161,125 @@ def test_simpleitk_resamples_the_same_voxels_with_the_exported_transform(images,
         theirs = SimpleITK.Resample(image, ours, exported, SimpleITK.sitkLinear, 0.0)
         found, wanted = (inside(SimpleITK.GetArrayFromImage(i)) for i in (ours, theirs))
         np.testing.assert_allclose(found, wanted, atol=0.01)  # of 1000
+
+
+@pytest.mark.parametrize(("fixed", "moving"), [(0, 48), (49, 17), (50, 51)])
+def test_a_local_alignment_maps_points_of_the_world(images, fixed, moving, tmp_path, scheduler):
+    """From a start that is off by a micrometre; the file is the whole map, and begins with the fixed image's axes."""
+    fixed, moving = images[fixed][0], images[moving][1]
+    start = Affine.from_parts(np.eye(3), (0.6, -0.5, 0.6)) @ TRUTH
+    start.save(tmp_path / "a.mat")
+    local_align(
+        fixed,
+        moving,
+        output=tmp_path / "u.zarr",
+        initial_transforms=[tmp_path / "a.mat"],
+        steps=["deform"],
+        compute=Compute(scheduler),
+    )
+    whole = load_stack([tmp_path / "u.zarr"])
+    points = CENTRE + np.random.default_rng(3).uniform(-12, 12, (200, 3))
+    off = np.linalg.norm(whole.map_points(points) - TRUTH.map_points(points), axis=1)
+    assert np.median(off) < 0.2
+    np.testing.assert_array_equal(whole.transforms[0].affine.matrix, start.matrix)
+    with pytest.raises(InputError, match=r"leave out a\.mat"):
+        load_stack([tmp_path / "a.mat", tmp_path / "u.zarr"])
+    found = report(fixed, moving, transforms=[tmp_path / "u.zarr"], output_dir=tmp_path / "report").similarity
+    assert found["after"].ncc > 0.99
+
+
+def anatomical(path, *values):
+    """Give the axes z, y, x of an OME-Zarr these orientations."""
+    metadata = json.loads((path / "zarr.json").read_text())
+    axes = metadata["attributes"]["ome"]["multiscales"][0]["axes"]
+    for axis, value in zip(axes[-3:], values, strict=True):
+        axis["orientation"] = {"type": "anatomical", "value": value}
+    (path / "zarr.json").write_text(json.dumps(metadata))
+    return path
+
+
+def oriented(path, *values):
+    """A small OME-Zarr whose axes z, y, x have these orientations."""
+    writer = create_volume(path, grid=Grid((8, 8, 8), SPACING), dtype="uint8", levels=1)
+    writer.write(writer.levels[0].region, np.arange(512, dtype="uint8").reshape(8, 8, 8))
+    return anatomical(path, *values)
+
+
+LPS = ("inferior-to-superior", "anterior-to-posterior", "right-to-left")
+RAS = ("inferior-to-superior", "posterior-to-anterior", "left-to-right")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_anatomical_orientations_are_kept_by_all_outputs_and_compared(version, tmp_path, scheduler, caplog):
+    fixed, moving = oriented(tmp_path / "fixed.zarr", *LPS), oriented(tmp_path / "moving.zarr", *RAS)
+    TRUTH.save(tmp_path / "a.mat")
+    compute = Compute(scheduler)
+    options = {"transforms": [tmp_path / "a.mat"], "compute": compute, "ome_zarr": version}
+    apply_transform(fixed, moving, output=tmp_path / "applied.zarr", **options)
+    assert "x runs right-to-left in the fixed, left-to-right in the moving volume; y runs" in caplog.text
+    assert "z runs" not in caplog.text
+    assert open_volume(tmp_path / "applied.zarr").directions.anatomical == LPS
+    convert_volume(str(moving), str(tmp_path / "c.zarr"), compute=compute, ome_zarr=version)
+    build_pyramid(tmp_path / "c.zarr", levels=2, compute=compute)
+    assert open_volume(tmp_path / "c.zarr" / "s1").directions.anatomical == RAS
+    scales = inspect_volume(tmp_path / "c.zarr").scales
+    assert [scale.orientation for scale in scales] == [RAS[::-1]] * 2
+    shown = CliRunner().invoke(inspect_volume_command, [str(tmp_path / "c.zarr")]).output
+    assert "orientation        left-to-right, posterior-to-anterior, inferior-to-superior" in shown
+
+
+def test_outputs_that_cannot_carry_a_direction_say_so(images, tmp_path, scheduler, caplog):
+    oblique, straight = images[50][0], images[0][0]
+    for source, told in ((straight, False), (oblique, True)):
+        for name in ("a.zarr", "a.n5", "a.ome.tif", "a.nrrd"):
+            caplog.clear()
+            output = tmp_path / str(told) / name
+            convert_volume(str(source), str(output), compute=Compute(scheduler))
+            assert (f"{output} cannot hold the direction" in caplog.text) == (told and name != "a.nrrd")
+    written = SimpleITK.ReadImage(str(tmp_path / "True" / "a.nrrd"))
+    read = SimpleITK.ReadImage(str(oblique))
+    assert agree(open_volume(tmp_path / "True" / "a.nrrd").direction, open_volume(oblique).direction)
+    for index in ((0, 0, 0), (5, 9, 11)):
+        point = written.TransformIndexToPhysicalPoint(index)
+        assert written[index] == read[read.TransformPhysicalPointToIndex(point)]
+    (scale,) = inspect_volume(oblique).scales
+    np.testing.assert_allclose(scale.direction, np.array(open_volume(oblique).direction)[::-1, ::-1])
+    assert "direction          " in CliRunner().invoke(inspect_volume_command, [str(oblique)]).output
+
+
+def test_a_mask_of_another_direction_lies_where_its_own_file_puts_it(images, tmp_path, caplog):
+    """The left half of the world, as a straight mask of an oblique image."""
+    mask = image(tmp_path / "mask.nrrd", np.eye(3), lambda points: points[:, 2] < CENTRE[2], 90.0)
+    for fixed in (images[0][0], images[51][0]):
+        source = open_source("fixed", Side(str(fixed), mask=str(mask)))
+        points = (
+            np.array(source.direction or np.eye(3))
+            @ source.grid.to_physical(np.moveaxis(np.indices(source.grid.shape), 0, -1).reshape(-1, 3)).T
+        )
+        off = points[2] - CENTRE[2]
+        sure = np.abs(off) > 1.0
+        np.testing.assert_array_equal(source.read().mask.ravel()[sure], (off < 0)[sure])
+    assert caplog.text.count("has axes of another direction") == 1
+
+
+def test_determinants_and_composed_fields_over_an_oblique_volume_are_those_of_the_world(images, tmp_path):
+    fixed = images[52][0]
+    nodes = Grid((10, 10, 10), (10.0, 10.0, 10.0), tuple(CENTRE - 45.0))
+    random = np.random.default_rng(4)
+    save_field(
+        tmp_path / "u.zarr", DisplacementField(random.uniform(-2, 2, (10, 10, 10, 3)).astype("float32"), nodes)
+    )
+    Affine.from_parts(np.diag((1.1, 1.0, 1.0))).save(tmp_path / "a.mat")
+    transforms = [tmp_path / "a.mat", tmp_path / "u.zarr"]
+    jacobian_map(transforms, tmp_path / "j.nrrd", fixed=fixed, grid_spacing=(2.0, 2.0, 2.0))
+    volume, stack = open_volume(tmp_path / "j.nrrd"), load_stack(transforms)
+    index = np.array([(5, 6, 7), (9, 10, 3)])
+    points = volume.grid.to_physical(index) @ np.array(volume.direction).T
+    steps = 0.01 * np.eye(3)
+    for at, point in zip(index, points, strict=True):
+        jacobian = (stack.map_points(point + steps) - stack.map_points(point - steps)) / 0.02
+        assert np.linalg.det(jacobian) == pytest.approx(volume.read()[tuple(at)], abs=0.2)
+    compose_transforms(transforms, tmp_path / "c.zarr", fixed=fixed, grid_spacing=(1.5, 1.5, 1.5))
+    np.testing.assert_allclose(
+        load_stack([tmp_path / "c.zarr"]).map_points(points), stack.map_points(points), atol=0.1
+    )

@@ -4,7 +4,7 @@ from teralign.alignment.plan import alignment_bytes, plan_alignment, step_second
 from teralign.alignment.records import AlignedBlock, StageSummary
 from teralign.alignment.run_stage import StageResult, StageRunner
 from teralign.alignment.side import Side
-from teralign.alignment.sources import ImageSource, open_source, why_empty
+from teralign.alignment.sources import ImageSource, open_pair, open_source, why_empty
 from teralign.alignment.stages import BlockOptions, Stage, described_steps, plan_stages
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "StageSummary",
     "alignment_bytes",
     "described_steps",
+    "open_pair",
     "open_source",
     "plan_alignment",
     "plan_stages",

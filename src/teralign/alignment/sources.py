@@ -13,7 +13,7 @@ from teralign.errors import InputError
 from teralign.grids import Box, Grid, Region, as_float_triple, reverse_axes
 from teralign.provenance import own_name
 from teralign.registration import Image
-from teralign.volumes import Direction, Volume, check_channel, check_timepoint
+from teralign.volumes import Direction, Volume, check_channel, check_timepoint, compare_orientations
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +163,13 @@ def _checked_box(role: str, volume: Volume, given: Box) -> Box:
             f"--{role}-roi {corners} lies outside {volume.uri}, which reaches from {first} to {last} µm (x,y,z)."
         )
     return box
+
+
+def open_pair(sides: tuple[Side, Side]) -> tuple[ImageSource, ImageSource]:
+    """Open the fixed and the moving image as `open_source` does, and warn where their orientations differ."""
+    fixed, moving = open_source("fixed", sides[0]), open_source("moving", sides[1])
+    compare_orientations(sides[0].uri, fixed.volume.directions, sides[1].uri, moving.volume.directions)
+    return fixed, moving
 
 
 def why_empty(image: Image) -> str:

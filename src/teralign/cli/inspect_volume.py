@@ -97,6 +97,10 @@ def _scale_lines(scale: ScaleDescription | UnreadableScale) -> Iterator[str]:
     yield f"    spacing, µm        {_times(scale.spacing_um) if scale.spacing_um else 'unknown'}"
     if scale.origin_um:
         yield f"    origin, µm         {', '.join(f'{v:g}' for v in scale.origin_um)}"
+    if scale.direction:
+        yield f"    direction          {'; '.join(', '.join(f'{v:.4g}' for v in row) for row in scale.direction)}"
+    if scale.orientation:
+        yield f"    orientation        {', '.join(value or 'not given' for value in scale.orientation)}"
     shards = f" in shards of {_times(scale.shard_shape)}" if scale.shard_shape else ""
     yield f"    chunks             {_times(scale.chunk_shape)}{shards}"
     if scale.codecs:

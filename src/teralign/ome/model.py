@@ -16,12 +16,16 @@ from teralign.grids import Floats
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of the arrays: `kind` is "time", "channel", "space", "displacement", or "" if unknown."""
+    """An axis of the arrays: `kind` is "time", "channel", "space", "displacement", or "" if unknown.
+
+    `orientation` is the anatomical one of RFC 4, such as "left-to-right", None if not given.
+    """
 
     name: str
     kind: str
     unit: str | None = None
     discrete: bool = False
+    orientation: str | None = None
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,16 @@ def read_axis(declared: str | OmeJson) -> Axis:
     content: OmeJson = {"name": declared} if isinstance(declared, str) else declared
     name = str(content.get("name", "")).lower()
     unit = content.get("unit")
-    return Axis(name, str(content.get("type") or _KIND_OF_NAME.get(name, "")), None if unit is None else str(unit))
+    kind = str(content.get("type") or _KIND_OF_NAME.get(name, ""))
+    return Axis(name, kind, None if unit is None else str(unit), orientation=_orientation(content.get("orientation")))
+
+
+def _orientation(content: object) -> str | None:
+    """Return an anatomical orientation (https://ngff.openmicroscopy.org/rfc/4/), None for what is none."""
+    if not isinstance(content, Mapping) or content.get("type") != "anatomical":
+        return None
+    value = content.get("value")
+    return value if isinstance(value, str) else None
 
 
 def read_channel(index: int, content: OmeJson) -> Channel:

@@ -108,6 +108,8 @@ def axis_json(axis: Axis) -> OmeObject:
     content: OmeObject = {"name": axis.name, "type": axis.kind}
     if axis.unit is not None:
         content["unit"] = axis.unit
+    if axis.orientation is not None:
+        content["orientation"] = {"type": "anatomical", "value": axis.orientation}
     return content | ({"discrete": True} if axis.discrete else {})
 
 

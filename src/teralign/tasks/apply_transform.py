@@ -21,7 +21,14 @@ from teralign.grids import Grid, Region
 from teralign.plans import Plan
 from teralign.report import looks_like_labels
 from teralign.transforms import FIELD_CACHE_BYTES, Stack, along_axes, load_stack, needed_region, warp
-from teralign.volumes import Volume, check_channel, check_timepoint, plan_volume, with_directions
+from teralign.volumes import (
+    Volume,
+    check_channel,
+    check_timepoint,
+    compare_orientations,
+    plan_volume,
+    with_directions,
+)
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +106,7 @@ def _filling(
 ) -> Filling:
     """Return the volume to make, after all checks of the input."""
     reference, source = _open("fixed", fixed), _open("moving", moving)
+    compare_orientations(reference.uri, reference.directions, source.uri, source.directions)
     channels = range(source.channels) if channels is None else tuple(channels)
     timepoints = range(source.timepoints) if timepoint is None else (timepoint,)
     check_channel("moving", source, max(channels))

@@ -158,7 +158,7 @@ class ConvertTransformOptions(TypedDict, total=False):
     """Options of `convert_transform`.
 
     `to` is one of FORMATS; by default it follows from the output's ending. ITK's coordinates are in `unit` (one of
-    UNITS, µm by default) along the axes of the arrays, or as in the images `itk_fixed` and `itk_moving`, which the
+    UNITS, µm by default) in the world of the volumes, or as in the images `itk_fixed` and `itk_moving`, which the
     other tool used. `fixed` and `grid_spacing` are as in `compose_transforms`; a field of bigstream has a vector at
     each voxel of `fixed`. `overwrite` replaces outputs that exist.
     """

@@ -16,7 +16,7 @@ from teralign.alignment import (
     Side,
     alignment_bytes,
     described_steps,
-    open_source,
+    open_pair,
     step_seconds,
     why_empty,
 )
@@ -194,7 +194,7 @@ class _GlobalRequest:
         transforms = options.get("initial_transforms", ())
         chosen = load_config(config).steps("global_align", options.get("steps"))
         sides = Side.of(fixed), Side.of(moving)
-        sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
+        sources = open_pair(sides)
         start, target = load_stack(transforms), Path(output)
         for path in (target, target.with_suffix(".json")):
             (check_new_file if writes else refuse_existing)(path, overwrite=overwrite)

@@ -43,12 +43,18 @@ _FAULTS_NAMED = 1000  # in one result
 
 @dataclass(frozen=True)
 class ScaleDescription:
-    """Geometry and storage of one scale; lengths in µm, axes x, y, z; None is unknown, or not used."""
+    """Geometry and storage of one scale; lengths in µm, axes x, y, z; None is unknown, or not used.
+
+    `direction` has the rows of the matrix from positions along oblique axes to the world; `orientation` is the
+    anatomical one of each axis.
+    """
 
     dataset: str
     shape: Sequence[int]
     spacing_um: Sequence[float] | None
     origin_um: Sequence[float] | None
+    direction: Sequence[Sequence[float]] | None
+    orientation: Sequence[str | None] | None
     chunk_shape: Sequence[int]
     shard_shape: Sequence[int] | None
     codecs: Sequence[str]
@@ -188,11 +194,14 @@ class _Scale:
         if self.volume is None:
             return UnreadableScale(self.dataset, self.error)
         grid, stored = self.volume.grid, storage(self.volume)
+        matrix, anatomical = self.volume.directions.matrix, self.volume.directions.anatomical
         return ScaleDescription(
             dataset=self.dataset or (self.volume.stored.places[0].name if self.volume.stored else ""),
             shape=reverse_axes(grid.shape),
             spacing_um=reverse_axes(grid.spacing) if self.measured else None,
             origin_um=reverse_axes(grid.origin) if self.measured else None,
+            direction=None if matrix is None else [reverse_axes(row) for row in reverse_axes(matrix)],
+            orientation=reverse_axes(anatomical) if any(anatomical) else None,
             chunk_shape=reverse_axes(stored.chunk_shape),
             shard_shape=None if stored.shard_shape is None else reverse_axes(stored.shard_shape),
             codecs=stored.codecs,

@@ -17,7 +17,7 @@ from teralign.alignment import (
     StageRunner,
     StageSummary,
     described_steps,
-    open_source,
+    open_pair,
     plan_alignment,
     plan_stages,
 )
@@ -30,8 +30,7 @@ from teralign.provenance import Run, config_content, own_name
 from teralign.registration import StepConfig
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, check_steps, refuse_existing
-from teralign.transforms import Stack, along_axes, finish_map, in_world, load_stack
-from teralign.volumes import Direction
+from teralign.transforms import Stack, StoredField, along_axes, finish_map, in_world, load_stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +91,7 @@ def local_align(
             runner = StageRunner(client, workspace, job.start, seed, compute.threads)
             *coarser, finest = runner.run_all(job.stages, job.output.name, job.blocks.max_failed)
         built = workspace.output / job.output.name
-        finish_map(built, in_world(job.start @ finest.field, *job.directions))
+        finish_map(built, job.whole(finest.field))
         workspace.finish(built, job.output, overwrite=overwrite)
     result = job.result(finest, coarser)
     report = replace(result, output=own_name(job.output), report=own_name(job.report))
@@ -146,7 +145,7 @@ class _LocalRequest:
         steps = settings.steps("local_align", options.get("steps"))
         check_steps(steps, "local_align")
         sides = Side.of(fixed), Side.of(moving)
-        sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
+        sources = open_pair(sides)
         start = along_axes(load_stack(transforms), sources[0].direction, sources[1].direction)
         target = Path(output)
         if target.suffix != ".zarr":
@@ -168,10 +167,10 @@ class _LocalRequest:
             refuse_existing(path, overwrite=options.get("overwrite", False))
         return job
 
-    @property
-    def directions(self) -> tuple[Direction | None, Direction | None]:
-        """The directions of the axes of the fixed and of the moving volume."""
-        return self.sources[0].direction, self.sources[1].direction
+    def whole(self, field: StoredField) -> Stack:
+        """Return the map of world points: a field along the axes of the fixed volume, then the initial transforms."""
+        axes = self.sources[0].direction
+        return load_stack(self.transforms) @ in_world(Stack((field,)), axes, axes)
 
     @property
     def report(self) -> Path:

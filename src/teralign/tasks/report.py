@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from teralign.alignment import ImageSource, Side, open_source
+from teralign.alignment import ImageSource, Side, open_pair
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.files import writing
@@ -107,7 +107,7 @@ def report(
         raise InputError(f"{output_dir} has a report already; choose another --output-dir, or add --overwrite.")
     stack = load_stack(transforms)
     sides = Side.of(fixed), Side.of(moving)
-    sources = open_source("fixed", sides[0]), open_source("moving", sides[1])
+    sources = open_pair(sides)
     summary = None if blocks is None else summarise_blocks(Path(blocks))
     shown_fixed, shown_moving = (_overview(source) for source in sources)
     threads = threads or worker_threads()

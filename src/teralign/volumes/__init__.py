@@ -8,7 +8,7 @@ from teralign.volumes.indices import check_channel, check_timepoint
 from teralign.volumes.levels import coarser_levels, scale_ratio
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.one_file import is_one_file, pieces, write_file
-from teralign.volumes.orientation import Direction, Directions, agree
+from teralign.volumes.orientation import Direction, Directions, agree, compare_orientations
 from teralign.volumes.outputs import Chunking, batch_shape, check_output, plan_output, plan_volume, with_directions
 from teralign.volumes.overview import Overview, OverviewSize, read_overview
 from teralign.volumes.storage import Storage, storage
@@ -37,6 +37,7 @@ __all__ = [
     "check_output",
     "check_timepoint",
     "coarser_levels",
+    "compare_orientations",
     "create_planned",
     "create_volume",
     "find_images",

@@ -19,6 +19,7 @@ from teralign.volumes.arrays import GZIP_LEVEL, StoredArray, create_array
 from teralign.volumes.description import DisplaySettings, PyramidLayout, StatedSpacing, axes_by_position
 from teralign.volumes.files import folders_around
 from teralign.volumes.json_values import Metadata
+from teralign.volumes.orientation import Anatomical
 from teralign.volumes.spacing import note_micrometres
 from teralign.volumes.units import is_blank, is_size, micrometres, seconds, unknown_unit
 from teralign.volumes.windows import whole_range
@@ -110,6 +111,12 @@ class OmeImage:
             return None  # of versions before 0.4
         scale, _ = self._of_space(level, axes)
         return as_float_triple(1.0 if size is None else size for size in scale)
+
+    def anatomical(self, axes: str) -> Anatomical:
+        """Return the anatomical orientations of the axes z, y, x, as in `Directions`."""
+        declared = self.metadata.axes or ()
+        z, y, x = (declared[axes.index(axis)].orientation if axis in axes and declared else None for axis in "zyx")
+        return z, y, x
 
     def time_step(self, level: str, axes: str) -> float | None:
         """Return the seconds between timepoints, None if not given, as a scale of 1 without a unit is not."""
@@ -216,7 +223,10 @@ def _image(layout: PyramidLayout, name: str) -> ome.Multiscale:
     """Return the metadata of a pyramid of axes t, c, z, y, x."""
     time = ome.Axis("t", "time", "second" if layout.time_step is not None else None)
     step = 1.0 if layout.time_step is None else layout.time_step
-    space = [ome.Axis(axis, "space", "micrometer") for axis in "zyx"]
+    space = [
+        ome.Axis(axis, "space", "micrometer", orientation=orientation)
+        for axis, orientation in zip("zyx", layout.directions.anatomical, strict=True)
+    ]
     names = layout.channel_names
     return ome.Multiscale(
         name=name,

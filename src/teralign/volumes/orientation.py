@@ -38,6 +38,8 @@ _FLAT = 1e3  # condition number of directions: beyond it, axes lie in one plane 
 Direction: TypeAlias = tuple[FloatTriple, FloatTriple, FloatTriple]
 """The rows of a 3×3 matrix from positions along a volume's own axes to positions in the world of ITK; (z, y, x)."""
 
+Anatomical: TypeAlias = tuple[str | None, str | None, str | None]
+
 
 @dataclass(frozen=True)
 class Directions:
@@ -48,7 +50,7 @@ class Directions:
     """
 
     matrix: Direction | None = None
-    anatomical: tuple[str | None, str | None, str | None] = (None, None, None)
+    anatomical: Anatomical = (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,28 @@ def is_visible(direction: Direction, grid: Grid) -> bool:
     """Return whether a direction moves the far corner of a grid by more than half a voxel, relative to its origin."""
     moved = np.abs(np.array(direction) - np.eye(3)) @ ((np.array(grid.shape) - 1.0) * grid.spacing)
     return bool((moved > _VISIBLE * np.array(grid.spacing)).any())
+
+
+def compare_orientations(fixed: str, fixed_axes: Directions, moving: str, moving_axes: Directions) -> None:
+    """Log a warning where the anatomical orientations of a fixed and a moving volume, of these names, differ."""
+    pairs = zip("zyx", fixed_axes.anatomical, moving_axes.anatomical, strict=True)
+    differing = tuple((axis, one, other) for axis, one, other in pairs if one and other and one != other)
+    if differing:
+        _warn_of_orientations(fixed, moving, differing[::-1])
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_of_orientations(fixed: str, moving: str, differing: tuple[tuple[str, str, str], ...]) -> None:
+    """Log once for each pair."""
+    axes = "; ".join(
+        f"{axis} runs {one} in the fixed, {other} in the moving volume" for axis, one, other in differing
+    )
+    log.warning(
+        "%s and %s have different anatomical orientations (%s): nothing is turned for this, so the transform has to",
+        fixed,
+        moving,
+        axes,
+    )
 
 
 @functools.lru_cache(maxsize=1024)

@@ -14,6 +14,7 @@ from teralign.volumes.collections import enter_collections, label_names
 from teralign.volumes.description import Description, axes_by_name, axes_by_position
 from teralign.volumes.files import folders_around
 from teralign.volumes.ome_zarr import OmeImage
+from teralign.volumes.orientation import Directions
 from teralign.volumes.uri import nearest_name, no_dataset
 from teralign.volumes.zarr_nodes import METADATA_FILES, Node, find_arrays, read_node
 
@@ -82,6 +83,7 @@ def _describe_level(image: OmeImage, level: str, container: Place) -> Descriptio
         scales=scales,
         relative_spacing=image.relative_spacing(level, axes),
         spacing_note=note,
+        directions=Directions(anatomical=image.anatomical(axes)),
     )
 
 
