@@ -44,6 +44,21 @@ def test_micrometres_are_square():
     assert fine.shape == coarse.shape
 
 
+@pytest.mark.parametrize(("planes", "named"), [(40, {"xy", "zy", "xz"}), (1, {"xy"})])
+def test_planes_are_named_where_there_is_room(planes, named):
+    """Of an image without light, only the text is bright."""
+    fixed = np.zeros((planes, 60, 80), np.float32)
+    options = {"spacing": (1.0, 1.0, 1.0), "at": (planes // 2, 30, 40)}
+    windows = {"fixed_window": (0.0, 1.0), "moving_window": (0.0, 1.0)}
+    sheet = overlay_sheet(fixed, [Column("before", "", fixed)], **options, **windows)
+    pixel = (80 + planes) / (COLUMN_WIDTH - _GAP)
+    right, below = 2 * _GAP + round(80 / pixel), _HEADER + _GAP + round(60 / pixel)
+    corners = {"xy": (_HEADER, _GAP), "zy": (_HEADER, right), "xz": (below, _GAP)}
+    patches = {name: sheet[row : row + 20, column : column + 24] for name, (row, column) in corners.items()}
+    found = {name for name, patch in patches.items() if patch.max() > 200}
+    assert found == named
+
+
 def test_planes_lie_where_they_should():
     """Three bright bars through the middle show up along the right axis of each plane."""
     fixed = np.zeros((40, 60, 80), np.float32)
@@ -62,6 +77,7 @@ def test_planes_lie_where_they_should():
     assert (row > 200).all()
     below = sheet[_HEADER + height + _GAP + round(20.5 / pixel), _GAP : _GAP + width]
     assert (below > 200).all()
-    right = sheet[_HEADER : _HEADER + height, _GAP + width + _GAP :]
+    right = sheet[_HEADER : _HEADER + height, _GAP + width + _GAP :].copy()
+    right[:20, :24] = 0  # the name of the plane
     bright = np.argwhere((right > 200).all(axis=2))
     assert np.abs(bright.mean(axis=0) * pixel - [30.5, 20.5]).max() < 1.5

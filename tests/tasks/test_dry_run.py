@@ -97,6 +97,12 @@ def test_an_alignment_is_predicted(pair, tmp_path, scheduler):
         plan_local_align(pair.fixed, pair.moving, **options)
 
 
+def test_the_output_of_an_alignment_is_named_as_it_was_given(pair, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    planned = plan_local_align(pair.fixed, pair.moving, output="new/field.zarr", steps=["deform"])
+    assert planned.output == "new/field.zarr"
+
+
 def test_memory_grows_with_what_is_in_it(source):
     def memory(**options):
         options = {"channel": 0, **options}

@@ -7,7 +7,7 @@ box: xy, to its right zy (same rows), below it xz (same columns). All axes have 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -72,9 +72,12 @@ def overlay_sheet(
         sheet.paste(Image.fromarray(block), (left, _HEADER))
         draw.text((left, 4), column.title, fill=_INK, font=ImageFont.load_default(20))
         draw.text((left, 28), column.note, fill=_INK, font=ImageFont.load_default(13))
-    _draw_scale_bar(draw, (_GAP + 10, _HEADER + _size(extent[1], pixel) - 12), _size(extent[2], pixel), pixel)
-    corner = (_GAP + _size(extent[2], pixel) + _GAP, _HEADER + _size(extent[1], pixel) + _GAP)
-    _draw_legend(draw, corner, room=(_size(extent[0], pixel), _size(extent[0], pixel)))
+    z, y, x = (_size(length, pixel) for length in extent)
+    below, right = _HEADER + y + _GAP, _GAP + x + _GAP
+    planes = {"xy": (_GAP, _HEADER, x, y), "zy": (right, _HEADER, z, y), "xz": (_GAP, below, x, z)}
+    _name_planes(draw, planes)
+    _draw_scale_bar(draw, (_GAP + 10, _HEADER + y - 12), x, pixel)
+    _draw_legend(draw, (right, below), room=(z, z))
     return np.asarray(sheet)
 
 
@@ -138,7 +141,21 @@ def _draw_scale_bar(draw: ImageDraw.ImageDraw, left_bottom: tuple[int, int], wid
     length = scale_bar_length(width * pixel)
     left, bottom = left_bottom
     draw.rectangle((left, bottom - 4, left + round(length / pixel), bottom), fill=_INK)
-    draw.text((left, bottom - 24), f"{length:g} um", fill=_INK, font=ImageFont.load_default(14))
+    font, number = ImageFont.load_default(14), f"{length:g} "
+    draw.text((left, bottom - 24), number + "um", fill=_INK, font=font)
+    stem, _, _, foot = draw.textbbox((left + font.getlength(number), bottom - 24), "u", font=font)
+    draw.rectangle((round(stem), foot, round(stem), foot + 3), fill=_INK)  # makes the u a µ, which the font lacks
+
+
+def _name_planes(draw: ImageDraw.ImageDraw, planes: Mapping[str, tuple[int, int, int, int]]) -> None:
+    """Write the axes of each plane (left, top, width, height), across and down, in its corner if there is room."""
+    font = ImageFont.load_default(12)
+    for name, (left, top, width, height) in planes.items():
+        at = (left + 3, top + 1)
+        box = draw.textbbox(at, name, font=font)
+        if box[2] < left + width and box[3] < top + height:
+            draw.rectangle(box, fill=_PAPER)
+            draw.text(at, name, fill=_INK, font=font)
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, corner: tuple[int, int], *, room: tuple[int, int]) -> None:

@@ -154,7 +154,7 @@ class _LocalRequest:
         job = cls(
             sides=sides,
             sources=sources,
-            output=target.absolute(),
+            output=target,
             transforms=tuple(map(str, transforms)),
             start=start,
             steps=steps,
