@@ -1,5 +1,6 @@
 """Makes the modules beside this file, such as `phantoms`, importable from the tests of every room; starts servers."""
 
+import logging
 import uuid
 
 import pytest
@@ -7,6 +8,15 @@ import pytest
 from servers import Bucket, s3_server, web_server
 
 pytest_plugins = ["demo_pair"]
+
+
+@pytest.fixture(autouse=True)
+def log_as_found():
+    """Leave the log of Teralign as it was: a command that runs in this process sends it to its own stderr alone."""
+    log = logging.getLogger("teralign")
+    handlers, level, propagate = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.level, log.propagate = handlers, level, propagate
 
 
 @pytest.fixture(scope="session")
