@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from teralign.progress import counted
+
 THREADS_VARIABLE = "TERALIGN_THREADS"
 """The environment variable that holds a worker's number of cores."""
 
@@ -32,7 +34,7 @@ class WorkerSize:
     memory: int
 
     def __str__(self) -> str:
-        cpus = f"{self.cpus} cpu{'s' if self.cpus > 1 else ''}"
+        cpus = counted(self.cpus, "cpu")
         return f"{cpus}, {self.memory / GB:.1f} GB" if self.memory else cpus
 
 

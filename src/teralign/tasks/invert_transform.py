@@ -11,6 +11,7 @@ from teralign.cluster import worker_threads
 from teralign.errors import AlignmentError
 from teralign.grids import Grid, Region
 from teralign.plans import Plan
+from teralign.progress import counted
 from teralign.results import shallow, write_json
 from teralign.tasks.new_transform import GridDescription, NewTransform, plan_affine, plan_field, run_of, write_field
 from teralign.tasks.node_grids import reached_grid
@@ -79,7 +80,7 @@ def invert_transform(
     except ValueError as error:
         raise AlignmentError(f"the transforms cannot be inverted: {error}.") from error
     if lost:
-        log.warning("%d nodes have no inverse; they take the displacement of their neighbours", lost)
+        log.warning("%s without an inverse: the displacement of the neighbours is taken", counted(lost, "node"))
     inverted = InvertedTransform(
         output=str(output),
         transforms=[str(path) for path in transforms],

@@ -77,7 +77,7 @@ def transform_points(
     mapped, converged = _mapped(stack, given, inverse=inverse, threads=threads or worker_threads())
     lost = int((~converged).sum())
     if lost:
-        log.warning("%d of %d points have no inverse here; they are written as nan", lost, len(mapped))
+        log.warning("%d of %s have no inverse here; written as nan", lost, counted(len(mapped), "point"))
     distances = _distances_outside(stack, (mapped if inverse else given)[converged])
     table.moved(mapped, space).save(output)
     if distances is None:
@@ -85,10 +85,10 @@ def transform_points(
     outside, farthest = int((distances > 0).sum()), float(distances.max(initial=0.0))
     if outside > len(distances) / 2:
         log.warning(
-            "%d of %d points lie outside the part of the fixed volume that the field covers, by up to %.0f µm: check "
+            "%d of %s lie outside the part of the fixed volume that the field covers, by up to %.0f µm: check "
             "that they are points of the %s volume, in µm",
             outside,
-            len(mapped),
+            counted(len(mapped), "point"),
             farthest,
             source,
         )
