@@ -24,6 +24,7 @@ from teralign.errors import InputError
 
 log = logging.getLogger(__name__)
 
+_WAIT_SECONDS = 60.0  # for others to rename a folder, or to link the files of one image
 _CLOCK_SECONDS = 5.0  # setting the clock shifts the apparent start of a process by up to this
 
 
@@ -109,6 +110,24 @@ class Lock:
                 log.info("Taking over %s from a process that has ended", path.parent)
                 _take_away(path, found, times)
         return cls(path, holder, times)
+
+    @classmethod
+    def wait(cls, path: Path, *, seconds: float = _WAIT_SECONDS) -> Lock:
+        """Take the lock as `take` does, after waiting for a holder that needs it only for a moment."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return cls.take(path)
+            except InputError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(_WAIT_SECONDS / 1000)
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Release the lock; a lock that another process has taken over meanwhile stays."""

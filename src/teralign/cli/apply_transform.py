@@ -26,11 +26,9 @@ if TYPE_CHECKING:
 @click.option("--moving", required=True, metavar="URI", help="The volume to warp.")
 @options.transform_option
 @click.option(
-    "--output",
-    required=True,
-    metavar="URI",
-    help="The volume to write: .zarr, .n5, .precomputed, .tif, .ome.tif or .nrrd.",
+    "--output", metavar="URI", help="The volume to write: .zarr, .n5, .precomputed, .tif, .ome.tif or .nrrd."
 )
+@options.into_options
 @click.option(
     "--interpolation",
     type=click.Choice(["linear", "nearest", "cubic"]),
@@ -56,7 +54,9 @@ def apply_transform(
     fixed: Side,
     moving: Side,
     transforms: tuple[Path, ...],
-    output: str,
+    output: str | None,
+    into: str | None,
+    slot: tuple[int, int] | None,
     interpolation: str,
     channels: tuple[int, ...] | None,
     timepoint: int | None,
@@ -75,6 +75,8 @@ def apply_transform(
             moving,
             transforms=transforms,
             output=output,
+            into=into,
+            slot=slot,
             interpolation=interpolation,
             channels=channels,
             timepoint=timepoint,

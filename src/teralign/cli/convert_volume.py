@@ -19,7 +19,8 @@ DTYPES = ["bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 
     epilog=options.example("convert-volume stack.tif stack.zarr --channel 0 --crop 100:200,0:50,:"),
 )
 @click.argument("volume", metavar="INPUT")
-@click.argument("output", metavar="OUTPUT")
+@click.argument("output", metavar="[OUTPUT]", required=False)
+@options.into_options
 @click.option("--channel", type=click.IntRange(min=0), help="Channel to write.  [default: all]")
 @click.option("--timepoint", type=click.IntRange(min=0), help="Timepoint to write.  [default: all]")
 @click.option("--crop", type=values.RANGES, help="Voxels to write, x,y,z, such as 100:200,0:50,: (end excluded).")
@@ -37,7 +38,9 @@ DTYPES = ["bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 
 @options.compute
 def convert_volume(
     volume: str,
-    output: str,
+    output: str | None,
+    into: str | None,
+    slot: tuple[int, int] | None,
     channel: int | None,
     timepoint: int | None,
     crop: tuple[Range, Range, Range] | None,
@@ -54,7 +57,8 @@ def convert_volume(
     """Write a volume, or a part of it, with a pyramid, block by block.
 
     INPUT is any readable volume: PATH or s3://…[/DATASET]. OUTPUT is a .zarr (OME-Zarr), .n5 or .precomputed
-    (Neuroglancer), on disk or in a bucket, or one file without a pyramid: .tif, .ome.tif or .nrrd.
+    (Neuroglancer), on disk or in a bucket, or one file without a pyramid: .tif, .ome.tif or .nrrd. Give --into
+    instead to add to an existing container.
     """
     from teralign.tasks import convert_volume as tasks
 
@@ -63,6 +67,8 @@ def convert_volume(
         task(
             volume,
             output,
+            into=into,
+            slot=slot,
             channel=channel,
             timepoint=timepoint,
             crop=crop,

@@ -78,6 +78,10 @@ def _lines(found: Inspection) -> Iterator[str]:
     yield f"  {found.dtype}, channels: {found.channels} ({names}), timepoints: {found.timepoints}"
     for scale in found.scales:
         yield from _scale_lines(scale)
+    if found.labels:
+        yield f"  labels: {', '.join(found.labels)}"
+    for slot in found.unfinished:
+        yield f"  unfinished: {slot}"
     if found.histogram:
         yield from _histogram_lines(found.histogram)
     if found.preview:

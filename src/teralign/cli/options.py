@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import click
 from click.core import ParameterSource
 
-from teralign.cli.values import BOX, LABELS, MICROMETRES, NAMES, PATH
+from teralign.cli.values import BOX, LABELS, MICROMETRES, NAMES, PATH, SLOT
 from teralign.errors import InputError
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -191,6 +191,12 @@ node_options = chain(
 )
 ome_zarr_option = click.option(
     "--ome-zarr", type=click.Choice(["0.4", "0.5"]), help="OME-Zarr version of a .zarr output.  [default: 0.5]"
+)
+into_options = chain(
+    click.option(
+        "--into", metavar="URI", help="Add to an existing container instead: CONTAINER/NAME, IMAGE.zarr/labels/NAME."
+    ),
+    click.option("--slot", type=SLOT, help="Fill this timepoint and channel of the existing image --into."),
 )
 work_dir_option = click.option(
     "--work-dir", type=PATH, help="Folder for unfinished work, which a rerun continues.  [default: OUTPUT.partial]"

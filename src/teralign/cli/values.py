@@ -109,6 +109,14 @@ def parse_numbers(text: str, *, kind: str, minimum: int | None = None) -> tuple[
     return numbers
 
 
+def parse_slot(text: str) -> tuple[int, int]:
+    """Return a timepoint and a channel. Raises ValueError for anything but two whole numbers from 0."""
+    numbers = parse_numbers(text, kind="timepoint and channel", minimum=0)
+    if len(numbers) != 2:
+        raise ValueError(f"{text!r} is no slot: give a timepoint and a channel, such as 0,2.")
+    return numbers[0], numbers[1]
+
+
 VOXELS = Value("x,y,z", partial(parse_axes, number=int))
 MICROMETRES = Value("x,y,z", partial(parse_axes, number=float))
 BOX = Value("x,y,z,x,y,z", parse_box)
@@ -116,4 +124,5 @@ RANGES = Value("a:b,c:d,e:f", parse_ranges)
 NAMES = Value("a,b,c", parse_names)
 LABELS = Value("1,2,3", partial(parse_numbers, kind="labels"))
 CHANNELS = Value("1,2,3", partial(parse_numbers, kind="channels", minimum=0))
+SLOT = Value("t,c", parse_slot)
 PATH = DiskPath(path_type=Path)

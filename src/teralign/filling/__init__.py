@@ -1,11 +1,11 @@
 """Volumes made unit by unit: planned, written by tasks on Dask or in this process, with a pyramid and a manifest."""
 
+from teralign.filling.destinations import Destination, DestinationOptions, NewVolume, choose_destination
 from teralign.filling.filling import (
     Filled,
     Filling,
     Part,
     VoxelSource,
-    building,
     fill_volume,
     make_levels,
     stored_files,
@@ -14,11 +14,14 @@ from teralign.filling.plan import WRITING, fill, plan_fill
 
 __all__ = [
     "WRITING",
+    "Destination",
+    "DestinationOptions",
     "Filled",
     "Filling",
+    "NewVolume",
     "Part",
     "VoxelSource",
-    "building",
+    "choose_destination",
     "fill",
     "fill_volume",
     "make_levels",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,25 +17,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from teralign.addresses import Address
 from teralign.blockwise import BlockRecord, BlockState, RunSummary, Workspace, WriteUnit, WriteUnits, run_blocks
+from teralign.filling.destinations import Destination
 from teralign.grids import Region, Triple
-from teralign.volumes import (
-    PyramidLayout,
-    StoredFile,
-    VolumeWriter,
-    check_output,
-    create_planned,
-    is_one_file,
-    split_uri,
-    write_file,
-)
+from teralign.volumes import PyramidLayout, StoredFile, VolumeWriter
 
 if TYPE_CHECKING:
     from distributed import Client
-
-
-_VOXELS = "voxels.zarr"  # the volume in the workspace from which an output of one file is written
 
 
 @dataclass(frozen=True)
@@ -79,18 +67,17 @@ class VoxelSource(Protocol):
 
 @dataclass(frozen=True)
 class Filling:
-    """A volume to make: its URI, the source of its voxels and its layout, as `plan_volume` returns it.
+    """A volume to make: its place, the source of its voxels and its layout, as the place returns it.
 
     `stage` names the work in records and the log. `key` is everything the voxels depend on: unfinished work is
     continued only with the same key.
     """
 
-    uri: str
+    destination: Destination
     source: VoxelSource
     layout: PyramidLayout
     stage: str
     key: Mapping[str, object]
-    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,19 +103,17 @@ def fill_volume(
     The work is done in this process if `connect` returns no client. Raises InputError when the output cannot be
     written.
     """
-    layout = filling.layout
-    target = check_output(filling.uri, overwrite=filling.overwrite)
-    _, dataset = split_uri(filling.uri)
-    with Workspace.of(target, work_dir) as workspace:
-        workspace.prepare({**filling.key, "output": f"{target.name}/{dataset}", "ome_zarr": layout.ome_zarr})
-        with (
-            building(target, dataset, layout, workspace, overwrite=filling.overwrite) as writer,
-            connect() as client,
-        ):
-            summary = _write(filling.source, writer, client, workspace, filling.stage)
+    layout, destination = filling.layout, filling.destination
+    destination.check()
+    with destination.workspace(work_dir) as workspace:
+        workspace.prepare({**filling.key, **destination.key(), "ome_zarr": layout.ome_zarr})
+        writer = destination.create(layout, workspace)
+        with connect() as client:
+            summary, stages = _write(filling.source, writer, client, workspace, filling.stage)
             states = Counter(record.state for record in workspace.records(filling.stage, BlockRecord))
+        destination.publish(writer, stored_files(workspace, stages), workspace)
     return Filled(
-        filling.uri,
+        destination.uri,
         layout.channels,
         layout.timepoints,
         units=summary.total,
@@ -137,36 +122,16 @@ def fill_volume(
     )
 
 
-@contextmanager
-def building(
-    target: Path | Address, dataset: str, layout: PyramidLayout, workspace: Workspace, *, overwrite: bool
-) -> Iterator[VolumeWriter]:
-    """Return a context with the writer of a volume, which is moved from the workspace to `target` at its end.
-
-    An output that is one file is written at the end, from a volume in the workspace.
-    """
-    built = workspace.output / target.name
-    one_file = is_one_file(target)
-    writer = create_planned(workspace.output / _VOXELS if one_file else built / dataset, layout, resume=True)
-    yield writer
-    if one_file:
-        write_file(built, writer, layout)
-    else:
-        writer.declare_windows()
-    workspace.finish(built, target, overwrite=overwrite)
-
-
 def _write(
     source: VoxelSource, writer: VolumeWriter, client: Client | None, workspace: Workspace, stage: str
-) -> RunSummary:
-    """Make the two finest levels, then the coarser ones, then the manifest."""
+) -> tuple[RunSummary, list[str]]:
+    """Make the two finest levels, then the coarser ones; returns the summary of the former, and all stages."""
     batches = _own_files(writer, 0, writer.batch_shape)
     if len(writer.levels) > 1:
         _own_files(writer, 1, writer.above(Region.whole(writer.batch_shape)).shape)
     summary = run_blocks(BatchMaker(source, writer), batches, client=client, workspace=workspace, stage=stage)
     stages = [stage, *(s.stage for s in make_levels(writer, range(2, len(writer.levels)), client, workspace))]
-    writer.finish(stored_files(workspace, stages))
-    return summary
+    return summary, stages
 
 
 def make_levels(

@@ -13,7 +13,7 @@ from teralign.blockwise import WriteUnits
 from teralign.cluster import Capacity, Compute
 from teralign.filling.filling import Filled, Filling, fill_volume
 from teralign.plans import CHECKED, SAMPLED, START_SECONDS, WORKER_BYTES, Plan
-from teralign.volumes import batch_shape, is_one_file, pieces, plan_output
+from teralign.volumes import batch_shape, pieces
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def fill(filling: Filling, compute: Compute) -> Filled:
     """Write a volume on the workers of `compute`. Raises InputError when a block is too large for one of them."""
     plan_fill(filling, compute.capacity(), samples=CHECKED)
     filled = fill_volume(filling, connect=compute.connect, work_dir=compute.work_dir)
-    log.info("wrote %s", filling.uri)
+    log.info("wrote %s", filling.destination.uri)
     return filled
 
 
@@ -35,7 +35,8 @@ def plan_fill(filling: Filling, capacity: Capacity, *, samples: int = SAMPLED) -
     cannot be written, or a block is too large for a worker.
     """
     source, layout = filling.source, filling.layout
-    one_file = is_one_file(plan_output(filling.uri, overwrite=filling.overwrite))
+    filling.destination.check()
+    one_file = filling.destination.is_one_file
     finest = layout.levels[0]
     batches = WriteUnits(finest.shape, batch_shape(layout.write_shape, layout.factors))
     later = {
@@ -57,7 +58,7 @@ def plan_fill(filling: Filling, capacity: Capacity, *, samples: int = SAMPLED) -
     largest = max((source.part_bytes(part) for part in parts), default=0)
     seconds = START_SECONDS + capacity.seconds(made / share * source.voxel_seconds, len(batches))
     return Plan(
-        output=filling.uri,
+        output=filling.destination.uri,
         blocks={filling.stage: len(batches), **later},
         read_bytes=round(read / share) + sum(sizes[1:-1]) + copied,
         write_bytes=sum(sizes) + copied,

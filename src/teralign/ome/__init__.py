@@ -11,7 +11,16 @@ from teralign.ome.displacements import (
 from teralign.ome.model import Axis, Channel, Level, Multiscale, Step
 from teralign.ome.reading import read_multiscale
 from teralign.ome.scene import Link, OmeScene, System, SystemReference, read_scene, write_scene
-from teralign.ome.writing import GROUP_FILE, image_attributes, with_levels, with_windows, write_group
+from teralign.ome.writing import (
+    GROUP_FILE,
+    image_attributes,
+    label_list,
+    with_label,
+    with_label_source,
+    with_levels,
+    with_windows,
+    write_group,
+)
 
 __all__ = [
     "FIELD_LEVEL",
@@ -29,9 +38,12 @@ __all__ = [
     "SystemReference",
     "field_image",
     "image_attributes",
+    "label_list",
     "read_field_layout",
     "read_multiscale",
     "read_scene",
+    "with_label",
+    "with_label_source",
     "with_levels",
     "with_windows",
     "write_field_image",

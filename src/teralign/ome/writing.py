@@ -74,6 +74,27 @@ def with_windows(attributes: OmeJson, channels: Sequence[Channel]) -> OmeObject:
     return changed
 
 
+def label_list(version: str) -> OmeObject:
+    """Return the attributes of a group `labels` that lists no label image yet."""
+    return {"labels": []} if version == _LAST_OF_ZARR_2 else {"ome": {"version": version, "labels": []}}
+
+
+def with_label(attributes: OmeJson, name: str) -> OmeObject:
+    """Return the attributes of a group `labels` with one more label image in its list."""
+    changed: OmeObject = json.loads(json.dumps(attributes))
+    parts = changed.get("ome", changed)
+    listed = parts.get("labels") or []
+    parts["labels"] = listed if name in listed else [*listed, name]
+    return changed
+
+
+def with_label_source(attributes: OmeJson, image: str) -> OmeObject:
+    """Return the attributes of a label image that belongs to the image at the relative path `image`."""
+    changed: OmeObject = json.loads(json.dumps(attributes))
+    changed.get("ome", changed)["image-label"]["source"] = {"image": image}
+    return changed
+
+
 def _coarser(finest: OmeJson, path: str, factors: Sequence[float]) -> OmeObject:
     """Return the dataset of a level whose voxels are means of the finest level's: (f − 1)/2 voxels further on."""
     own = finest.get("coordinateTransformations", ())

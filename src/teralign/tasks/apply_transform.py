@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Required, TypedDict, Unpack
+from typing import Any, Required, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +16,12 @@ import teralign
 from teralign.alignment import Side
 from teralign.cluster import Compute, worker_threads
 from teralign.errors import InputError
-from teralign.filling import Filled, Filling, Part, fill, plan_fill
+from teralign.filling import DestinationOptions, Filled, Filling, Part, choose_destination, fill, plan_fill
 from teralign.grids import Grid, Region
 from teralign.plans import Plan
 from teralign.report import looks_like_labels
 from teralign.transforms import FIELD_CACHE_BYTES, Stack, along_axes, load_stack, needed_region, warp
-from teralign.volumes import (
-    Volume,
-    check_channel,
-    check_timepoint,
-    compare_orientations,
-    plan_volume,
-    with_directions,
-)
+from teralign.volumes import Volume, check_channel, check_timepoint, compare_orientations, with_directions
 
 log = logging.getLogger(__name__)
 
@@ -37,25 +30,22 @@ log = logging.getLogger(__name__)
 _VOXEL_SECONDS = {"linear": 0.07e-6, "nearest": 0.06e-6, "cubic": 0.10e-6}
 
 
-class WarpOptions(TypedDict, total=False):
+class WarpOptions(DestinationOptions, total=False):
     """Options of `apply_transform`; `channels` and `timepoint` of the moving volume are all by default.
 
-    `interpolation` is linear, nearest or cubic; `ome_zarr` the version of a .zarr output, 0.5 by default; `overwrite`
-    replaces an output that exists.
+    `interpolation` is linear, nearest or cubic.
     """
 
     interpolation: str
     channels: Sequence[int] | None
     timepoint: int | None
-    ome_zarr: str | None
-    overwrite: bool
 
 
 class WarpArguments(WarpOptions):
     """The keyword arguments of `apply_transform` besides `compute`."""
 
     transforms: Required[Sequence[str | Path]]
-    output: Required[str | Path]
+    output: str | Path | None
 
 
 def apply_transform(
@@ -63,20 +53,20 @@ def apply_transform(
     moving: str | Path | Side,
     *,
     transforms: Sequence[str | Path],
-    output: str | Path,
+    output: str | Path | None = None,
     compute: Compute = Compute(),
     **options: Unpack[WarpOptions],
 ) -> Filled:
     """Resample the moving volume on the grid of the fixed one: all its channels and timepoints, with a pyramid.
 
     `transforms` are files, outermost first; together they map fixed to moving points. Of a `Side`, its URI,
-    spacing and expansion are used. The output's format follows from its ending. Each of its write units is made by
-    one task, which reads only the input that it needs. The same call continues unfinished work, in
-    `compute.work_dir`.
+    spacing and expansion are used. The output is `output`, whose format follows from its ending, or an image or slot
+    `into` a container (`DestinationOptions`). Each of its write units is made by one task, which reads only the input
+    that it needs. The same call continues unfinished work, in `compute.work_dir`.
 
     Raises InputError for bad input, before any long work.
     """
-    filling = _filling(fixed, moving, threads=compute.threads, transforms=transforms, output=output, **options)
+    filling = _filling(fixed, moving, threads=compute.threads, transforms=transforms, output=output, options=options)
     return fill(filling, compute)
 
 
@@ -88,7 +78,15 @@ def plan_apply_transform(
     **arguments: Unpack[WarpArguments],
 ) -> Plan:
     """Return the plan of `apply_transform` with the same arguments; writes nothing."""
-    return plan_fill(_filling(fixed, moving, threads=compute.threads, **arguments), compute.capacity())
+    filling = _filling(
+        fixed,
+        moving,
+        threads=compute.threads,
+        transforms=arguments["transforms"],
+        output=arguments.get("output"),
+        options=arguments,
+    )
+    return plan_fill(filling, compute.capacity())
 
 
 def _filling(
@@ -97,17 +95,15 @@ def _filling(
     *,
     threads: int | None,
     transforms: Sequence[str | Path],
-    output: str | Path,
-    interpolation: str = "linear",
-    channels: Sequence[int] | None = None,
-    timepoint: int | None = None,
-    ome_zarr: str | None = None,
-    overwrite: bool = False,
+    output: str | Path | None,
+    options: WarpOptions,
 ) -> Filling:
     """Return the volume to make, after all checks of the input."""
     reference, source = _open("fixed", fixed), _open("moving", moving)
     compare_orientations(reference.uri, reference.directions, source.uri, source.directions)
-    channels = range(source.channels) if channels is None else tuple(channels)
+    interpolation = options.get("interpolation", "linear")
+    selected, timepoint = options.get("channels"), options.get("timepoint")
+    channels = range(source.channels) if selected is None else tuple(selected)
     timepoints = range(source.timepoints) if timepoint is None else (timepoint,)
     check_channel("moving", source, max(channels))
     check_timepoint("moving", source, max(timepoints))
@@ -124,8 +120,8 @@ def _filling(
         "transforms": stack.digest(),
         "interpolation": interpolation,
     }
-    layout = plan_volume(
-        str(output),
+    destination = choose_destination(output, options, grid=reference.grid)
+    layout = destination.layout(
         grid=reference.grid,
         dtype=source.dtype,
         channels=len(channels),
@@ -134,11 +130,11 @@ def _filling(
         display=[source.display[c] for c in channels],
         time_step=source.time_step,
         label=interpolation == "nearest",
-        ome_zarr=ome_zarr,
+        ome_zarr=options.get("ome_zarr"),
     )
-    layout = with_directions(layout, output, reference.directions)
+    layout = with_directions(layout, destination.uri, reference.directions)
     warper = Warper(source, channels, timepoints, stack, reference.grid, interpolation, threads)
-    return Filling(str(output), warper, layout, "warp", key, overwrite)
+    return Filling(destination, warper, layout, "warp", key)
 
 
 def _open(role: str, image: str | Path | Side) -> Volume:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ import teralign
 from teralign.addresses import absolute_uri
 from teralign.cluster import Compute
 from teralign.errors import InputError
-from teralign.filling import Filled, Filling, Part, fill, plan_fill
+from teralign.filling import DestinationOptions, Filled, Filling, Part, choose_destination, fill, plan_fill
 from teralign.grids import FloatTriple, Range, Region, Triple, as_triple, reverse_axes
 from teralign.plans import Plan
 from teralign.transforms import cast
@@ -27,8 +27,6 @@ from teralign.volumes import (
     check_channel,
     check_timepoint,
     open_volume,
-    plan_volume,
-    split_uri,
     with_directions,
 )
 
@@ -37,14 +35,13 @@ log = logging.getLogger(__name__)
 _VOXEL_SECONDS = 0.042e-6  # CPU time from N5 to OME-Zarr with all levels, uint16, tissue
 
 
-class ConvertOptions(TypedDict, total=False):
+class ConvertOptions(DestinationOptions, total=False):
     """Options of `convert_volume`.
 
     `channel` and `timepoint` are all by default. `crop` (z, y, x) has the first voxel of each axis and the one after
     the last, None for the volume's own. `spacing` (z, y, x) in µm overrides the metadata. Values are rounded and
     saturated to `dtype`. `chunk_size` is (z, y, x) voxels, `levels` the maximum number of scales. `label` takes the
-    most frequent value instead of the mean. `ome_zarr` is the version of a .zarr output, 0.5 by default; `overwrite`
-    replaces an output that exists.
+    most frequent value instead of the mean.
     """
 
     channel: int | None
@@ -55,12 +52,14 @@ class ConvertOptions(TypedDict, total=False):
     chunk_size: Triple | None
     levels: int | None
     label: bool
-    ome_zarr: str | None
-    overwrite: bool
 
 
 def convert_volume(
-    volume: str | Path, output: str | Path, *, compute: Compute = Compute(), **options: Unpack[ConvertOptions]
+    volume: str | Path,
+    output: str | Path | None = None,
+    *,
+    compute: Compute = Compute(),
+    **options: Unpack[ConvertOptions],
 ) -> Filled:
     """Write every channel and timepoint of a volume, or a part of it, in the format of `output`'s ending.
 
@@ -68,40 +67,32 @@ def convert_volume(
 
     Raises InputError for bad input, before any long work.
     """
-    return fill(_filling(str(volume), str(output), **options), compute)
+    return fill(_filling(str(volume), output, options), compute)
 
 
 def plan_convert_volume(
-    volume: str | Path, output: str | Path, *, compute: Compute = Compute(), **options: Unpack[ConvertOptions]
+    volume: str | Path,
+    output: str | Path | None = None,
+    *,
+    compute: Compute = Compute(),
+    **options: Unpack[ConvertOptions],
 ) -> Plan:
     """Return the plan of `convert_volume` with the same arguments; writes nothing."""
-    return plan_fill(_filling(str(volume), str(output), **options), compute.capacity())
+    return plan_fill(_filling(str(volume), output, options), compute.capacity())
 
 
-def _filling(
-    volume: str,
-    output: str,
-    *,
-    channel: int | None = None,
-    timepoint: int | None = None,
-    crop: tuple[Range, Range, Range] | None = None,
-    spacing: FloatTriple | None = None,
-    dtype: str | None = None,
-    chunk_size: Triple | None = None,
-    levels: int | None = None,
-    label: bool = False,
-    ome_zarr: str | None = None,
-    overwrite: bool = False,
-) -> Filling:
+def _filling(volume: str, output: str | Path | None, options: ConvertOptions) -> Filling:
     """Return the volume to make, after all checks of the input."""
-    source = open_volume(absolute_uri(volume), spacing=spacing)
+    source = open_volume(absolute_uri(volume), spacing=options.get("spacing"))
+    channel, timepoint = options.get("channel"), options.get("timepoint")
+    chunk_size, levels, label = options.get("chunk_size"), options.get("levels"), options.get("label", False)
     channels = range(source.channels) if channel is None else (channel,)
     timepoints = range(source.timepoints) if timepoint is None else (timepoint,)
     check_channel("", source, max(channels))
     check_timepoint("", source, max(timepoints))
-    region = _cropped(source, crop)
+    region = _cropped(source, options.get("crop"))
     grid = source.grid.crop(region)
-    wanted = np.dtype(dtype or source.dtype)
+    wanted = np.dtype(options.get("dtype") or source.dtype)
     key = {
         "task": "convert-volume",
         "version": teralign.__version__,
@@ -114,8 +105,8 @@ def _filling(
         "levels": levels,
         "label": label,
     }
-    layout = plan_volume(
-        output,
+    destination = choose_destination(output, options, grid=grid)
+    layout = destination.layout(
         grid=grid,
         dtype=wanted,
         channels=len(channels),
@@ -126,13 +117,13 @@ def _filling(
         chunking=Chunking(chunk_size),
         levels=levels,
         label=label,
-        ome_zarr=ome_zarr,
+        ome_zarr=options.get("ome_zarr"),
     )
-    if split_uri(output)[0].resolve() == split_uri(source.uri)[0].resolve():
-        raise InputError(f"{output} lies in the volume that is converted; choose another output.")
-    layout = with_directions(layout, output, source.directions)
+    if destination.replaces(source.uri):
+        raise InputError(f"{destination.uri} lies in the volume that is converted; choose another output.")
+    layout = with_directions(layout, destination.uri, source.directions)
     copier = Copier(source, channels, timepoints, region, wanted)
-    return Filling(output, copier, layout, "convert", key, overwrite)
+    return Filling(destination, copier, layout, "convert", key)
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,10 @@ from teralign.alignment import (
     step_seconds,
     why_empty,
 )
-from teralign.blockwise import Workspace
 from teralign.cluster import Capacity, worker_threads
 from teralign.configuration import load_config
 from teralign.errors import InputError
-from teralign.filling import building
+from teralign.filling import NewVolume
 from teralign.grids import Grid
 from teralign.plans import Plan
 from teralign.provenance import Run, config_content, own_name
@@ -32,15 +31,7 @@ from teralign.registration import Alignment, Image, StepConfig, StepReport, alig
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, passed, refuse_existing
 from teralign.transforms import FIELD_STRIDE, NODE_BYTES, Stack, along_axes, in_world, load_stack, save_map, warp
-from teralign.volumes import (
-    Direction,
-    PyramidLayout,
-    check_output,
-    plan_output,
-    plan_volume,
-    split_uri,
-    with_directions,
-)
+from teralign.volumes import Direction, PyramidLayout, check_output, plan_output, plan_volume, with_directions
 
 log = logging.getLogger(__name__)
 
@@ -311,16 +302,15 @@ def _save(transform: Stack, output: Path, *, overwrite: bool) -> None:
 
 
 def _write_aligned(uri: str, layout: PyramidLayout, array: NDArray[np.generic], *, overwrite: bool) -> None:
-    target = check_output(uri, overwrite=overwrite)
-    _, dataset = split_uri(uri)
-    with Workspace.of(target, None) as workspace:
+    destination = NewVolume(uri, overwrite)
+    with destination.workspace(None) as workspace:
         workspace.prepare({"task": "global-align"}, overwrite=True)
-        with building(target, dataset, layout, workspace, overwrite=overwrite) as writer:
-            stored = []
-            for level, grid in enumerate(writer.levels):
-                for region in grid.region.split(writer.write_shape):
-                    if level == 0:
-                        stored += writer.write(region, array[region.slices])
-                    else:
-                        stored += writer.build_level_region(level, region)
-            writer.finish(stored)
+        writer = destination.create(layout, workspace)
+        stored = []
+        for level, grid in enumerate(writer.levels):
+            for region in grid.region.split(writer.write_shape):
+                if level == 0:
+                    stored += writer.write(region, array[region.slices])
+                else:
+                    stored += writer.build_level_region(level, region)
+        destination.publish(writer, stored, workspace)

@@ -33,12 +33,14 @@ from teralign.volumes import (
     read_overview,
     split_uri,
     storage,
+    unfinished_slots,
 )
 
 log = logging.getLogger(__name__)
 
 _PREVIEW = OverviewSize(kept=4_000_000)
 _FAULTS_NAMED = 1000  # in one result
+_UNFINISHED = "its voxels are incomplete until the same call with --slot has run again"
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class Check:
 class Inspection:
     """The description of a volume and its scales; parts that were not requested are None.
 
-    `labels` are the datasets of the label images that an OME-Zarr image lists.
+    `labels` are the datasets of the label images that an OME-Zarr image lists; `unfinished` names the timepoints and
+    channels that a call has begun to put into the image.
     """
 
     volume: str
@@ -113,6 +116,7 @@ class Inspection:
     timepoints: int
     scales: Sequence[ScaleDescription | UnreadableScale]
     labels: Sequence[str] = ()
+    unfinished: Sequence[str] = ()
     histogram: ValueHistogram | None = None
     preview: str | None = None
     check: Check | None = None
@@ -163,6 +167,7 @@ def inspect_volume(
         timepoints=named.volume.timepoints,
         scales=described,
         labels=label_images(absolute_uri(volume)),
+        unfinished=_unfinished(named.volume),
         histogram=found,
         preview=None if preview is None else str(preview),
         check=_check(checked, threads or worker_threads()) if check else None,
@@ -231,6 +236,12 @@ def _names_image(volume: Volume) -> bool:
     return volume.stored is not None and volume.stored.places[0].name != as_place(volume.uri).name
 
 
+def _unfinished(volume: Volume | None) -> list[str]:
+    """Return the timepoints and channels that a call has begun to put into the image of a scale."""
+    stored = None if volume is None else volume.stored
+    return [] if stored is None or not stored.folders else unfinished_slots(stored.folders[0])
+
+
 def _histogram(volume: Volume, channel: int, timepoint: int) -> ValueHistogram:
     found = histogram(sample_voxels(volume, channel=channel, timepoint=timepoint))
     return ValueHistogram(
@@ -260,6 +271,7 @@ def _check(scales: Sequence[_Scale], threads: int) -> Check:
     audits = [audit_volume(scale.volume) for scale in scales if scale.volume]
     progress = Progress(sum(audit.count for audit in audits), "checked", log)
     faults = [Finding(scale.dataset, "lost", scale.error) for scale in scales if scale.volume is None]
+    faults += [Finding(slot, "lost", _UNFINISHED) for slot in _unfinished(scales[0].volume)]
     states: Counter[str] = Counter({"whole": 0, "empty": 0, "lost": len(faults), "corrupt": 0})
     for finding in (finding for audit in audits for finding in audit.findings(threads)):
         progress.advance()

@@ -17,7 +17,7 @@ import teralign
 from teralign.alignment import Side
 from teralign.cluster import Capacity, worker_threads
 from teralign.errors import InputError
-from teralign.filling import Filling, Part, fill_volume, plan_fill
+from teralign.filling import Filling, NewVolume, Part, fill_volume, plan_fill
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.plans import Plan
 from teralign.report import VolumeChange, VolumeChangeSummary
@@ -78,11 +78,11 @@ def jacobian_map(
     Raises InputError for bad input, before any long work.
     """
     filling, report = _filling(transforms, str(output), threads or worker_threads(), **options)
-    check_new_file(report, overwrite=filling.overwrite, what="output")
+    check_new_file(report, overwrite=options.get("overwrite", False), what="output")
     fill_volume(filling, connect=nullcontext, work_dir=work_dir)
-    change = _summary(open_volume(filling.uri))
+    change = _summary(open_volume(output))
     made = JacobianMap(
-        output=filling.uri,
+        output=str(output),
         transforms=[str(path) for path in transforms],
         grid=GridDescription.of(filling.layout.levels[0]),
         min=change.min,
@@ -141,7 +141,8 @@ def _filling(
         "grid": [grid.shape, grid.spacing, grid.origin],
         "transforms": stack.digest(),
     }
-    return Filling(output, _Determinants(stack, grid, threads), layout, "determinants", key, overwrite), report
+    destination = NewVolume(output, overwrite)
+    return Filling(destination, _Determinants(stack, grid, threads), layout, "determinants", key), report
 
 
 @dataclass(frozen=True)

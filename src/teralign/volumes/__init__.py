@@ -1,5 +1,6 @@
 """Volumes on disk: open, create, read and write regions by URI, whatever the format; pyramids."""
 
+from teralign.volumes.additions import Addition
 from teralign.volumes.audit import Finding, audit_volume
 from teralign.volumes.container_index import find_images, write_index
 from teralign.volumes.description import DisplaySettings, PyramidLayout
@@ -9,23 +10,38 @@ from teralign.volumes.levels import coarser_levels, scale_ratio
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.one_file import is_one_file, pieces, write_file
 from teralign.volumes.orientation import Direction, Directions, agree, compare_orientations
-from teralign.volumes.outputs import Chunking, batch_shape, check_output, plan_output, plan_volume, with_directions
+from teralign.volumes.outputs import (
+    DEFAULT_CHUNKING,
+    Chunking,
+    LayoutOptions,
+    batch_shape,
+    check_output,
+    locate_output,
+    plan_output,
+    plan_volume,
+    with_directions,
+)
 from teralign.volumes.overview import Overview, OverviewSize, read_overview
+from teralign.volumes.slots import Slot, unfinished_slots
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, label_images, open_level, open_volume
 from teralign.volumes.writer import VolumeWriter, create_planned, create_volume
 
 __all__ = [
+    "DEFAULT_CHUNKING",
+    "Addition",
     "Chunking",
     "Direction",
     "Directions",
     "DisplaySettings",
     "Extension",
     "Finding",
+    "LayoutOptions",
     "Overview",
     "OverviewSize",
     "PyramidLayout",
+    "Slot",
     "Storage",
     "StoredFile",
     "Volume",
@@ -43,6 +59,7 @@ __all__ = [
     "find_images",
     "is_one_file",
     "label_images",
+    "locate_output",
     "open_level",
     "open_volume",
     "pieces",
@@ -52,6 +69,7 @@ __all__ = [
     "scale_ratio",
     "split_uri",
     "storage",
+    "unfinished_slots",
     "with_directions",
     "write_file",
     "write_index",

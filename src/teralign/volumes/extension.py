@@ -19,14 +19,14 @@ from teralign.grids import Triple, reverse_axes
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial
 from teralign.volumes.chunk_files import ChunkFiles
 from teralign.volumes.description import DisplaySettings, PyramidLayout
-from teralign.volumes.files import folders_around, read_json, write_json
+from teralign.volumes.files import read_json, write_json
 from teralign.volumes.json_values import Metadata
 from teralign.volumes.ome_zarr import OmeImage, complete_channels
 from teralign.volumes.pyramid import plan_levels
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume
 from teralign.volumes.writer import VolumeWriter
-from teralign.volumes.zarr_nodes import read_node
+from teralign.volumes.zarr_nodes import change_attributes, drop_consolidated, read_node
 
 _N5_ATTRIBUTES = "attributes.json"
 _MAX_LEVELS = 64
@@ -176,11 +176,11 @@ class Extension:
         by_axis = [dict(zip("zyx", factor, strict=True)) for factor in factors]
         sizes = [[factor.get(axis, 1) for axis in self.stored.axes] for factor in by_axis]
         levels = {f"{self.prefix}{level}": sizes[level] for level in range(1, len(sizes))}
-        _change(self.group, lambda attributes: ome.with_levels(attributes, levels))
+        change_attributes(self.group, lambda attributes: ome.with_levels(attributes, levels))
         if display:
             channels = complete_channels(self.volume.channel_names, display, self.volume.dtype)
-            _change(self.group, lambda attributes: ome.with_windows(attributes, channels))
-        _drop_consolidated(self.group, self.container)
+            change_attributes(self.group, lambda attributes: ome.with_windows(attributes, channels))
+        drop_consolidated(self.group, self.container)
 
 
 def _image(group: Path) -> OmeImage | None:
@@ -204,22 +204,3 @@ def _n5_placed(attributes: Metadata, factors: Triple) -> Metadata:
             "translate": [shift + scale * (f - 1) / 2 for scale, shift, f in columns],
         }
     return placed
-
-
-def _change(group: Path, change: Callable[[Metadata], Metadata]) -> None:
-    """Change the attributes of a group, Zarr v3 or v2."""
-    path = group / "zarr.json" if (group / "zarr.json").exists() else group / ".zattrs"
-    content = read_json(path)
-    if path.name == "zarr.json":
-        write_json(path, content | {"attributes": change(content["attributes"])})
-    else:
-        write_json(path, change(content))
-
-
-def _drop_consolidated(group: Path, container: Path) -> None:
-    """Remove copies of the metadata that some writers keep in groups: they lack the new levels."""
-    for folder in folders_around(group, container):
-        (folder / ".zmetadata").unlink(missing_ok=True)
-        content = read_json(folder / "zarr.json")
-        if content.pop("consolidated_metadata", None) is not None:
-            write_json(folder / "zarr.json", content)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from teralign.addresses import Place
-from teralign.volumes.files import DEEPEST_GROUP, read_json, subfolders
+from teralign.volumes.files import DEEPEST_GROUP, folders_around, read_json, subfolders, write_json
 from teralign.volumes.json_values import Metadata
 
 METADATA_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
@@ -53,3 +53,22 @@ def find_arrays(group: Path, depth: int = 0) -> Iterator[Path]:
             yield folder
         elif depth < DEEPEST_GROUP and node is not None:
             yield from find_arrays(folder, depth + 1)
+
+
+def change_attributes(group: Path, change: Callable[[Metadata], Metadata]) -> None:
+    """Change the attributes of a group, Zarr v3 or v2. Raises DataError when the disk refuses."""
+    path = group / "zarr.json" if (group / "zarr.json").exists() else group / ".zattrs"
+    content = read_json(path)
+    if path.name == "zarr.json":
+        write_json(path, content | {"attributes": change(content.get("attributes", {}))})
+    else:
+        write_json(path, change(content))
+
+
+def drop_consolidated(group: Path, container: Path) -> None:
+    """Remove copies of the metadata that some writers keep in groups: they lack what is new."""
+    for folder in folders_around(group, container):
+        (folder / ".zmetadata").unlink(missing_ok=True)
+        content = read_json(folder / "zarr.json")
+        if content.pop("consolidated_metadata", None) is not None:
+            write_json(folder / "zarr.json", content)
