@@ -56,7 +56,8 @@ class StageSummary:
     """The summary of a stage, whose voxels are `spacing` (z, y, x) µm apart.
 
     It has the blocks by state, the median metric of the blocks before and after, the smallest Jacobian determinant
-    and the folded share of the merged field, and how often a voxel of each volume was read, on average.
+    and the folded share of the merged field (None without blocks), and how often a voxel of each volume was read, on
+    average.
     """
 
     spacing: FloatTriple
@@ -64,10 +65,25 @@ class StageSummary:
     states: Mapping[BlockState, int]
     metric_before: float | None
     metric_after: float | None
-    min_jacobian: float
-    folded_share: float
+    min_jacobian: float | None
+    folded_share: float | None
     fixed_reads: float
     moving_reads: float
+
+    @classmethod
+    def none(cls, fixed: Grid) -> StageSummary:
+        """Return the summary of an alignment of no blocks."""
+        return cls(
+            spacing=fixed.spacing,
+            blocks=0,
+            states={},
+            metric_before=None,
+            metric_after=None,
+            min_jacobian=None,
+            folded_share=None,
+            fixed_reads=0.0,
+            moving_reads=0.0,
+        )
 
     @classmethod
     def of(

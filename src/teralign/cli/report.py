@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @options.moving_option
 @options.transform_option
 @click.option("--output-dir", required=True, type=values.PATH, help="The folder for overlay.png and metrics.json.")
+@click.option("--global-report", type=values.PATH, help="The .json of global-align, to summarise in metrics.json.")
 @click.option("--blocks", type=values.PATH, help="The .blocks.json of local-align, to summarise in metrics.json.")
 @options.spacing_options
 @options.expansion_options
@@ -39,6 +40,7 @@ def report(
     moving: Side,
     transforms: tuple[Path, ...],
     output_dir: Path,
+    global_report: Path | None,
     blocks: Path | None,
     threads: int | None,
     overwrite: bool,
@@ -47,7 +49,8 @@ def report(
 
     overlay.png shows the fixed volume in magenta and the moving volume in green, and is white where they agree. Its
     columns show the volumes before alignment, after the affines, and after all transforms. metrics.json has the
-    similarity of the volumes in each column, the folds of the fields, and a summary of the blocks.
+    similarity of the volumes in each column, the folds of the fields, and a summary of the steps and the blocks, with
+    what they started from or skipped.
     """
     from teralign.tasks.report import report as task
 
@@ -57,6 +60,7 @@ def report(
             moving,
             transforms=transforms,
             output_dir=output_dir,
+            global_report=global_report,
             blocks=blocks,
             threads=threads,
             overwrite=overwrite,

@@ -6,15 +6,18 @@ from teralign.report.labels import looks_like_labels
 from teralign.report.landmarks import LandmarkErrors, landmark_errors
 from teralign.report.pictures import Column, overlay, overlay_sheet, portrait
 from teralign.report.similarity import Similarity, similarity
+from teralign.report.steps import GlobalSummary, StepSummary, summarise_steps
 from teralign.report.values import Histogram, histogram, sample_voxels
 from teralign.report.volume_change import VolumeChange, VolumeChangeSummary
 
 __all__ = [
     "BlockSummary",
     "Column",
+    "GlobalSummary",
     "Histogram",
     "LandmarkErrors",
     "Similarity",
+    "StepSummary",
     "VolumeChange",
     "VolumeChangeSummary",
     "histogram",
@@ -27,4 +30,5 @@ __all__ = [
     "similarity",
     "stored_folding",
     "summarise_blocks",
+    "summarise_steps",
 ]

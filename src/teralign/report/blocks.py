@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,12 @@ MEASURES = ("metric_before", "metric_after", "min_jacobian")
 class BlockSummary:
     """The number of blocks, in all, by state and by their ten most frequent reasons; quantiles of their metrics.
 
-    Quantiles are named as in QUANTILES, and empty where no block has the metric.
+    Quantiles are named as in QUANTILES, and empty where no block has the metric. The alignment started from the
+    files `started_from`; a `skipped` one has no blocks.
     """
 
+    skipped: bool
+    started_from: Sequence[str]
     blocks: int
     states: Mapping[str, int]
     reasons: Mapping[str, int]
@@ -34,7 +37,8 @@ class BlockSummary:
 def summarise_blocks(path: Path) -> BlockSummary:
     """Return a summary of the .blocks.json of a local alignment. Raises InputError for any other file."""
     try:
-        records = list(json.loads(path.read_text())["records"])
+        content = json.loads(path.read_text())
+        records = list(content["records"])
         states = Counter(str(record["state"]) for record in records)
     except OSError as error:
         raise InputError(f"--blocks {path} cannot be read: {error.strerror or error}.") from error
@@ -42,6 +46,8 @@ def summarise_blocks(path: Path) -> BlockSummary:
         raise InputError(f"--blocks {path} is not the .blocks.json that local-align writes.") from error
     reasons = Counter(record["reason"] for record in records if record.get("reason"))
     return BlockSummary(
+        skipped=bool(content.get("skipped")),
+        started_from=[str(name) for name in content.get("started_from", ())],
         blocks=len(records),
         states=dict(states.most_common()),
         reasons=dict(reasons.most_common(10)),

@@ -17,7 +17,7 @@ from teralign.tasks.new_transform import (
     SAMPLE_SECONDS,
     GridDescription,
     NewTransform,
-    plan_affine,
+    plan_copy,
     plan_field,
     run_of,
     sampler,
@@ -102,7 +102,7 @@ def plan_compose_transforms(
     """Return the plan of `compose_transforms` with the same arguments; writes nothing."""
     stack, new, grid = _prepared(transforms, output, **options)
     if grid is None:
-        return plan_affine(new.output)
+        return plan_copy(new.output, stack)
     return plan_field(
         new.output,
         stack,

@@ -19,7 +19,7 @@ from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.new_transform import (
     SAMPLE_SECONDS,
     GridDescription,
-    plan_affine,
+    plan_copy,
     plan_field,
     run_of,
     sampler,
@@ -225,7 +225,7 @@ def plan_convert_transform(
     """Return the plan of `convert_transform` with the same arguments; writes nothing."""
     conversion = _Conversion.of(transforms, Path(output), **options)
     if conversion.grid is None:
-        return plan_affine(Path(output))
+        return plan_copy(Path(output), conversion.stack)
     return plan_field(
         Path(output),
         conversion.stack,

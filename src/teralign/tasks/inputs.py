@@ -6,15 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from teralign.errors import InputError
-from teralign.registration import StepConfig
-
-
-def check_steps(steps: Sequence[StepConfig], section: str) -> None:
-    """Raise InputError for an empty list of the steps of a `section` of the configuration."""
-    if not steps:
-        raise InputError(
-            f"{section}.steps is empty: there is nothing to do; name at least one step, or give --steps."
-        )
 
 
 def refuse_existing(path: Path, *, overwrite: bool, what: str = "--output") -> None:

@@ -13,7 +13,7 @@ from teralign.grids import Grid, Region
 from teralign.plans import Plan
 from teralign.progress import counted
 from teralign.results import shallow, write_json
-from teralign.tasks.new_transform import GridDescription, NewTransform, plan_affine, plan_field, run_of, write_field
+from teralign.tasks.new_transform import GridDescription, NewTransform, plan_copy, plan_field, run_of, write_field
 from teralign.tasks.node_grids import reached_grid
 from teralign.transforms import (
     DisplacementField,
@@ -105,7 +105,7 @@ def plan_invert_transform(
     stack = load_stack(transforms)
     new = NewTransform.of(output, stack.affine, overwrite=overwrite)
     if new.affine is not None:
-        return plan_affine(new.output)
+        return plan_copy(new.output, stack)
     threads = threads or worker_threads()
     return plan_field(
         new.output, stack, reached_grid(stack), what="inverse", node_seconds=_NODE_SECONDS, threads=threads

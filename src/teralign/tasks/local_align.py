@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import TypedDict, Unpack
 
 import teralign
 from teralign.alignment import (
+    AlignedBlock,
     BlockOptions,
     ImageSource,
     Side,
     Stage,
-    StageResult,
     StageRunner,
     StageSummary,
     described_steps,
@@ -29,8 +30,11 @@ from teralign.plans import CHECKED, SAMPLED, Plan
 from teralign.provenance import Run, config_content, own_name
 from teralign.registration import StepConfig
 from teralign.results import shallow, write_json
-from teralign.tasks.inputs import check_new_file, check_steps, refuse_existing
-from teralign.transforms import Stack, StoredField, along_axes, finish_map, in_world, load_stack
+from teralign.tasks.inputs import check_new_file, passed, refuse_existing
+from teralign.tasks.new_transform import plan_copy
+from teralign.transforms import Stack, StoredField, along_axes, finish_map, in_world, load_stack, save_map
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +42,15 @@ class LocalAlignment(StageSummary):
     """The result of a local alignment: its outputs and the summary of the finest stage.
 
     `coarser` has the summaries of the coarser stages; `report` is the file with the state and metrics of each block;
-    `resumed` blocks were finished by an earlier run.
+    `resumed` blocks were finished by an earlier run. The map begins with the transforms of the files `started_from`,
+    outermost first. A `skipped` alignment has no steps and no blocks: it is these transforms, or the identity.
     """
 
     output: str
     fixed: str
     moving: str
+    started_from: tuple[str, ...]
+    skipped: bool
     coarser: tuple[StageSummary, ...]
     resumed: int
     seconds: float
@@ -68,8 +75,9 @@ def local_align(
     `output` is a `.zarr` group: the field u in µm on a grid of nodes, followed by the initial transforms (files,
     outermost first), so that x_moving = initial(x + u(x)). `steps` replaces the list of steps of `config`, a YAML
     file or a mapping of the same shape. `NAME.blocks.json` beside it has the state and metrics of each block.
-    Blocks that fail are filled from their neighbours and counted. Unfinished work stays in the work directory of
-    `compute`, and the same call continues it.
+    Blocks that fail are filled from their neighbours and counted; those outside the fixed region of interest keep
+    the initial transforms. Unfinished work stays in the work directory of `compute`, and the same call continues it.
+    Without any step the map is the initial transforms, or the identity, and no worker starts.
 
     Raises InputError before any long work for bad input, AlignmentError when too many blocks fail.
     """
@@ -85,6 +93,10 @@ def local_align(
     job.plan(compute, samples=CHECKED)
     for path in (job.output, job.report):
         check_new_file(path, overwrite=overwrite)
+    if not job.steps:
+        log.info("no steps: nothing is aligned, and %s becomes %s", passed(job.transforms), job.output)
+        save_map(job.output, load_stack(job.transforms).simplified(), overwrite=overwrite)
+        return job.write_report(job.result(StageSummary.none(job.sources[0].grid)), ())
     with Workspace.of(job.output, compute.work_dir) as workspace:
         workspace.prepare(job.key(), overwrite=False)
         with compute.connect() as client:
@@ -93,12 +105,14 @@ def local_align(
         built = workspace.output / job.output.name
         finish_map(built, job.whole(finest.field))
         workspace.finish(built, job.output, overwrite=overwrite)
-    result = job.result(finest, coarser)
-    report = replace(result, output=own_name(job.output), report=own_name(job.report))
-    records = [record.summary() for record in finest.records]
+    result = replace(
+        job.result(finest.summary),
+        coarser=tuple(stage.summary for stage in coarser),
+        resumed=finest.resumed,
+        seconds=round(finest.seconds, 1),
+    )
     # After the output: a report without one would keep a run that was cut off here from going on.
-    write_json(job.report, {**shallow(report), "run": job.run(), "records": records})
-    return result
+    return job.write_report(result, finest.records)
 
 
 class LocalAlignOptions(TypedDict, total=False):
@@ -143,7 +157,6 @@ class _LocalRequest:
         config, transforms = options.get("config"), options.get("initial_transforms", ())
         settings = load_config(config)
         steps = settings.steps("local_align", options.get("steps"))
-        check_steps(steps, "local_align")
         sides = Side.of(fixed), Side.of(moving)
         sources = open_pair(sides)
         start = along_axes(load_stack(transforms), sources[0].direction, sources[1].direction)
@@ -160,7 +173,7 @@ class _LocalRequest:
             steps=steps,
             config=config,
             blocks=blocks,
-            stages=plan_stages(*sources, steps, blocks),
+            stages=plan_stages(*sources, steps, blocks) if steps else (),
             seed=options.get("seed", 0),
         )
         for path in (job.output, job.report):
@@ -179,6 +192,8 @@ class _LocalRequest:
 
     def plan(self, compute: Compute, *, samples: int) -> Plan:
         """Return the plan. Raises InputError when a block is too large for a worker."""
+        if not self.steps:
+            return plan_copy(self.output, self.start)
         return plan_alignment(str(self.output), self.stages, self.start, compute.capacity(), samples=samples)
 
     def key(self) -> dict[str, object]:
@@ -214,15 +229,24 @@ class _LocalRequest:
             config=config_content(self.config),
         )
 
-    def result(self, finest: StageResult, coarser: Sequence[StageResult]) -> LocalAlignment:
-        """Return the result of the command."""
+    def result(self, finest: StageSummary) -> LocalAlignment:
+        """Return the result of the command, of one stage that took no time."""
         return LocalAlignment(
-            **shallow(finest.summary),
+            **shallow(finest),
             output=str(self.output),
             fixed=own_name(self.sides[0].uri),
             moving=own_name(self.sides[1].uri),
-            coarser=tuple(stage.summary for stage in coarser),
-            resumed=finest.resumed,
-            seconds=round(finest.seconds, 1),
+            started_from=tuple(own_name(path) for path in self.transforms),
+            skipped=not self.steps,
+            coarser=(),
+            resumed=0,
+            seconds=0.0,
             report=str(self.report),
         )
+
+    def write_report(self, result: LocalAlignment, records: Sequence[AlignedBlock]) -> LocalAlignment:
+        """Write the report of a result and its blocks, and return the result."""
+        report = replace(result, output=own_name(self.output), report=own_name(self.report))
+        summaries = [record.summary() for record in records]
+        write_json(self.report, {**shallow(report), "run": self.run(), "records": summaries})
+        return result

@@ -95,13 +95,14 @@ class NewTransform:
             check_new_file(path, overwrite=overwrite, what="output")
 
 
-def plan_affine(output: Path) -> Plan:
-    """Return the plan to write transforms as one affine: no block, no voxel."""
+def plan_copy(output: Path, stack: Stack) -> Plan:
+    """Return the plan to write transforms as they are, with copies of their fields: no block, no voxel."""
+    copied = sum(grid.region.size for grid in stack.grids) * NODE_BYTES
     plan = Plan(
         output=str(output),
         blocks={},
-        read_bytes=0,
-        write_bytes=0,
+        read_bytes=copied,
+        write_bytes=copied,
         worker_memory_bytes=WORKER_BYTES,
         estimated_seconds=0,
     )

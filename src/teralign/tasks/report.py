@@ -20,11 +20,13 @@ from teralign.provenance import Run, own_name
 from teralign.report import (
     BlockSummary,
     Column,
+    GlobalSummary,
     Similarity,
     overlay_sheet,
     similarity,
     stored_folding,
     summarise_blocks,
+    summarise_steps,
 )
 from teralign.results import write_json
 from teralign.transforms import Folding, Stack, StoredField, along_axes, load_stack, warp
@@ -71,13 +73,17 @@ class MeasuredGeometry:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The content of metrics.json; `fields` has the folds of each field by its path, `run` the origin of all this."""
+    """The content of metrics.json; `fields` has the folds of each field by its path, `run` the origin of all this.
+
+    `global_steps` summarises the global alignment and `blocks` the local one, with what they started from or skipped.
+    """
 
     fixed: MeasuredGeometry
     moving: MeasuredGeometry
     transforms: Sequence[str]
     similarity: Mapping[str, Similarity]
     fields: Mapping[str, Folding]
+    global_steps: GlobalSummary | None
     blocks: BlockSummary | None
     run: Run
 
@@ -88,6 +94,7 @@ def report(
     *,
     transforms: Sequence[str | Path],
     output_dir: str | Path,
+    global_report: str | Path | None = None,
     blocks: str | Path | None = None,
     threads: int | None = None,
     overwrite: bool = False,
@@ -96,8 +103,8 @@ def report(
 
     `transforms` are files, outermost first. Up to three states are compared: "before" has both volumes in the
     positions of their metadata, "global" applies the affines with which the transforms begin, "after" all transforms.
-    Both volumes are read at a scale of some million voxels, whatever their size. `blocks` is the .blocks.json of a
-    local alignment, to summarise.
+    Both volumes are read at a scale of some million voxels, whatever their size. `global_report` is the .json of a
+    global alignment and `blocks` the .blocks.json of a local one, to summarise.
 
     Raises InputError for bad input.
     """
@@ -108,7 +115,8 @@ def report(
     stack = load_stack(transforms)
     sides = Side.of(fixed), Side.of(moving)
     sources = open_pair(sides)
-    summary = None if blocks is None else summarise_blocks(Path(blocks))
+    step_summary = None if global_report is None else summarise_steps(Path(global_report))
+    block_summary = None if blocks is None else summarise_blocks(Path(blocks))
     shown_fixed, shown_moving = (_overview(source) for source in sources)
     threads = threads or worker_threads()
     states = {
@@ -116,7 +124,8 @@ def report(
     }
     seen = {name: _seen(shown_fixed, shown_moving, part, threads) for name, part in states.items()}
     alike = {name: similarity(shown_fixed.array, *images) for name, images in seen.items()}
-    columns = [Column(name, _note(alike[name]), aligned) for name, (aligned, _) in seen.items()]
+    titles = {"global": "global (skipped)"} if step_summary is not None and step_summary.skipped else {}
+    columns = [Column(titles.get(name, name), _note(alike[name]), aligned) for name, (aligned, _) in seen.items()]
     sheet = Image.fromarray(_sheet(shown_fixed, shown_moving, columns, at=_middle(seen)))
     with writing(pictures) as file:
         sheet.save(file, format="PNG")
@@ -127,12 +136,14 @@ def report(
         transforms=names,
         similarity=alike,
         fields=_fields(transforms, threads),
-        blocks=summary,
+        global_steps=step_summary,
+        blocks=block_summary,
         run=Run(
             inputs={
                 "fixed": sources[0].described(sides[0]),
                 "moving": sources[1].described(sides[1]),
                 "transforms": names,
+                "global_report": None if global_report is None else own_name(global_report),
                 "blocks": None if blocks is None else own_name(blocks),
             },
             parameters={},

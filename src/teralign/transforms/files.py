@@ -23,7 +23,7 @@ def load_stack(paths: Sequence[str | Path]) -> Stack:
     before: tuple[Path, Stack] | None = None
     for path in (Path(path).absolute() for path in paths):
         found = _load(path)
-        if before is not None and _ends_with(found, before[1]):
+        if before is not None and path.is_dir() and _ends_with(found, before[1]):
             raise InputError(
                 f"{path} is a whole map, which ends with {before[0]} already; leave out {before[0].name}."
             )
@@ -56,8 +56,8 @@ def _load(path: Path) -> Stack:
 
 
 def _ends_with(whole: Stack, last: Stack) -> bool:
-    """Return whether a map of several parts ends with the affine that `last` is."""
-    if len(whole.transforms) < 2 or len(last.transforms) != 1:
+    """Return whether a map ends with the affine that `last` is."""
+    if not whole.transforms or len(last.transforms) != 1:
         return False
     end, affine = whole.transforms[0].affine, last.affine
     return end is not None and affine is not None and np.array_equal(end.matrix, affine.matrix)
