@@ -1,11 +1,15 @@
-"""The keys that are accepted beside our own: former names, and keys of bigstream that change nothing."""
+"""The keys that are accepted beside our own: former names, and keys of bigstream that change nothing.
+
+Keys of bigstream's multi-pass files that have a counterpart are in `passes`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 
-from teralign.configuration.sections import LocalSection
+from teralign.configuration.passes import OVERLAP_KEYS, SIZE_KEYS, BsplineConstraints, Pass
+from teralign.configuration.sections import GlobalSection, LocalSection
 from teralign.registration.config import (
     AffineConfig,
     DeformConfig,
@@ -22,8 +26,15 @@ RENAMED: Mapping[type[Section], Mapping[str, tuple[str, Callable[[float], float]
 }
 """Former keys of a section, each with its present name and the conversion of its numbers."""
 
-OTHER_STEPS = ("demons", "elastix_affine", "elastix_deform")
-"""Steps of bigstream that Teralign lacks."""
+OTHER_STEPS: Mapping[str, str] = {"demons": "deform", "elastix_affine": "affine", "elastix_deform": "deform"}
+"""Steps of bigstream that Teralign lacks, each with the step that finds the same kind of map."""
+
+IDLE_SECTIONS: Mapping[str, str] = {
+    "spot_detection": "its values count where other sections take them by an anchor",
+    "apply_deform": "fields are interpolated linearly; --interpolation of apply-transform chooses for images",
+    "print_running_improvements": "the log follows the steps by itself",
+}
+"""Top-level keys without effect, with the reason."""
 
 _SPOTS = {
     "blob_method": "blobs are always found by differences of Gaussians, which approximate the Laplacian",
@@ -42,6 +53,8 @@ _RANSAC = {
     "static_transform_list": "the start is what the steps before found",
     "maxIters": "the number of trials follows from confidence",
     "refineIters": "the fit is refined until its inliers no longer change",
+    "fix_mask_percentile": "--fixed-mask auto finds the foreground",
+    "mov_mask_percentile": "--moving-mask auto finds the foreground",
 }
 _METRIC = {
     "context": "the log names the step by itself",
@@ -49,6 +62,9 @@ _METRIC = {
     "callback": "the log follows the step by itself",
     "static_transform_list": "the start is what the steps before found",
     "final_metric_check": "a step is always accepted only if its metric improves",
+    "print_running_improvements": "the log follows the step by itself",
+    "sampling_seed": "--seed makes all sampling repeatable",
+    "max_displacement": "fields do not fold, and blocks that disagree with their neighbours are replaced by them",
 }
 _LINEAR = {
     **_METRIC,
@@ -76,7 +92,22 @@ _DEFORM = {
     **_METRIC,
     "initial_condition": "the start is what the steps before found",
 }
+_LATTICE = {
+    "processing_offset": "blocks begin at the first voxel, and are blended over all of their overlap",
+    "blend_ramp": "fields are blended by weights of one shape",
+    "neighbor_consistency": "blocks that disagree with their neighbours are always replaced by them",
+}
+_GLOBAL = dict.fromkeys(
+    (*SIZE_KEYS, *OVERLAP_KEYS, *_LATTICE), "global-align holds both volumes in memory, without blocks"
+)
+_PASS = {**_LATTICE, "name": "the log counts the steps by itself"}
+_CONSTRAINTS = {
+    "K": "min_jacobian limits local shrinking, which folds space; growth does not",
+    "mode": "the limit holds for the field that is used",
+    "max_displacement": _METRIC["max_displacement"],
+}
 _LOCAL = {
+    **_LATTICE,
     "transform_overlap": "fields are blended over all of block_overlap, and images are resampled without overlap",
 }
 
@@ -87,6 +118,9 @@ NO_EFFECT: Mapping[type[Section], Mapping[str, str]] = {
     RigidConfig: _LINEAR,
     AffineConfig: _LINEAR,
     DeformConfig: _DEFORM,
+    GlobalSection: _GLOBAL,
     LocalSection: _LOCAL,
+    Pass: _PASS,
+    BsplineConstraints: _CONSTRAINTS,
 }
 """The keys without effect of each section, with the reason."""

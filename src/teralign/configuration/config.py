@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -13,16 +14,22 @@ from teralign.errors import InputError
 from teralign.grids import Triple
 from teralign.registration.config import STEP_MODELS, MetricConfig, StepConfig
 
+log = logging.getLogger(__name__)
+
 StepValues: TypeAlias = Mapping[str, Any]
 """The keys and values of a section, as YAML gives them."""
 
 
 @dataclass(frozen=True)
 class StepList:
-    """The steps of a section, each with the values of its list entry, and the section's values by step."""
+    """The steps of a section, each with its values above the top level, and the section's values by step.
+
+    `dropped` are the steps of bigstream that the section asks for and Teralign lacks.
+    """
 
     steps: tuple[tuple[str, StepValues], ...]
-    overrides: Mapping[str, StepValues]
+    overrides: Mapping[str, StepValues] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,24 +51,26 @@ class Config:
         `names` (from --steps) replaces the section's own list; then every step takes the section's values. An empty
         list means that the alignment is skipped. Raises InputError for an unknown step.
         """
-        chosen = self.sections.get(section)
-        listed: list[tuple[str, StepValues]]
+        chosen = self.sections.get(section) or StepList(tuple((name, {}) for name in DEFAULT_STEPS[section]))
         if names is not None:
-            listed = [(name.strip(), {}) for name in names]
-        elif chosen is not None:
-            listed = list(chosen.steps)
+            listed = [(name.strip(), chosen.overrides.get(name.strip(), {})) for name in names]
         else:
-            listed = [(name, {}) for name in DEFAULT_STEPS[section]]
-        overrides = chosen.overrides if chosen is not None else {}
+            listed = list(chosen.steps)
         where = "--steps" if names is not None else f"{self.source}: {section}.steps"
-        return [self._step(name, [overrides.get(name, {}), own], where) for name, own in listed]
+        steps = [self._step(name, values, where) for name, values in listed]
+        if dropped := self.dropped_steps(section, names):
+            runs = f"runs {', '.join(step.name for step in steps)}" if steps else "is skipped"
+            log.warning("%s: Teralign has no step %s: %s %s", self.source, " or ".join(dropped), section, runs)
+        return steps
 
-    def _step(self, name: str, layers: Sequence[StepValues], where: str) -> StepConfig:
+    def dropped_steps(self, section: SectionName, names: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Return the steps of bigstream that a section asks for and Teralign lacks; none where `names` are given."""
+        chosen = self.sections.get(section)
+        return () if chosen is None or names is not None else chosen.dropped
+
+    def _step(self, name: str, own: StepValues, where: str) -> StepConfig:
         check_step_name(name, where)
-        values: StepValues = self.defaults.get(name, {})
-        for layer in layers:
-            values = _merge(values, layer)
-        step = STEP_MODELS[name].model_validate(values)
+        step = STEP_MODELS[name].model_validate(merged(self.defaults.get(name, {}), own))
         if isinstance(step, MetricConfig):
             check_arguments(step, self.source)
             note_idle(step, self.source)
@@ -74,10 +83,10 @@ def check_step_name(name: str, where: str) -> None:
         raise InputError(f"{where}: there is no step {name!r}{nearest(name, STEP_MODELS)}")
 
 
-def _merge(base: StepValues, over: StepValues) -> StepValues:
+def merged(base: StepValues, over: StepValues) -> StepValues:
     """Return `base` with the values of `over`; mappings in both are merged in turn."""
     both = dict(base)
     for key, value in over.items():
         old = both.get(key)
-        both[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        both[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return both

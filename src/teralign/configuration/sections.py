@@ -1,4 +1,4 @@
-"""The sections `global_align` and `local_align` of a configuration, beside the steps' own values."""
+"""The sections of a configuration that list steps, beside the steps' own values."""
 
 from __future__ import annotations
 
@@ -10,27 +10,42 @@ from pydantic import Field
 from teralign.registration.config import Count, Number, Section
 
 SectionName: TypeAlias = Literal["global_align", "local_align"]
+StepEntry: TypeAlias = str | dict[str, dict[str, Any] | None]
+"""The name of a step, or one name with values of its own."""
+Overlap: TypeAlias = Annotated[Number, Field(ge=0, le=0.5)]
 
 
 class AlignSection(Section):
-    """The keys that both sections share: `steps` lists names, or one name with values of its own."""
+    """The key that all sections share."""
 
-    steps: tuple[str | dict[str, dict[str, Any] | None], ...] | None = None
+    steps: tuple[StepEntry, ...] | None = None
 
 
 class GlobalSection(AlignSection):
     """The keys of `global_align`."""
 
 
+class PrealignSection(AlignSection):
+    """The keys of `global_prealign`, a section of bigstream: its steps run first in `global_align`."""
+
+
 class LocalSection(AlignSection):
     """The keys of `local_align`; `block_size` is (z, y, x) voxels, `block_overlap` a share of it."""
 
     block_size: tuple[Count, Count, Count] = (128, 128, 128)
-    block_overlap: Annotated[Number, Field(ge=0, le=0.5)] = 0.1
+    block_overlap: Overlap = 0.1
 
 
-SECTION_MODELS: Mapping[str, type[AlignSection]] = {"global_align": GlobalSection, "local_align": LocalSection}
+SECTION_MODELS: Mapping[str, type[AlignSection]] = {
+    "global_align": GlobalSection,
+    "local_align": LocalSection,
+    "global_prealign": PrealignSection,
+}
 """The sections by name."""
 
-DEFAULT_STEPS: Mapping[str, tuple[str, ...]] = {"global_align": ("ransac", "affine"), "local_align": ("deform",)}
+DEFAULT_STEPS: Mapping[str, tuple[str, ...]] = {
+    "global_align": ("ransac", "affine"),
+    "local_align": ("deform",),
+    "global_prealign": (),
+}
 """The steps of a section that lists none."""

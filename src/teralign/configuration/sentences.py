@@ -64,6 +64,12 @@ def nearest(word: str, known: Mapping[str, object] | Sequence[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else f"; there are {', '.join(known)}."
 
 
+def resembles(word: str, known: Sequence[str]) -> str | None:
+    """Return the known word of which `word` is likely a misspelling, None if there is none."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.75)
+    return found[0] if found else None
+
+
 def readable(value: object) -> str:
     """Return a value as text of at most 60 characters."""
     text = repr(value)

@@ -29,10 +29,7 @@ class System:
 
 @dataclass(frozen=True)
 class SystemReference:
-    """A coordinate system by its name; `path` is that of its image, None for a system of the scene.
-
-    Without a name it is that of the voxels of the array at `path`.
-    """
+    """A coordinate system by its name; `path` is that of its image, None for a system of the scene."""
 
     name: str
     path: str | None = None
@@ -72,7 +69,7 @@ def read_scene(path: Path) -> OmeScene | None:
             System(str(system["name"]), tuple(map(read_axis, system.get("axes", ()))))
             for system in scene.get("coordinateSystems", ())
         )
-        return OmeScene(tuple(map(read_link, scene.get("coordinateTransformations", ()))), systems)
+        return OmeScene(tuple(map(_link, scene.get("coordinateTransformations", ()))), systems)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise senseless(path, error) from error
 
@@ -110,8 +107,7 @@ def senseless(path: Path, error: Exception) -> InputError:
     return InputError(f"the transform {path} has invalid OME-Zarr metadata ({error!r}).")
 
 
-def read_link(content: OmeJson) -> Link:
-    """Return a transformation with its ends. Raises KeyError, TypeError or ValueError for JSON that makes none."""
+def _link(content: OmeJson) -> Link:
     name = content.get("name")
     return Link(
         read_transformation(content),

@@ -156,6 +156,9 @@ class LevelProblem:
         windows = np.empty((kernels.WINDOW_SUMS, *cells), np.float32)
         pool.run(kernels.window_sums, kernels.WINDOW_SUMS, sums, self._radius, windows)
         full = float(np.prod(2 * self._radius + 1) * np.prod(self.lattice.cell))
+        # Control points wider than the image: no window is nearly full, and the fullest are all there is.
+        most = float(windows[0].max())
+        full = full if most >= full / 8 else max(most, 1.0)
         if self._noise is None:
             self._noise = _noise_of(windows, full / 2)
         local, correlation = np.empty((5, *cells), np.float32), np.empty(cells, np.float32)

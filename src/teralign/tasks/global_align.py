@@ -164,6 +164,7 @@ class _GlobalRequest:
     transforms: tuple[str, ...]
     start: Stack
     steps: Sequence[StepConfig]
+    dropped_steps: Sequence[str]
     config: str | Path | Mapping[str, object] | None
     output: Path
     aligned: tuple[str, PyramidLayout] | None
@@ -183,7 +184,8 @@ class _GlobalRequest:
         config, overwrite = options.get("config"), options.get("overwrite", False)
         aligned, ome_zarr = options.get("aligned"), options.get("ome_zarr")
         transforms = options.get("initial_transforms", ())
-        chosen = load_config(config).steps("global_align", options.get("steps"))
+        settings = load_config(config)
+        chosen = settings.steps("global_align", options.get("steps"))
         sides = Side.of(fixed), Side.of(moving)
         sources = open_pair(sides)
         start, target = load_stack(transforms), Path(output)
@@ -211,7 +213,8 @@ class _GlobalRequest:
             )
             planned = str(aligned), with_directions(layout, aligned, sources[0].volume.directions)
         files = tuple(map(str, transforms))
-        return cls(sides, sources, files, start, chosen, config, target, planned, options.get("seed", 0))
+        dropped = settings.dropped_steps("global_align", options.get("steps"))
+        return cls(sides, sources, files, start, chosen, dropped, config, target, planned, options.get("seed", 0))
 
     @property
     def fixed(self) -> ImageSource:
@@ -274,7 +277,11 @@ class _GlobalRequest:
                 "moving": self.moving.described(moving),
                 "initial_transforms": [own_name(path) for path in self.transforms],
             },
-            parameters={"steps": described_steps(self.steps), "seed": self.seed},
+            parameters={
+                "steps": described_steps(self.steps),
+                "dropped_steps": self.dropped_steps,
+                "seed": self.seed,
+            },
             config=config_content(self.config),
         )
 

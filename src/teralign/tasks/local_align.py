@@ -144,6 +144,7 @@ class _LocalRequest:
     transforms: tuple[str, ...]
     start: Stack
     steps: Sequence[StepConfig]
+    dropped_steps: Sequence[str]
     config: str | Path | Mapping[str, object] | None
     blocks: BlockOptions
     stages: Sequence[Stage]
@@ -171,6 +172,7 @@ class _LocalRequest:
             transforms=tuple(map(str, transforms)),
             start=start,
             steps=steps,
+            dropped_steps=settings.dropped_steps("local_align", options.get("steps")),
             config=config,
             blocks=blocks,
             stages=plan_stages(*sources, steps, blocks) if steps else (),
@@ -222,6 +224,7 @@ class _LocalRequest:
             },
             parameters={
                 "steps": described_steps(self.steps),
+                "dropped_steps": self.dropped_steps,
                 "stages": [stage.described() for stage in self.stages],
                 "blocks": self.blocks,
                 "seed": self.seed,
