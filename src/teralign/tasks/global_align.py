@@ -290,7 +290,8 @@ def _read(source: ImageSource) -> Image:
     """Return the whole image; InputError when there is nothing in it to align."""
     image = source.read()
     if reason := why_empty(image):
-        options = f"--{source.role}-channel" + (f" and --{source.role}-mask" if source.mask else "")
+        given = {"channel": True, "mask": source.mask is not None, "roi": source.roi is not None}
+        options = " and ".join(f"--{source.role}-{name}" for name, used in given.items() if used)
         raise InputError(
             f"the {source.role} volume {source.volume.uri} {reason}: there is nothing to align; "
             f"check the dataset, {options}."
