@@ -163,6 +163,35 @@ def test_simpleitk_resamples_the_same_voxels_with_the_exported_transform(images,
         np.testing.assert_allclose(found, wanted, atol=0.01)  # of 1000
 
 
+@pytest.mark.parametrize(("fixed", "moving"), [("a.nii.gz", "b.nii"), ("a.mha", "b.nii.gz")])
+def test_oblique_images_of_all_formats_register_and_simpleitk_agrees(fixed, moving, tmp_path):
+    """NIfTI is in mm: its world is a thousand times smaller for ITK."""
+    scales = {True: 0.001, False: 1.0}
+    for name, n, brightness, extent in (
+        (fixed, 3, phantom, FIXED_EXTENT),
+        (moving, 7, moved, MOVING_EXTENT),
+    ):
+        found = SimpleITK.ReadImage(str(image(tmp_path / "stored.nrrd", OBLIQUE[n], brightness, extent)))
+        scale = scales[".nii" in name]
+        found.SetSpacing([scale * size for size in found.GetSpacing()])
+        found.SetOrigin([scale * at for at in found.GetOrigin()])
+        SimpleITK.WriteImage(found, str(tmp_path / name))
+    sides = {"itk_fixed": tmp_path / fixed, "itk_moving": tmp_path / moving}
+    aligned = tmp_path / "aligned.nrrd"
+    global_align(*sides.values(), output=tmp_path / "a.mat", steps=["rigid"], aligned=aligned)
+    points = CENTRE + np.random.default_rng(5).uniform(-15, 15, (50, 3))
+    off = load_transform(tmp_path / "a.mat").map_points(points) - TRUTH.map_points(points)
+    assert np.abs(off).max() < 0.05 * min(SPACING)
+    convert_transform([tmp_path / "a.mat"], tmp_path / "t.tfm", **sides)
+    images = [SimpleITK.ReadImage(str(path)) for path in sides.values()]
+    theirs = SimpleITK.Resample(*images[::-1], SimpleITK.ReadTransform(str(tmp_path / "t.tfm")))
+    for point in points[:10]:
+        ours = SimpleITK.ReadImage(str(aligned))
+        index = ours.TransformPhysicalPointToIndex(point[::-1].tolist())
+        at = np.array(ours.TransformIndexToPhysicalPoint(index)) * scales[".nii" in fixed]
+        assert theirs[theirs.TransformPhysicalPointToIndex(at.tolist())] == pytest.approx(ours[index], abs=0.1)
+
+
 @pytest.mark.parametrize(("fixed", "moving"), [(0, 48), (49, 17), (50, 51)])
 def test_a_local_alignment_maps_points_of_the_world(images, fixed, moving, tmp_path, scheduler):
     """From a start that is off by a micrometre; the file is the whole map, and begins with the fixed image's axes."""

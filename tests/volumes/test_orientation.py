@@ -10,12 +10,14 @@ import pytest
 import SimpleITK
 
 from teralign.cluster import Compute
+from teralign.errors import InputError
 from teralign.grids import Region
 from teralign.tasks.convert_volume import convert_volume
 from teralign.volumes import open_volume
-from volume_files import ORIGIN, SPACING, noise
+from volume_files import ORIGIN, SPACING, edit_nifti, noise, write_nifti
 
 SHAPE = (3, 4, 5)
+IN_CODES, IN_OFFSET, IN_SFORM = 252, 268, 280
 FORMATS = {"a.nii": 1000.0, "a.nii.gz": 1000.0, "a.nrrd": 1.0, "a.nhdr": 1.0, "a.mha": 1.0, "a.mhd": 1.0}
 SIGNED_PERMUTATIONS = [
     np.diag(signs)[list(order)]
@@ -117,3 +119,46 @@ def test_oblique_images_keep_their_places_to_each_other_and_to_itk(name, tmp_pat
     start = whole.grid.to_index(part.grid.origin)
     np.testing.assert_allclose(start, (1, 0, 20), atol=1e-3)  # flipped along x and y
     np.testing.assert_array_equal(whole.read(Region((1, 0, 20), (5, 30, 45))), part.read())
+
+
+def test_an_affine_with_a_shear_is_honoured_and_a_flat_one_is_refused(tmp_path):
+    array = noise(SHAPE, "uint8")
+    path = write_nifti(tmp_path / "a.nii", array)
+    sform = np.array([[-0.25, 0.1, 0.0, -1.0], [0.05, -0.5, 0.3, 2.0], [0.0, 0.0, 2.0, 3.0]])
+    edit_nifti(path, IN_SFORM, "<12f", *sform.ravel())
+    volume = open_volume(path)
+    voxels = volume.read()
+    stored = volume.description.orientation.to_stored(voxels.shape)
+    for index in ((0, 0, 0), (2, 3, 1), (2, 0, 4)):
+        z, y, x = np.rint(stored[:3, :3] @ index + stored[:3, 3]).astype(int)
+        assert voxels[index] == array[z, y, x]
+        world = np.array(volume.direction) @ volume.grid.to_physical(index)
+        np.testing.assert_allclose(world[::-1], sform @ (x, y, z, 1) * (-1, -1, 1), atol=1e-5)
+    sform[:, 1] = 2 * sform[:, 0]
+    edit_nifti(path, IN_SFORM, "<12f", *sform.ravel())
+    with pytest.raises(InputError, match=r"a\.nii has axes that lie in one plane"):
+        open_volume(path)
+
+
+def test_headers_that_disagree_or_are_unknown_get_a_warning(tmp_path, caplog):
+    path = write_nifti(tmp_path / "agrees.nii", noise(SHAPE, "uint8"))
+    open_volume(path)
+    assert "sform" not in caplog.text
+    path = write_nifti(tmp_path / "a.nii", noise(SHAPE, "uint8"))
+    edit_nifti(path, IN_OFFSET, "<f", ORIGIN[2] + 3.0)
+    grid = open_volume(path).grid
+    assert "a.nii has an affine (sform) and a rotation (qform) that are up to 1" in caplog.text
+    np.testing.assert_allclose(grid.origin, ORIGIN)  # the sform's, as ITK has it
+    path = write_nifti(tmp_path / "b.nii", noise(SHAPE, "uint8"))
+    edit_nifti(path, IN_CODES, "<2h", 9, 0)
+    open_volume(path)
+    assert "b.nii has the qform_code 9, which NIfTI does not define" in caplog.text
+
+
+@pytest.mark.parametrize("space", ["left-posterior-superior", "RAS", "scanner-xyz"])
+def test_a_space_of_nrrd_that_itk_does_not_know_gets_a_warning(space, tmp_path, caplog):
+    SimpleITK.WriteImage(image_of(noise(SHAPE, "uint8"), np.eye(3)), str(tmp_path / "a.nrrd"))
+    content = (tmp_path / "a.nrrd").read_bytes()
+    (tmp_path / "a.nrrd").write_bytes(content.replace(b"left-posterior-superior", space.encode()))
+    open_volume(tmp_path / "a.nrrd")
+    assert (f"a.nrrd has its axes in the space {space}" in caplog.text) == (space == "scanner-xyz")

@@ -11,7 +11,10 @@ general affine (`sform`) comes before the rotation (`qform`). https://nifti.nimh
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
+import itertools
+import logging
 import math
 import zlib
 from collections.abc import Sequence
@@ -25,18 +28,21 @@ from teralign.errors import DataError, InputError
 from teralign.grids import Floats, FloatTriple, as_float_triple, reverse_axes
 from teralign.volumes.description import Description, Voxels
 from teralign.volumes.files import opening
-from teralign.volumes.orientation import Directions, Orientation, straighten
+from teralign.volumes.orientation import VISIBLE, Directions, Orientation, straighten
 from teralign.volumes.units import is_size
 from teralign.volumes.whole_file import WholeFilePixels, check_one_image
 
 if TYPE_CHECKING:
     from teralign.grids import Region
 
+log = logging.getLogger(__name__)
+
 Header: TypeAlias = Any  # nibabel's headers give every field without a type
 _MICROMETRES = {1: 1e6, 2: 1e3, 3: 1.0}  # by the bits of xyzt_units for space: m, mm, µm
 _SPACE_BITS = 7
 _LONGEST_HEADER = 540  # bytes: NIfTI-2's
 _LONGEST_NUMBER = 8  # bytes: longer floats differ between machines
+_LAST_CODE = 5  # NIFTI_XFORM_TEMPLATE_OTHER
 _TO_ITK = np.array([-1.0, -1.0, 1.0])
 _UNZIPPED_AT_ONCE = 1 << 20
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error)
@@ -224,6 +230,7 @@ def _place(path: Path, header: Header) -> tuple[FloatTriple, FloatTriple, Floats
     All are (z, y, x), lengths in the header's unit. They are those of the general affine if the header has one, else
     of its rotation, else of its voxel sizes alone.
     """
+    _check_codes(path, header)
     steps: Sequence[float] = header["pixdim"][1:4].tolist()
     first: Sequence[float] = (0.0, 0.0, 0.0)
     directions = np.eye(3)
@@ -239,6 +246,34 @@ def _place(path: Path, header: Header) -> tuple[FloatTriple, FloatTriple, Floats
     if header.sizeof_hdr < _LONGEST_HEADER:
         first, steps = ([float(str(np.float32(v))) for v in values] for values in (first, steps))
     return as_float_triple(reverse_axes(first)), as_float_triple(reverse_axes(steps)), directions[::-1, ::-1]
+
+
+def _check_codes(path: Path, header: Header) -> None:
+    """Log a warning for codes that NIfTI does not define, and for an affine and a rotation that disagree."""
+    codes = {name: int(header[f"{name}_code"]) for name in ("sform", "qform")}
+    for name, code in codes.items():
+        if not 0 <= code <= _LAST_CODE:
+            _warn(str(path), f"has the {name}_code {code}, which NIfTI does not define")
+    if min(codes.values()) <= 0:
+        return
+    try:
+        difference = header.get_sform() - header.get_qform()
+    except ValueError:  # an invalid rotation, which is not used
+        return
+    last = [max(0, int(n) - 1) for n in header["dim"][1:4]]
+    corners = np.array([(*corner, 1) for corner in itertools.product(*((0, n) for n in last))])
+    apart = np.linalg.norm(corners @ difference[:3].T, axis=1).max()
+    voxel = float(np.linalg.norm(header.get_sform()[:3, :3], axis=0).min())
+    if apart > VISIBLE * voxel:
+        _warn(
+            str(path), f"has an affine (sform) and a rotation (qform) that are up to {apart / voxel:.2g} voxels apart"
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn(name: str, fault: str) -> None:
+    """Log once for each file: commands open it repeatedly."""
+    log.warning("%s %s; the sform is used where there is one, else the qform", name, fault)
 
 
 def _rotation(path: Path, header: Header) -> Floats:

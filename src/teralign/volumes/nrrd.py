@@ -7,6 +7,8 @@ first. http://teem.sourceforge.net/nrrd/format.html
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -18,8 +20,15 @@ from teralign.volumes.files import opening
 from teralign.volumes.itk_image import LONGEST_HEADER, ItkHeader, StandIn, are_usable, describe_image
 from teralign.volumes.whole_file import check_one_image
 
+log = logging.getLogger(__name__)
+
 _IO = "NrrdImageIO"
 _PLACE = ("space", "space dimension", "space directions", "space origin", "spacings", "measurement frame")
+_SPACES_OF_ITK = {
+    *("left-posterior-superior", "lps", "right-anterior-superior", "ras", "left-anterior-superior", "las"),
+    *("left-posterior-superior-time", "lpst", "right-anterior-superior-time", "rast"),
+    *("left-anterior-superior-time", "last"),
+}
 _DATA = ("data file", "datafile")
 _DOMAIN_KINDS = {"domain", "space", "time"}
 
@@ -30,11 +39,22 @@ def describe(container: Path, dataset: str) -> Description:
     lines, offset = _read_header(container)
     fields = {name.lower(): value for name, value in lines if name}
     sizes = _sizes(fields)
+    space = fields.get("space", "")
+    if space and space.lower() not in _SPACES_OF_ITK:
+        _warn_of_space(str(container), space)
     is_bzip2 = fields.get("encoding", "").lower() in ("bzip2", "bz2")
     stand_in = None
     if is_bzip2 or not are_usable(sizes):
         stand_in = _stand_in(container, lines, offset, is_bzip2=is_bzip2, drop_place=not are_usable(sizes))
     return describe_image(container, _IO, ItkHeader(sizes, _units(fields), stand_in))
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_of_space(name: str, space: str) -> None:
+    """Log once for each file: commands open it repeatedly."""
+    log.warning(
+        "%s has its axes in the space %s; like ITK, Teralign takes it for left-posterior-superior", name, space
+    )
 
 
 def _read_header(path: Path) -> tuple[list[tuple[str, str]], int]:

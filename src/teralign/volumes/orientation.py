@@ -32,7 +32,8 @@ from teralign.volumes.units import is_size
 log = logging.getLogger(__name__)
 
 _STRAIGHT = 1e-4  # of a cosine: headers are rounded to float32, and quaternions lose half of its digits
-_VISIBLE = 0.5  # voxels: less moves no voxel to the place of its neighbour
+VISIBLE = 0.5
+"""Voxels: a smaller shift takes no voxel to the place of its neighbour."""
 _FLAT = 1e3  # condition number of directions: beyond it, axes lie in one plane to within a tenth of a degree
 
 Direction: TypeAlias = tuple[FloatTriple, FloatTriple, FloatTriple]
@@ -153,7 +154,7 @@ def agree(one: Direction | None, other: Direction | None) -> bool:
 def is_visible(direction: Direction, grid: Grid) -> bool:
     """Return whether a direction moves the far corner of a grid by more than half a voxel, relative to its origin."""
     moved = np.abs(np.array(direction) - np.eye(3)) @ ((np.array(grid.shape) - 1.0) * grid.spacing)
-    return bool((moved > _VISIBLE * np.array(grid.spacing)).any())
+    return bool((moved > VISIBLE * np.array(grid.spacing)).any())
 
 
 def compare_orientations(fixed: str, fixed_axes: Directions, moving: str, moving_axes: Directions) -> None:
