@@ -210,7 +210,6 @@ def test_a_local_alignment_maps_points_of_the_world(images, fixed, moving, tmp_p
     points = CENTRE + np.random.default_rng(3).uniform(-12, 12, (200, 3))
     off = np.linalg.norm(whole.map_points(points) - TRUTH.map_points(points), axis=1)
     assert np.median(off) < 0.2
-    np.testing.assert_array_equal(whole.transforms[0].affine.matrix, start.matrix)
     with pytest.raises(InputError, match=r"leave out a\.mat"):
         load_stack([tmp_path / "a.mat", tmp_path / "u.zarr"])
     found = report(fixed, moving, transforms=[tmp_path / "u.zarr"], output_dir=tmp_path / "report").similarity

@@ -13,6 +13,8 @@ from teralign.transforms.scenes import load_map
 from teralign.transforms.stack import Stack
 from teralign.transforms.stored import StoredField
 
+_SAME = 1e-9  # of entries in µm: more than the rounding of a direction and its inverse
+
 
 def load_stack(paths: Sequence[str | Path]) -> Stack:
     """Return the transforms of these files, outermost first; a folder may hold several.
@@ -56,8 +58,15 @@ def _load(path: Path) -> Stack:
 
 
 def _ends_with(whole: Stack, last: Stack) -> bool:
-    """Return whether a map ends with the affine that `last` is."""
+    """Return whether a map ends with the affine that `last` is.
+
+    A field along oblique axes stands between their direction and its inverse, and the direction was multiplied into
+    the affine; so the product of the affines on both sides of the fields counts too.
+    """
     if not whole.transforms or len(last.transforms) != 1:
         return False
     end, affine = whole.transforms[0].affine, last.affine
-    return end is not None and affine is not None and np.array_equal(end.matrix, affine.matrix)
+    if end is None or affine is None:
+        return False
+    around = Stack(tuple(part for part in whole.transforms if part.affine is not None)).affine or end
+    return np.array_equal(end.matrix, affine.matrix) or np.allclose(around.matrix, affine.matrix, rtol=0, atol=_SAME)
