@@ -124,7 +124,12 @@ def command(*arguments: str, script: Path = ROOT / "main.nf") -> list[str]:
 
 
 def nextflow(
-    folder: Path, *arguments: str, parser: str = "v1", script: Path = ROOT / "main.nf", **environ: str
+    folder: Path,
+    *arguments: str,
+    parser: str = "v1",
+    script: Path = ROOT / "main.nf",
+    timeout: float = 500,
+    **environ: str,
 ) -> Run:
     """Run the workflow in `folder` to its end."""
     trace = folder / "trace.txt"
@@ -133,7 +138,7 @@ def nextflow(
         [*command(*arguments, script=script), "-with-trace", str(trace)],
         folder,
         environment() | {"NXF_SYNTAX_PARSER": parser} | environ,
-        timeout=500,
+        timeout=timeout,
     )
     return Run(folder, done.returncode, done.stdout + done.stderr, read_trace(trace))
 

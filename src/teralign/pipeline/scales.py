@@ -135,7 +135,9 @@ class ScaleFinder:
 
 def scale_of(located: Located, scale: Scale, spacings: Spacings) -> Scale:
     """Return the scale to read of a further volume: where the scale was chosen, that of the most similar voxels."""
-    if scale.size is None or located.container is None or located.is_array or has_scale(located, scale.name):
+    if scale.size is None or located.container is None or located.is_array:
+        return scale
+    if scale.name and has_scale(located, scale.name):
         return scale
     return _scale("def_scale", nearest_level(find_levels(located, spacings), scale.size))
 
