@@ -62,7 +62,9 @@ def test_any_stack_comes_back_to_the_bit(tmp_path, stack, said):
     assert kinds(tmp_path / "map.zarr") == said
     again = load_stack([tmp_path / "map.zarr"])
     assert np.array_equal(mapped(again), mapped(stack))
-    assert [type(part.load(POINTS[0], POINTS[0])) for part in again.transforms] == [type(p) for p in stack.transforms]
+    assert [type(part.load(POINTS[0], POINTS[0])) for part in again.transforms] == [
+        type(part) for part in stack.simplified().transforms
+    ]
     copied = save_map(tmp_path / "copy.zarr", again)
     assert np.array_equal(mapped(copied), mapped(stack))
 

@@ -220,15 +220,23 @@ def _axes(ome):
     ("where", "change", "words"),
     [
         ("", lambda ome: ome.pop("scene"), "neither a scene nor multiscales"),
-        ("", lambda ome: ome["scene"].update(coordinateTransformations=[]), "not nothing"),
+        ("", lambda ome: ome["scene"].update(coordinateTransformations=[]), "without transformations"),
         ("", lambda ome: ome["scene"]["coordinateTransformations"][0].update(type="spline"), "not supported: spline"),
         ("", lambda ome: ome["scene"]["coordinateTransformations"][0].pop("path"), "invalid OME-Zarr metadata"),
-        ("", lambda ome: ome["scene"]["coordinateTransformations"][0].update(interpolation="nearest"), "only linear"),
-        (ARRAY[:-3], lambda ome: _axes(ome).reverse(), "z, y, x in this order"),
-        (ARRAY[:-3], lambda ome: [a.update(unit="nanometer") for a in _axes(ome)[1:]], "not nanometer"),
-        (ARRAY[:-3], lambda ome: ome["multiscales"][0]["datasets"][0].update(path="s1"), "no array"),
+        (
+            "",
+            lambda ome: ome["scene"]["coordinateTransformations"][0].update(interpolation="sinc"),
+            "only nearest, linear",
+        ),
+        (ARRAY[:-3], lambda ome: _axes(ome).reverse(), "a component for each other axis"),
+        (
+            ARRAY[:-3],
+            lambda ome: [a.update(unit="nanometer") for a in _axes(ome)[1:]],
+            "in nanometer, but its points are in micrometer",
+        ),
+        (ARRAY[:-3], lambda ome: ome["multiscales"][0]["datasets"][0].update(path="s1"), "cannot be read"),
         (ARRAY[:-3], lambda ome: ome["multiscales"][0].pop("datasets"), "without levels"),
-        (ARRAY[:-3], lambda ome: _axes(ome).pop(), "z, y, x in this order"),
+        (ARRAY[:-3], lambda ome: _axes(ome).pop(), "a component for each other axis"),
     ],
 )
 def test_metadata_that_is_not_understood_is_refused(stored, where, change, words):

@@ -29,7 +29,10 @@ class System:
 
 @dataclass(frozen=True)
 class SystemReference:
-    """A coordinate system by its name; `path` is that of its image, None for a system of the scene."""
+    """A coordinate system by its name; `path` is that of its image, None for a system of the scene.
+
+    Without a name it is that of the voxels of the array at `path`.
+    """
 
     name: str
     path: str | None = None
@@ -69,7 +72,7 @@ def read_scene(path: Path) -> OmeScene | None:
             System(str(system["name"]), tuple(map(read_axis, system.get("axes", ()))))
             for system in scene.get("coordinateSystems", ())
         )
-        return OmeScene(tuple(map(_link, scene.get("coordinateTransformations", ()))), systems)
+        return OmeScene(tuple(map(read_link, scene.get("coordinateTransformations", ()))), systems)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise senseless(path, error) from error
 
@@ -107,7 +110,8 @@ def senseless(path: Path, error: Exception) -> InputError:
     return InputError(f"the transform {path} has invalid OME-Zarr metadata ({error!r}).")
 
 
-def _link(content: OmeJson) -> Link:
+def read_link(content: OmeJson) -> Link:
+    """Return a transformation with its ends. Raises KeyError, TypeError or ValueError for JSON that makes none."""
     name = content.get("name")
     return Link(
         read_transformation(content),

@@ -7,6 +7,7 @@ output; a sequence applies its first one first. See
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from typing import TypeAlias
 from teralign.ome.reading import OmeJson, OmeObject
 
 LINEAR = "linear"
+CUBIC = "bspline-cubic"
 Numbers: TypeAlias = tuple[float, ...]
 MatrixRows: TypeAlias = tuple[Numbers, ...]
 
@@ -54,6 +56,14 @@ class MapAxis:
 
 
 @dataclass(frozen=True)
+class ProjectAxis:
+    """The input axes `dropped` left out, then zeros put at the output axes `created`."""
+
+    dropped: tuple[int, ...]
+    created: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class VectorField:
     """The vectors of the image at `path`: "displacements", which are added to a point, or "coordinates"."""
 
@@ -79,11 +89,11 @@ class Bijection:
 
 @dataclass(frozen=True)
 class AxisPart:
-    """A transformation from some axes of the input to some axes of the output, by index."""
+    """A transformation from some axes of the input to some axes of the output, by index, or in drafts by name."""
 
     transformation: Transformation
-    input_axes: tuple[int, ...]
-    output_axes: tuple[int, ...]
+    input_axes: tuple[int | str, ...]
+    output_axes: tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,7 @@ Transformation: TypeAlias = (
     | Translation
     | NumberMatrix
     | MapAxis
+    | ProjectAxis
     | VectorField
     | Sequence
     | Bijection
@@ -130,9 +141,16 @@ def read_transformation(content: OmeJson) -> Transformation:
                 kind, None if rows is None else tuple(map(_numbers, rows)), _path(content, rows is None)
             )
         case "mapAxis":
-            return MapAxis(tuple(int(axis) for axis in content["mapAxis"]))
+            return MapAxis(_indices(content["mapAxis"]))
+        case "projectAxis":
+            if not content.keys() & {"droppedInputs", "createdOutputs"}:
+                raise ValueError("a projectAxis without droppedInputs or createdOutputs")
+            return ProjectAxis(
+                _indices(content.get("droppedInputs", ())), _indices(content.get("createdOutputs", ()))
+            )
         case "displacements" | "coordinates":
-            return VectorField(kind, str(content["path"]), str(content.get("interpolation", LINEAR)))
+            interpolation = str(content.get("interpolation") or LINEAR)
+            return VectorField(kind, str(content["path"]), CUBIC if interpolation == "cubic" else interpolation)
         case "sequence":
             return Sequence(tuple(read_transformation(part) for part in content["transformations"]))
         case "bijection":
@@ -155,6 +173,9 @@ def transformation_json(transformation: Transformation) -> OmeObject:
             return {"type": kind} | ({"path": path} if rows is None else {kind: [list(row) for row in rows]})
         case MapAxis(axes):
             return {"type": "mapAxis", "mapAxis": list(axes)}
+        case ProjectAxis(dropped, created):
+            indices = {"droppedInputs": list(dropped), "createdOutputs": list(created)}
+            return {"type": "projectAxis"} | {key: axes for key, axes in indices.items() if axes}
         case VectorField(kind, path, interpolation):
             return {"type": kind, "path": path, "interpolation": interpolation}
         case Sequence(parts):
@@ -190,7 +211,18 @@ def vector_fields(transformation: Transformation) -> Iterator[VectorField]:
 def _numbers(values: object) -> Numbers:
     if not isinstance(values, list | tuple):
         raise TypeError(f"{values!r} is no list of numbers")
-    return tuple(float(value) for value in values)
+    numbers = tuple(float(value) for value in values)
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{values!r} are not all finite")
+    return numbers
+
+
+def _indices(values: object) -> tuple[int, ...]:
+    numbers = _numbers(values)
+    indices = tuple(int(number) for number in numbers)
+    if indices != numbers or min(indices, default=0) < 0 or len(set(indices)) != len(indices):
+        raise ValueError(f"{values!r} are not indices of axes, each once")
+    return indices
 
 
 def _path(content: OmeJson, needed: bool) -> str | None:
@@ -198,12 +230,18 @@ def _path(content: OmeJson, needed: bool) -> str | None:
 
 
 def _axis_part(content: OmeJson) -> AxisPart:
-    """Return a part of a byDimension; its keys had underscores before 0.6 was released."""
-    inputs, outputs = (content.get(key) or content[old] for key, old in _AXIS_KEYS.items())
-    part = content["transformation"]
+    """Return a part of a byDimension; drafts of 0.6 had keys with underscores, or the axes in the transformation."""
+    inputs, outputs = (content[key if key in content else old] for key, old in _AXIS_KEYS.items())
+    part = content.get("transformation", content)
     if not isinstance(part, Mapping):
         raise TypeError(f"{part!r} is no transformation")
-    return AxisPart(read_transformation(part), tuple(map(int, inputs)), tuple(map(int, outputs)))
+    return AxisPart(read_transformation(part), _axes(inputs), _axes(outputs))
+
+
+def _axes(values: object) -> tuple[int | str, ...]:
+    if isinstance(values, list) and all(isinstance(value, str) for value in values):
+        return tuple(values)
+    return _indices(values)
 
 
 _AXIS_KEYS = {"inputAxes": "input_axes", "outputAxes": "output_axes"}

@@ -19,9 +19,9 @@ from teralign.transforms.field_kind import FieldKind, Interpolation
 from teralign.transforms.kernels import Chain
 
 _METHODS = {
-    Interpolation.LINEAR: kernels.LINEAR,
-    Interpolation.NEAREST: kernels.NEAREST,
-    Interpolation.CUBIC: kernels.CUBIC,
+    Interpolation.LINEAR: kernels.LINEAR_NODES,
+    Interpolation.NEAREST: kernels.NEAREST_NODE,
+    Interpolation.CUBIC: kernels.CUBIC_SPLINE,
 }
 
 

@@ -21,7 +21,8 @@ FIELD_STRIDE = 4
 NODE_BYTES = 3 * 4
 """Bytes of a node: its displacement in float32."""
 _LINEAR_DISPLACEMENTS = FieldKind()
-_ALL = Region((0, 0, 0), (0, 0, 0))
+ALL_NODES = Region((0, 0, 0), (0, 0, 0))
+"""The region that stands for all nodes of a grid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +35,10 @@ class DisplacementField:
 
     values: NDArray[np.float32]
     grid: Grid
-    region: Region = _ALL
+    region: Region = ALL_NODES
 
     def __post_init__(self) -> None:
-        if self.region == _ALL:
+        if self.region == ALL_NODES:
             object.__setattr__(self, "region", self.grid.region)
         values = np.ascontiguousarray(self.values, dtype=np.float32)
         if values.shape != (*self.region.shape, 3):

@@ -11,7 +11,7 @@ from teralign.errors import InputError
 from teralign.transforms.affine import Affine
 from teralign.transforms.scenes import load_map
 from teralign.transforms.stack import Stack
-from teralign.transforms.stored import StoredField
+from teralign.transforms.transform import Transform
 
 _SAME = 1e-9  # of entries in µm: more than the rounding of a direction and its inverse
 
@@ -34,11 +34,11 @@ def load_stack(paths: Sequence[str | Path]) -> Stack:
     return whole
 
 
-def load_transform(path: str | Path) -> Affine | StoredField:
+def load_transform(path: str | Path) -> Transform:
     """Return the only transform of a file. Raises InputError for a file that holds none, or several."""
     path = Path(path)
     parts = _load(path).transforms
-    if len(parts) != 1 or not isinstance(parts[0], Affine | StoredField):
+    if len(parts) != 1:
         raise InputError(f"the map {path} has {len(parts)} parts, not one transform.")
     return parts[0]
 

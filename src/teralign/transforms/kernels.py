@@ -33,7 +33,7 @@ Values = NDArray[Any]  # of images of any type: the loops are compiled for each
 Vector = tuple[float, float, float]
 Real = TypeVar("Real", float, np.float32)
 POINTS_AT_ONCE = 64  # points that go from frame to frame together
-LINEAR, NEAREST, CUBIC = 0, 1, 2  # methods of fields
+LINEAR_NODES, NEAREST_NODE, CUBIC_SPLINE = 0, 1, 2  # methods of fields
 
 
 class Chain(NamedTuple):
@@ -48,7 +48,7 @@ class Chain(NamedTuple):
     nodes: NDArray[np.float32]  # (z, y, x, 3) of each field, one after the other, flat
     aligned: bool  # k > 0, and rows of the input are rows of the first field: M_0 is diagonal
     entry: Floats  # (3, 4): M_1 M_0 when aligned, else M_0
-    methods: Ints  # (k,): LINEAR, NEAREST or CUBIC; the first field of an aligned chain is linear
+    methods: Ints  # (k,): LINEAR_NODES, NEAREST_NODE or CUBIC_SPLINE; the first field of an aligned chain is linear
     absolute: Ints  # (k, 3): 1 where a component of a field is a coordinate in µm instead of a displacement
 
 
@@ -257,9 +257,9 @@ def _spline_value(nodes: NDArray[np.float32], where: Nodes, z: float, y: float, 
 @compiled
 def _value(nodes: NDArray[np.float32], where: Nodes, z: float, y: float, x: float) -> Vector:
     """Return the vector of a field of any method in µm at node index (z, y, x)."""
-    if where.method == NEAREST:
+    if where.method == NEAREST_NODE:
         return _nearest_node(nodes, where, z, y, x)
-    if where.method == CUBIC:
+    if where.method == CUBIC_SPLINE:
         return _spline_value(nodes, where, z, y, x)
     return _displacement(nodes, where, z, y, x)
 
@@ -293,7 +293,7 @@ def _through_other_field(chain: Chain, j: int, row: Floats) -> None:
 def _through_field(chain: Chain, j: int, row: Floats) -> None:
     """Take positions (3, n) from the frame of field `j` to the next."""
     nodes, where = chain.nodes, _nodes_of(chain, j)
-    if where.method != LINEAR:
+    if where.method != LINEAR_NODES:
         _through_other_field(chain, j, row)
         return
     m, g, n = chain.matrices, chain.gains, j + 1
@@ -381,9 +381,9 @@ def _newton_step(
     sz = per_um[0] if 0.0 <= q[0] <= where.shape[0] - 1 else 0.0
     sy = per_um[1] if 0.0 <= q[1] <= where.shape[1] - 1 else 0.0
     sx = per_um[2] if 0.0 <= q[2] <= where.shape[2] - 1 else 0.0
-    if where.method == CUBIC:
+    if where.method == CUBIC_SPLINE:
         u0, u1, u2 = _spline_differences(nodes, where, q[0], q[1], q[2])
-    elif where.method == NEAREST:
+    elif where.method == NEAREST_NODE:
         u0, u1, u2 = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
     else:
         kz, wz = _cell(q[0], where.shape[0])
@@ -467,7 +467,7 @@ def _node_range(low: float, high: float, shape: int, start: int, hold: int, more
 def _add_nodes(chain: Chain, j: int, low: Floats, high: Floats, minimum: Floats, maximum: Floats) -> None:
     """Write the minimum and maximum displacement of field `j` in a box of its index frame."""
     where = _nodes_of(chain, j)
-    more = 1 if where.method == CUBIC else 0
+    more = 1 if where.method == CUBIC_SPLINE else 0
     z0, z1 = _node_range(low[0], high[0], where.shape[0], where.start[0], where.hold[0], more)
     y0, y1 = _node_range(low[1], high[1], where.shape[1], where.start[1], where.hold[1], more)
     x0, x1 = _node_range(low[2], high[2], where.shape[2], where.start[2], where.hold[2], more)

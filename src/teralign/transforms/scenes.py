@@ -17,15 +17,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-
 from teralign import ome
-from teralign.errors import InputError
 from teralign.files import writing_folder
 from teralign.grids import Grid, Triple
 from teralign.ome import transformations
 from teralign.ome.transformations import Transformation
-from teralign.transforms.affine import Affine
+from teralign.transforms.coordinate_maps import load_coordinate_map
 from teralign.transforms.field import DisplacementField
 from teralign.transforms.stack import Stack
 from teralign.transforms.stored import CHUNK_SHAPE, FieldWriter, StoredField, create_field
@@ -42,17 +39,7 @@ def load_map(path: Path) -> Stack:
 
     Raises InputError for other folders, and for transformations that are not supported.
     """
-    scene = ome.read_scene(path)
-    if scene is None:
-        return Stack((StoredField.open(path, ""),))
-    if len(scene.links) != 1:
-        raise InputError(f"{path} must hold one transformation, not {len(scene.links) or 'nothing'}.")
-    try:
-        return _parts(path, scene.links[0].transformation)
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} holds a transformation that cannot be used: {error}.") from error
+    return load_coordinate_map(path).stack()
 
 
 def map_ends(paths: Sequence[str | Path]) -> Ends:
@@ -129,32 +116,6 @@ def save_field(
     with building_field(path, field.grid, chunk_shape, overwrite=overwrite) as writer:
         writer.write(field.region, field.values)
     return StoredField.open(path)
-
-
-def _parts(path: Path, transformation: Transformation) -> Stack:
-    """Return a transformation of the scene `path` as a stack. Raises ValueError for a kind that is not supported."""
-    match transformation:
-        case transformations.Identity():
-            return Stack()
-        case transformations.NumberMatrix("affine", rows) if rows is not None:
-            return Stack((Affine(np.array([*rows, (0.0, 0.0, 0.0, 1.0)])),))
-        case transformations.VectorField("displacements", image, transformations.LINEAR):
-            return Stack((StoredField.open(path, image),))
-        case transformations.VectorField("displacements", _, interpolation):
-            raise ValueError(f"a field that needs {interpolation} interpolation; only linear is supported")
-        case transformations.Sequence(parts):
-            stack = Stack()
-            for part in parts:
-                stack = _parts(path, part) @ stack
-            return stack
-        case transformations.Bijection(forward):
-            return _parts(path, forward)
-        case other:
-            raise ValueError(f"its type is not supported: {_kind(other)}")
-
-
-def _kind(transformation: Transformation) -> str:
-    return getattr(transformation, "kind", type(transformation).__name__)
 
 
 def _whole(parts: list[Transformation]) -> Transformation:

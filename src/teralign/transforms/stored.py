@@ -30,10 +30,10 @@ from teralign.errors import DataError, InputError
 from teralign.files import file_store
 from teralign.grids import Floats, Grid, Region, Triple
 from teralign.transforms.field import DisplacementField
+from teralign.transforms.tiles import inverse_in_tiles, map_in_tiles, nodes_around
 
 TensorStore: TypeAlias = Any  # tensorstore has no types
 CHUNK_SHAPE: Triple = (64, 64, 64)
-_TILE = 96  # nodes along a side of what is read at once for scattered points
 _METADATA = {
     "zarr3": ome.GROUP_FILE,
     "zarr": ".zarray",
@@ -43,7 +43,7 @@ FIELD_CACHE_BYTES = 96 << 20  # two rows of chunks of a field for a volume of 20
 
 
 @functools.cache
-def _context() -> TensorStore:
+def field_context() -> TensorStore:
     """Return the context that all fields of this process share: neighbouring regions find their chunks decoded."""
     return tensorstore.Context(
         {
@@ -87,12 +87,12 @@ class StoredField:
 
         Raises DataError when nodes are missing or cannot be read.
         """
-        return self.read(_nodes_around(self.grid, low, high))
+        return self.read(nodes_around(self.grid, low, high))
 
     def read(self, region: Region | None = None) -> DisplacementField:
         """Read the nodes of `region`, by default all. Raises DataError when they are missing or cannot be read."""
         region = region or self.grid.region
-        with _store_errors(f"the field {self.path} cannot be read", region):
+        with store_errors(f"the field {self.path} cannot be read", region):
             values = self._store[region.slices].read(order="C").result()
         if not np.isfinite(values).all():
             raise DataError(
@@ -103,46 +103,12 @@ class StoredField:
 
     def map_points(self, points: ArrayLike, *, threads: int = 1) -> Floats:
         """Return the images (n, 3) of the points (n, 3) in µm; the field is read around them, tile by tile."""
-        given = np.asarray(points, dtype=np.float64)
-        mapped = np.empty_like(given)
-        for rows in self._tiles(given):
-            some = given[rows]
-            mapped[rows] = self.load(some.min(axis=0), some.max(axis=0)).map_points(some, threads=threads)
-        return mapped
+        return map_in_tiles(self, points, threads=threads)
 
     def inverse_map_points(self, points: ArrayLike, *, threads: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
         """Return the points whose images are `points` (n, 3), and a mask (n,) of those found to 1e-6 of a spacing."""
         given = np.asarray(points, dtype=np.float64)
-        found, converged = np.empty_like(given), np.zeros(len(given), dtype=bool)
-        for rows in self._tiles(given):
-            found[rows], converged[rows] = self._inverse_in_tile(given[rows], threads)
-        return found, converged
-
-    def _inverse_in_tile(self, points: Floats, threads: int) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return what `inverse_map_points` does, for points near one another.
-
-        The box of nodes that is read around them doubles its margin until it holds every solution, or all nodes.
-        """
-        margin = 8.0 * max(self.grid.spacing)
-        while True:
-            low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
-            field = self.load(low, high)
-            found, converged = field.inverse_map_points(points, threads=threads)
-            inside = ((found >= low) & (found <= high)).all(axis=1)
-            if (inside & converged).all() or field.region == self.grid.region:
-                return found, converged
-            margin *= 2
-
-    def _tiles(self, points: Floats) -> Iterator[NDArray[np.intp]]:
-        """Give the rows of the points in each tile of nodes that holds points."""
-        if len(points) == 0:
-            return
-        nodes = np.clip(np.nan_to_num(self.grid.to_index(points)), 0, np.array(self.grid.shape) - 1)
-        tiles = np.ravel_multi_index(
-            tuple((nodes // _TILE).astype(np.int64).T), tuple(n // _TILE + 1 for n in self.grid.shape)
-        )
-        order = np.argsort(tiles, kind="stable")
-        yield from np.split(order, np.flatnonzero(np.diff(tiles[order])) + 1)
+        return inverse_in_tiles(self, given, given, threads=threads)
 
     def bounds(self, low: ArrayLike, high: ArrayLike) -> tuple[Floats, Floats]:
         """Return the low and high corner of a box that holds the image of a box (µm)."""
@@ -159,9 +125,9 @@ class StoredField:
     @functools.cached_property
     def _store(self) -> TensorStore:
         """The array, with axes in the order (z, y, x, c)."""
-        with _store_errors(f"the field {self.path} cannot be read", self.grid.region):
+        with store_errors(f"the field {self.path} cannot be read", self.grid.region):
             spec = {"driver": self.driver, "kvstore": file_store(self.array_path)}
-            store = tensorstore.open(spec, open=True, read=True, context=_context()).result()
+            store = tensorstore.open(spec, open=True, read=True, context=field_context()).result()
         if self.driver == "n5":
             store = store.transpose([3, 2, 1, 0])
         spatial = [axis for axis in range(4) if axis != self.vector_axis]
@@ -190,7 +156,7 @@ class FieldWriter:
         vectors = np.moveaxis(np.asarray(values, dtype=np.float32), -1, 0)
         if not np.isfinite(vectors).all():
             raise ValueError(f"displacements of nodes {region.start} to {region.stop} are NaN or infinite")
-        with _store_errors(f"the field {self.path} cannot be written", region):
+        with store_errors(f"the field {self.path} cannot be written", region):
             self._store[(slice(None), *region.slices)].write(vectors).result()
 
     @property
@@ -200,9 +166,9 @@ class FieldWriter:
 
     @functools.cached_property
     def _store(self) -> TensorStore:
-        with _store_errors(f"the field {self.path} cannot be written", self.grid.region):
+        with store_errors(f"the field {self.path} cannot be written", self.grid.region):
             return tensorstore.open(
-                _spec(self.path / self.image / ome.FIELD_LEVEL), open=True, write=True, context=_context()
+                _spec(self.path / self.image / ome.FIELD_LEVEL), open=True, write=True, context=field_context()
             ).result()
 
     def __getstate__(self) -> dict[str, object]:
@@ -230,19 +196,10 @@ def create_field(
     try:
         ome.write_field_image(path, image, grid)
         array = _creation(path / image / ome.FIELD_LEVEL, grid, chunk_shape)
-        tensorstore.open(array, create=True, open=True, context=_context()).result()
+        tensorstore.open(array, create=True, open=True, context=field_context()).result()
     except (ValueError, OSError, RuntimeError) as error:
         raise InputError(f"the field {path} cannot be created: {error}.") from error
     return FieldWriter(path, image, grid, chunk_shape)
-
-
-def _nodes_around(grid: Grid, low: ArrayLike, high: ArrayLike) -> Region:
-    """Return the nodes around the points of a box (µm), and one more on each side; for a box outside, the nearest."""
-    last = np.array(grid.shape) - 1
-    below = np.floor(np.clip(np.nan_to_num(grid.to_index(low)), 0, last) + 1e-9).astype(np.int64)
-    above = np.ceil(np.clip(np.nan_to_num(grid.to_index(high)), 0, last) - 1e-9).astype(np.int64)
-    start, stop = np.maximum(below - 1, 0), np.minimum(above + 1, last) + 1
-    return Region(tuple(start.tolist()), tuple(stop.tolist()))
 
 
 def _fitting(chunk_shape: Triple, grid: Grid) -> Triple:
@@ -283,7 +240,8 @@ def _creation(path: Path, grid: Grid, chunk_shape: Triple) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def _store_errors(what: str, region: Region) -> Iterator[None]:
+def store_errors(what: str, region: Region) -> Iterator[None]:
+    """Raise DataError, which says `what` failed in which nodes, where tensorstore fails."""
     try:
         yield
     except (ValueError, OSError, RuntimeError) as error:

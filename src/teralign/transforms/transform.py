@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from teralign.grids import Floats, Grid
 from teralign.transforms.affine import Affine
 from teralign.transforms.field import DisplacementField
-from teralign.transforms.vector_field import VectorField
+from teralign.transforms.interpolated_field import InterpolatedField
 
-LoadedTransform: TypeAlias = Affine | DisplacementField | VectorField
+LoadedTransform: TypeAlias = Affine | DisplacementField | InterpolatedField
 """A transform in memory, which the compiled loops take."""
 
 

@@ -14,7 +14,7 @@ from scipy import interpolate, ndimage
 from teralign.grids import Floats, Grid, Region
 from teralign.transforms import Affine, Stack, needed_region, warp
 from teralign.transforms.field_kind import FieldKind, Interpolation
-from teralign.transforms.vector_field import VectorField
+from teralign.transforms.interpolated_field import InterpolatedField
 
 KINDS = st.builds(FieldKind, st.sampled_from(Interpolation), st.tuples(*[st.booleans()] * 3))
 
@@ -39,14 +39,14 @@ def _weights(interpolation: Interpolation, count: int) -> Callable[[Floats], Flo
     return lambda t: one_at_each[np.floor(t + 0.5).astype(int)]
 
 
-def random_field(seed: int, kind: FieldKind, shape: tuple[int, int, int]) -> tuple[VectorField, Floats]:
+def random_field(seed: int, kind: FieldKind, shape: tuple[int, int, int]) -> tuple[InterpolatedField, Floats]:
     """A field without folds whose coordinates are near its nodes, and its vectors."""
     rng = np.random.default_rng(seed)
     grid = Grid(shape, tuple(rng.uniform(0.5, 3, 3)), tuple(rng.uniform(-20, 20, 3)))
     vectors = smooth_field(rng, grid, 0.2).values.astype(np.float64)
     nodes = grid.to_physical(np.moveaxis(np.indices(shape), 0, -1))
     vectors += np.where(kind.absolute, nodes @ random_affine(rng, 0.1).matrix[:3, :3].T, 0)
-    return VectorField.of_nodes(vectors, grid, kind), vectors
+    return InterpolatedField.of_nodes(vectors, grid, kind), vectors
 
 
 @settings(deadline=None, max_examples=60)
@@ -85,7 +85,7 @@ def test_coordinates_of_an_affine_are_the_affine(interpolation: Interpolation) -
     grid, affine = Grid((4, 5, 6), (3.0, 2.0, 1.0), (1.0, 2.0, 3.0)), random_affine(np.random.default_rng(3))
     nodes = grid.to_physical(np.indices(grid.shape).reshape(3, -1).T)
     vectors = affine.map_points(nodes).reshape(*grid.shape, 3)
-    field = VectorField.of_nodes(vectors, grid, FieldKind(interpolation, (True, True, True)))
+    field = InterpolatedField.of_nodes(vectors, grid, FieldKind(interpolation, (True, True, True)))
     points = grid.to_physical(np.random.default_rng(4).uniform(0, np.array(grid.shape) - 1, (100, 3)))
     np.testing.assert_allclose(field.map_points(points), affine.map_points(points), atol=1e-5)
 
@@ -110,7 +110,7 @@ def test_images_are_warped_through_every_kind(
         absolute, nodes.to_physical(np.moveaxis(np.indices(nodes.shape), 0, -1)), 0
     )
     shift = np.array([0.3, -0.2, 0.5])
-    stack = Stack((Affine.from_parts(np.eye(3), shift), VectorField.of_nodes(vectors, nodes, kind)))
+    stack = Stack((Affine.from_parts(np.eye(3), shift), InterpolatedField.of_nodes(vectors, nodes, kind)))
     positions = grid.to_physical(np.indices(grid.shape).reshape(3, -1).T)
     index = grid.to_index(evaluated(vectors, nodes, kind, positions) + shift)
     expected = ndimage.map_coordinates(image, index.T, order=1, mode="constant", cval=-9).reshape(grid.shape)

@@ -15,15 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from teralign.grids import Floats, Grid, Region
 from teralign.transforms.affine import MAX_CONDITION, Affine
+from teralign.transforms.field import ALL_NODES
 from teralign.transforms.field_kind import FieldKind, Interpolation
 from teralign.transforms.points import inverse_map_points, map_box, map_points
 
-_ALL = Region((0, 0, 0), (0, 0, 0))
-_FITTED_NODES = 24  # along each axis: an affine has 12 numbers
+FITTED_NODES = 24
+"""Nodes along each axis that are enough for the first guess: an affine has 12 numbers."""
 
 
 @dataclass(frozen=True, eq=False)
-class VectorField:
+class InterpolatedField:
     """A field of vectors (z, y, x, 3) float32 in µm at the nodes `region` of `grid`, by default at all of them.
 
     `values` of a cubic field are the coefficients of its B-splines: see `of_nodes`. Raises ValueError when the shapes
@@ -33,10 +34,10 @@ class VectorField:
     values: NDArray[np.float32]
     grid: Grid
     kind: FieldKind
-    region: Region = _ALL
+    region: Region = ALL_NODES
 
     def __post_init__(self) -> None:
-        if self.region == _ALL:
+        if self.region == ALL_NODES:
             object.__setattr__(self, "region", self.grid.region)
         values = np.ascontiguousarray(self.values, dtype=np.float32)
         if values.shape != (*self.region.shape, 3):
@@ -44,7 +45,7 @@ class VectorField:
         object.__setattr__(self, "values", values)
 
     @classmethod
-    def of_nodes(cls, vectors: ArrayLike, grid: Grid, kind: FieldKind) -> VectorField:
+    def of_nodes(cls, vectors: ArrayLike, grid: Grid, kind: FieldKind) -> InterpolatedField:
         """Return the field that has the `vectors` (z, y, x, 3) in µm at all nodes of `grid`."""
         values: Floats = np.asarray(vectors, dtype=np.float64)
         if kind.interpolation is Interpolation.CUBIC:
@@ -57,11 +58,11 @@ class VectorField:
         return None
 
     @property
-    def loaded(self) -> VectorField:
+    def loaded(self) -> InterpolatedField:
         """The field itself, which is in memory."""
         return self
 
-    def load(self, low: ArrayLike, high: ArrayLike) -> VectorField:
+    def load(self, low: ArrayLike, high: ArrayLike) -> InterpolatedField:
         """Return the field itself."""
         return self
 
@@ -112,7 +113,7 @@ def first_guess(kind: FieldKind, grid: Grid, values: NDArray[np.float32]) -> Aff
     """
     if not any(kind.absolute):
         return Affine.identity()
-    some = tuple(slice(None, None, -(-n // _FITTED_NODES)) for n in grid.shape)
+    some = tuple(slice(None, None, -(-n // FITTED_NODES)) for n in grid.shape)
     index = np.meshgrid(*(np.arange(n)[part] for n, part in zip(grid.shape, some, strict=True)), indexing="ij")
     nodes = grid.to_physical(np.stack(index, axis=-1).reshape(-1, 3))
     images = np.where(kind.absolute, 0.0, nodes) + values[some].reshape(-1, 3)
