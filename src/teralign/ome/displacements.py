@@ -44,17 +44,17 @@ def field_image(number: int = 0) -> str:
     return f"{_TRANSFORMATIONS}/displacements{number + 1 if number else ''}"
 
 
-def write_field_image(path: Path, image: str, grid: Grid) -> None:
+def write_field_image(path: Path, image: str, grid: Grid, kind: str = "displacements") -> None:
     """Write the metadata of the groups of an image of vectors in the file `path`; its array has metadata of its own.
 
-    Raises OSError where the disk refuses.
+    `kind` is "displacements" or "coordinates". Raises OSError where the disk refuses.
     """
     name = image.rpartition("/")[2]
     vectors = Multiscale(
         name=name,
         method="none",
         method_description="one level: no downsampling",
-        axes=(Axis("c", "displacement", discrete=True), *SPACE),
+        axes=(Axis("c", kind.removesuffix("s"), discrete=True), *SPACE),
         levels=(Level.placed(FIELD_LEVEL, (1.0, *grid.spacing), (0.0, *grid.origin)),),
         space=name,
     )

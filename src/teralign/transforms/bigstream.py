@@ -49,7 +49,7 @@ def open_field(path: Path, fixed: Grid | None) -> StoredField:
     nodes = as_triple(shape[:3])
     spacing = _stated_spacing(attributes)
     if spacing is None and fixed is None:
-        raise InputError(f"{path} does not give the spacing of its vectors; give the fixed volume by --fixed.")
+        raise InputError(f"{path} does not give the spacing of its vectors; convert it by convert-transform --fixed.")
     if fixed is None:
         return StoredField(path, Grid(nodes, spacing or (1.0, 1.0, 1.0)), path, 3, driver)
     shared = as_float_triple(e / n for e, n in zip(fixed.extent, nodes, strict=True))

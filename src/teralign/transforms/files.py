@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from teralign.errors import InputError
+from teralign.transforms import bigstream
 from teralign.transforms.affine import Affine
 from teralign.transforms.scenes import load_map
 from teralign.transforms.stack import Stack
@@ -44,9 +45,12 @@ def load_transform(path: str | Path) -> Transform:
 
 
 def _load(path: Path) -> Stack:
-    """Return the affine of a `.mat` or `.txt` file, or the map of a folder. Raises InputError for other files."""
+    """Return the affine of a `.mat` or `.txt` file, or the map of a folder. Raises InputError for other files.
+
+    A folder that is an array is a field of bigstream, whose first vector lies at 0.
+    """
     if path.is_dir():
-        return load_map(path)
+        return Stack((bigstream.open_field(path, None),)) if bigstream.is_field(path) else load_map(path)
     if not path.exists():
         raise InputError(f"there is no transform {path}.")
     if path.suffix not in {".mat", ".txt"}:

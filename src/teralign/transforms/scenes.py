@@ -13,19 +13,24 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from numpy.typing import ArrayLike
+
 from teralign import ome
+from teralign.errors import InputError
 from teralign.files import writing_folder
-from teralign.grids import Grid, Triple
+from teralign.grids import Grid, Region, Triple
 from teralign.ome import transformations
-from teralign.ome.transformations import Transformation
+from teralign.ome.transformations import Transformation, VectorField
 from teralign.transforms.coordinate_maps import load_coordinate_map
 from teralign.transforms.field import DisplacementField
 from teralign.transforms.stack import Stack
 from teralign.transforms.stored import CHUNK_SHAPE, FieldWriter, StoredField, create_field
+from teralign.transforms.stored_interpolated import StoredInterpolatedField
 from teralign.transforms.transform import Transform
 
 Ends: TypeAlias = tuple[str, str]
@@ -44,7 +49,7 @@ def load_map(path: Path) -> Stack:
 
 def map_ends(paths: Sequence[str | Path]) -> Ends:
     """Return the volumes between which a list of files leads: back to the fixed one if all that name them say so."""
-    scenes = [ome.read_scene(path) for path in map(Path, paths) if (path / ome.GROUP_FILE).exists()]
+    scenes = [ome.read_scene(path) for path in map(Path, paths) if _is_group(path)]
     named = {(link.input.name, link.output.name) for scene in scenes if scene is not None for link in scene.links}
     return MOVING_TO_FIXED if named == {MOVING_TO_FIXED} else FIXED_TO_MOVING
 
@@ -83,8 +88,10 @@ def _written(path: Path, stack: Stack, names: Iterator[str]) -> Transformation:
             parts.append(transformations.NumberMatrix("affine", rows))
             continue
         inside = isinstance(part, StoredField) and part.path == path
-        image = part.image if isinstance(part, StoredField) and inside else _copied(part, path, next(names))
-        parts.append(transformations.VectorField("displacements", image))
+        if isinstance(part, StoredField) and inside:
+            parts.append(transformations.VectorField("displacements", part.image))
+        else:
+            parts.append(_copied(part, path, next(names)))
     return _whole(parts)
 
 
@@ -124,12 +131,40 @@ def _whole(parts: list[Transformation]) -> Transformation:
     return transformations.Sequence(tuple(parts)) if parts else transformations.Identity()
 
 
-def _copied(field: Transform, path: Path, image: str) -> str:
-    """Copy a field chunk by chunk, and return `image`. Raises ValueError for what is neither affine nor field."""
-    if not isinstance(field, DisplacementField | StoredField):
+def _is_group(path: Path) -> bool:
+    """Return whether a folder is a group of Zarr v3, not an array."""
+    return (path / ome.GROUP_FILE).exists() and json.loads((path / ome.GROUP_FILE).read_text())[
+        "node_type"
+    ] == "group"
+
+
+def _copied(field: Transform, path: Path, image: str) -> VectorField:
+    """Copy a field chunk by chunk to `image`, and return it as a transformation.
+
+    Raises ValueError for what is neither affine nor field on disk or of displacements, InputError for a field of
+    coordinates along some axes only.
+    """
+    if isinstance(field, StoredInterpolatedField):
+        kind = field.kind
+        if any(kind.absolute) and not all(kind.absolute):
+            raise InputError(
+                f"the field {field.vectors.path} gives coordinates of some axes only, which {path} cannot hold; make "
+                "displacements of it by compose-transforms."
+            )
+        name = "coordinates" if all(kind.absolute) else "displacements"
+        vectors = VectorField(name, image, kind.interpolation.value)
+    elif isinstance(field, DisplacementField | StoredField):
+        vectors = VectorField("displacements", image)
+    else:
         raise ValueError(f"a {type(field).__name__} is no field that can be stored")
-    writer = create_field(path, field.grid, image=image, resume=True)
+    writer = create_field(path, field.grid, image=image, kind=vectors.kind, resume=True)
     for region in field.grid.region.split(writer.chunk_shape):
-        values = field.read(region).values if isinstance(field, StoredField) else field.values[region.slices]
-        writer.write(region, values)
-    return image
+        writer.write(region, _nodes(field, region))
+    return vectors
+
+
+def _nodes(field: DisplacementField | StoredField | StoredInterpolatedField, region: Region) -> ArrayLike:
+    """Return the vectors (z, y, x, 3) in µm of a region of nodes."""
+    if isinstance(field, StoredInterpolatedField):
+        return field.vectors.read(region)
+    return field.read(region).values if isinstance(field, StoredField) else field.values[region.slices]

@@ -182,10 +182,12 @@ def create_field(
     chunk_shape: Triple = CHUNK_SHAPE,
     *,
     image: str = ome.field_image(),
+    kind: str = "displacements",
     resume: bool = False,
 ) -> FieldWriter:
     """Create a field on the nodes of `grid` as `image` in the file `path`, which `scenes.finish_map` completes.
 
+    `kind` is the type of its transformation: its vectors are displacements or coordinates.
     With `resume`, an unfinished field of the same grid and chunks is continued. Raises InputError when `path` holds
     anything else, or cannot be written.
     """
@@ -194,7 +196,7 @@ def create_field(
     if path.exists() and not resume:
         raise InputError(f"{path} exists already; choose another name, or remove it.")
     try:
-        ome.write_field_image(path, image, grid)
+        ome.write_field_image(path, image, grid, kind)
         array = _creation(path / image / ome.FIELD_LEVEL, grid, chunk_shape)
         tensorstore.open(array, create=True, open=True, context=field_context()).result()
     except (ValueError, OSError, RuntimeError) as error:
