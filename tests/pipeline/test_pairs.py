@@ -377,3 +377,12 @@ def test_several_images_of_a_collection_are_named(volumes: Path) -> None:
     with pytest.raises(InputError, match=r"--fixed: .*plate.zarr is a plate of 2 wells: A/1, B/2; name one, such as"):
         resolved(volumes, fixed="plate.zarr")
     assert resolved(volumes, fixed="plate.zarr/B").fixed.datasets["global"] == "plate.zarr/B/2/0/s3"
+
+
+def test_labels_in_an_archive_are_an_entry_to_warp(volumes: Path) -> None:
+    shutil.copytree(volumes / "image.zarr", volumes / "whole.zarr")
+    shutil.copytree(volumes / "image.zarr", volumes / "whole.zarr" / "labels" / "cells")
+    shutil.make_archive(str(volumes / "whole.zarr"), "zip", volumes / "whole.zarr")
+    pair = resolved(volumes, moving="whole.zarr.zip", apply_to="whole.zarr.zip/labels/cells:nearest")
+    assert pair.images[-1].volume.datasets["apply"] == "whole.zarr.zip/labels/cells/s2"
+    assert "nearest" in pair.images[-1].options
