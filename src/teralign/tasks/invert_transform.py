@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from teralign.cluster import worker_threads
@@ -107,9 +107,10 @@ def plan_invert_transform(
     if new.affine is not None:
         return plan_copy(new.output, stack)
     threads = threads or worker_threads()
-    return plan_field(
+    plan = plan_field(
         new.output, stack, reached_grid(stack), what="inverse", node_seconds=_NODE_SECONDS, threads=threads
     )
+    return replace(plan, write_bytes=plan.write_bytes + plan_copy(new.output, stack).write_bytes)
 
 
 def _swapped(ends: Ends) -> Ends:
