@@ -72,8 +72,6 @@ CASES = [
     ("global-align", GLOBAL.replace("fixed.n5/s0", "unsaid.tif"), ["unsaid.tif", "--fixed-spacing"]),
     ("global-align", GLOBAL.replace("moving.n5/s0", "unsaid.tif"), ["unsaid.tif", "--moving-spacing"]),
     ("global-align", GLOBAL + " --steps ransac,afine", ["afine", "affine"]),
-    ("global-align", GLOBAL + " --steps ,", ["global_align.steps", "--steps"]),
-    ("local-align", LOCAL + " --steps ,", ["local_align.steps", "--steps"]),
     ("global-align", GLOBAL + " --config typo.yml", ["typo.yml", "shrink_factor", "shrink_factors"]),
     ("global-align", GLOBAL + " --config broken.yml", ["broken.yml"]),
     ("global-align", GLOBAL + " --config gone.yml", ["gone.yml"]),
