@@ -4,7 +4,7 @@ process REPORT {
     label 'whole_volume'
 
     input:
-    tuple val(meta), val(call), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(transforms, stageAs: 'transforms/?/*'), path(blocks)
+    tuple val(meta), val(call), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(transforms, stageAs: 'transforms/?/*'), path(blocks), path(steps)
 
     output:
     tuple val(meta), path("${meta.id}/report"), emit: report
@@ -13,6 +13,7 @@ process REPORT {
     script:
     def args = task.ext.args ?: ''
     def listed = [transforms].flatten().collect { file -> "--transform ${file}" } + [blocks].flatten().collect { file -> "--blocks ${file}" }
+    listed += [steps].flatten().collect { file -> "--global-report ${file}" }
     """
     export TERALIGN_INPUT_NAMES=${call.names}
     mkdir -p ${meta.id}

@@ -76,9 +76,11 @@ workflow REGISTER {
         tables.combine(transforms, by: 0).map { _pair, meta, call, points, files, _blocks -> [meta, call, points, files] }
     )
 
+    steps = GLOBAL_ALIGN.out.metrics.mix(REUSE_GLOBAL.out.metrics, given.map { meta, _files, _blocks -> [meta, []] })
     REPORT(
         all.map { pair -> alignInputs(pair + [fixed_mask: null, moving_mask: null], 'report', pair.transforms.whole).take(4) }
             .join(transforms)
+            .join(steps)
     )
 
     if (settings.cluster.helpers > 0) {

@@ -133,6 +133,8 @@ def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
     assert " --output s3://bucket/aligned/pair/warped_2_more.zarr --overwrite" in called
     assert (volumes / "results" / "pair" / "warped_2_more.json").exists(), "what says where the volume is"
     assert "--interpolation" not in task_file(run, "REGISTER:APPLY_TRANSFORM (pair: warped)", "called.txt")
+    called = task_file(run, "REGISTER:REPORT (pair)", "called.txt")
+    assert " --blocks transform.blocks.json --global-report affine.json " in called
 
 
 @pytest.mark.parametrize(
