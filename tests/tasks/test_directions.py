@@ -31,7 +31,7 @@ from teralign.tasks.jacobian_map import jacobian_map
 from teralign.tasks.local_align import local_align
 from teralign.tasks.report import report
 from teralign.transforms import Affine, DisplacementField, load_stack, load_transform, save_field
-from teralign.volumes import agree, create_volume, open_volume
+from teralign.volumes import agree, compare_orientations, create_volume, open_volume
 
 SPACING = (2.0, 1.5, 1.25)  # z, y, x
 CENTRE = np.array([24.0, 25.0, 25.0])
@@ -254,6 +254,17 @@ def test_anatomical_orientations_are_kept_by_all_outputs_and_compared(version, t
     assert [scale.orientation for scale in scales] == [RAS[::-1]] * 2
     shown = CliRunner().invoke(inspect_volume_command, [str(tmp_path / "c.zarr")]).output
     assert "orientation        left-to-right, posterior-to-anterior, inferior-to-superior" in shown
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nrrd"])
+def test_the_world_of_a_patient_is_compared_with_anatomical_orientations(name, tmp_path, caplog):
+    """Of NIfTI with a code, and NRRD with a space, as SimpleITK writes them."""
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.zeros((4, 4, 4), "uint8")), str(tmp_path / name))
+    patient = open_volume(tmp_path / name).directions
+    for values, told in ((LPS, False), (RAS, True)):
+        other = open_volume(oriented(tmp_path / f"{told}.zarr", *values)).directions
+        compare_orientations(f"fixed {name}", patient, f"moving {told}", other)
+        assert (f"fixed {name} and moving {told} have different" in caplog.text) == told
 
 
 def test_outputs_that_cannot_carry_a_direction_say_so(images, tmp_path, scheduler, caplog):

@@ -129,7 +129,7 @@ def _filling(
     else:  # along the volume's own axes, where D⁻¹ ∘ T ∘ D has the determinants of T
         grid, stack = grid_over_volume(volume.grid, None, grid_spacing), along_axes(stack, direction, direction)
     layout = plan_volume(output, grid=grid, dtype=np.float32, ome_zarr=ome_zarr)
-    layout = with_directions(layout, output, Directions(direction))
+    layout = with_directions(layout, output, Directions() if volume is None else volume.directions)
     target = plan_output(output, overwrite=overwrite)
     if not isinstance(target, Path):
         raise InputError(f"{output} is an address; the map and its summary are written to a disk, so name a path.")

@@ -64,11 +64,13 @@ class ItkHeader:
     """The values of a header that ITK does not return; (x, y, z).
 
     `sizes` are the voxel sizes in the header's `units`, None where it states none; without units they are µm.
+    `is_patient` is as in `Directions`.
     """
 
     sizes: tuple[float, float, float] | None
     units: tuple[str, ...] = ()
     stand_in: StandIn | None = None
+    is_patient: bool = False
 
 
 def are_usable(sizes: Sequence[float] | None) -> bool:
@@ -113,7 +115,7 @@ def describe_image(path: Path, io: str, header: ItkHeader) -> Description:
         files=(path,),
         spacing_note=unknown_unit(*header.units),
         orientation=orientation,
-        directions=Directions(direction),
+        directions=Directions(direction, is_patient=header.is_patient),
     )
 
 

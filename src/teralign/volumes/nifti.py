@@ -112,7 +112,7 @@ def describe(container: Path, dataset: str) -> Description:
         timepoints=timepoints,
         files=(container,),
         orientation=orientation,
-        directions=Directions(direction),
+        directions=Directions(direction, is_patient=max(header["sform_code"], header["qform_code"]) > 0),
     )
 
 

@@ -46,7 +46,8 @@ def describe(container: Path, dataset: str) -> Description:
     stand_in = None
     if is_bzip2 or not are_usable(sizes):
         stand_in = _stand_in(container, lines, offset, is_bzip2=is_bzip2, drop_place=not are_usable(sizes))
-    return describe_image(container, _IO, ItkHeader(sizes, _units(fields), stand_in))
+    is_patient = space.lower() in _SPACES_OF_ITK
+    return describe_image(container, _IO, ItkHeader(sizes, _units(fields), stand_in, is_patient))
 
 
 @functools.lru_cache(maxsize=1024)

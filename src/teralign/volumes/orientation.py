@@ -40,6 +40,8 @@ Direction: TypeAlias = tuple[FloatTriple, FloatTriple, FloatTriple]
 """The rows of a 3×3 matrix from positions along a volume's own axes to positions in the world of ITK; (z, y, x)."""
 
 Anatomical: TypeAlias = tuple[str | None, str | None, str | None]
+LEFT_BACK_UP: Anatomical = ("inferior-to-superior", "anterior-to-posterior", "right-to-left")
+"""The axes z, y, x of the world of a patient, in the words of RFC 4."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,18 @@ class Directions:
     """The directions of a volume's axes z, y, x.
 
     `matrix` is that of oblique axes, None for straight ones. `anatomical` has the orientations that OME-Zarr (RFC 4)
-    gives to the axes, such as "left-to-right", None for an axis without one.
+    gives to the axes, such as "left-to-right", None for an axis without one. `is_patient` is True if the file says
+    that its world is that of a patient: NIfTI with a code, and NRRD with a space.
     """
 
     matrix: Direction | None = None
     anatomical: Anatomical = (None, None, None)
+    is_patient: bool = False
+
+    @property
+    def compared(self) -> Anatomical:
+        """The anatomical orientations, those of the world where the file says so."""
+        return LEFT_BACK_UP if self.is_patient else self.anatomical
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,7 @@ def is_visible(direction: Direction, grid: Grid) -> bool:
 
 def compare_orientations(fixed: str, fixed_axes: Directions, moving: str, moving_axes: Directions) -> None:
     """Log a warning where the anatomical orientations of a fixed and a moving volume, of these names, differ."""
-    pairs = zip("zyx", fixed_axes.anatomical, moving_axes.anatomical, strict=True)
+    pairs = zip("zyx", fixed_axes.compared, moving_axes.compared, strict=True)
     differing = tuple((axis, one, other) for axis, one, other in pairs if one and other and one != other)
     if differing:
         _warn_of_orientations(fixed, moving, differing[::-1])
