@@ -17,6 +17,7 @@ from scipy import interpolate
 from teralign.errors import InputError
 from teralign.grids import Floats
 from teralign.transforms import load_stack, save_map
+from teralign.volumes.units import micrometres
 
 Json = dict[str, Any]
 MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3}
@@ -326,6 +327,45 @@ def test_the_way_leads_through_systems_images_and_inverses(tmp_path: Path) -> No
     np.testing.assert_allclose(load_stack([root]).map_points([[1, 1, 1]]), [[2, 3, 4]])
     # An image alone leads from its own system to its other one.
     np.testing.assert_allclose(load_stack([root / "mov"]).map_points([[1, 1, 1]]), [[4, 4, 4]])
+
+
+OME_UNITS = [
+    "angstrom",
+    "attometer",
+    "centimeter",
+    "decimeter",
+    "exameter",
+    "femtometer",
+    "foot",
+    "gigameter",
+    "hectometer",
+    "inch",
+    "kilometer",
+    "megameter",
+    "meter",
+    "micrometer",
+    "mile",
+    "millimeter",
+    "nanometer",
+    "parsec",
+    "petameter",
+    "picometer",
+    "terameter",
+    "yard",
+    "yoctometer",
+    "yottameter",
+    "zeptometer",
+    "zettameter",
+]
+
+
+@pytest.mark.parametrize("unit", OME_UNITS)
+def test_points_are_converted_from_every_unit_that_the_text_lists(tmp_path: Path, unit: str) -> None:
+    systems = [system("fixed", unit=unit), system("moving")]
+    root = write_scene(tmp_path / "s.zarr", [link({"type": "identity"})], systems)
+    length = micrometres(unit)
+    assert length is not None
+    np.testing.assert_allclose(load_stack([root]).map_points([[1, 2, 3]]), np.array([[1, 2, 3]]) / length)
 
 
 SCALE = {"type": "scale", "scale": [2, 2, 2]}

@@ -140,9 +140,9 @@ def test_nrrd_components_are_channels_and_a_fourth_axis_is_time(tmp_path):
 
 def test_an_nrrd_unit_that_is_not_known_is_named(tmp_path):
     path = write_nrrd(tmp_path / "a.nrrd", noise(SHAPE, "int16"))
-    edit_header(path, "encoding:", 'space units: "parsec" "parsec" "parsec"\nencoding:')
+    edit_header(path, "encoding:", 'space units: "furlong" "furlong" "furlong"\nencoding:')
     with pytest.raises(
-        InputError, match=r"its voxels are \(its unit 'parsec' is not a known length\); give --spacing"
+        InputError, match=r"its voxels are \(its unit 'furlong' is not a known length\); give --spacing"
     ):
         open_volume(path)
     assert open_volume(path, spacing=(4, 1, 0.5)).grid.origin == (6, -3, 1.5)

@@ -17,6 +17,24 @@ _MICROMETRES = {
     1e5: ("decimeter", "decimetre", "dm"),
     1e6: ("meter", "metre", "m"),
     25400.0: ("inch", "inche", "in"),  # inches, without its s
+    # the others that OME-Zarr allows
+    1e-18: ("yoctometer",),
+    1e-15: ("zeptometer",),
+    1e-12: ("attometer",),
+    1e-9: ("femtometer",),
+    304800.0: ("foot", "feet"),
+    914400.0: ("yard",),
+    1e8: ("hectometer",),
+    1e9: ("kilometer",),
+    1609344000.0: ("mile",),
+    1e12: ("megameter",),
+    1e15: ("gigameter",),
+    1e18: ("terameter",),
+    1e21: ("petameter",),
+    1e24: ("exameter",),
+    1e27: ("zettameter",),
+    1e30: ("yottameter",),
+    3.0856775814913673e22: ("parsec",),
 }
 _SECONDS = {
     1e-9: ("nanosecond", "ns"),
