@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,3 +149,20 @@ def test_a_field_without_spacing_is_refused_in_one_sentence(
     said = capsys.readouterr().err.strip()
     assert "does not give the spacing of its vectors; convert it by convert-transform --fixed" in said
     assert "Traceback" not in said
+
+
+def test_a_cubic_field_becomes_one_of_itk_by_way_of_displacements(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = zarr.open_group(shutil.copytree(files / "scene.zarr", tmp_path / "cubic.zarr"), mode="a")
+    ome = dict(root.attrs["ome"])
+    ome["scene"]["coordinateTransformations"][0]["interpolation"] = "bspline-cubic"
+    root.attrs["ome"] = ome
+    cubic, linear, itk = (str(tmp_path / name) for name in ("cubic.zarr", "linear.zarr", "itk.h5"))
+    assert run(load_command("convert-transform"), [cubic, itk]) == 2
+    assert "has no form in ITK; make linear displacements of it by compose-transforms" in capsys.readouterr().err
+    assert not Path(itk).exists()
+    assert run(load_command("compose-transforms"), [cubic, linear]) == 0
+    assert run(load_command("convert-transform"), [linear, itk]) == 0
+    np.testing.assert_allclose(mapped(Path(linear)), mapped(Path(cubic)), atol=0.3)
+    assert not np.allclose(mapped(Path(cubic)), mapped(files / "scene.zarr"), atol=1e-4)

@@ -27,6 +27,8 @@ from teralign.transforms.affine import Affine
 from teralign.transforms.chain import to_index, to_physical
 from teralign.transforms.directions import world_affine
 from teralign.transforms.field import DisplacementField
+from teralign.transforms.field_kind import FieldKind
+from teralign.transforms.interpolated_field import InterpolatedField
 from teralign.transforms.itk_files import SitkImage, SitkTransform, sitk, type_name
 from teralign.transforms.sampling import Residual, node_positions
 from teralign.transforms.stack import Stack
@@ -224,11 +226,16 @@ def _itk_field(part: Transform, frame: Affine) -> SitkTransform:
     return sitk.DisplacementFieldTransform(_image(vectors, field.grid, frame))
 
 
-def _whole_field(part: Transform) -> DisplacementField:
-    """Return all nodes of a field in memory."""
+def _whole_field(part: Transform) -> DisplacementField | InterpolatedField:
+    """Return all nodes of a field in memory. Raises InputError for one that is no linear field of displacements."""
     nodes = part.grid
     field = part if nodes is None else part.load(nodes.origin, nodes.to_physical(np.array(nodes.shape) - 1))
-    if not isinstance(field, DisplacementField):
+    if isinstance(field, InterpolatedField) and field.kind != FieldKind():
+        raise InputError(
+            "a field of coordinates, or of nearest or cubic interpolation, has no form in ITK; make linear "
+            "displacements of it by compose-transforms, and convert those."
+        )
+    if not isinstance(field, DisplacementField | InterpolatedField):
         raise TypeError(f"{type(part).__name__} is no field")
     return field
 
