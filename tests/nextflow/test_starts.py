@@ -137,6 +137,7 @@ def test_a_skipped_alignment_passes_its_start_on(round_: Round, tmp_path: Path) 
     assert np.median(round_.errors(run, "pair")) < 0.5
 
     assert "aff_scale s0, chosen of fixed.n5; def_scale s0, chosen of fixed.n5; starts from" in run.output
+    assert "true_affine.mat; global alignment skipped\n" in run.output
     images = {path.name for path in (results / "all.n5").iterdir() if path.is_dir()}
     assert images == {"warped_s0", "warped_s1", "raw_s0", "raw_s1"}
     assert "n5" in json.loads((results / "all.n5" / "attributes.json").read_text())

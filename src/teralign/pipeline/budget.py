@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,8 @@ def budget_of(parameters: Parameters) -> Budget:
     """Return the budget of a run. Raises InputError for a configuration that cannot be used."""
     from teralign.alignment import alignment_bytes, step_seconds
     from teralign.cluster import GB, Capacity
-    from teralign.configuration import load_config
 
-    given = parameters.shared("bigstream_config")
-    path = given.folder / Path(given.text).expanduser() if given else None
-    config = load_config(path if path is not None and path.is_file() else None)
+    config = _config(parameters)
     steps: dict[SectionName, list[StepConfig]] = {
         "global_align": _steps(config, parameters, "global_align"),
         "local_align": _steps(config, parameters, "local_align"),
@@ -44,6 +42,25 @@ def budget_of(parameters: Parameters) -> Budget:
 
     memory = round(_number(parameters, "bigstream_global_align_mem_gb", 16) * GB)
     return Budget(memory, alignment_bytes, global_seconds, local_seconds)
+
+
+def skipped_alignments(parameters: Parameters) -> list[str]:
+    """Return the alignments, "global" and "local", that have no steps in a run.
+
+    Raises InputError for a configuration that cannot be used.
+    """
+    config = _config(parameters)
+    sections: Mapping[str, SectionName] = {"global": "global_align", "local": "local_align"}
+    return [name for name, section in sections.items() if not _steps(config, parameters, section)]
+
+
+def _config(parameters: Parameters) -> Config:
+    """Return the configuration of a run; the built-in one where the file cannot be seen from the head job."""
+    from teralign.configuration import load_config
+
+    given = parameters.shared("bigstream_config")
+    path = given.folder / Path(given.text).expanduser() if given else None
+    return load_config(path if path is not None and path.is_file() else None)
 
 
 def _steps(config: Config, parameters: Parameters, section: SectionName) -> list[StepConfig]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Triple, as_float_triple, reverse_axes
-from teralign.pipeline.budget import budget_of
+from teralign.pipeline.budget import budget_of, skipped_alignments
 from teralign.pipeline.entries import RESULT_NAME, mask_options, parse_channel, parse_expansion, parse_region
 from teralign.pipeline.images import find_images, find_target, options_of
 from teralign.pipeline.levels import Budget
@@ -43,7 +43,8 @@ def read_pairs(values: Mapping[str, object], folder: Path) -> list[Pair]:
     rows = _rows(sheet, run) if sheet else [run]
     ids = {row.row["id"] for row in rows if row.row is not None}
     budget = functools.cache(lambda: budget_of(run))
-    return follow_reuse([_pair(row, ids, budget) for row in rows], rows)
+    pairs = [_pair(row, ids, budget) for row in rows]
+    return follow_reuse(pairs, rows, skipped_alignments(run))
 
 
 def _rows(sheet: Given, run: Parameters) -> list[Parameters]:

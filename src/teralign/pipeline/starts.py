@@ -6,7 +6,7 @@ global alignment is then used for both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,17 +49,17 @@ def find_transforms(parameters: Parameters, own_id: str, ids: Iterable[str]) -> 
     return Transforms(initial=_staged(initial), reused=_staged(reused), global_name=name)
 
 
-def follow_reuse(pairs: Sequence[Pair], rows: Sequence[Parameters]) -> list[Pair]:
+def follow_reuse(pairs: Sequence[Pair], rows: Sequence[Parameters], skipped: Collection[str]) -> list[Pair]:
     """Return the pairs, each reuse of another pair's transform traced to the pair or the files that it comes from.
 
-    Their notes say what each begins with. Raises InputError for a pair that aligns nothing of its own to reuse, and
-    for pairs that reuse each other.
+    Their notes say what each begins with; `skipped` are the alignments ("global", "local") without steps. Raises
+    InputError for a pair that aligns nothing of its own to reuse, and for pairs that reuse each other.
     """
     by_id = {pair.id: pair for pair in pairs}
     found = []
     for pair, row in zip(pairs, rows, strict=True):
         transforms = _followed(pair, by_id, row) if pair.transforms.reused_pair else pair.transforms
-        found.append(replace(pair, transforms=transforms, notes=(*pair.notes, *_notes(transforms))))
+        found.append(replace(pair, transforms=transforms, notes=(*pair.notes, *_notes(transforms, skipped))))
     return found
 
 
@@ -82,7 +82,7 @@ def _followed(pair: Pair, by_id: Mapping[str, Pair], row: Parameters) -> Transfo
     raise AssertionError("a reuse ends at a pair or at files")
 
 
-def _notes(transforms: Transforms) -> list[str]:
+def _notes(transforms: Transforms, skipped: Collection[str]) -> list[str]:
     """Return notes for the log on what a pair starts from, reuses and skips."""
     named = {
         "starts from": transforms.initial,
@@ -92,6 +92,9 @@ def _notes(transforms: Transforms) -> list[str]:
     notes = [f"{what} {', '.join(str(t.path) for t in found)}" for what, found in named.items() if found]
     if transforms.reused_pair:
         notes.append(f"global alignment skipped, reusing that of {transforms.reused_pair}")
+    if not transforms.whole:
+        reusing = transforms.reused or transforms.reused_pair
+        notes += [f"{name} alignment skipped" for name in skipped if not (name == "global" and reusing)]
     return notes
 
 
