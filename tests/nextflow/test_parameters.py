@@ -39,6 +39,11 @@ WRONG_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "seed": (PAIR | {"seed": -1}, r"--seed must be at least 0"),
     "folder for a bucket": (PAIR | {"warped_dir": "out"}, r"--warped_dir cannot be 'out': Folder in a bucket"),
     "labels": (PAIR | {"fixed_mask": "image.zarr", "fixed_mask_labels": "1,x"}, r"--fixed_mask_labels cannot be"),
+    "region": (PAIR | {"fixed_roi": "0,0,0,5,5"}, r"--fixed_roi cannot be '0,0,0,5,5': Align only in this box"),
+    "expansion": (PAIR | {"expansion": 0}, r"--expansion must be above 0, not 0"),
+    "format": (PAIR | {"warped_format": "jpg"}, r"--warped_format must be one of zarr, n5, precomputed"),
+    "container": (PAIR | {"warped_container": "a/b"}, r"--warped_container cannot be 'a/b': Put all warped volumes"),
+    "no start": (PAIR | {"initial_transform": True}, r"--initial_transform needs a value"),
     "name": (PAIR | {"id": "a/b"}, r"--id cannot be 'a/b'"),
 }  # fmt: skip
 
@@ -48,6 +53,8 @@ RIGHT: list[dict[str, Any]] = [
     PAIR | {"def_scale": 0, "aff_scale": "0", "apply_scale": 0, "apply_grid_scale": 0, "fixed_channel": 0, "seed": 0},
     PAIR | {"bigstream_block_overlap": 0, "use_bigstream": False, "queue": "", "id": None},
     PAIR | {"dask_scheduler": "tcp://host:8786", "bigstream_field_spacing": 2, "seed": 7},
+    PAIR | {"bigstream_global_steps": "", "bigstream_local_steps": True, "aff_scale": "auto"},
+    PAIR | {"fixed_roi": "-1,0,0.5,5,5,5", "expansion": 4, "moving_expansion": "3.9", "apply_scale": "s0,s2"},
     {"input": "sheet.csv", "fixed_channel": 2, "warped_dir": "s3://bucket/folder/"},
 ]
 
