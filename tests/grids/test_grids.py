@@ -74,6 +74,19 @@ def test_covering_encloses_the_box():
     assert grid.covering((3, 4, 5), (3, 6, 9), margin=1) == Region((0, 1, 1), (4, 5, 7))
 
 
+def test_a_box_touches_the_voxels_that_it_reaches_into():
+    """Voxel i reaches from 2i − 1 to 2i + 1; a box that ends at a face does not touch the voxel beyond it."""
+    grid = Grid((10, 10, 10), (2, 2, 2))
+    assert grid.touching((3, 2.9, -50), (7, 7.1, 50)) == Region((2, 1, 0), (4, 5, 10))
+    assert grid.touching((4.2, 0, 0), (4.3, 1, 1)).shape == (1, 1, 1)
+    assert grid.touching((19, 0, 0), (30, 9, 9)).size == 0
+
+
+def test_lengths_are_divided():
+    grid = Grid((2, 3, 4), (1.0, 2.0, 4.0), (8.0, -4.0, 0.0))
+    assert grid.divide(4) == Grid((2, 3, 4), (0.25, 0.5, 1.0), (2.0, -1.0, 0.0))
+
+
 @pytest.mark.parametrize("bad", [{"shape": (0, 1, 1)}, {"spacing": (0, 1, 1)}, {"spacing": (1, float("nan"), 1)}])
 def test_impossible_grids_are_refused(bad):
     with pytest.raises(ValueError):
