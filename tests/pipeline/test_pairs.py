@@ -386,3 +386,23 @@ def test_labels_in_an_archive_are_an_entry_to_warp(volumes: Path) -> None:
     pair = resolved(volumes, moving="whole.zarr.zip", apply_to="whole.zarr.zip/labels/cells:nearest")
     assert pair.images[-1].volume.datasets["apply"] == "whole.zarr.zip/labels/cells/s2"
     assert "nearest" in pair.images[-1].options
+
+
+def test_the_configuration_is_read_before_any_task(volumes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parameters, config = volumes / "parameters.json", volumes / "steps.yml"
+    parameters.write_text(json.dumps(SCALES | PAIR | {"bigstream_config": "steps.yml"}))
+    command = load_command("resolve")
+
+    def resolve() -> tuple[int, str]:
+        code = run(command, [str(parameters), "--folder", str(volumes)], name="resolve")
+        return code, capsys.readouterr().err
+
+    config.write_text("global_align: {steps: []}\nlocal_align: {steps: [affine, deform]}\n")
+    assert resolve() == (0, "")
+    config.write_text("global_align: {steps: [ransac, elastix_affine]}\nlocal_align: {steps: [deform]}\n")
+    code, said = resolve()
+    assert code == 0
+    (line,) = said.splitlines()
+    assert line.endswith(f"{config}: Teralign has no step elastix_affine: global_align runs ransac, affine")
+    config.write_text("afine: {metric: MMI}\n")
+    assert resolve() == (2, f"Error: {config}: there is no section 'afine'; did you mean 'affine'?\n")
