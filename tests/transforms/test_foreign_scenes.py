@@ -17,6 +17,7 @@ from scipy import interpolate
 from teralign.errors import InputError
 from teralign.grids import Floats
 from teralign.transforms import load_stack, save_map
+from teralign.transforms.coordinate_maps import find_coordinate_map
 from teralign.volumes.units import micrometres
 
 Json = dict[str, Any]
@@ -325,6 +326,8 @@ def test_the_way_leads_through_systems_images_and_inverses(tmp_path: Path) -> No
     one = [shift | {"input": {"path": "fix"}, "output": {"path": "mov", "name": "atlas"}}]
     write_scene(root, one, [])
     np.testing.assert_allclose(load_stack([root]).map_points([[1, 1, 1]]), [[2, 3, 4]])
+    voxels = find_coordinate_map(root, "fix/s0", "fix/atlas").map_coordinates(np.array([[1.0, 2.0, 3.0]]))
+    np.testing.assert_allclose(voxels, [[18, 36, 54]])
     # An image alone leads from its own system to its other one.
     np.testing.assert_allclose(load_stack([root / "mov"]).map_points([[1, 1, 1]]), [[4, 4, 4]])
 

@@ -114,6 +114,8 @@ def _add_image(graph: SystemGraph, image: str) -> list[Edge]:
                     link = read_link(declared)
                     link = Link(link.transformation, SystemReference("", array), _of_image(link.output, owner))
                     graph.edges.append(Edge(link, root))
+                    voxels = (Axis(f"dim_{i}", "array") for i in range(len(graph.axes.get(link.output, ()))))
+                    graph.axes[link.input] = tuple(voxels)
         found = []
         for declared in (content.get("coordinateTransformations") or ()) if content.get("coordinateSystems") else ():
             link = read_link(declared)
