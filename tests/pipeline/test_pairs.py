@@ -40,7 +40,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "region outside": (PAIR | {"moving_roi": "50,0,0,60,5,5"}, r"--moving_roi: this box lies outside mov\.n5, which"),
     "expansion": (PAIR | {"expansion": 0}, r"--expansion must be a number above 0, such as 4, not '0'"),
     "expansion of one": (PAIR | {"moving_expansion": "x"}, r"--moving_expansion must be a number above 0"),
-    "no start": (PAIR | {"initial_transform": "no.mat"}, r"--initial_transform: .*/no\.mat does not exist"),
+    "no start": (PAIR | {"initial_transform": "no.mat"}, r"^--initial_transform: /\S*/no\.mat does not exist"),
     "bad start": (PAIR | {"initial_transform": "spots.csv"}, r"--initial_transform: .*spots\.csv must be a \.mat"),
     "transform by address": (PAIR | {"local_transform": "s3://b/t.zarr"}, r"--local_transform: .* from a disk only"),
     "start and skip": (
@@ -53,6 +53,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "name taken": (PAIR | {"warped_name": "aligned"}, r"--warped_name: 'aligned' cannot name a result"),
     "name twice": (PAIR | {"apply_to": "mov.n5:name=a;image.zarr:name=a"}, r"2 results would be called a; give each"),
+    "container taken": (PAIR | {"warped_container": "transform"}, r"--warped_container: 'transform' cannot name"),
+    "list of a container": (
+        PAIR | {"warped_container": "all", "apply_to": "mov.n5:name=OME"},
+        r"--apply_to: 'OME' cannot name a result: .* report, OME\.",
+    ),
     "container of a format": (
         PAIR | {"warped_container": "all", "warped_format": "nrrd"},
         r"--warped_container: only zarr and n5 containers hold several volumes, not the --warped_format nrrd",

@@ -98,7 +98,8 @@ _LATTICE = {
     "neighbor_consistency": "blocks that disagree with their neighbours are always replaced by them",
 }
 _GLOBAL = dict.fromkeys(
-    (*SIZE_KEYS, *OVERLAP_KEYS, *_LATTICE), "global-align holds both volumes in memory, without blocks"
+    ("block_size", "block_overlap", *SIZE_KEYS, *OVERLAP_KEYS, *_LATTICE),
+    "global-align holds both volumes in memory, without blocks",
 )
 _PASS = {**_LATTICE, "name": "the log counts the steps by itself"}
 _CONSTRAINTS = {

@@ -117,6 +117,7 @@ class _Reader:
             if default:
                 log.warning("%s: %s.steps lists none: skipped; without the key: %s", self._source, name, default)
             own["steps"] = []
+        self._check_entries(own.get("steps"), f"{name}.steps")
         listed, where = self._validate(SECTION_MODELS[name], own, name, *STEP_MODELS).steps, f"{name}.steps"
         passes = self._passes(values) if name == "local_align" else []
         if passes:
@@ -140,7 +141,7 @@ class _Reader:
         shared = self._pass({key: values[key] for key in _SHARED if key in values}, "local_align")
         own = {key: values[key] for key in ("block_size", "block_overlap") if key in values}
         for key, others in (("block_size", SIZE_KEYS), ("block_overlap", OVERLAP_KEYS)):
-            both = [other for other in others if key in own and other in values]
+            both = [other for other in others if key in own and values.get(other) is not None]
             if both:
                 raise InputError(
                     f"{self._source}: local_align has both {key} and {both[0]}, bigstream's name; keep one."
@@ -191,6 +192,7 @@ class _Reader:
         ]
 
     def _pass(self, values: StepValues, where: str) -> Pass:
+        self._check_entries(values.get("alignment_steps"), f"{where}.alignment_steps")
         return self._validate(Pass, self._effective(Pass, values, where), where)
 
     def _note_passes(self, steps: StepList, passes: int, blocks: Blocks) -> None:
@@ -233,15 +235,19 @@ class _Reader:
             self._noted.add((short, why))
             log.info("%s: %s has no effect: %s", self._source, key, why)
 
+    def _check_entries(self, listed: object, where: str) -> None:
+        """Raise InputError for an entry of a list of steps that is neither a name nor one name with values."""
+        for entry in listed if isinstance(listed, Sequence) and not isinstance(listed, str) else ():
+            if not isinstance(entry, str) and not (isinstance(entry, Mapping) and len(entry) == 1):
+                raise InputError(
+                    f"{self._source}: an entry of {where} must be the name of a step, or one name with its values "
+                    f"(`- affine: {{metric: MMI}}`), not {readable(entry)}."
+                )
+
     def _listed(self, entry: StepEntry, where: str) -> tuple[str, StepValues]:
         if isinstance(entry, str):
             check_step_name(entry, f"{self._source}: {where}")
             return entry, {}
-        if len(entry) != 1:
-            raise InputError(
-                f"{self._source}: an entry of {where} must be the name of a step, or one name with its values "
-                f"(`- affine: {{metric: MMI}}`), not {readable(entry)}."
-            )
         (name, values), *_ = entry.items()
         check_step_name(name, f"{self._source}: {where}")
         return name, self.step(name, values, f"{where}.{name}")

@@ -10,7 +10,7 @@ from pydantic import Field
 from teralign.registration.config import Count, Number, Section
 
 SectionName: TypeAlias = Literal["global_align", "local_align"]
-StepEntry: TypeAlias = str | dict[str, dict[str, Any] | None]
+StepEntry: TypeAlias = str | dict[str, Any]
 """The name of a step, or one name with values of its own."""
 Overlap: TypeAlias = Annotated[Number, Field(ge=0, le=0.5)]
 

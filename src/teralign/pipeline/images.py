@@ -67,9 +67,10 @@ def find_target(
     """
     suffix = _text(parameters, "warped_format", _FORMAT)
     name, folder = parameters.shared("warped_container"), parameters.shared("warped_dir")
-    if name and not RESULT_NAME.fullmatch(name.text):
+    if name and (not RESULT_NAME.fullmatch(name.text) or name.text in _TAKEN):
         raise name.refuse(
-            f"'{name.text}' cannot name a container; use letters, digits, dots, dashes and underscores."
+            f"'{name.text}' cannot name a container: use letters, digits, dots, dashes and underscores, and none of "
+            f"{', '.join(_TAKEN)}."
         )
     if name and suffix not in _CONTAINERS:
         raise name.refuse(f"only zarr and n5 containers hold several volumes, not the --warped_format {suffix}.")
@@ -107,7 +108,8 @@ def find_images(
             found = _found(entry, entries, target.scales, given)
             options = {use: _entry_options(entry, found, use, given) for use in uses}
             images += target.images(entry.name or f"warped_{number}_{found.stem}", found, options)
-    _check_names([image.name for image in images] + [table.name for table in points], entries, own)
+    taken = (*_TAKEN, "OME") if target.container else _TAKEN  # OME: the list of the images of a container
+    _check_names([image.name for image in images] + [table.name for table in points], taken, entries, own)
     return tuple(images), tuple(points)
 
 
@@ -144,15 +146,15 @@ def _entry_spacing(entry: Entry, volume: Located, use: str, spacings: Spacings) 
     return as_option(own)
 
 
-def _check_names(names: Sequence[str], entries: Given | None, own: Given | None) -> None:
-    """Raise InputError unless each result has a name of its own that a file may have."""
+def _check_names(names: Sequence[str], taken: Sequence[str], entries: Given | None, own: Given | None) -> None:
+    """Raise InputError unless each result has a name of its own that a file may have, and that is not `taken`."""
     given = entries or own
     for name, count in Counter(names).items():
-        if not RESULT_NAME.fullmatch(name) or name in _TAKEN:
+        if not RESULT_NAME.fullmatch(name) or name in taken:
             assert given is not None
             raise given.refuse(
                 f"'{name}' cannot name a result: use letters, digits, dots, dashes and underscores, and none of "
-                f"{', '.join(_TAKEN)}."
+                f"{', '.join(taken)}."
             )
         if count > 1:
             assert given is not None

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from teralign.errors import InputError
-from teralign.pipeline.entries import check_name
+from teralign.pipeline.entries import RESULT_NAME, check_name
 from teralign.pipeline.fingerprint import fingerprint
 from teralign.pipeline.lookup import absolute, is_address
 from teralign.pipeline.parameters import Given, Parameters
@@ -43,6 +43,8 @@ def find_transforms(parameters: Parameters, own_id: str, ids: Iterable[str]) -> 
         if parameters.own("global_transform"):
             raise reused.refuse(f"{own_id} is this pair itself; name another pair, or a file.")
         return Transforms()  # the pair that the others take their transform from
+    if reused and ids and _is_bare(reused) and not absolute(reused.text, reused).exists():
+        raise reused.refuse(f"{reused.text} is neither the id of a pair nor a file that exists.")
     if whole:
         return Transforms(whole=(*_staged(reused), *_staged(whole, before=reused)))
     name = "affine.zarr" if _holds_field(initial or reused) else "affine.mat"
@@ -131,12 +133,18 @@ def _check(paths: Sequence[Path], given: Given | None) -> None:
         raise given.refuse(str(error)) from error
 
 
+def _is_bare(given: Given) -> bool:
+    """Return whether a text may be meant as the id of a pair: one name, without a folder."""
+    return RESULT_NAME.fullmatch(given.text) is not None
+
+
 def _holds_field(given: Given | None) -> bool:
     from teralign.transforms import load_stack
 
     if given is None:
         return False
+    paths = _paths(given)
     try:
-        return load_stack(_paths(given)).affine is None
+        return load_stack(paths).affine is None
     except InputError as error:
         raise given.refuse(str(error)) from error
