@@ -387,6 +387,16 @@ SCALE = {"type": "scale", "scale": [2, 2, 2]}
         ([link({"type": "displacements", "path": "no"})], ["fixed", "moving"], "cannot be read"),
         ([link({"type": "demons"})], ["fixed", "moving"], "not supported: demons"),
         ([], [], "without transformations"),
+        ([link(SCALE, "fixed", "fixed")], ["fixed"], "leads from the coordinate system fixed to itself"),
+        ("all", ["fixed", "moving"], "'all' is no list of transformations"),
+        (["all"], ["fixed", "moving"], "'all' is no transformation"),
+        ([SCALE | {"input": 1}], ["fixed", "moving"], "1 is no reference to a coordinate system"),
+        ([link({"type": "scale"})], ["fixed", "moving"], "'scale' is missing"),
+        ([link({"type": "scale", "scale": "222"})], ["fixed", "moving"], "'222' is no list of numbers"),
+        ([link({"type": "scale", "scale": [10**400, 1, 1]})], ["fixed", "moving"], "not all finite"),
+        ([link({"type": "affine", "affine": [[]] * 3})], ["fixed", "moving"], "rows that do not fit"),
+        ([link({"type": "displacements", "path": None})], ["fixed", "moving"], "None is no path"),
+        ([link(SCALE, "a" * 5000)], ["moving"], "does not give the axes"),
     ],
 )
 def test_what_has_no_clear_meaning_is_refused_in_one_sentence(tmp_path, links, systems, words) -> None:
@@ -398,9 +408,31 @@ def test_what_has_no_clear_meaning_is_refused_in_one_sentence(tmp_path, links, s
     assert json.loads((root / "zarr.json").read_text())
 
 
+def test_a_system_that_is_declared_twice_must_have_the_same_axes(tmp_path: Path) -> None:
+    fixed, moving, other = system("fixed"), system("moving"), system("fixed", "xyz", "nanometer")
+    root = write_scene(tmp_path / "s.zarr", [link(SCALE)], [fixed, moving, fixed])
+    np.testing.assert_allclose(load_stack([root]).map_points([[1, 2, 3]]), [[2, 4, 6]])
+    write_scene(root, [link(SCALE)], [fixed, moving, other])
+    with pytest.raises(InputError, match="fixed is declared twice, with different axes"):
+        load_stack([root])
+
+
+@pytest.mark.parametrize(
+    ("shape", "origin", "words"),
+    [((0, 4, 4), 0.0, "is empty: its shape is 3, 0, 4, 4"), ((4, 4, 4), np.nan, "a translation of finite numbers")],
+)
+def test_a_field_without_nodes_or_without_a_place_is_refused(tmp_path: Path, shape, origin, words) -> None:
+    root = tmp_path / "s.zarr"
+    write_field(root / "f", np.zeros((3, *shape)), np.ones(3), np.full(3, origin), "displacement")
+    write_scene(root, [link({"type": "displacements", "path": "f"})], [system("fixed"), system("moving")])
+    with pytest.raises(InputError, match=words):
+        load_stack([root])
+
+
 @pytest.mark.parametrize(
     ("fixed", "words"),
     [
+        (system("fixed", "zzx"), "two axes of one name: z, z, x"),
         (system("fixed", "yx"), "three axes of space, not y"),
         (system("fixed", unit="pixel"), "'pixel' is not a known length"),
         ({"name": "fixed", "axes": [{"name": f"dim_{i}", "type": "array"} for i in range(3)]}, "three axes of space"),

@@ -153,6 +153,16 @@ def test_an_affine_that_the_map_ends_with_is_refused_outside_it(tmp_path):
     assert np.array_equal(mapped(further), mapped(Stack((B, A, U))))
 
 
+def test_affines_whose_product_the_map_ends_with_are_refused_outside_it(tmp_path):
+    A.save(tmp_path / "a.mat")
+    B.save(tmp_path / "b.mat")
+    save_map(tmp_path / "transform.zarr", Stack((A @ B, U)))
+    with pytest.raises(InputError, match=r"a\.mat and .*b\.mat already; leave out a\.mat and b\.mat"):
+        load_stack([tmp_path / "a.mat", tmp_path / "b.mat", tmp_path / "transform.zarr"])
+    other_order = load_stack([tmp_path / "b.mat", tmp_path / "a.mat", tmp_path / "transform.zarr"])
+    assert len(other_order.transforms) == 4
+
+
 def test_a_map_of_several_parts_is_no_single_transform(tmp_path):
     save_map(tmp_path / "map.zarr", Stack((A, U)))
     with pytest.raises(InputError, match="2 parts"):

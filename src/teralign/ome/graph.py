@@ -12,8 +12,17 @@ from pathlib import Path
 
 from teralign.errors import InputError
 from teralign.ome.model import Axis
-from teralign.ome.reading import OmeJson, OmeObject, read_axis
-from teralign.ome.scene import Link, OmeScene, SystemReference, read_link, read_ome, read_scene, senseless
+from teralign.ome.reading import OmeJson, OmeObject
+from teralign.ome.scene import (
+    Link,
+    OmeScene,
+    SystemReference,
+    read_link,
+    read_ome,
+    read_scene,
+    read_systems,
+    senseless,
+)
 from teralign.ome.writing import GROUP_FILE
 
 
@@ -78,16 +87,23 @@ def _end(graph: SystemGraph, scene: OmeScene, reference: SystemReference) -> Sys
     """
     image, name = reference.path, reference.name
     if image is None and name not in {system.name for system in scene.systems}:
-        image, name = (name, "") if (graph.path / name / GROUP_FILE).exists() else (None, name)
+        image, name = (name, "") if _is_group(graph.path / name) else (None, name)
     image = image.strip("/") if image else None
     if image in (None, "."):
         return SystemReference(name)
-    if not any(known.path == image for known in graph.axes) and (graph.path / image / GROUP_FILE).exists():
+    if not any(known.path == image for known in graph.axes) and _is_group(graph.path / image):
         _add_image(graph, image)
     if name:
         return SystemReference(name, image)
     intrinsic = _intrinsic(graph, image)
     return SystemReference("", image) if intrinsic is None else intrinsic
+
+
+def _is_group(place: Path) -> bool:
+    try:
+        return (place / GROUP_FILE).exists()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _intrinsic(graph: SystemGraph, image: str) -> SystemReference | None:
@@ -105,8 +121,8 @@ def _add_image(graph: SystemGraph, image: str) -> list[Edge]:
     content = _multiscale(graph.path, root)
     try:
         owner = image or None
-        for system in content.get("coordinateSystems") or ():
-            graph.axes[SystemReference(str(system["name"]), owner)] = tuple(map(read_axis, system["axes"]))
+        for system in read_systems(content.get("coordinateSystems") or ()):
+            graph.axes[SystemReference(system.name, owner)] = system.axes
         for dataset in content.get("datasets") or ():
             array = f"{image}/{dataset['path']}".lstrip("/")
             for declared in dataset.get("coordinateTransformations") or ():

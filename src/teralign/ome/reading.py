@@ -9,6 +9,7 @@ https://ngff.openmicroscopy.org/0.6/.
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -98,9 +99,31 @@ def _step(content: OmeJson) -> Step:
     return Step(kind, tuple(float(value) for value in values or ()) if numbers else None)
 
 
-def read_axis(declared: str | OmeJson) -> Axis:
-    """Return an axis; its kind follows from the name where it is not given, as before 0.4."""
-    content: OmeJson = {"name": declared} if isinstance(declared, str) else declared
+def json_object(value: object, noun: str) -> OmeJson:
+    """Return a JSON object. Raises TypeError, which says that `value` is no `noun`, for other values."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{reprlib.repr(value)} is no {noun}")
+    return value
+
+
+def json_list(value: object, noun: str) -> list[object]:
+    """Return a JSON list. Raises TypeError, which says that `value` is no list of `noun`, for other values."""
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{reprlib.repr(value)} is no list of {noun}")
+    return list(value)
+
+
+def malformed(error: Exception) -> str:
+    """Return what the error of a reader says of JSON, for a sentence."""
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def read_axis(declared: object) -> Axis:
+    """Return an axis; its kind follows from the name where it is not given, as before 0.4.
+
+    Raises TypeError for a value that is neither a name nor an object.
+    """
+    content: OmeJson = {"name": declared} if isinstance(declared, str) else json_object(declared, "axis")
     name = str(content.get("name", "")).lower()
     unit = content.get("unit")
     kind = str(content.get("type") or _KIND_OF_NAME.get(name, ""))

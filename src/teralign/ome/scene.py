@@ -12,7 +12,7 @@ from pathlib import Path
 
 from teralign.errors import InputError
 from teralign.ome.model import Axis
-from teralign.ome.reading import OmeJson, OmeObject, read_axis
+from teralign.ome.reading import OmeObject, json_list, json_object, malformed, read_axis
 from teralign.ome.transformations import Transformation, read_transformation, transformation_json
 from teralign.ome.writing import GROUP_FILE, axis_json, write_group
 
@@ -67,12 +67,9 @@ def read_scene(path: Path) -> OmeScene | None:
     if "scene" not in attributes:
         return None
     try:
-        scene = attributes["scene"]
-        systems = tuple(
-            System(str(system["name"]), tuple(map(read_axis, system.get("axes", ()))))
-            for system in scene.get("coordinateSystems", ())
-        )
-        return OmeScene(tuple(map(read_link, scene.get("coordinateTransformations", ()))), systems)
+        scene = json_object(attributes["scene"], "scene")
+        links = json_list(scene.get("coordinateTransformations", ()), "transformations")
+        return OmeScene(tuple(map(read_link, links)), tuple(read_systems(scene.get("coordinateSystems", ()))))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise senseless(path, error) from error
 
@@ -107,11 +104,26 @@ def read_ome(path: Path, group: Path) -> OmeObject:
 
 def senseless(path: Path, error: Exception) -> InputError:
     """Return the error for metadata that cannot be understood."""
-    return InputError(f"the transform {path} has invalid OME-Zarr metadata ({error!r}).")
+    return InputError(f"the transform {path} has invalid OME-Zarr metadata: {malformed(error)}.")
 
 
-def read_link(content: OmeJson) -> Link:
+def read_systems(declared: object) -> list[System]:
+    """Return coordinate systems, each once. Raises KeyError, TypeError or ValueError for JSON that makes none."""
+    systems: dict[str, System] = {}
+    for value in json_list(declared, "coordinate systems"):
+        content = json_object(value, "coordinate system")
+        system = System(str(content["name"]), tuple(map(read_axis, json_list(content.get("axes", ()), "axes"))))
+        if systems.setdefault(system.name, system) != system:
+            raise ValueError(f"the coordinate system {system.name} is declared twice, with different axes")
+        names = [axis.name for axis in system.axes if axis.name]
+        if len(set(names)) != len(names):
+            raise ValueError(f"the coordinate system {system.name} has two axes of one name: {', '.join(names)}")
+    return list(systems.values())
+
+
+def read_link(value: object) -> Link:
     """Return a transformation with its ends. Raises KeyError, TypeError or ValueError for JSON that makes none."""
+    content = json_object(value, "transformation")
     name = content.get("name")
     return Link(
         read_transformation(content),
@@ -121,12 +133,13 @@ def read_link(content: OmeJson) -> Link:
     )
 
 
-def _reference(content: str | OmeJson | None, default: str) -> SystemReference:
+def _reference(value: object, default: str) -> SystemReference:
     """Return the reference to a coordinate system: an object, or before 0.6 a name; `default` if it is missing."""
-    if content is None:
+    if value is None:
         return SystemReference(default)
-    if isinstance(content, str):
-        return SystemReference(content)
+    if isinstance(value, str):
+        return SystemReference(value)
+    content = json_object(value, "reference to a coordinate system")
     path = content.get("path")
     return SystemReference(str(content.get("name", "")), str(path) if path else None)
 

@@ -8,11 +8,12 @@ output; a sequence applies its first one first. See
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import reprlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from teralign.ome.reading import OmeJson, OmeObject
+from teralign.ome.reading import OmeJson, OmeObject, json_list, json_object
 
 LINEAR = "linear"
 CUBIC = "bspline-cubic"
@@ -125,8 +126,9 @@ Transformation: TypeAlias = (
 )
 
 
-def read_transformation(content: OmeJson) -> Transformation:
+def read_transformation(value: object) -> Transformation:
     """Return a coordinate transformation. Raises KeyError, TypeError or ValueError for JSON that makes none."""
+    content = json_object(value, "transformation")
     kind = str(content.get("type"))
     match kind:
         case "identity":
@@ -138,7 +140,9 @@ def read_transformation(content: OmeJson) -> Transformation:
         case "affine" | "rotation":
             rows = content.get(kind)
             return NumberMatrix(
-                kind, None if rows is None else tuple(map(_numbers, rows)), _path(content, rows is None)
+                kind,
+                None if rows is None else tuple(map(_numbers, json_list(rows, "rows"))),
+                _path(content) if rows is None else None,
             )
         case "mapAxis":
             return MapAxis(_indices(content["mapAxis"]))
@@ -150,13 +154,13 @@ def read_transformation(content: OmeJson) -> Transformation:
             )
         case "displacements" | "coordinates":
             interpolation = str(content.get("interpolation") or LINEAR)
-            return VectorField(kind, str(content["path"]), CUBIC if interpolation == "cubic" else interpolation)
+            return VectorField(kind, _path(content), CUBIC if interpolation == "cubic" else interpolation)
         case "sequence":
-            return Sequence(tuple(read_transformation(part) for part in content["transformations"]))
+            return Sequence(tuple(map(read_transformation, _parts(content))))
         case "bijection":
             return Bijection(read_transformation(content["forward"]), read_transformation(content["inverse"]))
         case "byDimension":
-            return ByDimension(tuple(_axis_part(part) for part in content["transformations"]))
+            return ByDimension(tuple(map(_axis_part, _parts(content))))
     return Unknown(kind)
 
 
@@ -209,11 +213,15 @@ def vector_fields(transformation: Transformation) -> Iterator[VectorField]:
 
 
 def _numbers(values: object) -> Numbers:
-    if not isinstance(values, list | tuple):
-        raise TypeError(f"{values!r} is no list of numbers")
-    numbers = tuple(float(value) for value in values)
+    listed = json_list(values, "numbers")
+    if not all(isinstance(value, int | float) for value in listed):
+        raise TypeError(f"{reprlib.repr(values)} is no list of numbers")
+    try:
+        numbers = tuple(float(value) for value in listed if isinstance(value, int | float))
+    except OverflowError:
+        numbers = (math.inf,)
     if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"{values!r} are not all finite")
+        raise ValueError(f"{reprlib.repr(values)} are not all finite")
     return numbers
 
 
@@ -225,17 +233,24 @@ def _indices(values: object) -> tuple[int, ...]:
     return indices
 
 
-def _path(content: OmeJson, needed: bool) -> str | None:
-    return str(content["path"]) if needed else None
+def _path(content: OmeJson) -> str:
+    path = content["path"]
+    if not isinstance(path, str) or "\0" in path:
+        raise TypeError(f"{reprlib.repr(path)} is no path")
+    return path
 
 
-def _axis_part(content: OmeJson) -> AxisPart:
+def _parts(content: OmeJson) -> list[object]:
+    return json_list(content["transformations"], "transformations")
+
+
+def _axis_part(value: object) -> AxisPart:
     """Return a part of a byDimension; drafts of 0.6 had keys with underscores, or the axes in the transformation."""
-    inputs, outputs = (content[key if key in content else old] for key, old in _AXIS_KEYS.items())
-    part = content.get("transformation", content)
-    if not isinstance(part, Mapping):
-        raise TypeError(f"{part!r} is no transformation")
-    return AxisPart(read_transformation(part), _axes(inputs), _axes(outputs))
+    content = json_object(value, "part of a byDimension")
+    inputs, outputs = (
+        content[old if old in content and key not in content else key] for key, old in _AXIS_KEYS.items()
+    )
+    return AxisPart(read_transformation(content.get("transformation", content)), _axes(inputs), _axes(outputs))
 
 
 def _axes(values: object) -> tuple[int | str, ...]:

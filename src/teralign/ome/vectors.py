@@ -14,7 +14,7 @@ import numpy as np
 
 from teralign.errors import InputError
 from teralign.ome.model import Axis, Level, Multiscale
-from teralign.ome.reading import OmeObject, read_axis, read_multiscale, read_steps
+from teralign.ome.reading import OmeObject, malformed, read_axis, read_multiscale, read_steps
 from teralign.ome.writing import GROUP_FILE
 
 KIND_OF_AXIS = {"displacement": "displacements", "coordinate": "coordinates"}
@@ -54,7 +54,9 @@ def read_vectors(path: Path, image: str) -> VectorLayout:
     except OSError as error:
         raise InputError(f"the field {place} cannot be read: {error.strerror} ({error.filename}).") from error
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(f"the field {place} has invalid OME-Zarr metadata ({error!r}).") from error
+        raise InputError(f"the field {place} has invalid OME-Zarr metadata: {malformed(error)}.") from error
+    if min(shape, default=0) < 1:
+        raise InputError(f"the field {place} is empty: its shape is {', '.join(map(str, shape))}.")
     if further:
         raise InputError(f"the field {place} lies in a further coordinate system, which is not supported.")
     vectors = [i for i, axis in enumerate(axes) if axis.kind in KIND_OF_AXIS]
@@ -114,4 +116,6 @@ def _placed(place: Path, level: Level, ndim: int, vector: int) -> tuple[tuple[fl
         scale, translation = np.delete(scale, vector), np.delete(translation, vector)
     if not (np.isfinite(scale) & (scale > 0)).all():
         raise InputError(f"the field {place} must have a scale of positive numbers.")
+    if not np.isfinite(translation).all():
+        raise InputError(f"the field {place} must have a translation of finite numbers.")
     return tuple(scale.tolist()), tuple(translation.tolist())

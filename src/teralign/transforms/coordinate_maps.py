@@ -91,6 +91,8 @@ def load_coordinate_map(path: Path) -> CoordinateMap:
     named = [[end for end in inputs | outputs if end.name.lower() == name] for name in ("fixed", "moving")]
     sources, targets = inputs - outputs, outputs - inputs
     if len(links) == 1:
+        if inputs == outputs:
+            raise InputError(f"{path} leads from the coordinate system {shown(links[0].input)} to itself.")
         return _map_between(graph, links[0].input, links[0].output)
     if all(len(ends) == 1 for ends in named):
         return _map_between(graph, named[0][0], named[1][0])

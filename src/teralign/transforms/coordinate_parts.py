@@ -213,7 +213,7 @@ def _projection(dropped: tuple[int, ...], created: tuple[int, ...], ndim: int) -
 
 def _homogeneous(kind: str, rows: tuple[tuple[float, ...], ...]) -> Floats:
     """Return a rotation (N × N) or an affine (M × N + 1) with its last row."""
-    if len({len(row) for row in rows}) != 1 or (kind == "rotation" and len(rows) != len(rows[0])):
+    if len({len(row) for row in rows}) != 1 or not rows[0] or (kind == "rotation" and len(rows) != len(rows[0])):
         raise ValueError(f"its {kind} has rows that do not fit")
     upper = np.array(rows)
     if kind == "rotation":

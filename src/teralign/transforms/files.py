@@ -23,15 +23,19 @@ def load_stack(paths: Sequence[str | Path]) -> Stack:
     Raises InputError for a file that holds none, and for an affine that the map after it ends with already.
     """
     whole = Stack()
-    before: tuple[Path, Stack] | None = None
+    affines: list[tuple[Path, Affine]] = []  # the unbroken run of them before a file
     for path in (Path(path).absolute() for path in paths):
         found = _load(path)
-        if before is not None and path.is_dir() and _ends_with(found, before[1]):
-            raise InputError(
-                f"{path} is a whole map, which ends with {before[0]} already; leave out {before[0].name}."
-            )
+        for first in range(len(affines)) if path.is_dir() else ():
+            if _ends_with(found, Stack(tuple(affine for _, affine in affines[first:]))):
+                repeated = [file for file, _ in affines[first:]]
+                raise InputError(
+                    f"{path} is a whole map, which ends with {' and '.join(map(str, repeated))} already; leave out "
+                    f"{' and '.join(file.name for file in repeated)}."
+                )
         whole = whole @ found
-        before = path, found
+        only = found.transforms[0].affine if len(found.transforms) == 1 else None
+        affines = [*affines, (path, only)] if only is not None else []
     return whole
 
 
@@ -62,12 +66,12 @@ def _load(path: Path) -> Stack:
 
 
 def _ends_with(whole: Stack, last: Stack) -> bool:
-    """Return whether a map ends with the affine that `last` is.
+    """Return whether a map ends with the affine that `last`, the product of affines, is.
 
     A field along oblique axes stands between their direction and its inverse, and the direction was multiplied into
     the affine; so the product of the affines on both sides of the fields counts too.
     """
-    if not whole.transforms or len(last.transforms) != 1:
+    if not whole.transforms:
         return False
     end, affine = whole.transforms[0].affine, last.affine
     if end is None or affine is None:
