@@ -248,6 +248,22 @@ def test_blocks_outside_a_box_keep_the_start_and_those_at_its_border_are_right(p
     assert np.median(errors[lands < 26]) < 0.5
 
 
+def test_a_box_and_a_mask_that_have_nothing_in_common_are_said(folder, tmp_path, scheduler, caplog):
+    """The right half is masked in, and the box is on the left."""
+    right = np.zeros(GRID.shape, np.uint16)
+    right[:, :, 40:] = 1
+    mask = write(tmp_path / "mask.zarr", Image(right, GRID))
+    fixed = Side(f"{folder}/fixed.zarr", mask=mask, roi=LEFT)
+    start = {"initial_transforms": [folder / "truth.mat"]}
+    result = local_align(
+        fixed, f"{folder}/moving.zarr", output=tmp_path / "a.zarr", compute=Compute(scheduler), **start
+    )
+    assert set(result.states) == {"masked"}
+    assert (
+        "all blocks are masked, empty or outside the moving volume: nothing was aligned, and the start" in caplog.text
+    )
+
+
 def test_lengths_of_expanded_samples_are_divided(folder, tmp_path):
     """Samples expanded 4 and 2 times give the bytes of the samples themselves, in all commands."""
     images = [Image(open_volume(folder / name).read(), GRID) for name in ("fixed.zarr", "moving.zarr")]

@@ -22,7 +22,7 @@ from teralign.alignment import (
     plan_alignment,
     plan_stages,
 )
-from teralign.blockwise import Workspace
+from teralign.blockwise import BlockState, Workspace
 from teralign.cluster import Compute
 from teralign.configuration import load_config
 from teralign.errors import InputError
@@ -105,6 +105,13 @@ def local_align(
         built = workspace.output / job.output.name
         finish_map(built, job.whole(finest.field))
         workspace.finish(built, job.output, overwrite=overwrite)
+    if not set(finest.summary.states) - {BlockState.MASKED, BlockState.OUTSIDE, BlockState.EMPTY}:
+        log.warning(
+            "all blocks are masked, empty or outside the moving volume: nothing was aligned, and %s became %s; "
+            "check masks, regions of interest and the start",
+            passed(job.transforms),
+            job.output,
+        )
     result = replace(
         job.result(finest.summary),
         coarser=tuple(stage.summary for stage in coarser),
