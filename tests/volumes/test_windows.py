@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from teralign.cluster import Compute
 from teralign.grids import Grid
+from teralign.tasks.convert_volume import convert_volume
 from teralign.volumes import Chunking, create_volume, open_volume
 from teralign.volumes.windows import window_of
+from volume_files import space_axes, write_ome_zarr
 
 GRID = Grid((24, 60, 44), (1.0, 1.0, 1.0))
 
@@ -75,6 +78,18 @@ def test_a_few_bright_voxels_are_not_lost_in_the_background(tmp_path):
 def test_a_constant_image_has_the_whole_range(tmp_path):
     volume, _ = written(tmp_path, [np.full((1, *GRID.shape), 9, np.uint16)], levels=1)
     assert volume.display[0].window == (0, 65535, 0, 65535)
+
+
+@pytest.mark.parametrize("edges", [(0, 9, 4, 4), (0, 9, 8, 2), (0, float("nan"), 0, 1), (0, float("inf"), 0, 1)])
+def test_windows_of_others_that_show_nothing_are_those_of_the_voxels(edges, tmp_path, scheduler):
+    window = dict(zip(("min", "max", "start", "end"), edges, strict=True))
+    array = values(0, "uint16", 20, 90)[0]
+    steps = {"0": [{"type": "scale", "scale": list(GRID.spacing)}]}
+    omero = {"channels": [{"label": "DAPI", "color": "FF0000", "window": window}]}
+    write_ome_zarr(tmp_path / "theirs.zarr", {"0": array}, space_axes(), steps, omero=omero)
+    convert_volume(tmp_path / "theirs.zarr", tmp_path / "ours.zarr", levels=1, compute=Compute(scheduler))
+    (shown,) = open_volume(tmp_path / "ours.zarr").display
+    assert (shown.colour, shown.window) == ("FF0000", (0, 65535, *np.rint(np.percentile(array, (0.1, 99.9)))))
 
 
 def test_labels_have_no_window(tmp_path):

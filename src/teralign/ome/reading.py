@@ -8,6 +8,7 @@ https://ngff.openmicroscopy.org/0.6/.
 
 from __future__ import annotations
 
+import math
 import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -139,12 +140,13 @@ def _orientation(content: object) -> str | None:
 
 
 def read_channel(index: int, content: OmeJson) -> Channel:
-    """Return a channel as omero describes it, without colours and windows that are malformed."""
+    """Return a channel as omero describes it, without colours that are malformed and windows that show nothing."""
     colour, window = str(content.get("color", "")), content.get("window")
     edges = [window.get(key) for key in WINDOW_KEYS] if isinstance(window, Mapping) else []
     numbers = [float(edge) for edge in edges if isinstance(edge, int | float)]
+    shows = len(numbers) == len(WINDOW_KEYS) and all(map(math.isfinite, numbers)) and numbers[2] < numbers[3]
     return Channel(
         str(content.get("label", index)),
         colour.upper() if re.fullmatch(r"[0-9A-Fa-f]{6}", colour) else None,
-        (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == len(WINDOW_KEYS) else None,
+        (numbers[0], numbers[1], numbers[2], numbers[3]) if shows else None,
     )
