@@ -18,7 +18,7 @@ from teralign.tasks.apply_transform import apply_transform, plan_apply_transform
 from teralign.tasks.convert_volume import convert_volume, plan_convert_volume
 from teralign.tasks.inspect_volume import inspect_volume
 from teralign.transforms import Affine
-from teralign.volumes import Chunking, create_volume, open_volume
+from teralign.volumes import Chunking, create_volume, open_volume, write_index
 from teralign.volumes.pyramid import mean, mode
 from teralign.volumes.slots import Slot
 from volume_files import noise, space_axes, write_n5, write_ome_zarr
@@ -154,6 +154,60 @@ def test_copies_of_the_metadata_do_not_hide_the_image(tmp_path, scheduler):
     assert "x" in zarr.open_group(container, mode="r")
 
 
+@pytest.mark.parametrize("called_off", ["_make_groups", "_enter"])
+def test_an_added_image_that_nothing_names_yet_is_completed_by_the_same_call(
+    called_off, tmp_path, scheduler, monkeypatch
+):
+    path, array = source(tmp_path, dtype="uint32")
+    container = ours(tmp_path / "a.zarr", "0.4")
+    zarr.consolidate_metadata(container)
+
+    def cut_off(*_):
+        raise KeyboardInterrupt
+
+    options = {"into": container / "labels" / "cells", "label": True, "compute": Compute(scheduler)}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(f"teralign.volumes.additions.Addition.{called_off}", cut_off)
+        convert_volume(path, **options)
+    assert inspect_volume(container).labels == ()
+    convert_volume(path, **options)
+    assert inspect_volume(container).labels == ("labels/cells",)
+    assert "cells" in zarr.open_group(container, mode="r")["labels"]
+    np.testing.assert_array_equal(open_volume(container / "labels" / "cells").read(), array)
+    checked(container / "labels" / "cells")
+    assert not list(tmp_path.rglob(".teralign*"))
+    with pytest.raises(InputError, match="exists already"):
+        convert_volume(path, **options)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_label_enters_a_group_of_others_without_a_list(version, tmp_path, scheduler):
+    path, _ = source(tmp_path, dtype="uint32")
+    image = theirs(tmp_path / "a.zarr", version)
+    zarr.create_group(image / "labels", zarr_format=2 if version == "0.4" else 3)
+    convert_volume(path, into=image / "labels" / "cells", label=True, compute=Compute(scheduler))
+    found = dict(zarr.open_group(image / "labels", mode="r").attrs)
+    assert found == ({"labels": ["cells"]} if version == "0.4" else {"ome": {"version": "0.5", "labels": ["cells"]}})
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("xml", [False, True])
+def test_an_image_added_to_a_collection_is_in_its_list(xml, version, tmp_path, scheduler):
+    path, array = source(tmp_path)
+    container = tmp_path / "rounds.zarr"
+    for name in ("one", "two"):
+        ours(container / name, version)
+    write_index(container, ["one", "two"], ome_zarr=version)
+    if xml:  # a list with an OME-XML has the images that the XML has
+        (container / "OME" / "METADATA.ome.xml").write_text("<OME><Image/><Image/></OME>")
+    convert_volume(path, into=container / "three", compute=Compute(scheduler))
+    convert_volume(path, into=container / "three/labels/cells", label=True, compute=Compute(scheduler))
+    with pytest.raises(InputError, match=r"2 images: one, two;" if xml else r"3 images: one, two, three;"):
+        open_volume(container)
+    np.testing.assert_array_equal(open_volume(container / "three").read(), array)
+    assert inspect_volume(container / "three", check=True).labels == ("three/labels/cells",)
+
+
 def _add(path: str, container: str, name: str) -> None:
     convert_volume(path, into=f"{container}/{name}", label=True, compute=Compute(workers=1))
 
@@ -278,9 +332,12 @@ def test_an_interrupted_slot_is_seen_and_finished_by_the_same_call(writer, tmp_p
         ("a.zarr/x", {"ome_zarr": "0.4"}, r"a.zarr holds 0.5, and one container has one; leave out --ome-zarr"),
         ("a.zarr/labels/x", {}, r"x is the place of a label image; add --interpolation nearest \(of convert-volume"),
         ("a.zarr/x/labels/y", {"label": True}, r"a.zarr/x is no image that could have labels"),
+        ("a.zarr/labels", {"label": True}, r"labels holds the label images of .*a.zarr; name one .*labels/NAME"),
+        ("a.zarr/labels/x/y", {}, r"labels holds the label images of .*a.zarr; name one .*labels/NAME"),
+        ("a.zarr/../b.zarr/x", {}, r"leads out of a group by ..; give the path without it"),
         ("a.tif", {}, r"a.tif is one image; images are added to .zarr and .n5"),
         ("s3://bucket/a.zarr/x", {}, r"a.zarr is not on a disk, where alone images are added"),
-        ("a.zarr", {"slot": (0, 2)}, r"channel 2"),
+        ("a.zarr", {"slot": (0, 2)}, r"a.zarr has 1 timepoints and 2 channels, counted from 0, and so no --slot 0,2"),
         ("a.zarr", {"slot": (0, 1), "levels": 2}, r"--slot has the chunks, scales and version of the image"),
         (
             "a.zarr",

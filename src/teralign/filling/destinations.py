@@ -207,9 +207,9 @@ class AddedImage:
         """Rename the image into the container, and name it in the metadata."""
         writer.finish(stored)
         writer.declare_windows()
-        overwrite = self.addition.overwrite
         self.addition.publish(
-            self._built(workspace), lambda built, place: workspace.place(built, place, overwrite=overwrite)
+            self._built(workspace),
+            lambda built, place: workspace.place(built, place, overwrite=self.addition.replaces),
         )
         workspace.remove()
 

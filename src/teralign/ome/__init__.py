@@ -18,6 +18,7 @@ from teralign.ome.writing import (
     with_label,
     with_label_source,
     with_levels,
+    with_series,
     with_windows,
     write_group,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "with_label",
     "with_label_source",
     "with_levels",
+    "with_series",
     "with_windows",
     "write_field_image",
     "write_group",

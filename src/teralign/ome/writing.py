@@ -79,12 +79,20 @@ def label_list(version: str) -> OmeObject:
     return {"labels": []} if version == _LAST_OF_ZARR_2 else {"ome": {"version": version, "labels": []}}
 
 
-def with_label(attributes: OmeJson, name: str) -> OmeObject:
-    """Return the attributes of a group `labels` with one more label image in its list."""
+def with_label(attributes: OmeJson, name: str, version: str) -> OmeObject:
+    """Return the attributes of a group `labels`, of OME-Zarr `version`, with one more label image in its list."""
     changed: OmeObject = json.loads(json.dumps(attributes))
-    parts = changed.get("ome", changed)
+    parts = changed if version == _LAST_OF_ZARR_2 else changed.setdefault("ome", {"version": version})
     listed = parts.get("labels") or []
     parts["labels"] = listed if name in listed else [*listed, name]
+    return changed
+
+
+def with_series(attributes: OmeJson, name: str) -> OmeObject:
+    """Return the attributes of the group OME of a collection with one more image in its list."""
+    changed: OmeObject = json.loads(json.dumps(attributes))
+    parts = changed.get("ome", changed)
+    parts["series"] = parts["series"] if name in parts["series"] else [*parts["series"], name]
     return changed
 
 

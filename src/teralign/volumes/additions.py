@@ -2,7 +2,7 @@
 
 An image is built elsewhere and renamed into its place. Processes that add to one container at the same time change
 its metadata one after the other, under a lock. A label image, `IMAGE/labels/NAME`, is entered in the list of
-`labels`.
+`labels`, an image beside those of a bioformats2raw collection without OME-XML in its list `series`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from teralign import ome
 from teralign.errors import DataError, InputError
 from teralign.lock import Lock
-from teralign.volumes.collections import label_names
+from teralign.uploads import MARK
+from teralign.volumes.collections import has_open_series, label_names
 from teralign.volumes.description import PyramidLayout
 from teralign.volumes.files import folders_around, read_json
 from teralign.volumes.n5_attributes import ATTRIBUTES
@@ -49,6 +50,8 @@ class Addition:
         container, group, form = locate_container(uri)
         if not group:
             raise InputError(f"--into {uri} names no image; name the one to add, such as --into {uri}/NAME.")
+        if ".." in PurePosixPath(group).parts:
+            raise InputError(f"--into {uri} leads out of a group by ..; give the path without it.")
         version = None if form == "n5" else _version(container)
         if ome_zarr is not None and ome_zarr != version:
             raise InputError(f"{container} holds {version or 'N5'}, and one container has one; leave out --ome-zarr.")
@@ -66,14 +69,22 @@ class Addition:
         """True in a group `labels` of an OME-Zarr, which holds label images and no others."""
         return self.ome_zarr is not None and PurePosixPath(self.group).parent.name == _LABELS
 
+    @property
+    def replaces(self) -> bool:
+        """True if an image in the place is replaced: on request, or when the call that moved it there was cut off."""
+        return self.overwrite or (self.place / MARK).exists()
+
     def check(self) -> None:
         """Raise InputError where something else is in the place, or the container may not be written."""
         for folder in folders_around(self.place, self.container)[1:]:
             if _is_array(folder):
                 raise InputError(f"{self.place} lies in {folder}, which is an array; name a group beside it.")
+        for folder in folders_around(self.place, self.container):
+            if folder.name == _LABELS and folder != self.place.parent and _image(folder.parent) is not None:
+                raise InputError(f"{folder} holds the label images of {folder.parent}; name one {folder}/NAME.")
         if self.is_label and _image(self.place.parent.parent) is None:
             raise InputError(f"{self.place.parent.parent} is no image that could have labels; add them to an image.")
-        if self.place.exists() and not self.overwrite:
+        if self.place.exists() and not self.replaces:
             raise InputError(f"{self.place} exists already; choose another name, or add --overwrite.")
         if self.place.exists():
             _check_replaceable(self.place)
@@ -100,12 +111,20 @@ class Addition:
         with locked(self.container):
             self.check()
             self._make_groups()
+            (built / MARK).touch()
             move(built, self.place)
-            if self.is_label:
-                name = self.place.name
-                change_attributes(self.place.parent, lambda attributes: ome.with_label(attributes, name))
             if self.ome_zarr is not None:
-                drop_consolidated(self.place.parent, self.container)
+                self._enter(self.ome_zarr)
+            (self.place / MARK).unlink()
+
+    def _enter(self, version: str) -> None:
+        """Name the image in the list of labels or images, and remove copies of the metadata that lack it."""
+        group, name = self.place.parent, self.place.name
+        if self.is_label:
+            change_attributes(group, lambda attributes: ome.with_label(attributes, name, version))
+        elif has_open_series(group):
+            change_attributes(group / "OME", lambda attributes: ome.with_series(attributes, name))
+        drop_consolidated(self.place.parent, self.container)
 
     def _make_groups(self) -> None:
         """Make the groups around the image that are not there: Zarr, unlike N5, needs metadata in each."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from teralign.addresses import Place
 from teralign.errors import InputError
@@ -19,6 +19,7 @@ from teralign.volumes.zarr_nodes import Node, read_node
 
 _LAYOUT = "bioformats2raw.layout"
 _NAMES_SHOWN = 12  # wells of a row of the usual plate
+_XML = "METADATA.ome.xml"
 _IMAGE_ELEMENT = re.compile(rb"<(?:\w+:)?Image[\s>]")
 
 
@@ -94,8 +95,22 @@ def label_names(group: Place) -> tuple[str, ...]:
     )
 
 
+def has_open_series(group: Path) -> bool:
+    """Return whether a group is bioformats2raw's with a list of images that agrees with no OME-XML."""
+    node = read_node(group)
+    declared = {} if node is None else node.attributes.get("ome", node.attributes)
+    return _LAYOUT in declared and _listed(group) is not None and not (group / "OME" / _XML).exists()
+
+
 def _within(place: Place, container: Place) -> str:
     return PurePosixPath(place.relative_to(container)).as_posix()
+
+
+def _listed(group: Place) -> tuple[str, ...] | None:
+    """Return the list `series` of a group of bioformats2raw, None if there is none."""
+    node = read_node(group / "OME")
+    listed = None if node is None else node.attributes.get("ome", node.attributes).get("series")
+    return tuple(map(str, listed)) if isinstance(listed, list) else None
 
 
 def _series(group: Place) -> tuple[str, ...]:
@@ -103,11 +118,10 @@ def _series(group: Place) -> tuple[str, ...]:
 
     Without both, the groups 0, 1, … up to the first that is missing.
     """
-    node = read_node(group / "OME")
-    listed = None if node is None else node.attributes.get("ome", node.attributes).get("series")
-    if isinstance(listed, list):
-        return tuple(map(str, listed))
-    xml = group / "OME" / "METADATA.ome.xml"
+    listed = _listed(group)
+    if listed is not None:
+        return listed
+    xml = group / "OME" / _XML
     with opening(xml):
         try:
             count = len(_IMAGE_ELEMENT.findall(xml.read_bytes()))

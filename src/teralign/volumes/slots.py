@@ -21,11 +21,11 @@ from numpy.typing import DTypeLike
 from teralign.errors import DataError, InputError
 from teralign.files import temporary_name
 from teralign.grids import Grid, Triple, as_triple, reverse_axes
+from teralign.uploads import MARK
 from teralign.volumes.additions import locate_container, locked
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial
 from teralign.volumes.chunk_files import ChunkFiles, Index
 from teralign.volumes.description import DisplaySettings, PyramidLayout
-from teralign.volumes.indices import check_channel, check_timepoint
 from teralign.volumes.json_values import Metadata
 from teralign.volumes.manifest import Manifest, StoredFile
 from teralign.volumes.ome_zarr import OmeImage
@@ -33,7 +33,6 @@ from teralign.volumes.volume import Volume, open_level
 from teralign.volumes.writer import VolumeWriter
 from teralign.volumes.zarr_nodes import read_node
 
-_MARK = ".teralign-unfinished"
 _SPACING_TOLERANCE = 1e-3  # metadata of other programs are rounded
 _ORIGIN_TOLERANCE = 0.1  # voxels
 
@@ -60,7 +59,7 @@ class Slot:
         container, inside, form = locate_container(uri)
         if form != "zarr":
             raise InputError(
-                f"--slot is for images of .zarr containers; a channel of {container} is --into {uri}/c1."
+                f"--slot is for images of .zarr containers; a channel of {container} is --into {container}/c1."
             )
         group = container / inside
         node = read_node(group)
@@ -70,8 +69,12 @@ class Slot:
         if image is None and levels[0].grid.shape == grid.shape:  # an array has no place in space
             levels = (replace(levels[0], grid=grid),)
         timepoint, channel = slot
-        check_timepoint("", levels[0], timepoint)
-        check_channel("", levels[0], channel)
+        timepoints, channels = levels[0].timepoints, levels[0].channels
+        if not (0 <= timepoint < timepoints and 0 <= channel < channels):
+            raise InputError(
+                f"{uri} has {timepoints} timepoints and {channels} channels, counted from 0, and so no --slot "
+                f"{timepoint},{channel}."
+            )
         label = image is not None and image.metadata.is_label
         found = cls(str(uri), container, group, levels, label, timepoint, channel, overwrite)
         for array in found.arrays:
@@ -87,7 +90,7 @@ class Slot:
     @property
     def mark(self) -> Path:
         """The file that marks the slot as unfinished."""
-        return self.group / f"{_MARK}-t{self.timepoint}-c{self.channel}"
+        return self.group / f"{MARK}-t{self.timepoint}-c{self.channel}"
 
     def layout(self, grid: Grid, dtype: DTypeLike, *, images: int, label: bool) -> PyramidLayout:
         """Return the layout of the voxels to write, on `grid`, one image. Raises InputError where it does not fit."""
@@ -217,8 +220,8 @@ class Slot:
 
 def unfinished_slots(array: Path) -> list[str]:
     """Return the slots that a call began to fill, each as "timepoint T, channel C", in the image of an array."""
-    marks = {path.name for folder in (array, array.parent) for path in folder.glob(f"{_MARK}-t*-c*")}
-    return [f"timepoint {name.removeprefix(f'{_MARK}-t').replace('-c', ', channel ')}" for name in sorted(marks)]
+    marks = {path.name for folder in (array, array.parent) for path in folder.glob(f"{MARK}-t*-c*")}
+    return [f"timepoint {name.removeprefix(f'{MARK}-t').replace('-c', ', channel ')}" for name in sorted(marks)]
 
 
 def _lies_at(grid: Grid, other: Grid) -> bool:

@@ -45,7 +45,9 @@ def describe(container: Place, dataset: str) -> Description:
 
 def label_images(container: Place, dataset: str) -> tuple[str, ...]:
     """Return the datasets of the label images of the image at a place in the container, as its metadata list them."""
-    image = _enclosing_image(container, container / enter_collections(container, dataset))
+    image = _enclosing_image(container, container / dataset)
+    if image is None:
+        image = _enclosing_image(container, container / enter_collections(container, dataset))
     if image is None:
         return ()
     return tuple((image.group / name).relative_to(container).as_posix() for name in label_names(image.group))
