@@ -223,6 +223,11 @@ def test_null_is_the_default_of_what_the_voxels_do_not_decide(load):
     assert step == DeformConfig()
 
 
+def test_empty_lists_of_levels_are_not_given(load):
+    (step,) = load("deform: {shrink_factors: [], iterations: []}").steps("local_align")
+    assert step.levels == DeformConfig().levels
+
+
 def test_a_path_may_be_text(tmp_path):
     path = tmp_path / "config.yml"
     path.write_text("ransac: {nspots: 7}")

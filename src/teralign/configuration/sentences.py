@@ -14,6 +14,7 @@ _WANTED = {
     "tuple_type": "a list",
     "missing": "a list of the right length",
     "too_long": "a list of the right length",
+    "too_short": "a list of the right length",
 }
 """Requirements that pydantic words for Python, as a writer of YAML knows them."""
 
@@ -38,7 +39,8 @@ def sentence(error: ValidationError, model: type[Section], where: str, known: Se
         value = min(same_key, key=lambda p: len(p["loc"]))["input"]
         return f"{where}.{keys[0]} should be {' or '.join(wanted)}, not {readable(value)}."
     inner = "".join(f".{key}" for key in keys[1:2] if key in _fields(model, keys[:1]))
-    index = "".join(f"[{part}]" for part in problem["loc"][1:] if isinstance(part, int))
+    within = problem["loc"][1:-1] if problem["type"] == "missing" else problem["loc"][1:]
+    index = "".join(f"[{part}]" for part in within if isinstance(part, int))
     return f"{where}.{keys[0]}{inner}{index} should be {wanted[0]}, not {readable(problem['input'])}."
 
 

@@ -33,6 +33,11 @@ def _none_is(default: float) -> BeforeValidator:
     return BeforeValidator(lambda value: default if value is None else value)
 
 
+def _filled(value: object) -> object:
+    """Return None for an empty list: no levels are given."""
+    return None if value in ([], ()) else value
+
+
 def _order(pair: tuple[Any, Any]) -> tuple[Any, Any]:
     low, high = (min(v) if isinstance(v, tuple) else v for v in pair)
     if low > high:
@@ -55,6 +60,7 @@ CountOrZero: TypeAlias = Annotated[int, Field(strict=True, ge=0)]
 PerAxis: TypeAlias = tuple[Positive, Positive, Positive]
 Limits: TypeAlias = NonNegative | tuple[NonNegative, NonNegative, NonNegative]
 SizeRange: TypeAlias = Annotated[tuple[Positive | PerAxis, Positive | PerAxis], AfterValidator(_order)]
+Levels: TypeAlias = Annotated[tuple[Count, ...] | None, BeforeValidator(_filled)]
 Metric: TypeAlias = Literal["LNCC", "ANC", "C", "D", "JHMI", "MMI", "MS"]
 Objective: TypeAlias = Literal["lncc", "ncc", "mse", "mi"]
 MatrixRow: TypeAlias = tuple[Number, Number, Number, Number]
@@ -129,7 +135,7 @@ class MetricConfig(StepConfig):
     """The metric of a step, and the search that improves it; each step names the metrics it knows."""
 
     alignment_spacing: Positive | PerAxis | None = None
-    shrink_factors: tuple[Count, ...] | None = None
+    shrink_factors: Levels = None
     smooth_sigmas: tuple[NonNegative, ...] | None = None
     metric: Metric | None
     metric_args: Mapping[str, Number] = {}
@@ -187,8 +193,8 @@ class DeformConfig(MetricConfig):
     engine: Annotated[Literal["gauss_newton", "simpleitk"], BeforeValidator(_engine)] = "gauss_newton"
     metric: Metric | None = None
     control_point_spacing: Positive | None = None
-    control_point_levels: tuple[Count, ...] = (1,)
-    iterations: tuple[Count, ...] | None = None
+    control_point_levels: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
+    iterations: Levels = None
     window: Positive | None = None
     smoothness: Positive | None = None
     # A strong emphasis loses 0.003 µm on made pairs and 0.006 of local correlation on a real one.
