@@ -13,7 +13,16 @@ import tensorstore
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid
 from teralign.tasks.convert_transform import convert_transform
-from teralign.transforms import Affine, DisplacementField, Stack, load_stack, load_transform, save_field, world_affine
+from teralign.transforms import (
+    Affine,
+    DisplacementField,
+    Stack,
+    load_stack,
+    load_transform,
+    save_field,
+    save_map,
+    world_affine,
+)
 from teralign.volumes import create_volume, open_volume
 
 sitk = SimpleITK
@@ -199,6 +208,14 @@ def test_a_list_becomes_a_composite_and_comes_back(files):
     convert_transform([files / "t.h5"], files / "back.zarr", unit="mm")
     assert [grid.shape for grid in load_stack([files / "back.zarr"]).grids] == [NODES.shape]
     assert_same(load_stack([files / "back.zarr"]).map_points(points), wanted.map_points(points), "field")
+
+
+def test_an_affine_that_a_whole_map_ends_with_is_refused_outside_it(files):
+    save_map(files / "whole.zarr", load_stack([files / "a.mat", files / "u.zarr"]))
+    for output in ("whole.h5", "copy.zarr"):
+        with pytest.raises(InputError, match=r"whole map.*leave out a\.mat"):
+            convert_transform([files / "a.mat", files / "whole.zarr"], files / output)
+        assert not (files / output).exists()
 
 
 def test_what_ants_writes_is_a_list_with_the_affine_first(files, caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -319,10 +320,14 @@ def _load(
 ) -> tuple[Stack, Residual | None]:
     """Return the transforms of the files, and the largest distance of a field from the B-spline that it samples."""
     nodes = None if volume is None else chosen_grid(Stack(), volume, grid_spacing)
+    kinds = [kind_of(Path(path)) for path in paths]
+    for is_ours, run in itertools.groupby(zip(paths, kinds, strict=True), lambda item: item[1] is Kind.TERALIGN):
+        if is_ours:  # raises where a whole map repeats an affine
+            load_stack([path for path, _ in run])
     parts: list[Transform] = []
     sampling: Residual | None = None
-    for number, path in enumerate((Path(path).absolute() for path in paths), start=1):
-        kind = kind_of(path)
+    absolute = (Path(path).absolute() for path in paths)
+    for number, (path, kind) in enumerate(zip(absolute, kinds, strict=True), start=1):
         if kind is Kind.TERALIGN:
             parts.extend(load_stack([path]).transforms)
         elif kind is Kind.BIGSTREAM:
