@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -358,6 +359,25 @@ def test_what_cannot_be_added_is_one_sentence(into, options, sentence, tmp_path)
         plan_convert_volume(path, into=into if "://" in into else tmp_path / into, **options)
     assert "\n" not in str(error.value)
     assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("closed", "into", "options"),
+    [
+        ("", "x", {}),
+        ("labels", "labels/x", {"label": True}),
+        ("", "", {"slot": (0, 1)}),
+        ("s1", "", {"slot": (0, 1)}),
+    ],
+)
+def test_a_folder_that_may_not_be_written_is_named_before_any_work(closed, into, options, tmp_path, monkeypatch):
+    path, _ = source(tmp_path)
+    container = ours(tmp_path / "a.zarr", channels=2)
+    (container / "labels").mkdir()
+    access = os.access  # root, who often runs tests, may write everything
+    monkeypatch.setattr(os, "access", lambda folder, mode: folder != container / closed and access(folder, mode))
+    with pytest.raises(InputError, match=f"{container / closed} may not be written; ask for the permission"):
+        plan_convert_volume(path, into=container / into, **options)
 
 
 def test_an_output_and_a_container_contradict_each_other(tmp_path):

@@ -88,8 +88,8 @@ class Addition:
             raise InputError(f"{self.place} exists already; choose another name, or add --overwrite.")
         if self.place.exists():
             _check_replaceable(self.place)
-        if not os.access(self.container, os.W_OK | os.X_OK):
-            raise InputError(f"{self.container} may not be written; ask for the permission, or give --output.")
+        around = next(folder for folder in folders_around(self.place.parent, self.container) if folder.exists())
+        check_writable(self.container, around)
 
     def check_layout(self, layout: PyramidLayout) -> None:
         """Raise InputError for an image of light among label images."""
@@ -148,6 +148,13 @@ def locate_container(uri: str | Path) -> tuple[Path, str, str]:
     if not container.is_dir():
         raise InputError(f"there is no {container} to add to; check the path, or make it with --output.")
     return container, group, form
+
+
+def check_writable(*folders: Path) -> None:
+    """Raise InputError for a folder, of a container to add to, in which this process may make no files."""
+    for folder in folders:
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise InputError(f"{folder} may not be written; ask for the permission, or give --output.")
 
 
 def locked(container: Path) -> Lock:

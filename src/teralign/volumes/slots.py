@@ -22,7 +22,7 @@ from teralign.errors import DataError, InputError
 from teralign.files import temporary_name
 from teralign.grids import Grid, Triple, as_triple, reverse_axes
 from teralign.uploads import MARK
-from teralign.volumes.additions import locate_container, locked
+from teralign.volumes.additions import check_writable, locate_container, locked
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial
 from teralign.volumes.chunk_files import ChunkFiles, Index
 from teralign.volumes.description import DisplaySettings, PyramidLayout
@@ -79,6 +79,7 @@ class Slot:
         found = cls(str(uri), container, group, levels, label, timepoint, channel, overwrite)
         for array in found.arrays:
             found._check_files(array)
+        check_writable(container, group, *(folder for array in found.arrays for folder in array.folders))
         found.check_empty()
         return found
 
