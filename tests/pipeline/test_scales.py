@@ -90,6 +90,13 @@ def test_a_volume_of_one_scale_decides_for_both(rounds: Path) -> None:
     assert pair.images[1].volume.datasets["apply"] == "mov.zarr/half", "the level that is most like it"
 
 
+def test_beside_one_level_the_level_with_its_voxels_is_read(tmp_path: Path) -> None:
+    write_levels(tmp_path / "fix.zarr", {"s0": 0.5})
+    write_levels(tmp_path / "mov.zarr", {"s0": 0.5, "s1": 1, "s2": 2, "s3": 4})
+    pair = resolved(tmp_path, fixed="fix.zarr/s0")
+    assert pair.moving.datasets["local"] == "mov.zarr/s0", "s2 has voxels four times as large"
+
+
 def test_s3_and_s2_are_taken_where_they_are(volumes: Path) -> None:
     (pair,) = read_pairs({"fixed": "fix.n5", "moving": "mov.n5"}, volumes)
     assert (pair.fixed.datasets["global"], pair.moving.datasets["local"]) == ("fix.n5/s3", "mov.n5/s2")

@@ -81,7 +81,10 @@ class ScaleFinder:
         )
 
     def _wanted(self, option: Option) -> str:
-        """Return the scale that is given, else the usual one if both volumes have it, else "auto"."""
+        """Return the scale that is given, else the usual one if both volumes have it, else "auto".
+
+        Beside a volume of one level, the usual scale of the other may have voxels of another size.
+        """
         given = self.parameters.get(option)
         volumes = (self.fixed, self.moving)
         unseen = next((volume for volume in volumes if volume.container is None), None)
@@ -90,7 +93,10 @@ class ScaleFinder:
                 raise given.refuse(f"the scales of {unseen.uri} are not looked up before the run; name one of them.")
             return given.text
         usual = _USUAL[option]
-        return usual if unseen is not None or all(has_scale(volume, usual) for volume in volumes) else AUTO
+        if unseen is not None:
+            return usual
+        alike = self.fixed.is_array == self.moving.is_array
+        return usual if alike and all(has_scale(volume, usual) for volume in volumes) else AUTO
 
     def _named(self, option: Option, name: str) -> tuple[Scale, Scale]:
         return Scale(option, name), Scale(option, name)
