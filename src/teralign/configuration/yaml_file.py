@@ -26,6 +26,7 @@ class YamlFile:
         try:
             text = path.read_text(encoding="utf-8")
             content = yaml.safe_load(text)
+            _check_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
             anchored = _anchored_sections(text)
         except OSError as error:
             raise InputError(f"the configuration {path} cannot be read: {error.strerror}.") from error
@@ -41,6 +42,28 @@ class YamlFile:
         if not isinstance(content, dict):
             raise InputError(f"the configuration {path} must be a mapping of sections, not {readable(content)}.")
         return cls(content, anchored)
+
+
+def _check_keys(root: yaml.Node | None, path: Path) -> None:
+    """Raise InputError where a mapping has a key twice: YAML forbids it, and PyYAML keeps the last in silence."""
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:  # an anchor that is used again
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in keys:
+                    line = key.start_mark.line + 1
+                    raise InputError(
+                        f"the configuration {path} has {key.value} twice, again in line {line}; keep one."
+                    )
+                keys.add(str(key.value))
+                waiting.append(value)
 
 
 def _anchored_sections(text: str) -> frozenset[str]:
