@@ -227,8 +227,8 @@ def concurrency() -> dict[str, dict[str, int]]:
 
 def reason(error: Exception) -> str:
     """Return tensorstore's description of an error, without its codes and the echo of the request."""
-    text = str(error).split(" [", maxsplit=1)[0].splitlines()[0]
-    return re.sub(r"^[A-Z_]+: ", "", text).rstrip(".")
+    lines = str(error).split(" [", maxsplit=1)[0].splitlines() or [type(error).__name__]
+    return re.sub(r"^[A-Z_]+: ", "", lines[0]).rstrip(".")
 
 
 def _s3_settings(environment: Mapping[str, str]) -> Store:

@@ -163,6 +163,13 @@ def test_saving_replaces_a_field_only_when_asked_to(stored, field):
     assert [p.name for p in stored.path.parent.iterdir()] == [stored.path.name]
 
 
+def test_an_array_that_cannot_be_opened_is_a_sentence(stored):
+    metadata = stored.path / ARRAY / "zarr.json"
+    metadata.write_text(metadata.read_text().replace('"blosc"', '"of-mine"'))
+    with pytest.raises(DataError, match=r'"of-mine" is not registered\.$'):
+        StoredField.open(stored.path).read()
+
+
 def test_missing_and_corrupt_chunks_are_errors_and_never_zeros(stored):
     first, second, *_ = sorted(p for p in (stored.path / ARRAY / "c").rglob("*") if p.is_file())
     content = bytearray(second.read_bytes())

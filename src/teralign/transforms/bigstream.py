@@ -19,6 +19,7 @@ import numpy as np
 import tensorstore
 from numpy.typing import ArrayLike
 
+from teralign.addresses import reason
 from teralign.errors import DataError, InputError
 from teralign.files import file_store, writing_folder
 from teralign.grids import FloatTriple, Grid, Region, Triple, as_float_triple, as_triple, reverse_axes
@@ -69,7 +70,9 @@ class BigstreamWriter:
         try:
             self.store[region.slices].write(np.asarray(values, np.float32)).result()
         except (ValueError, OSError, RuntimeError) as error:
-            raise DataError(f"the field cannot be written in {region.start} to {region.stop}: {error}") from error
+            raise DataError(
+                f"the field cannot be written in {region.start} to {region.stop}: {reason(error)}."
+            ) from error
 
 
 @contextlib.contextmanager
@@ -90,7 +93,7 @@ def building_field(
             store = tensorstore.open(_creation(array, grid, chunk, n5=n5), create=True).result()
             _write_attributes(unfinished, array, grid, n5=n5)
         except (ValueError, OSError, RuntimeError) as error:
-            raise DataError(f"the field {container} cannot be created: {error}.") from error
+            raise DataError(f"the field {container} cannot be created: {reason(error)}.") from error
         yield BigstreamWriter(container / inside, store.transpose([3, 2, 1, 0]) if n5 else store, chunk)
 
 

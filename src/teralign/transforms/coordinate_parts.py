@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorstore
 
+from teralign.addresses import reason
 from teralign.errors import InputError
 from teralign.files import file_store
 from teralign.grids import Floats
@@ -78,7 +79,7 @@ def _read_rows(root: Path, path: str) -> tuple[tuple[float, ...], ...]:
         spec = {"driver": "zarr3", "kvstore": file_store(root / path.strip("/"))}
         rows = np.asarray(tensorstore.open(spec, open=True, read=True).result().read().result(), dtype=np.float64)
     except (ValueError, OSError, RuntimeError) as error:
-        raise InputError(f"{root} names the matrix {path}, which cannot be read: {error}.") from error
+        raise InputError(f"{root} names the matrix {path}, which cannot be read: {reason(error)}.") from error
     if rows.ndim != 2 or not np.isfinite(rows).all():
         raise InputError(f"{root} names the matrix {path}, which is no array of rows and columns of numbers.")
     return tuple(tuple(row) for row in rows.tolist())

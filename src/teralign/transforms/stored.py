@@ -26,6 +26,7 @@ import tensorstore
 from numpy.typing import ArrayLike, NDArray
 
 from teralign import ome
+from teralign.addresses import reason
 from teralign.errors import DataError, InputError
 from teralign.files import file_store
 from teralign.grids import Floats, Grid, Region, Triple
@@ -200,7 +201,7 @@ def create_field(
         array = _creation(path / image / ome.FIELD_LEVEL, grid, chunk_shape)
         tensorstore.open(array, create=True, open=True, context=field_context()).result()
     except (ValueError, OSError, RuntimeError) as error:
-        raise InputError(f"the field {path} cannot be created: {error}.") from error
+        raise InputError(f"the field {path} cannot be created: {reason(error)}.") from error
     return FieldWriter(path, image, grid, chunk_shape)
 
 
@@ -247,4 +248,4 @@ def store_errors(what: str, region: Region) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, RuntimeError) as error:
-        raise DataError(f"{what} in {region.start} to {region.stop} (zyx): {error}") from error
+        raise DataError(f"{what} in {region.start} to {region.stop} (zyx): {reason(error)}.") from error
