@@ -157,6 +157,7 @@ def test_an_empty_list_of_steps_is_kept_and_an_absent_one_is_the_default(load, s
     assert not caplog.records
     assert load(f"{section}:\n  steps:\n  # - affine\n").steps(section) == []
     assert f"{section}.steps lists none: skipped; without the key: " in caplog.text
+    assert load(f"{section}: {{steps: ''}}").steps(section) == [], "as --steps ''"
 
 
 def test_sections_may_be_empty(load):

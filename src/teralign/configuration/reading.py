@@ -112,7 +112,7 @@ class _Reader:
             key: self.step(key, content, f"{name}.{key}") for key, content in values.items() if key in STEP_MODELS
         }
         own = self._own(name, values)
-        if own.get("steps", ()) is None:
+        if own.get("steps", ()) in (None, ""):
             default = ", ".join(DEFAULT_STEPS[name])
             if default:
                 log.warning("%s: %s.steps lists none: skipped; without the key: %s", self._source, name, default)
