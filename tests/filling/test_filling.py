@@ -9,7 +9,7 @@ import pytest
 
 from teralign.blockwise import Workspace
 from teralign.cluster import Capacity
-from teralign.filling import Filling, make_levels, plan_fill
+from teralign.filling import Filling, NewVolume, make_levels, plan_fill
 from teralign.grids import Grid
 from teralign.tasks.convert_volume import Copier
 from teralign.volumes import Chunking, create_volume, open_volume, plan_volume
@@ -33,7 +33,7 @@ def test_many_blocks_are_estimated_from_some(tmp_path):
     copier = Copier(open_volume(tmp_path / "a.zarr"), range(1), range(1), grid.region, dtype)
     output = tmp_path / "b.zarr"
     layout = plan_volume(output, grid=grid, dtype=dtype, chunking=Chunking((16, 32, 64)), levels=3)
-    filling = Filling(str(output), copier, layout, "convert", {})
+    filling = Filling(NewVolume(str(output), overwrite=False), copier, layout, "convert", {})
     exact, estimated = (plan_fill(filling, Capacity.here(), samples=samples) for samples in (200, 7))
     assert exact.blocks["convert"] > 7
     assert estimated.worker_memory_bytes == pytest.approx(exact.worker_memory_bytes, rel=0.01)
