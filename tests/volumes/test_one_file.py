@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 
 import numpy as np
@@ -174,19 +175,23 @@ def test_what_they_cannot_hold_is_said(name, options, sentence, tmp_path):
         plan_volume(tmp_path / name, **{"grid": GRID, "dtype": "uint8", **options})
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def files_of_at_most_1000_bytes():
-    """A limit of the system, as on a full disk: writing beyond it fails."""
+    """A limit of the system, as on a full disk: writing beyond it fails.
+
+    It ends within the test, since pytest's own log may be such a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path, request):
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
     array = noise((1, 1, *GRID.shape), "uint8")
     writer, layout = stored(tmp_path / "a.tif", array)
-    request.getfixturevalue("files_of_at_most_1000_bytes")
-    with pytest.raises(DataError, match=r"a.tif cannot be written: File too large"):
+    with files_of_at_most_1000_bytes(), pytest.raises(DataError, match=r"a.tif cannot be written: File too large"):
         write_file(tmp_path / "a.tif", writer, layout)
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
