@@ -93,3 +93,11 @@ def test_a_takeover_that_was_cut_off_delays_the_next_only_for_a_while(path):
     path.with_name("lock.json.takeover").touch()
     take_and_release(path, LockTimes(stale=0.5))
     assert list(path.parent.iterdir()) == []
+
+
+def test_who_waits_gets_it_when_it_is_free_and_is_told_when_it_stays_in_use(path):
+    held = Lock.take(path)
+    with pytest.raises(InputError, match=r"has been in use by another process for 1 s; run this again"):
+        Lock.wait(path, seconds=1)
+    held.release()
+    Lock.wait(path, seconds=1).release()

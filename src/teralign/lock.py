@@ -113,14 +113,18 @@ class Lock:
 
     @classmethod
     def wait(cls, path: Path, *, seconds: float = _WAIT_SECONDS) -> Lock:
-        """Take the lock as `take` does, after waiting for a holder that needs it only for a moment."""
+        """Take the lock as `take` does, after waiting for a holder that needs it only for a moment.
+
+        Raises InputError when the holder keeps it for `seconds`.
+        """
         end = time.monotonic() + seconds
         while True:
             try:
                 return cls.take(path)
-            except InputError:
+            except InputError as error:
                 if time.monotonic() > end:
-                    raise
+                    held = f"{path.parent} has been in use by another process for {seconds:.0f} s"
+                    raise InputError(f"{held}; run this again when that has ended.") from error
             time.sleep(_WAIT_SECONDS / 1000)
 
     def __enter__(self) -> Lock:
