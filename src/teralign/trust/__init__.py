@@ -1,0 +1,5 @@
+"""How far a registration can be trusted: a verdict, an estimate of the remaining error, and advice."""
+
+from teralign.trust.assessment import Advice, AssessedBlock, Assessment, ErrorEstimate, Verdict
+
+__all__ = ["Advice", "AssessedBlock", "Assessment", "ErrorEstimate", "Verdict"]
