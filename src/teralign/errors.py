@@ -34,3 +34,9 @@ class ClusterError(TeralignError):
     """A Dask cluster that cannot be reached, or was lost."""
 
     exit_code = 5
+
+
+class GateError(TeralignError):
+    """A result that is written, but misses a limit that the caller set, such as --fail-on or --max-error-um."""
+
+    exit_code = 6

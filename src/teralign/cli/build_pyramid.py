@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--work-dir", type=values.PATH, help="Folder for unfinished work.  [default: CONTAINER.partial]")
 @options.dry_run_option
 @click.option("--overwrite", is_flag=True, help="Replace existing coarser scales.")
+@options.json_option
 @options.verbose_option
 @options.compute
 def build_pyramid(

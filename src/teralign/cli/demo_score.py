@@ -12,6 +12,7 @@ from teralign.cli import options, values
 @click.command(epilog=options.example("demo-score demo/ results/round1_to_round2/"))
 @click.argument("demo_dir", type=values.PATH)
 @click.argument("result_dir", type=values.PATH)
+@options.json_option
 @options.verbose_option
 def demo_score(demo_dir: Path, result_dir: Path) -> None:
     """Score the affine.mat and transform.zarr in RESULT_DIR against the truth in DEMO_DIR.

@@ -22,6 +22,7 @@ from teralign.grids import Triple
 @options.threads_option
 @options.seed_option
 @options.overwrite_option
+@options.json_option
 @options.verbose_option
 def make_demo_data(output: Path, shape: Triple, threads: int | None, seed: int, overwrite: bool) -> None:
     """Make two imaging rounds that look like tissue, with the true transform between them.

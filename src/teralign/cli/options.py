@@ -53,6 +53,21 @@ verbose_option = click.option(
     callback=_set_up_logging,
     help="Log in detail, and show tracebacks.",
 )
+
+
+def _prefer_json(ctx: click.Context, param: click.Parameter, chosen: bool) -> None:
+    """Note that the result is to be printed as JSON, for `print_result`."""
+    ctx.meta[_JSON] = chosen
+
+
+_JSON = "teralign.json"
+json_option = click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    callback=_prefer_json,
+    help="Print the result as one JSON object, as is done where standard output is no terminal.",
+)
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 dry_run_option = click.option(
     "--dry-run",
@@ -62,7 +77,7 @@ dry_run_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="Threads to compute with.  [default: the cores of this task]"
 )
-run_options = chain(dry_run_option, overwrite_option, verbose_option)
+run_options = chain(dry_run_option, overwrite_option, json_option, verbose_option)
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers."
 )
@@ -262,8 +277,71 @@ def compute(command: Body) -> Body:
     return with_compute
 
 
+_GATES: dict[str, Callable[[Command], Command]] = {
+    "fail_on": click.option(
+        "--fail-on",
+        type=click.Choice(["bad", "doubtful", "never"]),
+        default="never",
+        show_default=True,
+        help="Verdicts after which the command fails, with exit code 6: bad ones, or all that are not good. "
+        "Results stay.",
+    ),
+    "min_correlation": click.option(
+        "--min-correlation",
+        type=click.FloatRange(-1, 1),
+        help="Fail if the local correlation after alignment is below this, with exit code 6; results stay.",
+    ),
+    "max_folded": click.option(
+        "--max-folded", type=click.FloatRange(0, 1), help="Fail if a larger share of the field folds; results stay."
+    ),
+    "max_failed_blocks": click.option(
+        "--max-failed-blocks",
+        type=click.FloatRange(0, 1),
+        help="Fail if a larger share of blocks failed; results stay.",
+    ),
+    "max_error_um": click.option(
+        "--max-error-um",
+        type=click.FloatRange(min=0),
+        help="Fail if the median of the estimated error in µm is larger; results stay.",
+    ),
+    "max_tre_um": click.option(
+        "--max-tre-um",
+        type=click.FloatRange(min=0),
+        help="Fail if the median distance of the landmarks in µm is larger; results stay.",
+    ),
+}
+
+
+def gates(*names: str) -> Callable[[Body], Body]:
+    """Return a decorator that declares --fail-on and the named gates, and gives the command `gates: Gates`."""
+    own = ("fail_on", *names)
+
+    def decorate(command: Body) -> Body:
+        @functools.wraps(command)
+        def with_gates(**arguments: Any) -> object:  # noqa: ANN401 - click passes options by name
+            from teralign.trust import FailOn, Gates
+
+            given = {name: arguments.pop(name) for name in own}
+            limits = Gates(fail_on=FailOn(given.pop("fail_on")), **given)
+            return command(**arguments, gates=limits)
+
+        return chain(*(_GATES[name] for name in own))(with_gates)
+
+    return decorate
+
+
 def print_result(result: object) -> None:
-    """Print the result, a dataclass or mapping, as a JSON document in one line on standard output."""
+    """Print the result, a dataclass or mapping, on standard output.
+
+    It is a JSON document in one line; on a terminal, unless --json is given, it is a short text.
+    """
     from teralign.results import document, to_json
 
-    click.echo(to_json(document(result)))
+    plain = document(result)
+    context = click.get_current_context()
+    if context.meta.get(_JSON) or not sys.stdout.isatty():
+        click.echo(to_json(plain))
+        return
+    from teralign.cli.summaries import summary
+
+    click.echo("\n".join(summary(context.info_name or "", plain)))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @options.timepoint_options
 @options.threads_option
 @options.overwrite_option
+@options.json_option
 @options.verbose_option
 @options.side("fixed")
 @options.side("moving")

@@ -14,6 +14,7 @@ from teralign.cli import options, values
 @click.option(
     "--folder", type=values.PATH, default=".", help="Where relative paths start.  [default: the current folder]"
 )
+@options.json_option
 @options.verbose_option
 def resolve(parameters: Path, folder: Path) -> None:
     """Look up what a pipeline run aligns, as the pipeline does before it starts.

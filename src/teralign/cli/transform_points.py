@@ -24,6 +24,7 @@ from teralign.cli import options, values
 @options.expansion_options
 @options.threads_option
 @options.overwrite_option
+@options.json_option
 @options.verbose_option
 def transform_points(
     transforms: tuple[Path, ...],

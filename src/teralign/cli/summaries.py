@@ -1,0 +1,117 @@
+"""The end of a command for a person: verdict, error, files and the next command, where JSON would be hard to read.
+
+A summary is made from the document that would be printed as JSON, so that it names no value that JSON lacks. Values
+are shown by their keys: those that end in `_um` are µm, in `_bytes` bytes, and `seconds` a duration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from teralign.progress import readable_time
+from teralign.results import Json
+
+_FILES = ("output", "aligned", "report", "overlay", "metrics", "volume", "container", "outdir")
+"""Keys whose values are files or folders that the command wrote."""
+
+_HIDDEN = {"format", "teralign", "dry_run", "verdict", "assessment", "gates", "advice", "skipped", "grid", *_FILES}
+_WIDTH = 24
+
+
+def summary(command: str, document: Mapping[str, Json]) -> list[str]:
+    """Return the lines that a person reads after `command` ended with this document."""
+    lines = [*_trust(document), *_facts(document)]
+    lines += [_row(key, str(document[key])) for key in _FILES if isinstance(document.get(key), str)]
+    if document.get("dry_run"):
+        lines.append("Nothing was written: this is a plan.")
+    elif following := _next(command, document):
+        lines += ["Next:", f"  {following}"]
+    return lines
+
+
+def _trust(document: Mapping[str, Json]) -> Iterator[str]:
+    """Yield the verdict with its sentence, failed gates and advice; nothing of a command that judges nothing."""
+    verdict = document.get("verdict")
+    if not isinstance(verdict, str):
+        return
+    assessment = _object(document.get("assessment"))
+    sentence = assessment.get("sentence")
+    yield f"{verdict.upper()}: {sentence}" if sentence else verdict.upper()
+    for gate in _objects(_object(document.get("gates")).get("failed")):
+        yield f"  failed: {gate.get('sentence')}"
+    for advice in _objects(assessment.get("advice")):
+        yield f"  try: {advice.get('sentence')}"
+
+
+def _facts(document: Mapping[str, Json]) -> Iterator[str]:
+    """Yield a line for each value that is known, in the order of the document."""
+    for key, value in document.items():
+        if key in _HIDDEN or value is None or value in ([], {}):
+            continue
+        if isinstance(value, list) and _objects(value):
+            yield _row(key, ", ".join(_named(item) for item in _objects(value)))
+        else:
+            yield _row(key, _shown(key, value))
+
+
+def _row(key: str, text: str) -> str:
+    label = key.removesuffix("_um").removesuffix("_bytes").replace("_", " ")
+    return f"{label:<{_WIDTH}}{text}"
+
+
+def _shown(key: str, value: Json) -> str:
+    """Return a value as people write it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(key, item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_shown("", item) for item in value) + (" µm" if key.endswith("_um") else "")
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if key.endswith("seconds"):
+        return readable_time(value)
+    if key.endswith("_bytes"):
+        return _bytes(value)
+    number = str(value) if isinstance(value, int) else f"{value:.4g}"
+    return f"{number} µm" if key.endswith("_um") else number
+
+
+def _bytes(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _named(item: Mapping[str, Json]) -> str:
+    """Return an object of a list in a few words: its name, and its state if it has one."""
+    name = item.get("name") or item.get("id") or item.get("output") or "one"
+    state = item.get("state")
+    return f"{name} ({state})" if state else str(name)
+
+
+def _next(command: str, document: Mapping[str, Json]) -> str | None:
+    """Return the command that usually comes next, with the files of this one, or None."""
+    found = {key: document.get(key) for key in ("fixed", "moving", "output")}
+    if None in found.values():
+        return None
+    pair = f"--fixed {found['fixed']} --moving {found['moving']}"
+    match command:
+        case "global-align":
+            return f"local-align {pair} --initial-transform {found['output']} --output transform.zarr"
+        case "local-align":
+            return f"report-alignment {pair} --transform {found['output']} --output report"
+        case _:
+            return None
+
+
+def _object(value: Json | None) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _objects(value: Json | None) -> list[Mapping[str, Json]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
