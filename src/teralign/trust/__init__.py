@@ -1,4 +1,4 @@
-"""How far a registration can be trusted: a verdict, an estimate of the remaining error, and advice."""
+"""Trust in a registration: a verdict, an estimate of the remaining error, and advice."""
 
 from teralign.trust.assessment import Advice, AssessedBlock, Assessment, ErrorEstimate, Verdict
 from teralign.trust.gates import FailedGate, FailOn, GateCheck, Gates, Measured
