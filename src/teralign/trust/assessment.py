@@ -10,7 +10,7 @@ from teralign.grids import FloatTriple
 
 
 class Verdict(StrEnum):
-    """What is known of a registration: it is right, it may be wrong, it is wrong, or nothing can be told."""
+    """The quality of a registration: it is right, it may be wrong, it is wrong, or nothing can be told."""
 
     GOOD = "good"
     DOUBTFUL = "doubtful"
@@ -49,7 +49,7 @@ class AssessedBlock:
 
 @dataclass(frozen=True)
 class Advice:
-    """What likely went wrong, and in one sentence what to do; `option` with `value` is what to give a command."""
+    """The likely cause of a fault, and its remedy in a sentence; `option` with `value` is what to give a command."""
 
     cause: str
     sentence: str
