@@ -203,7 +203,7 @@ class _Ledger:
         self._failed.append(name)
         self._failed_in_a_row += 1
         self._last_error, self._data_error = error, data_error
-        self._progress.advance()
+        self._progress.advance(failed=1)
         if self._failed_in_a_row >= _HOPELESS:
             self._check()
 

@@ -10,18 +10,18 @@ import difflib
 import errno
 import importlib
 import io
-import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import click
 
 from teralign import __version__
+from teralign.cli.logs import say_error
 from teralign.cli.names import in_users_names
 from teralign.errors import TeralignError
+from teralign.progress import close_bars
 
 GROUPS = {
     "Align": {
@@ -112,13 +112,15 @@ def run(command: click.Command, arguments: Sequence[str] | None = None, *, name:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        click.echo(in_users_names(shown.getvalue()), err=True, nl=False)
+        say_error(in_users_names(shown.getvalue()))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        say_error("Interrupted.")
         return 130
     except Exception as error:  # noqa: BLE001 - the last resort of the whole program
         return _explain(error)
+    finally:
+        close_bars()
     return code if isinstance(code, int) else 0
 
 
@@ -132,19 +134,17 @@ def _leave(code: int) -> NoReturn:
 
 def _explain(error: Exception) -> int:
     """Print one sentence about an error and return its exit code; print the traceback only with --verbose."""
-    if logging.getLogger("teralign").isEnabledFor(logging.DEBUG):
-        traceback.print_exception(error)
     if isinstance(error, TeralignError):
-        click.echo(f"Error: {in_users_names(str(error))}", err=True)
+        say_error(f"Error: {in_users_names(str(error))}", error)
         return error.exit_code
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        click.echo(f"Error: {error.filename or 'a file'} cannot be used: {error.strerror}.", err=True)
+        say_error(f"Error: {error.filename or 'a file'} cannot be used: {error.strerror}.", error)
         return 3
     if isinstance(error, MemoryError):
-        click.echo("Error: not enough memory; use a coarser scale or smaller blocks.", err=True)
+        say_error("Error: not enough memory; use a coarser scale or smaller blocks.", error)
         return 3
     text = " ".join(str(error).split())
-    click.echo(f"Error: unexpected {type(error).__name__}: {text} (run again with --verbose for details).", err=True)
+    say_error(f"Error: unexpected {type(error).__name__}: {text} (run again with --verbose for details).", error)
     return 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import click
 from click.core import ParameterSource
 
+from teralign.cli.logs import JSON_LOG_VARIABLE, set_up_log
 from teralign.cli.values import BOX, LABELS, MICROMETRES, NAMES, PATH, SLOT
 from teralign.errors import InputError
 
@@ -35,23 +35,31 @@ def example(*lines: str) -> str:
     return "\b\nExample:\n  " + " \\\n      ".join(lines)
 
 
-def _set_up_logging(ctx: click.Context, param: click.Parameter, verbose: bool) -> None:
-    """Log to stderr; with --verbose in detail, and with tracebacks."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    log = logging.getLogger("teralign")
-    log.handlers[:] = [handler]
-    log.setLevel(logging.DEBUG if verbose else logging.INFO)
-    log.propagate = False
+def _log_setting(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Remember the value of --verbose or --json-log, and set up the log with those that are known so far."""
+    settings = ctx.meta.setdefault("teralign.log", {"verbose": False, "as_json": False})
+    settings["as_json" if param.name == "json_log" else "verbose"] = value
+    set_up_log(**settings)
 
 
-verbose_option = click.option(
-    "--verbose",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_set_up_logging,
-    help="Log in detail, and show tracebacks.",
+verbose_option = chain(
+    click.option(
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_log_setting,
+        help="Log in detail, and show tracebacks.",
+    ),
+    click.option(
+        "--json-log",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_log_setting,
+        envvar=JSON_LOG_VARIABLE,
+        help="Log one JSON object a line.",
+    ),
 )
 
 
