@@ -29,10 +29,14 @@ def checkParameters(given) {
 }
 
 def checkValue(name, value, rule) {
-    if (value == null || (value.toString() == '' && rule.type == 'string')) {
+    if (value instanceof List && !rule.separator) {
+        error("--${name} takes one value, not the list ${value}.")
+    }
+    // A list, as a -params-file may have one, means the same as its values in a text.
+    def text = value instanceof List ? value.join(rule.separator) : value.toString()
+    if (value == null || (text == '' && rule.type == 'string')) {
         return
     }
-    def text = value.toString()
     def shapes = [
         boolean: [/true|false/, 'true or false'],
         integer: [/[+-]?\d+/, 'a whole number'],

@@ -44,6 +44,8 @@ WRONG_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "format": (PAIR | {"warped_format": "jpg"}, r"--warped_format must be one of zarr, n5, precomputed"),
     "container": (PAIR | {"warped_container": "a/b"}, r"--warped_container cannot be 'a/b': Put all warped volumes"),
     "no start": (PAIR | {"initial_transform": True}, r"--initial_transform needs a value"),
+    "list": (PAIR | {"outdir": ["a", "b"]}, r"--outdir takes one value, not the list \[a, b\]"),
+    "short list": (PAIR | {"fixed_roi": [0, 0, 0, 5]}, r"--fixed_roi cannot be '0,0,0,5': Align only in this box"),
     "name": (PAIR | {"id": "a/b"}, r"--id cannot be 'a/b'"),
 }  # fmt: skip
 
@@ -55,6 +57,8 @@ RIGHT: list[dict[str, Any]] = [
     PAIR | {"dask_scheduler": "tcp://host:8786", "bigstream_field_spacing": 2, "seed": 7},
     PAIR | {"bigstream_global_steps": "", "bigstream_local_steps": True, "aff_scale": "auto"},
     PAIR | {"fixed_roi": "-1,0,0.5,5,5,5", "expansion": 4, "moving_expansion": "3.9", "apply_scale": "s0,s2"},
+    PAIR | {"bigstream_global_steps": ["ransac", "affine"], "bigstream_local_steps": [], "fixed_roi": [-1, 0, 0.5, 5, 5, 5]},
+    PAIR | {"initial_transform": ["a.mat", "b.zarr"], "bigstream_block_size": [64, 64, 32], "apply_scale": ["s0", "s2"]},
     {"input": "sheet.csv", "fixed_channel": 2, "warped_dir": "s3://bucket/folder/"},
 ]
 

@@ -411,3 +411,11 @@ def test_the_configuration_is_read_before_any_task(volumes: Path, capsys: pytest
     assert line.endswith(f"{config}: Teralign has no step elastix_affine: global_align runs ransac, affine")
     config.write_text("afine: {metric: MMI}\n")
     assert resolve() == (2, f"Error: {config}: there is no section 'afine'; did you mean 'affine'?\n")
+
+
+def test_a_list_means_the_same_as_its_values_in_a_text(volumes: Path) -> None:
+    lists = {"fixed_spacing": [1, 1, 2.5], "fixed_roi": [0, 0, 0, 4, 4, 4], "apply_scale": ["s2", "s3"]}
+    texts = {"fixed_spacing": "1,1,2.5", "fixed_roi": "0,0,0,4,4,4", "apply_scale": "s2,s3"}
+    addresses = {"apply_to": ["mov.n5:name=a", "image.zarr:name=b"], "initial_transform": ["a.mat", "a.mat"]}
+    joined = {name: ";".join(values) for name, values in addresses.items()}
+    assert resolved(volumes, **lists, **addresses) == resolved(volumes, **texts, **joined)

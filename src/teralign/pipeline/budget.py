@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teralign.pipeline.levels import Budget
-from teralign.pipeline.parameters import Parameters
+from teralign.pipeline.parameters import Parameters, as_text
 
 if TYPE_CHECKING:
     from teralign.cluster import Capacity
@@ -67,7 +67,8 @@ def _steps(config: Config, parameters: Parameters, section: SectionName) -> list
     value = parameters.values.get(f"bigstream_{section.removesuffix('_align')}_steps")
     if value is None:
         return config.steps(section)
-    names = [] if isinstance(value, bool) else [name.strip() for name in str(value).split(",") if name.strip()]
+    text = "" if isinstance(value, bool) else as_text(value) or ""
+    names = [name.strip() for name in text.split(",") if name.strip()]
     return config.steps(section, names) if names else []
 
 

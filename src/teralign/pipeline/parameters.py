@@ -8,6 +8,9 @@ from pathlib import Path
 
 from teralign.errors import InputError
 
+# Addresses may hold commas, so that semicolons separate several of them.
+_ADDRESSES = {"apply_to", "initial_transform", "global_transform", "local_transform"}
+
 
 @dataclass(frozen=True)
 class Given:
@@ -45,7 +48,7 @@ class Parameters:
 
     def shared(self, name: str) -> Given | None:
         """Return the value for the whole run, None where it is not given."""
-        text = as_text(self.values.get(name))
+        text = as_text(self.values.get(name), separator=";" if name in _ADDRESSES else ",")
         return None if text is None else Given(text, self.folder, f"--{name}")
 
     def get(self, name: str) -> Given | None:
@@ -61,9 +64,14 @@ class Parameters:
         raise InputError(f"--{names[-1]} is missing: it names the dataset inside fixed and moving, such as s2.")
 
 
-def as_text(value: object) -> str | None:
-    """Return a value as text, None where it is not given: 0 and false are values, an empty text is none."""
+def as_text(value: object, *, separator: str = ",") -> str | None:
+    """Return a value as text, None where it is not given: 0 and false are values, an empty text is none.
+
+    A list becomes its values with the separator between them.
+    """
     if value is None:
         return None
+    if isinstance(value, list):
+        return separator.join(filter(None, map(as_text, value))) or None
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text.strip() or None
