@@ -57,8 +57,14 @@ RIGHT: list[dict[str, Any]] = [
     PAIR | {"dask_scheduler": "tcp://host:8786", "bigstream_field_spacing": 2, "seed": 7},
     PAIR | {"bigstream_global_steps": "", "bigstream_local_steps": True, "aff_scale": "auto"},
     PAIR | {"fixed_roi": "-1,0,0.5,5,5,5", "expansion": 4, "moving_expansion": "3.9", "apply_scale": "s0,s2"},
-    PAIR | {"bigstream_global_steps": ["ransac", "affine"], "bigstream_local_steps": [], "fixed_roi": [-1, 0, 0.5, 5, 5, 5]},
-    PAIR | {"initial_transform": ["a.mat", "b.zarr"], "bigstream_block_size": [64, 64, 32], "apply_scale": ["s0", "s2"]},
+    PAIR
+    | {
+        "bigstream_global_steps": ["ransac", "affine"],
+        "bigstream_local_steps": [],
+        "fixed_roi": [-1, 0, 0.5, 5, 5, 5],
+    },
+    PAIR
+    | {"initial_transform": ["a.mat", "b.zarr"], "bigstream_block_size": [64, 64, 32], "apply_scale": ["s0", "s2"]},
     {"input": "sheet.csv", "fixed_channel": 2, "warped_dir": "s3://bucket/folder/"},
 ]
 
