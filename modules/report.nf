@@ -1,4 +1,4 @@
-// Draws the pair before and after alignment at the coarse scale, and collects the metrics.
+// Judges the alignment of a pair, and shows it before and after at an overview scale.
 process REPORT {
     tag "${meta.id}"
     label 'whole_volume'
@@ -17,17 +17,18 @@ process REPORT {
     """
     export TERALIGN_INPUT_NAMES=${call.names}
     mkdir -p ${meta.id}
-    teralign report \\
+    report-alignment \\
         --fixed "${call.fixed}" \\
         --moving "${call.moving}" \\
         ${listed.join(' ')} \\
         ${call.options} ${args} \\
-        --output-dir ${meta.id}/report
+        --name "${meta.id}" \\
+        --output ${meta.id}/report
     """
 
     stub:
     """
     mkdir -p ${meta.id}/report
-    touch ${meta.id}/report/metrics.json
+    touch ${meta.id}/report/index.html ${meta.id}/report/report.json ${meta.id}/report/overlay.png
     """
 }

@@ -23,7 +23,7 @@ def test_the_test_profile_aligns_a_pair_without_any_input(tmp_path: Path) -> Non
 
 def check_results(folder: Path) -> None:
     """The results are there, and name the users' inputs and not the links in the work directory."""
-    assert (folder / "report" / "metrics.json").exists()
+    assert (folder / "report" / "report.json").exists()
     assert (folder / "warped.zarr" / "zarr.json").exists()
     assert len((folder / "warped_1_spots.csv").read_text().splitlines()) == 6
     assert len(load_stack([folder / "transform.zarr"]).transforms) == 2

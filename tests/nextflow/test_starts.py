@@ -115,7 +115,7 @@ def test_a_given_map_is_only_applied(round_: Round, pairs: Run) -> None:
     names = {path.name for path in (pairs.folder / "results" / "known").iterdir()}
     assert names == {"warped.zarr", "spots.csv", "report"}
     assert f"global and local alignment skipped, using {round_.data / 'true_transform.zarr'}" in pairs.output
-    metrics = (pairs.folder / "results" / "known" / "report" / "metrics.json").read_text()
+    metrics = (pairs.folder / "results" / "known" / "report" / "report.json").read_text()
     assert str(round_.data / "true_transform.zarr") in metrics
 
 

@@ -29,7 +29,7 @@ from teralign.tasks.global_align import global_align
 from teralign.tasks.inspect_volume import inspect_volume
 from teralign.tasks.jacobian_map import jacobian_map
 from teralign.tasks.local_align import local_align
-from teralign.tasks.report import report
+from teralign.tasks.report_alignment import report_alignment
 from teralign.transforms import Affine, DisplacementField, load_stack, load_transform, save_field
 from teralign.volumes import agree, compare_orientations, create_volume, open_volume
 
@@ -212,7 +212,7 @@ def test_a_local_alignment_maps_points_of_the_world(images, fixed, moving, tmp_p
     assert np.median(off) < 0.2
     with pytest.raises(InputError, match=r"leave out a\.mat"):
         load_stack([tmp_path / "a.mat", tmp_path / "u.zarr"])
-    found = report(fixed, moving, transforms=[tmp_path / "u.zarr"], output_dir=tmp_path / "report").similarity
+    found = report_alignment(fixed, moving, transforms=[tmp_path / "u.zarr"], output=tmp_path / "report").similarity
     assert found["after"].ncc > 0.99
 
 

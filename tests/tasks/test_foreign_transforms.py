@@ -18,7 +18,7 @@ from teralign.tasks.global_align import global_align
 from teralign.tasks.invert_transform import invert_transform
 from teralign.tasks.jacobian_map import jacobian_map
 from teralign.tasks.local_align import local_align
-from teralign.tasks.report import report
+from teralign.tasks.report_alignment import report_alignment
 from teralign.tasks.transform_points import transform_points
 from teralign.transforms import DisplacementField, bigstream, load_stack, save_field
 from teralign.volumes import create_volume, open_volume
@@ -103,8 +103,8 @@ def started_locally(files: Path, transform: Path, out: Path) -> np.ndarray:
 
 
 def reported(files: Path, transform: Path, out: Path) -> np.ndarray:
-    found = report(
-        str(files / "fixed.zarr"), str(files / "moving.zarr"), transforms=[transform], output_dir=out / "report"
+    found = report_alignment(
+        str(files / "fixed.zarr"), str(files / "moving.zarr"), transforms=[transform], output=out / "report"
     )
     return np.array([found.similarity["after"].ncc])
 

@@ -22,7 +22,7 @@ from teralign.grids import Grid, Region
 from teralign.registration import Image
 from teralign.tasks.global_align import global_align, plan_global_align
 from teralign.tasks.local_align import local_align, plan_local_align
-from teralign.tasks.report import report
+from teralign.tasks.report_alignment import report_alignment
 from teralign.transforms import Affine, DisplacementField, load_stack, save_field
 from teralign.volumes import Chunking, create_volume, open_volume
 
@@ -131,14 +131,14 @@ def test_no_steps_pass_the_start_through_locally_too(folder, tmp_path):
         load_stack([folder / "near.mat", output])
 
     global_align(*sides, output=tmp_path / "affine.mat", steps=(), initial_transforms=[folder / "near.mat"])
-    report(
+    report_alignment(
         *sides,
         transforms=[output],
-        output_dir=tmp_path / "report",
+        output=tmp_path / "report",
         global_report=tmp_path / "affine.json",
         blocks=output.with_suffix(".blocks.json"),
     )
-    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "report" / "report.json").read_text())
     assert metrics["global_steps"] == {"skipped": True, "started_from": [str(folder / "near.mat")], "steps": []}
     assert metrics["blocks"]["skipped"] is True
     assert metrics["blocks"]["started_from"] == [str(folder / "near.mat")]
@@ -300,7 +300,7 @@ def test_lengths_of_expanded_samples_are_divided(folder, tmp_path):
                 "--output",
                 f"{where}/mapped.csv",
             ],
-            "report": [*volumes, *transform, "--output-dir", f"{where}/report"],
+            "report-alignment": [*volumes, *transform, "--output", f"{where}/report"],
             "jacobian-map": [
                 f"{where}/affine.mat",
                 f"{where}/jacobian.zarr",

@@ -18,7 +18,7 @@ from teralign.tasks.convert_transform import convert_transform
 from teralign.tasks.invert_transform import invert_transform
 from teralign.tasks.jacobian_map import jacobian_map
 from teralign.tasks.local_align import local_align
-from teralign.tasks.report import report
+from teralign.tasks.report_alignment import report_alignment
 from teralign.tasks.transform_points import transform_points
 from teralign.transforms import Affine, DisplacementField, Stack, load_stack, save_field, save_map
 from teralign.volumes import create_volume, open_volume
@@ -74,7 +74,7 @@ def test_volumes_and_determinants_are_the_same(files, ways, scheduler):
 def test_the_report_shows_the_same_states(files, ways):
     volumes = str(files / "fixed.zarr"), str(files / "moving.zarr")
     parts, whole = (
-        report(*volumes, transforms=transforms, output_dir=files / f"report {len(transforms)} {i}")
+        report_alignment(*volumes, transforms=transforms, output=files / f"report {len(transforms)} {i}")
         for i, transforms in enumerate(ways)
     )
     assert parts.similarity == whole.similarity

@@ -17,7 +17,7 @@ from teralign.tasks.convert_volume import convert_volume, plan_convert_volume
 from teralign.tasks.global_align import global_align, plan_global_align
 from teralign.tasks.inspect_volume import inspect_volume
 from teralign.tasks.local_align import plan_local_align
-from teralign.tasks.report import report
+from teralign.tasks.report_alignment import report_alignment
 from teralign.transforms import Affine
 from teralign.volumes import create_volume, open_volume
 
@@ -75,7 +75,7 @@ def test_every_command_reads_zipped_images_and_their_labels(version, tmp_path, s
 
     affine = tmp_path / "affine.mat"
     Affine.from_parts(np.eye(3), SHIFT).save(affine)
-    report(fixed, moving, transforms=[affine], output_dir=tmp_path / "report")
+    report_alignment(fixed, moving, transforms=[affine], output=tmp_path / "report")
     options = {"transforms": [affine], "interpolation": "nearest"}
     labels = moving / "labels/cells"
     assert plan_apply_transform(fixed, labels, output=tmp_path / "b.zarr", **options).blocks

@@ -1,4 +1,4 @@
-"""The `teralign` command and its subcommands; console scripts too, except `index-container`, `report` and `resolve`.
+"""The `teralign` command and its subcommands; console scripts too, except `index-container` and `resolve`.
 
 A command is imported when it is called, so that `--help` does not wait for libraries.
 """
@@ -27,7 +27,7 @@ GROUPS = {
     "Align": {
         "global-align": "Align two whole volumes in memory.",
         "local-align": "Refine an alignment block by block.",
-        "report": "Draw before/after pictures and collect metrics.",
+        "report-alignment": "Judge an alignment and show it in one page.",
     },
     "Transforms": {
         "apply-transform": "Warp a volume onto the fixed grid, block by block.",

@@ -1,9 +1,11 @@
 """The effect of an alignment in pictures and numbers."""
 
 from teralign.report.blocks import BlockSummary, summarise_blocks
+from teralign.report.contents import MeasuredGeometry, PairReport
 from teralign.report.folding import stored_folding
 from teralign.report.labels import looks_like_labels
 from teralign.report.landmarks import LandmarkErrors, landmark_errors
+from teralign.report.pair_page import Seen, pair_page
 from teralign.report.pictures import Column, overlay, overlay_sheet, portrait
 from teralign.report.similarity import Similarity, similarity
 from teralign.report.steps import GlobalSummary, StepSummary, summarise_steps
@@ -16,6 +18,9 @@ __all__ = [
     "GlobalSummary",
     "Histogram",
     "LandmarkErrors",
+    "MeasuredGeometry",
+    "PairReport",
+    "Seen",
     "Similarity",
     "StepSummary",
     "VolumeChange",
@@ -25,6 +30,7 @@ __all__ = [
     "looks_like_labels",
     "overlay",
     "overlay_sheet",
+    "pair_page",
     "portrait",
     "sample_voxels",
     "similarity",

@@ -23,7 +23,7 @@ Picture: TypeAlias = NDArray[np.uint8]
 COLUMN_WIDTH = 560
 _GAP = 6
 _HEADER = 46
-_GAMMA = 0.75  # lifts dim tissue
+GAMMA = 0.75  # lifts dim tissue
 _PAPER = (16, 16, 20)
 _INK = (235, 235, 235)
 _MAGENTA, _GREEN = (255, 0, 255), (0, 255, 0)
@@ -40,7 +40,7 @@ class Column:
 
 def overlay(fixed: GreyPlane, moving: GreyPlane) -> Picture:
     """Return two planes with values from 0 (black) to 1 (full) as one RGB picture (rows, columns, 3)."""
-    a, b = (np.clip(plane, 0.0, 1.0) ** _GAMMA * 255 for plane in (fixed, moving))
+    a, b = (np.clip(plane, 0.0, 1.0) ** GAMMA * 255 for plane in (fixed, moving))
     return np.stack([a, b, a], axis=-1).round().astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""`report`: before/after pictures of an alignment, and its metrics."""
+"""`report-alignment`: the verdict on an alignment, with pictures and numbers, as one page and as JSON."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from PIL import Image
 from teralign.alignment import ImageSource, Side, open_pair
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
-from teralign.files import writing
-from teralign.grids import FloatTriple, Grid, Triple
+from teralign.files import write_atomically, writing
+from teralign.grids import Triple
 from teralign.provenance import Run, own_name
 from teralign.report import (
-    BlockSummary,
     Column,
-    GlobalSummary,
+    MeasuredGeometry,
+    PairReport,
+    Seen,
     Similarity,
     overlay_sheet,
+    pair_page,
     similarity,
     stored_folding,
     summarise_blocks,
@@ -30,88 +32,50 @@ from teralign.report import (
 )
 from teralign.results import write_json
 from teralign.transforms import Folding, Stack, StoredField, along_axes, load_stack, warp
+from teralign.trust import Assessment, ErrorEstimate, Verdict
 from teralign.volumes import Overview, read_overview
 
 _TILE: Triple = (64, 128, 128)  # voxels of an overview that are warped at a time
+_FILES = ("index.html", "report.json", "overlay.png")
 
 
 @dataclass(frozen=True)
-class Report:
-    """The files that were written, and the similarity of the volumes in each state of the alignment."""
+class AlignmentReport:
+    """The verdict, the estimated error, the files that were written, and the similarity in each state."""
 
+    verdict: Verdict
+    error_um: ErrorEstimate | None
+    report: Path
+    json: Path
     overlay: Path
-    metrics: Path
     similarity: Mapping[str, Similarity]
 
 
-@dataclass(frozen=True)
-class MeasuredGeometry:
-    """The requested channel of a volume, and the grid on which it was measured; axes z, y, x, µm."""
-
-    uri: str
-    channel: int
-    shape: Triple
-    spacing_um: FloatTriple
-    origin_um: FloatTriple
-    measured_shape: Triple
-    measured_spacing_um: FloatTriple
-
-    @classmethod
-    def of(cls, source: ImageSource, shown: Grid) -> MeasuredGeometry:
-        """Return the geometry of a source whose overview has the grid `shown`."""
-        grid = source.grid
-        return cls(
-            own_name(source.volume.uri),
-            source.channel,
-            grid.shape,
-            grid.spacing,
-            grid.origin,
-            shown.shape,
-            shown.spacing,
-        )
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """The content of metrics.json; `fields` has the folds of each field by its path, `run` the origin of all this.
-
-    `global_steps` summarises the global alignment and `blocks` the local one, with what they started from or skipped.
-    """
-
-    fixed: MeasuredGeometry
-    moving: MeasuredGeometry
-    transforms: Sequence[str]
-    similarity: Mapping[str, Similarity]
-    fields: Mapping[str, Folding]
-    global_steps: GlobalSummary | None
-    blocks: BlockSummary | None
-    run: Run
-
-
-def report(
+def report_alignment(
     fixed: str | Path | Side,
     moving: str | Path | Side,
     *,
     transforms: Sequence[str | Path],
-    output_dir: str | Path,
+    output: str | Path,
+    name: str | None = None,
     global_report: str | Path | None = None,
     blocks: str | Path | None = None,
     threads: int | None = None,
     overwrite: bool = False,
-) -> Report:
-    """Write pictures and metrics of an alignment: `overlay.png` and `metrics.json` in `output_dir`.
+) -> AlignmentReport:
+    """Write the report of an alignment into the folder `output`: `index.html`, `report.json` and `overlay.png`.
 
     `transforms` are files, outermost first. Up to three states are compared: "before" has both volumes in the
     positions of their metadata, "global" applies the affines with which the transforms begin, "after" all transforms.
     Both volumes are read at a scale of some million voxels, whatever their size. `global_report` is the .json of a
-    global alignment and `blocks` the .blocks.json of a local one, to summarise.
+    global alignment and `blocks` the .blocks.json of a local one. `name` is the pair's, by default the folder's.
 
     Raises InputError for bad input.
     """
-    output_dir = Path(output_dir)
-    pictures, metrics = output_dir / "overlay.png", output_dir / "metrics.json"
-    if not overwrite and (pictures.exists() or metrics.exists()):
-        raise InputError(f"{output_dir} has a report already; choose another --output-dir, or add --overwrite.")
+    folder = Path(output)
+    page, facts, pictures = (folder / file for file in _FILES)
+    if not overwrite and any((folder / file).exists() for file in _FILES):
+        raise InputError(f"{folder} has a report already; choose another --output, or add --overwrite.")
     stack = load_stack(transforms)
     sides = Side.of(fixed), Side.of(moving)
     sources = open_pair(sides)
@@ -120,19 +84,22 @@ def report(
     shown_fixed, shown_moving = (_overview(source) for source in sources)
     threads = threads or worker_threads()
     states = {
-        name: along_axes(part, sources[0].direction, sources[1].direction) for name, part in _states(stack).items()
+        state: along_axes(part, sources[0].direction, sources[1].direction) for state, part in _states(stack).items()
     }
-    seen = {name: _seen(shown_fixed, shown_moving, part, threads) for name, part in states.items()}
-    alike = {name: similarity(shown_fixed.array, *images) for name, images in seen.items()}
+    seen = {state: _seen(shown_fixed, shown_moving, part, threads) for state, part in states.items()}
+    alike = {state: similarity(shown_fixed.array, one.array, one.covered) for state, one in seen.items()}
     titles = {"global": "global (skipped)"} if step_summary is not None and step_summary.skipped else {}
-    columns = [Column(titles.get(name, name), _note(alike[name]), aligned) for name, (aligned, _) in seen.items()]
-    sheet = Image.fromarray(_sheet(shown_fixed, shown_moving, columns, at=_middle(seen)))
-    with writing(pictures) as file:
-        sheet.save(file, format="PNG")
+    columns = [Column(titles.get(state, state), _note(alike[state]), one.array) for state, one in seen.items()]
+    sheet = _sheet(shown_fixed, shown_moving, columns, at=_middle(seen))
     names = [own_name(path) for path in transforms]
-    facts = Metrics(
-        fixed=MeasuredGeometry.of(sources[0], shown_fixed.grid),
-        moving=MeasuredGeometry.of(sources[1], shown_moving.grid),
+    assessment = _assess()
+    content = PairReport(
+        verdict=assessment.verdict,
+        error_um=assessment.error_um,
+        name=name or own_name(folder.absolute()).rstrip("/").rsplit("/", 1)[-1],
+        assessment=assessment,
+        fixed=_geometry(sources[0], shown_fixed),
+        moving=_geometry(sources[1], shown_moving),
         transforms=names,
         similarity=alike,
         fields=_fields(transforms, threads),
@@ -149,8 +116,39 @@ def report(
             parameters={},
         ),
     )
-    write_json(metrics, facts)
-    return Report(pictures, metrics, alike)
+    text = pair_page(content, shown_fixed, shown_moving.window, seen, sheet)
+    with writing(pictures) as file:
+        Image.fromarray(sheet).save(file, format="PNG")
+    write_json(facts, content)
+    write_atomically(page, text.encode())
+    return AlignmentReport(content.verdict, content.error_um, page, facts, pictures, alike)
+
+
+def _assess() -> Assessment:
+    return Assessment(
+        verdict=Verdict.UNKNOWN,
+        sentence="The alignment was not assessed.",
+        error_um=None,
+        confirmed=0,
+        examined=0,
+        reasons=(),
+        advice=(),
+        blocks=(),
+    )
+
+
+def _geometry(source: ImageSource, shown: Overview) -> MeasuredGeometry:
+    """Return the geometry of a source with this overview."""
+    grid = source.grid
+    return MeasuredGeometry(
+        own_name(source.volume.uri),
+        source.channel,
+        grid.shape,
+        grid.spacing,
+        grid.origin,
+        shown.grid.shape,
+        shown.grid.spacing,
+    )
 
 
 def _overview(source: ImageSource) -> Overview:
@@ -168,10 +166,8 @@ def _states(stack: Stack) -> dict[str, Stack]:
     return states
 
 
-def _seen(
-    fixed: Overview, moving: Overview, stack: Stack, threads: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the moving overview on the fixed one's grid, and where it has voxels; fields are read tile by tile."""
+def _seen(fixed: Overview, moving: Overview, stack: Stack, threads: int) -> Seen:
+    """Return the moving overview on the fixed one's grid; fields are read tile by tile."""
     aligned = np.empty(fixed.grid.shape, np.float32)
     for region in fixed.grid.region.split(_TILE):
         corners = fixed.grid.crop(region).corners()
@@ -185,12 +181,12 @@ def _seen(
             threads=threads,
         )
     covered = np.isfinite(aligned)
-    return np.where(covered, aligned, np.float32(0)), covered
+    return Seen(np.where(covered, aligned, np.float32(0)), covered)
 
 
-def _middle(seen: dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> Triple:
+def _middle(seen: Mapping[str, Seen]) -> Triple:
     """Return the middle voxel (z, y, x) of what the last state covers, or of the whole grid if it covers nothing."""
-    covered = list(seen.values())[-1][1]
+    covered = list(seen.values())[-1].covered
     if not covered.any():
         covered = np.ones_like(covered)
     z, y, x = (int(np.flatnonzero(covered.any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]].mean()) for axis in range(3))

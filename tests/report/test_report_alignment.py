@@ -8,7 +8,7 @@ from teralign.errors import InputError
 from teralign.results import to_plain
 from teralign.tasks.demo_score import demo_score
 from teralign.tasks.make_demo_data import make_demo_data
-from teralign.tasks.report import report
+from teralign.tasks.report_alignment import report_alignment
 from teralign.transforms import DisplacementField, StoredField, save_field
 
 
@@ -21,14 +21,14 @@ def demo(tmp_path_factory):
 
 def run(demo, output, **arguments):
     transforms = [demo / "true_transform.zarr"]
-    return report(
-        str(demo / "fixed.n5/s0"), str(demo / "moving.n5/s0"), transforms=transforms, output_dir=output, **arguments
+    return report_alignment(
+        str(demo / "fixed.n5/s0"), str(demo / "moving.n5/s0"), transforms=transforms, output=output, **arguments
     )
 
 
 def test_the_truth_looks_better_and_better(demo, tmp_path):
     result = run(demo, tmp_path / "report")
-    metrics = json.loads((tmp_path / "report/metrics.json").read_text())
+    metrics = json.loads((tmp_path / "report/report.json").read_text())
     assert metrics["similarity"] == to_plain(result.similarity)
     lncc = [metrics["similarity"][state]["lncc_mean"] for state in ("before", "global", "after")]
     assert lncc[0] < 0.3 < lncc[2] and lncc[0] < lncc[1] < lncc[2]
@@ -60,35 +60,35 @@ def test_folds_are_found(demo, tmp_path):
     values = field.values.copy()
     values[8, 8, 8] += 40
     save_field(tmp_path / "folded.zarr", DisplacementField(values, field.grid))
-    result = report(
+    result = report_alignment(
         str(demo / "fixed.n5/s1"),
         str(demo / "moving.n5/s1"),
         transforms=[tmp_path / "folded.zarr"],
-        output_dir=tmp_path / "report",
+        output=tmp_path / "report",
     )
-    metrics = json.loads((tmp_path / "report/metrics.json").read_text())
+    metrics = json.loads((tmp_path / "report/report.json").read_text())
     assert list(result.similarity) == ["before", "after"]
     (found,) = metrics["fields"].values()
     assert found["share"] > 0 and found["min_jacobian"] < 0
 
 
 def test_an_affine_alone_makes_two_columns(demo, tmp_path):
-    result = report(
+    result = report_alignment(
         str(demo / "fixed.n5/s1"),
         str(demo / "moving.n5/s1"),
         transforms=[demo / "true_affine.mat"],
-        output_dir=tmp_path,
+        output=tmp_path,
     )
     assert list(result.similarity) == ["before", "global"]
 
 
 def test_volumes_that_do_not_meet_make_a_report_too(demo, tmp_path):
     (tmp_path / "away.mat").write_text("1 0 0 9999\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
-    result = report(
+    result = report_alignment(
         str(demo / "fixed.n5/s1"),
         str(demo / "moving.n5/s1"),
         transforms=[tmp_path / "away.mat"],
-        output_dir=tmp_path / "report",
+        output=tmp_path / "report",
     )
     assert result.similarity["global"].foreground_covered == 0
 
@@ -110,7 +110,7 @@ def test_a_missing_result_is_named(demo, tmp_path):
 def test_a_report_names_its_inputs_as_the_user_does(demo, tmp_path, monkeypatch):
     monkeypatch.setenv("TERALIGN_INPUT_NAMES", json.dumps({str(demo): "s3://lab/demo"}))
     run(demo, tmp_path)
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "report.json").read_text())
     assert metrics["fixed"]["uri"] == metrics["run"]["inputs"]["fixed"]["uri"] == "s3://lab/demo/fixed.n5/s0"
     assert metrics["transforms"] == ["s3://lab/demo/true_transform.zarr"]
     assert list(metrics["fields"]) == metrics["transforms"]

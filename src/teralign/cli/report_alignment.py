@@ -1,0 +1,73 @@
+"""`report-alignment`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from teralign.cli import options, values
+
+if TYPE_CHECKING:
+    from teralign.alignment import Side
+
+
+@click.command(
+    epilog=options.example(
+        "report-alignment --fixed round1.zarr --moving round2.zarr",
+        "--transform transform.zarr",
+        "--blocks transform.blocks.json --output report",
+    )
+)
+@options.fixed_option
+@options.moving_option
+@options.transform_option
+@click.option(
+    "--output", required=True, type=values.PATH, help="The folder for index.html, report.json, overlay.png."
+)
+@click.option("--name", help="Name of the pair in the report.  [default: the folder's]")
+@click.option("--global-report", type=values.PATH, help="The .json of global-align, to include.")
+@click.option("--blocks", type=values.PATH, help="The .blocks.json of local-align, to include.")
+@options.spacing_options
+@options.expansion_options
+@options.channel_options
+@options.timepoint_options
+@options.threads_option
+@options.overwrite_option
+@options.json_option
+@options.verbose_option
+@options.side("fixed")
+@options.side("moving")
+def report_alignment(
+    fixed: Side,
+    moving: Side,
+    transforms: tuple[Path, ...],
+    output: Path,
+    name: str | None,
+    global_report: Path | None,
+    blocks: Path | None,
+    threads: int | None,
+    overwrite: bool,
+) -> None:
+    """Judge an alignment, and show it in one page.
+
+    index.html begins with the verdict and the estimated error, and shows both volumes before and after: in two
+    colours, as checkerboard, behind a wipe or blinking, slice by slice. It is one file, which needs no network.
+    report.json has the same numbers, and overlay.png a picture of the middle planes.
+    """
+    from teralign.tasks.report_alignment import report_alignment as task
+
+    options.print_result(
+        task(
+            fixed,
+            moving,
+            transforms=transforms,
+            output=output,
+            name=name,
+            global_report=global_report,
+            blocks=blocks,
+            threads=threads,
+            overwrite=overwrite,
+        )
+    )
