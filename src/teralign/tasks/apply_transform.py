@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Required, Unpack
 
-import numpy as np
 from numpy.typing import NDArray
 
 import teralign
@@ -17,10 +16,10 @@ from teralign.alignment import Side
 from teralign.cluster import Compute, worker_threads
 from teralign.errors import InputError
 from teralign.filling import DestinationOptions, Filled, Filling, Part, choose_destination, fill, plan_fill
-from teralign.grids import Grid, Region
+from teralign.grids import Region
 from teralign.plans import Plan
 from teralign.report import looks_like_labels
-from teralign.transforms import FIELD_CACHE_BYTES, Stack, along_axes, load_stack, needed_region, warp
+from teralign.transforms import FIELD_CACHE_BYTES, Needed, Resampler, load_stack
 from teralign.volumes import Volume, check_channel, check_timepoint, compare_orientations, with_directions
 
 log = logging.getLogger(__name__)
@@ -107,7 +106,7 @@ def _filling(
     timepoints = range(source.timepoints) if timepoint is None else (timepoint,)
     check_channel("moving", source, max(channels))
     check_timepoint("moving", source, max(timepoints))
-    stack = along_axes(load_stack(transforms), reference.direction, source.direction)
+    resampler = Resampler.between(reference, source, load_stack(transforms), interpolation)
     if interpolation != "nearest":
         _warn_of_labels(source, channels, timepoints[0])
     key = {
@@ -117,7 +116,7 @@ def _filling(
         "moving": [source.digest(), source.grid.spacing, source.grid.origin],
         "channels": list(channels),
         "timepoints": list(timepoints),
-        "transforms": stack.digest(),
+        "transforms": resampler.transform.digest(),
         "interpolation": interpolation,
     }
     destination = choose_destination(output, options, grid=reference.grid)
@@ -133,7 +132,7 @@ def _filling(
         ome_zarr=options.get("ome_zarr"),
     )
     layout = with_directions(layout, destination.uri, reference.directions)
-    warper = Warper(source, channels, timepoints, stack, reference.grid, interpolation, threads)
+    warper = Warper(resampler, channels, timepoints, threads)
     return Filling(destination, warper, layout, "warp", key)
 
 
@@ -162,30 +161,25 @@ def _warn_of_labels(volume: Volume, channels: Sequence[int], timepoint: int) -> 
 class Warper:
     """Warps any write unit of the finest level, all channels at a timepoint; picklable."""
 
-    source: Volume
+    resampler: Resampler
     channels: Sequence[int]
     timepoints: Sequence[int]
-    transform: Stack
-    grid: Grid
-    interpolation: str
     threads: int | None
 
     def part(self, core: Region) -> Part | None:
         """Return how to make a unit, None when it lies outside the moving volume."""
-        box = self.grid.crop(core)
-        transform = self.transform.load(box.origin, box.to_physical(np.array(box.shape) - 1))
-        needed = needed_region(transform, self.grid, core, self.source.grid, self.interpolation)
-        return Part(core, needed, partial(self._warp, core, transform, needed)) if needed.size else None
+        needed = self.resampler.needed(core)
+        return None if needed is None else Part(core, needed.region, partial(self._warp, core, needed))
 
     @property
     def voxel_bytes(self) -> int:
         """The bytes of a voxel of the moving volume in all channels."""
-        return self.source.dtype.itemsize * len(self.channels)
+        return self.resampler.source.dtype.itemsize * len(self.channels)
 
     @property
     def voxel_seconds(self) -> float:
         """The CPU time of a voxel in one channel."""
-        return _VOXEL_SECONDS[self.interpolation]
+        return _VOXEL_SECONDS[self.resampler.interpolation]
 
     @property
     def hint(self) -> str:
@@ -196,21 +190,7 @@ class Warper:
         """Return the bytes of all channels, as read and as warped, and of decoded chunks of fields."""
         return (part.needed.size + part.core.size) * self.voxel_bytes + FIELD_CACHE_BYTES
 
-    def _warp(self, core: Region, transform: Stack, needed: Region, timepoint: int) -> NDArray[Any] | None:
+    def _warp(self, core: Region, needed: Needed, timepoint: int) -> NDArray[Any] | None:
         """Return the channels (c, z, y, x) of a unit; None when all voxels that it needs are 0."""
-        time = self.timepoints[timepoint]
-        if all(self.source.is_blank(needed, channel=c, timepoint=time) for c in self.channels):
-            return None
-        arrays = [self.source.read(needed, channel=c, timepoint=time) for c in self.channels]
-        if not any(a.any() for a in arrays):
-            return None
-        return warp(
-            arrays,
-            self.source.grid,
-            grid=self.grid,
-            region=core,
-            transform=transform,
-            moving_region=needed,
-            interpolation=self.interpolation,
-            threads=self.threads or worker_threads(),
-        )
+        threads = self.threads or worker_threads()
+        return self.resampler.warp(core, needed, self.channels, self.timepoints[timepoint], threads=threads)

@@ -38,8 +38,10 @@ from teralign.transforms.stored import (
 )
 from teralign.transforms.transform import Transform
 from teralign.transforms.warp import cast, needed_region, warp
+from teralign.transforms.warped_volume import CACHE_BYTES, Needed, Resampler, WarpedVolume
 
 __all__ = [
+    "CACHE_BYTES",
     "CHUNK_SHAPE",
     "FIELD_CACHE_BYTES",
     "FIELD_STRIDE",
@@ -50,11 +52,14 @@ __all__ = [
     "Ends",
     "FieldWriter",
     "Folding",
+    "Needed",
     "PointTable",
+    "Resampler",
     "Residual",
     "Stack",
     "StoredField",
     "Transform",
+    "WarpedVolume",
     "along_axes",
     "as_field",
     "building_field",

@@ -22,10 +22,11 @@ from teralign.volumes.outputs import (
     with_directions,
 )
 from teralign.volumes.overview import Overview, OverviewSize, read_overview
+from teralign.volumes.pyramid import plan_levels
 from teralign.volumes.slots import Slot, unfinished_slots
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
-from teralign.volumes.volume import Volume, label_images, open_level, open_volume
+from teralign.volumes.volume import Volume, check_inside, label_images, open_level, open_volume
 from teralign.volumes.writer import VolumeWriter, create_planned, create_volume
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "audit_volume",
     "batch_shape",
     "check_channel",
+    "check_inside",
     "check_output",
     "check_timepoint",
     "coarser_levels",
@@ -63,6 +65,7 @@ __all__ = [
     "open_level",
     "open_volume",
     "pieces",
+    "plan_levels",
     "plan_output",
     "plan_volume",
     "read_overview",
