@@ -39,9 +39,9 @@ class StageResult:
 
 @dataclass(frozen=True)
 class StageRunner:
-    """Runs stages on the same workers and from the same initial transforms."""
+    """Runs stages on the same workers and from the same initial transforms; without a client, in this process."""
 
-    client: Client
+    client: Client | None
     workspace: Workspace
     initial: Stack
     seed: int

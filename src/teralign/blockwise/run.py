@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 import cloudpickle
 
@@ -105,7 +105,8 @@ def run_blocks(
     cluster is lost.
     """
     ledger = _Ledger(stage, len(blocks), max_failed)
-    job = _BlockCalls(cloudpickle.dumps(function), workspace, stage, retries + 1)
+    shared = cast("Callable[[Named], BlockRecord]", function) if client is None else cloudpickle.dumps(function)
+    job = _BlockCalls(shared, workspace, stage, retries + 1)
     todo = _unfinished(blocks, job, ledger)
     if client is None:
         _run_here(todo, job, ledger)
@@ -117,9 +118,9 @@ def run_blocks(
 
 @dataclass(frozen=True)
 class _BlockCalls:
-    """The data that all calls of a run share."""
+    """The data that all calls of a run share; the function is pickled for other processes only."""
 
-    pickled: bytes
+    function: bytes | Callable[[Named], BlockRecord]
     workspace: Workspace
     stage: str
     attempts: int
@@ -147,7 +148,8 @@ def attempt(job: _BlockCalls, block: Named, number: int) -> None:
     started = time.monotonic()
     worker = f"{socket.gethostname()}:{os.getpid()}"
     try:
-        found = _unpickle(job.pickled)(block)
+        function = _unpickle(job.function) if isinstance(job.function, bytes) else job.function
+        found = function(block)
         seconds = round(time.monotonic() - started, 3)
         record = dataclasses.replace(found, block=block.name, seconds=seconds, worker=worker, attempts=number)
         job.workspace.record(job.stage, record)

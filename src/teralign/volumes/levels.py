@@ -22,6 +22,8 @@ def coarser_levels(volume: Volume) -> dict[Triple, Volume]:
 
     Empty if the format has none, or its metadata lack their voxel sizes.
     """
+    if not volume.scales:
+        return {}
     container, _, _ = locate(volume.uri)
     try:
         stated = open_level(volume.uri).grid

@@ -73,8 +73,10 @@ def _coarsest(volume: Volume, target: float) -> Volume:
 
 def _scales_beside(volume: Volume) -> list[Volume]:
     """Return the volume and those of its container that show the same field of view at other scales."""
-    container, _ = split_uri(volume.uri)
     found = [volume]
+    if not volume.scales:
+        return found
+    container, _ = split_uri(volume.uri)
     for scale in volume.scales:
         try:
             other = open_volume(f"{container}/{scale}", expansion=volume.expansion)
