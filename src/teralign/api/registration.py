@@ -27,7 +27,7 @@ class Registration:
 
     `transform` takes points (z, y, x) in µm of the fixed image to those of the moving one; it is a list of affines
     and displacement fields, the last applied first. `steps` reports the steps on the whole images. `assessment` says
-    how far to trust the map, None if nobody looked.
+    how far to trust the map, None if it was not examined.
     """
 
     transform: Stack
