@@ -26,6 +26,7 @@ def test_the_report_tells_each_step(pair):
     assert [s["name"] for s in report["steps"]] == ["ransac", "affine"]
     assert report["steps"][0]["state"] == "improved"
     assert report["steps"][0]["metric_after"] > report["steps"][0]["metric_before"]
+    assert report["verdict"] == report["assessment"]["verdict"] == "good"
 
 
 @pytest.mark.parametrize("name", ["aligned.zarr", "aligned.tif"])

@@ -13,7 +13,15 @@ from teralign.errors import InputError
 from teralign.grids import Box, Grid, Region, as_float_triple, reverse_axes
 from teralign.provenance import own_name
 from teralign.registration import Image
-from teralign.volumes import Direction, Volume, check_channel, check_timepoint, compare_orientations
+from teralign.volumes import (
+    Direction,
+    OverviewSize,
+    Volume,
+    check_channel,
+    check_timepoint,
+    compare_orientations,
+    read_overview,
+)
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +105,12 @@ class ImageSource:
             self._log_share(finite is not image, finite, "NaN or infinite")
             self._log_share(data is not finite, data, "padding or beside it")
         return data if region is None else extend(data, inside, region, self.grid)
+
+    def read_overview(self, size: OverviewSize) -> Image:
+        """Return the image of the box averaged to a coarse grid, with a mask of the voxels that count."""
+        shown = read_overview(self.volume, channel=self.channel, timepoint=self.timepoint, size=size, box=self.roi)
+        mask = None if self.mask is None else read_mask(self.mask, shown.grid, shown.grid.region)
+        return Image(shown.array, shown.grid, mask).finite().without_padding(part=True)
 
     def _log_share(self, changed: bool, image: Image, kind: str) -> None:
         if changed and image.mask is not None:

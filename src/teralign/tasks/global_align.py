@@ -30,7 +30,9 @@ from teralign.provenance import Run, config_content, own_name
 from teralign.registration import Alignment, Image, StepConfig, StepReport, align
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, passed, refuse_existing
+from teralign.tasks.verdicts import NOTHING_ALIGNED, log_verdict
 from teralign.transforms import FIELD_STRIDE, NODE_BYTES, Stack, along_axes, in_world, load_stack, save_map, warp
+from teralign.trust import Assessment, ErrorEstimate, Verdict, assess, not_assessed
 from teralign.volumes import Direction, PyramidLayout, check_output, plan_output, plan_volume, with_directions
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ class GlobalAlignment:
     """The result of a global alignment: its outputs, and the report of each step.
 
     The transform begins with those of the files `started_from`, outermost first. A `skipped` alignment has no steps:
-    these transforms, or the identity, pass through.
+    these transforms, or the identity, pass through, and the verdict on them is "unknown".
     """
 
     output: str
@@ -52,6 +54,8 @@ class GlobalAlignment:
     skipped: bool
     seed: int
     steps: tuple[StepReport, ...]
+    verdict: Verdict
+    error_um: ErrorEstimate | None
 
 
 def global_align(
@@ -92,6 +96,9 @@ def global_align(
     threads = threads or worker_threads()
     images = [_read(source) for source in job.sources] if job.steps else []
     found = job.align(*images, threads=threads) if images else job.pass_through()
+    assessment = not_assessed(NOTHING_ALIGNED)
+    if images:
+        assessment = job.assess(images[0], images[1], found.transform, threads=threads)
     _save(found.transform, job.output, overwrite=overwrite)
     if job.aligned is not None:
         image = images[1] if images else job.moving.read()
@@ -113,9 +120,11 @@ def global_align(
         skipped=not job.steps,
         seed=seed,
         steps=tuple(replace(report, seconds=round(report.seconds, 3)) for report in found.reports),
+        verdict=assessment.verdict,
+        error_um=assessment.error_um,
     )
     own = replace(result, output=own_name(output), aligned=None if aligned is None else own_name(aligned))
-    write_json(job.report, {**shallow(own), "run": job.run()})
+    write_json(job.report, {**shallow(own), "assessment": assessment, "run": job.run()})
     return result
 
 
@@ -262,6 +271,12 @@ class _GlobalRequest:
             threads=threads,
         )
         return replace(found, transform=in_world(start @ found.transform, *self.directions))
+
+    def assess(self, fixed: Image, moving: Image, transform: Stack, *, threads: int) -> Assessment:
+        """Return the verdict on the whole transform, in the log too."""
+        result = assess(fixed, moving, along_axes(transform, *self.directions), threads=threads)
+        log_verdict(result)
+        return result
 
     def pass_through(self) -> Alignment:
         """Return the initial transforms as the whole transform, without reports."""

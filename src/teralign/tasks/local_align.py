@@ -23,7 +23,7 @@ from teralign.alignment import (
     plan_stages,
 )
 from teralign.blockwise import BlockState, Workspace
-from teralign.cluster import Compute
+from teralign.cluster import Compute, worker_threads
 from teralign.configuration import load_config
 from teralign.errors import InputError
 from teralign.plans import CHECKED, SAMPLED, Plan
@@ -32,7 +32,9 @@ from teralign.registration import StepConfig
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, passed, refuse_existing
 from teralign.tasks.new_transform import plan_copy
+from teralign.tasks.verdicts import NOTHING_ALIGNED, assess_volumes
 from teralign.transforms import Stack, StoredField, along_axes, finish_map, in_world, load_stack, save_map
+from teralign.trust import Assessment, ErrorEstimate, Verdict, not_assessed
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,8 @@ class LocalAlignment(StageSummary):
 
     `coarser` has the summaries of the coarser stages; `report` is the file with the state and metrics of each block;
     `resumed` blocks were finished by an earlier run. The map begins with the transforms of the files `started_from`,
-    outermost first. A `skipped` alignment has no steps and no blocks: it is these transforms, or the identity.
+    outermost first. A `skipped` alignment has no steps and no blocks: it is these transforms, or the identity,
+    and the verdict on it is "unknown".
     """
 
     output: str
@@ -55,6 +58,8 @@ class LocalAlignment(StageSummary):
     resumed: int
     seconds: float
     report: str
+    verdict: Verdict
+    error_um: ErrorEstimate | None
 
 
 def local_align(
@@ -96,7 +101,8 @@ def local_align(
     if not job.steps:
         log.info("no steps: nothing is aligned, and %s becomes %s", passed(job.transforms), job.output)
         save_map(job.output, load_stack(job.transforms).simplified(), overwrite=overwrite)
-        return job.write_report(job.result(StageSummary.none(job.sources[0].grid)), ())
+        none = not_assessed(NOTHING_ALIGNED)
+        return job.write_report(job.result(StageSummary.none(job.sources[0].grid), none), (), none)
     with Workspace.of(job.output, compute.work_dir) as workspace:
         workspace.prepare(job.key(), overwrite=False)
         with compute.connect() as client:
@@ -112,14 +118,16 @@ def local_align(
             passed(job.transforms),
             job.output,
         )
+    whole = load_stack([job.output])
+    assessment = assess_volumes(*job.sources, whole, threads=compute.threads or worker_threads())
     result = replace(
-        job.result(finest.summary),
+        job.result(finest.summary, assessment),
         coarser=tuple(stage.summary for stage in coarser),
         resumed=finest.resumed,
         seconds=round(finest.seconds, 1),
     )
     # After the output: a report without one would keep a run that was cut off here from going on.
-    return job.write_report(result, finest.records)
+    return job.write_report(result, finest.records, assessment)
 
 
 class LocalAlignOptions(TypedDict, total=False):
@@ -239,7 +247,7 @@ class _LocalRequest:
             config=config_content(self.config),
         )
 
-    def result(self, finest: StageSummary) -> LocalAlignment:
+    def result(self, finest: StageSummary, assessment: Assessment) -> LocalAlignment:
         """Return the result of the command, of one stage that took no time."""
         return LocalAlignment(
             **shallow(finest),
@@ -252,11 +260,16 @@ class _LocalRequest:
             resumed=0,
             seconds=0.0,
             report=str(self.report),
+            verdict=assessment.verdict,
+            error_um=assessment.error_um,
         )
 
-    def write_report(self, result: LocalAlignment, records: Sequence[AlignedBlock]) -> LocalAlignment:
+    def write_report(
+        self, result: LocalAlignment, records: Sequence[AlignedBlock], assessment: Assessment
+    ) -> LocalAlignment:
         """Write the report of a result and its blocks, and return the result."""
         report = replace(result, output=own_name(self.output), report=own_name(self.report))
         summaries = [record.summary() for record in records]
-        write_json(self.report, {**shallow(report), "run": self.run(), "records": summaries})
+        content = {**shallow(report), "assessment": assessment, "run": self.run(), "records": summaries}
+        write_json(self.report, content)
         return result

@@ -1,9 +1,12 @@
 """Trust in a registration: a verdict, an estimate of the remaining error, and advice."""
 
+from teralign.trust.assess import assess, not_assessed
 from teralign.trust.assessment import Advice, AssessedBlock, Assessment, ErrorEstimate, Verdict
 from teralign.trust.gates import FailedGate, FailOn, GateCheck, Gates, Measured
+from teralign.trust.structures import VOXELS
 
 __all__ = [
+    "VOXELS",
     "Advice",
     "AssessedBlock",
     "Assessment",
@@ -14,4 +17,6 @@ __all__ = [
     "Gates",
     "Measured",
     "Verdict",
+    "assess",
+    "not_assessed",
 ]

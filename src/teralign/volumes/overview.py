@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teralign.errors import InputError
-from teralign.grids import Floats, Grid, Region, Triple, group_means, product
+from teralign.grids import Box, Floats, Grid, Region, group_means, product
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, open_volume
 
@@ -46,13 +46,24 @@ class Overview:
 
 
 def read_overview(
-    volume: Volume, *, channel: int = 0, timepoint: int = 0, size: OverviewSize = OverviewSize()
+    volume: Volume,
+    *,
+    channel: int = 0,
+    timepoint: int = 0,
+    size: OverviewSize = OverviewSize(),
+    box: Box | None = None,
 ) -> Overview:
-    """Return a volume within the limits of `size`; `volume` may be any scale of a pyramid."""
-    target = (math.prod(volume.grid.extent) / size.kept) ** (1 / 3)
+    """Return a volume, or the part of it in a box, within the limits of `size`.
+
+    `volume` may be any scale of a pyramid. `box` has the low and the high corner (z, y, x) in µm; only voxels that it
+    touches are read.
+    """
+    wanted = volume.grid if box is None else volume.grid.crop(volume.grid.touching(*box))
+    target = (math.prod(wanted.extent) / size.kept) ** (1 / 3)
     level = _coarsest(volume, target)
-    region = _middle(level.grid.shape, size.read)
-    if region != level.grid.region:
+    whole = level.grid.region if box is None else level.grid.touching(*box)
+    region = _middle(whole, size.read)
+    if region != whole:
         log.warning("%s: only the middle is shown, since it has no scale coarse enough to read whole", volume.uri)
     grid = level.grid.crop(region)
     factors = grid.factors_to(target)
@@ -97,9 +108,9 @@ def _faces(grid: Grid) -> tuple[Floats, Floats]:
     return grid.to_physical([-0.5] * 3), grid.to_physical(np.array(grid.shape) - 0.5)
 
 
-def _middle(shape: Triple, limit: int) -> Region:
-    """Return the region of all voxels, or of about `limit` in the middle."""
-    share = min(1.0, (limit / math.prod(shape)) ** (1 / 3))
-    size = [max(1, int(n * share)) for n in shape]
-    z, y, x = ((n - s) // 2 for n, s in zip(shape, size, strict=True))
-    return Region((z, y, x), (z + size[0], y + size[1], x + size[2]))
+def _middle(whole: Region, limit: int) -> Region:
+    """Return a whole region, or about `limit` voxels in its middle."""
+    share = min(1.0, (limit / whole.size) ** (1 / 3))
+    size = [max(1, int(n * share)) for n in whole.shape]
+    z, y, x = ((n - s) // 2 for n, s in zip(whole.shape, size, strict=True))
+    return Region((z, y, x), (z + size[0], y + size[1], x + size[2])).shift(whole.start)

@@ -1,0 +1,33 @@
+"""The verdict on a map of volumes on disk: their overviews are compared through it."""
+
+from __future__ import annotations
+
+import logging
+
+from teralign.alignment import ImageSource
+from teralign.transforms import Stack, along_axes
+from teralign.trust import VOXELS, Assessment, Verdict, assess
+from teralign.volumes import OverviewSize
+
+log = logging.getLogger(__name__)
+
+NOTHING_ALIGNED = "Nothing was aligned."
+"""The sentence of a record of no steps."""
+# Without coarser scales the middle is read, as much as takes seconds.
+_SIZE = OverviewSize(kept=VOXELS, read=1_000_000_000)  # without coarser scales: the middle that takes seconds
+
+
+def assess_volumes(fixed: ImageSource, moving: ImageSource, transform: Stack, *, threads: int) -> Assessment:
+    """Return the verdict on a map of world points, in the log too; reads coarse scales of both volumes."""
+    straight = along_axes(transform, fixed.direction, moving.direction)
+    result = assess(fixed.read_overview(_SIZE), moving.read_overview(_SIZE), straight, threads=threads)
+    log_verdict(result)
+    return result
+
+
+def log_verdict(assessment: Assessment) -> None:
+    """Log the verdict: as a warning, with its reasons, unless it is good."""
+    if assessment.verdict is Verdict.GOOD:
+        log.info("verdict good: %s", assessment.sentence)
+    else:
+        log.warning("verdict %s: %s", assessment.verdict, " ".join(assessment.reasons))
