@@ -6,7 +6,7 @@ import logging
 
 from teralign.alignment import ImageSource
 from teralign.transforms import Stack, along_axes
-from teralign.trust import VOXELS, Assessment, Verdict, assess
+from teralign.trust import OVERVIEW_VOXELS, Assessment, Verdict, assess
 from teralign.volumes import OverviewSize
 
 log = logging.getLogger(__name__)
@@ -14,7 +14,9 @@ log = logging.getLogger(__name__)
 NOTHING_ALIGNED = "Nothing was aligned."
 """The sentence of a record of no steps."""
 # Without coarser scales the middle is read, as much as takes seconds.
-_SIZE = OverviewSize(kept=VOXELS, read=1_000_000_000)  # without coarser scales: the middle that takes seconds
+_SIZE = OverviewSize(
+    kept=OVERVIEW_VOXELS, read=1_000_000_000
+)  # without coarser scales: the middle that takes seconds
 
 
 def assess_volumes(fixed: ImageSource, moving: ImageSource, transform: Stack, *, threads: int) -> Assessment:

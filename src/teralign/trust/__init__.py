@@ -3,10 +3,10 @@
 from teralign.trust.assess import assess, not_assessed
 from teralign.trust.assessment import Advice, AssessedBlock, Assessment, ErrorEstimate, Verdict
 from teralign.trust.gates import FailedGate, FailOn, GateCheck, Gates, Measured
-from teralign.trust.structures import VOXELS
+from teralign.trust.structures import OVERVIEW_VOXELS
 
 __all__ = [
-    "VOXELS",
+    "OVERVIEW_VOXELS",
     "Advice",
     "AssessedBlock",
     "Assessment",

@@ -17,7 +17,7 @@ from teralign.registration import Image
 from teralign.registration.image import Volume32, compress_brightness, spacing_for
 from teralign.transforms import Stack, warp
 
-VOXELS = 2_000_000
+OVERVIEW_VOXELS = 2_000_000
 """Voxels of the overview of an image: enough to see cells in a section of a millimetre, and a second of work."""
 _FINE, _COARSE = 0.8, 4.0  # voxels: the two Gaussians, which keep structures of 2 to 10 voxels
 _BRIGHT = 75.0  # percentile of the fixed image above which its voxels count as foreground
@@ -39,7 +39,7 @@ class Structures:
     covered: Bools
 
 
-def overview(image: Image, voxels: int = VOXELS) -> Image:
+def overview(image: Image, voxels: int = OVERVIEW_VOXELS) -> Image:
     """Return the image averaged to at most about `voxels` voxels, as isotropic as whole factors allow."""
     return image.downsample_to(spacing_for(image.grid, voxels)).finite()
 
