@@ -14,9 +14,7 @@ log = logging.getLogger(__name__)
 NOTHING_ALIGNED = "Nothing was aligned."
 """The sentence of a record of no steps."""
 # Without coarser scales the middle is read, as much as takes seconds.
-_SIZE = OverviewSize(
-    kept=OVERVIEW_VOXELS, read=1_000_000_000
-)  # without coarser scales: the middle that takes seconds
+_SIZE = OverviewSize(kept=OVERVIEW_VOXELS, read=1_000_000_000)
 
 
 def assess_volumes(fixed: ImageSource, moving: ImageSource, transform: Stack, *, threads: int) -> Assessment:

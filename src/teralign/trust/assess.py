@@ -47,7 +47,7 @@ def assess(fixed: Image, moving: Image, transform: Stack, *, threads: int = 1) -
 
 
 def not_assessed(reason: str) -> Assessment:
-    """Return the assessment of a map that nobody looked at, for this reason, a sentence."""
+    """Return the assessment of a map that was not examined, for this `reason`, a sentence."""
     return Assessment(Verdict.UNKNOWN, reason, None, 0, 0, (reason,), (), ())
 
 
