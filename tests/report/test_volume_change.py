@@ -27,3 +27,4 @@ def test_one_value_is_each_percentile(value):
     found = spread.summary()
     assert found.folded_share == (1.0 if value <= 0 else 0.0)
     assert [getattr(found, name) for name in ("p1", "median", "p99")] == pytest.approx([value] * 3, rel=1e-3)
+    assert found.min <= found.p1 <= found.median

@@ -395,6 +395,12 @@ SCALE = {"type": "scale", "scale": [2, 2, 2]}
         ([link({"type": "scale", "scale": "222"})], ["fixed", "moving"], "'222' is no list of numbers"),
         ([link({"type": "scale", "scale": [10**400, 1, 1]})], ["fixed", "moving"], "not all finite"),
         ([link({"type": "affine", "affine": [[]] * 3})], ["fixed", "moving"], "rows that do not fit"),
+        (
+            [link({"type": "rotation", "rotation": np.diag([1, 1, 2]).tolist()})],
+            ["fixed", "moving"],
+            "rotation scales",
+        ),
+        ([link({"type": "rotation", "rotation": np.diag([-1, 1, 1]).tolist()})], ["fixed", "moving"], "mirrors"),
         ([link({"type": "displacements", "path": None})], ["fixed", "moving"], "None is no path"),
         ([link(SCALE, "a" * 5000)], ["moving"], "does not give the axes"),
     ],
@@ -406,6 +412,14 @@ def test_what_has_no_clear_meaning_is_refused_in_one_sentence(tmp_path, links, s
     assert str(root) in str(refused.value)
     assert "\n" not in str(refused.value)
     assert json.loads((root / "zarr.json").read_text())
+
+
+def test_a_scene_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    root = write_scene(tmp_path / "s.zarr", [link(SCALE)], [system("fixed"), system("moving")])
+    metadata = root / "zarr.json"
+    metadata.write_text(metadata.read_text().replace('"0.6"', '"0.7"'))
+    with pytest.raises(InputError, match=r"is OME-Zarr 0\.7; versions up to 0\.6 can be read"):
+        load_stack([root])
 
 
 def test_a_system_that_is_declared_twice_must_have_the_same_axes(tmp_path: Path) -> None:

@@ -40,8 +40,7 @@ def read_multiscale(group: Place, attributes: OmeJson) -> Multiscale | None:
         return None
     content = declared[0]
     version = str(ome.get("version", content.get("version", "0.4")))
-    if not _VERSION.fullmatch(version):
-        raise InputError(f"{group} is OME-Zarr {version}; versions up to 0.6 can be read.")
+    check_version(group, version)
     if not content.get("datasets"):
         raise InputError(f"{group} declares an image without levels; repair its metadata.")
     system = _coordinate_system(group, content)
@@ -56,6 +55,12 @@ def read_multiscale(group: Place, attributes: OmeJson) -> Multiscale | None:
         is_label="image-label" in ome,
         space=None if system is None else str(system.get("name")),
     )
+
+
+def check_version(group: Place, version: object) -> None:
+    """Raise InputError for a version of OME-Zarr that cannot be read."""
+    if not _VERSION.fullmatch(str(version)):
+        raise InputError(f"{group} is OME-Zarr {version}; versions up to 0.6 can be read.")
 
 
 def _levels(content: OmeJson) -> Iterator[Level]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from teralign.errors import InputError
 from teralign.ome.model import Axis
-from teralign.ome.reading import OmeObject, json_list, json_object, malformed, read_axis
+from teralign.ome.reading import OmeObject, check_version, json_list, json_object, malformed, read_axis
 from teralign.ome.transformations import Transformation, read_transformation, transformation_json
 from teralign.ome.writing import GROUP_FILE, axis_json, write_group
 
@@ -66,6 +66,7 @@ def read_scene(path: Path) -> OmeScene | None:
     attributes = read_ome(path, path)
     if "scene" not in attributes:
         return None
+    check_version(path, attributes.get("version", SCENE_VERSION))
     try:
         scene = json_object(attributes["scene"], "scene")
         links = json_list(scene.get("coordinateTransformations", ()), "transformations")

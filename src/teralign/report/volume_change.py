@@ -47,7 +47,8 @@ class VolumeChange:
     def summary(self) -> VolumeChangeSummary:
         """Return the statistics of the determinants so far, at least one."""
         total = int(self._counts.sum())
-        p1, median, p99 = (self._percentile(share, total) for share in (0.01, 0.5, 0.99))
+        # The middle of the first bin may lie below its least value.
+        p1, median, p99 = (max(self._min, self._percentile(share, total)) for share in (0.01, 0.5, 0.99))
         return VolumeChangeSummary(self._min, p1, median, p99, self._folded / total)
 
     def _percentile(self, share: float, total: int) -> float:

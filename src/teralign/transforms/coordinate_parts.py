@@ -33,6 +33,9 @@ from teralign.ome.transformations import (
 )
 from teralign.transforms.affine import MAX_CONDITION
 
+# Elements of a rotation times its transpose may be off by this much: writers round to two or three decimals.
+_ROTATION_TOLERANCE = 0.01
+
 
 @dataclass(frozen=True, eq=False)
 class MatrixPart:
@@ -218,6 +221,8 @@ def _homogeneous(kind: str, rows: tuple[tuple[float, ...], ...]) -> Floats:
         raise ValueError(f"its {kind} has rows that do not fit")
     upper = np.array(rows)
     if kind == "rotation":
+        if np.abs(upper @ upper.T - np.eye(len(rows))).max() > _ROTATION_TOLERANCE or np.linalg.det(upper) < 0:
+            raise ValueError("its rotation scales, shears or mirrors, which only an affine may")
         upper = np.hstack([upper, np.zeros((len(rows), 1))])
     return np.vstack([upper, np.eye(upper.shape[1])[-1]])
 
