@@ -40,7 +40,7 @@ def test_every_help_has_an_example_that_the_command_takes(name):
 
 def test_console_scripts_are_the_commands():
     scripts = tomllib.loads(PYPROJECT.read_text())["project"]["scripts"]
-    assert set(COMMANDS) - set(scripts) == {"index-container", "resolve"}
+    assert set(COMMANDS) - set(scripts) == {"doctor", "index-container", "resolve"}
     for name, target in scripts.items():
         module, function = target.split(":")
         assert module == main.__name__

@@ -1,4 +1,4 @@
-"""The `teralign` command and its subcommands; console scripts too, except `index-container` and `resolve`.
+"""The `teralign` command and its subcommands, most of which are console scripts too.
 
 A command is imported when it is called, so that `--help` does not wait for libraries.
 """
@@ -48,6 +48,9 @@ GROUPS = {
         "start-dask-scheduler": "Start a Dask scheduler, alone or around a command.",
         "start-dask-worker": "Start a worker that joins the scheduler of a folder.",
         "stop-dask-cluster": "Stop the cluster of a folder.",
+    },
+    "This machine": {
+        "doctor": "Say what works on this machine, and what to install.",
     },
     "Demo": {
         "make-demo-data": "Make two imaging rounds with a known true transform.",

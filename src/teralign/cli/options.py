@@ -338,6 +338,11 @@ def gates(*names: str) -> Callable[[Body], Body]:
     return decorate
 
 
+def wants_json() -> bool:
+    """Return whether this command prints JSON: with --json, and where standard output is no terminal."""
+    return bool(click.get_current_context().meta.get(_JSON)) or not sys.stdout.isatty()
+
+
 def print_result(result: object) -> None:
     """Print the result, a dataclass or mapping, on standard output.
 
@@ -346,10 +351,9 @@ def print_result(result: object) -> None:
     from teralign.results import document, to_json
 
     plain = document(result)
-    context = click.get_current_context()
-    if context.meta.get(_JSON) or not sys.stdout.isatty():
+    if wants_json():
         click.echo(to_json(plain))
         return
     from teralign.cli.summaries import summary
 
-    click.echo("\n".join(summary(context.info_name or "", plain)))
+    click.echo("\n".join(summary(click.get_current_context().info_name or "", plain)))
