@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks.costs import run
 from benchmarks.demo import compile_kernels
 from benchmarks.tables import COST, Row, cost_values
+from teralign.evaluation.similarity import similarity
 from teralign.grids import Region
-from teralign.report.similarity import similarity
 from teralign.transforms import load_stack, warp
 from teralign.volumes import open_volume
 

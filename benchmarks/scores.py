@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from teralign.evaluation.similarity import similarity
 from teralign.grids import Floats, Grid
-from teralign.report.similarity import similarity
 from teralign.transforms import Affine
 
 Map = NDArray[np.float32]

@@ -7,7 +7,7 @@ import pytest
 
 from real_data import REAL_DATA, needs_real_data
 from teralign.cluster import Compute
-from teralign.report.similarity import similarity
+from teralign.evaluation.similarity import similarity
 from teralign.tasks.global_align import global_align
 from teralign.tasks.local_align import local_align
 from teralign.transforms import load_stack, warp

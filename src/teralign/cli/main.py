@@ -28,6 +28,7 @@ GROUPS = {
         "global-align": "Align two whole volumes in memory.",
         "local-align": "Refine an alignment block by block.",
         "report-alignment": "Judge an alignment and show it in one page.",
+        "evaluate-alignment": "Score an alignment by labels, images and landmarks.",
     },
     "Transforms": {
         "apply-transform": "Warp a volume onto the fixed grid, block by block.",

@@ -5,17 +5,19 @@ samples. "lncc" is the mean over windows of Pearson's correlation r = cov(f, m) 
 bleaching changes; "mi" is mutual information in nats over all samples, "ms" minus the mean square of differences.
 
 Local correlation has two more definitions. `deform_kernels.correlate` takes it in a dense window around every cell,
-with floors for noise, since the deformable step needs its derivatives everywhere. `report.similarity` takes it in
+with floors for noise, since the deformable step needs its derivatives everywhere. `evaluation.similarity` takes it in
 whole blocks of the final images, since the report must not depend on what the steps optimise.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from teralign.grids import Bools, Floats, FloatTriple, Grid, as_float_triple
 from teralign.registration.image import Image, Volume32, spacing_for
@@ -23,22 +25,40 @@ from teralign.transforms import Affine, Stack
 
 Measure: TypeAlias = Literal["lncc", "mi", "ms"]
 
+INFORMATION_BINS = 32
 _SIDE = 6  # samples along a window's edge, 1.5 voxels apart: 9 voxels, some cells
 MEASURED_VOXELS = 1_500_000
 """Voxels of the measured images, and of the finest level of the linear steps: a gain of hundredths of a voxel
 beyond that is left to local alignment."""
 
 
-def mutual_information(fixed: Volume32, moving: Volume32, bins: int = 32) -> float:
+def mutual_information(fixed: Volume32, moving: Volume32, bins: int = INFORMATION_BINS) -> float:
     """Return the mutual information in nats of two lists of samples, by a joint histogram of their middle 98 %."""
-    edges = [np.percentile(a, (1, 99)) for a in (fixed, moving)]
-    if any(high <= low for low, high in edges):
-        return math.nan
+    low, high = np.transpose([np.percentile(a, (1, 99)) for a in (fixed, moving)]).tolist()
+    return information(joint_counts(fixed, moving, low, high, bins))
+
+
+def joint_counts(
+    fixed: Volume32, moving: Volume32, low: Sequence[float], high: Sequence[float], bins: int = INFORMATION_BINS
+) -> NDArray[np.int64]:
+    """Return the counts (bins, bins) of pairs of values; the bins of each image lie between its `low` and its `high`.
+
+    Values beyond belong to the outermost bins. An image whose `high` is not above its `low` gives no counts.
+    """
+    if any(b <= a for a, b in zip(low, high, strict=True)):
+        return np.zeros((bins, bins), np.int64)
     index = [
-        np.clip((a - low) * (bins / (high - low)), 0, bins - 1).astype(np.intp)
-        for a, (low, high) in zip((fixed, moving), edges, strict=True)
+        np.clip((values - a) * (bins / (b - a)), 0, bins - 1).astype(np.intp)
+        for values, a, b in zip((fixed, moving), low, high, strict=True)
     ]
-    joint = np.bincount(index[0] * bins + index[1], minlength=bins * bins).reshape(bins, bins) / fixed.size
+    return np.bincount(index[0] * bins + index[1], minlength=bins * bins).reshape(bins, bins)
+
+
+def information(counts: NDArray[np.int64]) -> float:
+    """Return the mutual information in nats of a joint histogram (bins, bins); NaN for an empty one."""
+    if not counts.any():
+        return math.nan
+    joint = counts / counts.sum()
     apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
     some = joint > 0
     return float((joint[some] * np.log(joint[some] / apart[some])).sum())

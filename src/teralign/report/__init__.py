@@ -1,16 +1,21 @@
 """The effect of an alignment in pictures and numbers."""
 
+from teralign.evaluation import (
+    LandmarkErrors,
+    Similarity,
+    VolumeChange,
+    VolumeChangeSummary,
+    landmark_errors,
+    similarity,
+)
 from teralign.report.blocks import BlockSummary, summarise_blocks
 from teralign.report.contents import MeasuredGeometry, PairReport
 from teralign.report.folding import stored_folding
 from teralign.report.labels import looks_like_labels
-from teralign.report.landmarks import LandmarkErrors, landmark_errors
 from teralign.report.pair_page import Seen, pair_page
 from teralign.report.pictures import Column, overlay, overlay_sheet, portrait
-from teralign.report.similarity import Similarity, similarity
 from teralign.report.steps import GlobalSummary, StepSummary, summarise_steps
 from teralign.report.values import Histogram, histogram, sample_voxels
-from teralign.report.volume_change import VolumeChange, VolumeChangeSummary
 
 __all__ = [
     "BlockSummary",

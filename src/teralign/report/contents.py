@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from teralign.evaluation.similarity import Similarity
 from teralign.grids import FloatTriple, Triple
 from teralign.provenance import Run
 from teralign.report.blocks import BlockSummary
-from teralign.report.similarity import Similarity
 from teralign.report.steps import GlobalSummary
 from teralign.transforms import Folding
 from teralign.trust import Assessment, ErrorEstimate, Verdict

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from teralign.errors import InputError
-from teralign.report import LandmarkErrors, landmark_errors
+from teralign.evaluation import LandmarkErrors, landmark_errors
 from teralign.transforms import Stack, load_stack
 
 

@@ -17,10 +17,10 @@ import teralign
 from teralign.alignment import Side
 from teralign.cluster import Capacity, worker_threads
 from teralign.errors import InputError
+from teralign.evaluation import VolumeChange, VolumeChangeSummary
 from teralign.filling import Filling, NewVolume, Part, fill_volume, plan_fill
 from teralign.grids import FloatTriple, Grid, Region, Triple
 from teralign.plans import Plan
-from teralign.report import VolumeChange, VolumeChangeSummary
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, refuse_existing
 from teralign.tasks.new_transform import GridDescription, run_of

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from teralign.report import Similarity, similarity
+from teralign.evaluation import Similarity, similarity
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from teralign.report import VolumeChange
+from teralign.evaluation import VolumeChange
 
 
 def test_percentiles_are_those_of_all_values_to_a_thousandth():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from teralign.errors import InputError
-from teralign.report import landmark_errors
+from teralign.evaluation import landmark_errors
 from teralign.transforms import Affine, Stack
 
 

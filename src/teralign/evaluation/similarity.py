@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-BLOCK = 16
+BLOCK_SIDE = 16
+SMOOTHING, FOREGROUND_PERCENTILE = 1.0, 75.0
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,10 @@ class Similarity:
 
 def similarity(fixed: NDArray[np.float32], aligned: NDArray[np.float32], covered: NDArray[np.bool_]) -> Similarity:
     """Return the similarity of two images (z, y, x) on one grid; `covered` is where the aligned image has voxels."""
-    smooth = ndimage.gaussian_filter(fixed, 1.0)
-    foreground = smooth > np.percentile(smooth, 75)
+    smooth = ndimage.gaussian_filter(fixed, SMOOTHING)
+    foreground = smooth > np.percentile(smooth, FOREGROUND_PERCENTILE)
     both = foreground & covered
-    local = _local_correlations(fixed, aligned, foreground, covered)
+    local = local_correlations(fixed, aligned, foreground, covered)
     return Similarity(
         ncc=_correlation(fixed[both], aligned[both]),
         lncc_mean=float(local.mean()) if len(local) else None,
@@ -54,13 +55,16 @@ def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _local_correlations(
+def local_correlations(
     fixed: NDArray[np.float32],
     aligned: NDArray[np.float32],
     foreground: NDArray[np.bool_],
     covered: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return the correlations (n,) of the covered blocks with enough foreground; 0 for a constant block."""
+    """Return the correlations (n,) of the covered blocks with enough foreground; 0 for a constant block.
+
+    The images, the foreground and what is covered are (z, y, x), on one grid.
+    """
     use = (_blocks(foreground).mean(axis=1) >= 0.25) & (_blocks(covered).mean(axis=1) > 0.99)
     a, b = _blocks(fixed)[use].astype(np.float64), _blocks(aligned)[use].astype(np.float64)
     a -= a.mean(axis=1, keepdims=True)
@@ -71,7 +75,8 @@ def _local_correlations(
 
 
 def _blocks(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Return the array (z, y, x) as whole blocks (n, BLOCK³), without the remainder at the far faces."""
-    z, y, x = (n // BLOCK for n in array.shape)
-    whole = array[: z * BLOCK, : y * BLOCK, : x * BLOCK].reshape(z, BLOCK, y, BLOCK, x, BLOCK)
-    return whole.transpose(0, 2, 4, 1, 3, 5).reshape(z * y * x, BLOCK**3)
+    """Return the array (z, y, x) as whole blocks (n, BLOCK_SIDE³), without the remainder at the far faces."""
+    z, y, x = (n // BLOCK_SIDE for n in array.shape)
+    n = BLOCK_SIDE
+    whole = array[: z * n, : y * n, : x * n].reshape(z, n, y, n, x, n)
+    return whole.transpose(0, 2, 4, 1, 3, 5).reshape(z * y * x, n**3)

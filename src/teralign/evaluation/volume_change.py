@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_SIGN = np.uint32(1 << 31)
+from teralign.evaluation.percentiles import from_ordered_bits, ordered_bits
+
 _DROPPED = 12  # of 32 bits: sign, exponent and 11 bits of the mantissa stay
 
 
@@ -40,7 +41,7 @@ class VolumeChange:
             return
         self._min = min(self._min, float(determinants.min()))
         self._folded += int((determinants <= 0).sum())
-        bins = _ordered(determinants.ravel()) >> np.uint32(_DROPPED)
+        bins = ordered_bits(determinants.ravel()) >> np.uint32(_DROPPED)
         found, counts = np.unique(bins, return_counts=True)
         self._counts[found] += counts
 
@@ -56,15 +57,4 @@ class VolumeChange:
         rank = math.ceil(share * total)
         place = int(np.searchsorted(np.cumsum(self._counts), rank))
         middle = (place << _DROPPED) | (1 << (_DROPPED - 1))
-        return float(_value(np.array([middle], np.uint32))[0])
-
-
-def _ordered(values: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Return the bits of the values as whole numbers that sort as the values do."""
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
-
-
-def _value(ordered: NDArray[np.uint32]) -> NDArray[np.float32]:
-    """Return the values of numbers that `_ordered` returned."""
-    return np.where(ordered & _SIGN, ordered & ~_SIGN, ~ordered).view(np.float32)
+        return float(from_ordered_bits(np.array([middle], np.uint32))[0])
