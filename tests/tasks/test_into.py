@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +138,27 @@ def test_a_replaced_image_leaves_the_others(tmp_path, scheduler):
         convert_volume(path, into=container / "x", overwrite=bool(seed), compute=Compute(scheduler))
     np.testing.assert_array_equal(open_volume(container / "x").read(), array)
     checked(container)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second file system")
+def test_a_copy_from_another_file_system_does_not_make_others_wait(tmp_path, scheduler, monkeypatch):
+    path, array = source(tmp_path)
+    container = ours(tmp_path / "a.zarr")
+    waiting = []
+    copy = shutil.copytree
+    monkeypatch.setattr(
+        shutil,
+        "copytree",
+        lambda *a, **k: (waiting.append((container / ".teralign.lock").exists()), copy(*a, **k))[1],
+    )
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="teralign-test-") as folder:
+        compute = Compute(scheduler, work_dir=Path(folder) / "work")
+        convert_volume(path, into=container / "x", compute=compute)
+    assert waiting
+    assert not any(waiting)
+    np.testing.assert_array_equal(open_volume(container / "x").read(), array)
+    checked(container)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "source0.zarr"]
 
 
 def test_a_dataset_is_added_to_n5(tmp_path, scheduler):

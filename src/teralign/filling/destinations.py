@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 from teralign.addresses import as_place
 from teralign.blockwise import Workspace
 from teralign.errors import InputError
+from teralign.files import on_file_system_of, remove
 from teralign.grids import Grid
 from teralign.volumes import (
     DEFAULT_CHUNKING,
@@ -207,10 +208,16 @@ class AddedImage:
         """Rename the image into the container, and name it in the metadata."""
         writer.finish(stored)
         writer.declare_windows()
-        self.addition.publish(
-            self._built(workspace),
-            lambda built, place: workspace.place(built, place, overwrite=self.addition.replaces),
-        )
+        # A copy from another file system is made here, since others wait for the container's lock.
+        made = self._built(workspace)
+        built = on_file_system_of(self.addition.container, made)
+        try:
+            self.addition.publish(
+                built, lambda image, place: workspace.place(image, place, overwrite=self.addition.replaces)
+            )
+        finally:
+            if built != made:
+                remove(built)
         workspace.remove()
 
     def _built(self, workspace: Workspace) -> Path:
