@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("output", type=values.PATH)
 @click.option(
     "--to",
-    type=click.Choice(["teralign", "itk", "bigstream"]),
+    type=click.Choice(["teralign", "itk", "bigstream", "rnr-exm"]),
     help="The format of OUTPUT; ANTs reads itk.  [default: by its file name's ending]",
 )
 @click.option(
@@ -59,10 +59,11 @@ def convert_transform(
 
     Readable formats, detected from the content: Teralign (.mat, .txt, .zarr); ITK, SimpleITK and ANTs (.tfm, .txt,
     .h5, .mat, fields in .nii, .nii.gz, .nrrd); elastix (TransformParameters.N.txt); bigstream (fields as arrays in N5
-    or Zarr).
+    or Zarr); RnR-ExM (fields in voxels, FILE.h5/pair5).
 
     Writable formats: Teralign's affine (.mat, .txt) or map of affines and fields (.zarr); ITK's .tfm, .h5, .nii,
-    .nii.gz, .nrrd, and with --to itk also .mat and .txt; bigstream's .n5, and with --to bigstream also .zarr.
+    .nii.gz, .nrrd, and with --to itk also .mat and .txt; bigstream's .n5, and with --to bigstream also .zarr;
+    RnR-ExM's FILE.h5/pair5, beside other pairs in the file.
 
     A .zarr keeps affines and fields as they are; with --fixed or --grid-spacing it is one field on those nodes.
     Beside a field that was sampled, OUTPUT.residual.json says how far it differs from TRANSFORMS between its nodes.

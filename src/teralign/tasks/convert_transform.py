@@ -1,4 +1,4 @@
-"""`convert-transform`: transforms of ITK, ANTs, elastix and bigstream to those of Teralign, and back."""
+"""`convert-transform`: transforms of ITK, ANTs, elastix, bigstream and RnR-ExM to those of Teralign, and back."""
 
 from __future__ import annotations
 
@@ -45,8 +45,10 @@ from teralign.transforms import (
     load_stack,
     map_ends,
     save_map,
+    voxel_fields,
 )
 from teralign.transforms.foreign import Kind, kind_of
+from teralign.transforms.voxel_fields import VoxelField
 from teralign.volumes import Volume, split_uri
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class Form(Enum):
     ITK_TRANSFORM = "a transform of ITK"
     ITK_FIELD = "a displacement field of ITK"
     BIGSTREAM_FIELD = "a displacement field of bigstream"
+    VOXEL_FIELD = "a displacement field of RnR-ExM, in voxels"
 
 
 _FORMS: dict[str, dict[str, Form]] = {
@@ -72,15 +75,17 @@ _FORMS: dict[str, dict[str, Form]] = {
     | dict.fromkeys(itk_files.COMPOSITE_SUFFIXES, Form.ITK_TRANSFORM)
     | dict.fromkeys(itk_files.FIELD_SUFFIXES, Form.ITK_FIELD),
     "bigstream": {".mat": Form.AFFINE, ".n5": Form.BIGSTREAM_FIELD, ".zarr": Form.BIGSTREAM_FIELD},
+    "rnr-exm": {".h5": Form.VOXEL_FIELD, ".hdf5": Form.VOXEL_FIELD},
 }
-_FIELDS = {Form.FIELD, Form.ITK_FIELD, Form.BIGSTREAM_FIELD}
+_AT_EVERY_VOXEL = {Form.BIGSTREAM_FIELD, Form.VOXEL_FIELD}
+_FIELDS = {Form.FIELD, Form.ITK_FIELD, *_AT_EVERY_VOXEL}
 FORMATS = tuple(_FORMS)
 """The tools whose formats can be written; by default the first one that has the ending of the output."""
 
 
 @dataclass(frozen=True)
 class _Target:
-    """The output and its format; `dataset` is inside a container of bigstream."""
+    """The output and its format; `dataset` is inside a container of bigstream, or an HDF5 file."""
 
     output: Path
     form: Form
@@ -89,6 +94,12 @@ class _Target:
     @classmethod
     def of(cls, output: Path, to: str | None) -> _Target:
         """Return the target by the ending of `output`, in the format `to`. Raises InputError for other endings."""
+        in_hdf5 = voxel_fields.split_file(output)
+        if in_hdf5 is not None and (in_hdf5[1] or to == "rnr-exm"):
+            file, dataset = in_hdf5
+            if to not in (None, "rnr-exm") or not dataset:
+                raise InputError(f"{output} must name a field in the file for rnr-exm, such as {file}/pair5.")
+            return cls(file, Form.VOXEL_FIELD, dataset)
         within = {part.suffix for part in (output, *output.parents)} & {".zarr", ".n5"}
         container, dataset = split_uri(output) if within else (output, "")
         for tool in (to,) if to else FORMATS:
@@ -105,15 +116,21 @@ class _Target:
     @property
     def report(self) -> Path:
         """The file with the residuals of a field."""
+        if self.form is Form.VOXEL_FIELD:  # a file may have several
+            return self.output.with_suffix(f".{self.dataset.replace('/', '_')}.residual.json")
         return self.output.with_name(self.output.name.removesuffix(".gz")).with_suffix(".residual.json")
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The output, and the report of a field."""
+        """The output, and the report of a field; an HDF5 file gets a further field, and may exist."""
+        if self.form is Form.VOXEL_FIELD:
+            return (self.report,)
         return (self.output, self.report) if self.form in _FIELDS else (self.output,)
 
     def refuse_existing(self, *, overwrite: bool) -> None:
         """Raise InputError when a file exists, unless it is to be overwritten; writes nothing."""
+        if self.form is Form.VOXEL_FIELD and not overwrite and voxel_fields.has_field(self.output, self.dataset):
+            raise InputError(f"{self.output} has a field {self.dataset} already; name another, or add --overwrite.")
         for path in self.files:
             refuse_existing(path, overwrite=overwrite, what="output")
 
@@ -160,8 +177,8 @@ class ConvertTransformOptions(TypedDict, total=False):
 
     `to` is one of FORMATS; by default it follows from the output's ending. ITK's coordinates are in `unit` (one of
     UNITS, µm by default) in the world of the volumes, or as in the images `itk_fixed` and `itk_moving`, which the
-    other tool used. `fixed` and `grid_spacing` are as in `compose_transforms`; a field of bigstream has a vector at
-    each voxel of `fixed`. `overwrite` replaces outputs that exist.
+    other tool used. `fixed` and `grid_spacing` are as in `compose_transforms`; a field of bigstream or RnR-ExM has a
+    vector at each voxel of `fixed`. `overwrite` replaces outputs that exist.
     """
 
     to: str | None
@@ -275,7 +292,7 @@ class _Conversion:
         stack, sampling = _load(paths, frames, volume, grid_spacing)
         if target.form is Form.MAP and (fixed is not None or grid_spacing is not None):
             target = replace(target, form=Form.FIELD)
-        if target.form is Form.BIGSTREAM_FIELD:
+        if target.form in _AT_EVERY_VOXEL:
             grid: Grid | None = _every_voxel(volume)
         elif target.form in _FIELDS:
             grid = chosen_grid(stack, volume, grid_spacing)
@@ -310,6 +327,10 @@ class _Conversion:
             return field
         if self.target.form is Form.FIELD:
             return write_field(output, grid, sampled, what="conversion", ends=self.ends, overwrite=self.overwrite)
+        if self.target.form is Form.VOXEL_FIELD:
+            with voxel_fields.adding_field(output, self.target.dataset, grid) as adder:
+                write_chunks(adder, grid, sampled, what="conversion")
+            return VoxelField.of(output / self.target.dataset, grid)
         with bigstream.building_field(output, self.target.dataset, grid, overwrite=self.overwrite) as writer:
             write_chunks(writer, grid, sampled, what="conversion")
         return bigstream.open_field(writer.path, grid)
@@ -332,6 +353,8 @@ def _load(
             parts.extend(load_stack([path]).transforms)
         elif kind is Kind.BIGSTREAM:
             parts.append(bigstream.open_field(path, None if volume is None else _every_voxel(volume)))
+        elif kind is Kind.VOXELS:
+            parts.append(VoxelField.of(path, _every_voxel(volume)))
         else:
             foreign = (itk_files if kind is Kind.ITK else elastix).read_parts(path)
             found = itk.from_itk(foreign, frames.fixed, nodes if number == len(paths) else None)
@@ -343,12 +366,14 @@ def _load(
 
 
 def _every_voxel(volume: Volume | None) -> Grid:
-    """Return the voxels of the fixed volume. Raises InputError for oblique ones: bigstream takes all for straight."""
+    """Return the voxels of the fixed volume. Raises InputError for oblique ones: such fields are of straight axes."""
     if volume is None:
-        raise InputError("a field of bigstream has a vector at each voxel of the fixed volume; give it by --fixed.")
+        raise InputError(
+            "fields of bigstream and RnR-ExM have a vector at each voxel of the fixed volume; give it by --fixed."
+        )
     if volume.direction is not None:
         raise InputError(
-            f"{volume.uri} has oblique axes, for which a field of bigstream has no place; convert to or from another "
-            "format."
+            f"{volume.uri} has oblique axes, for which a field of bigstream or RnR-ExM has no place; convert to or "
+            "from another format."
         )
     return volume.grid

@@ -40,6 +40,7 @@ from teralign.results import write_json
 from teralign.tasks.inputs import check_new_file
 from teralign.tasks.node_grids import covered_grid, grid_over_volume
 from teralign.transforms import Stack, along_axes, load_stack
+from teralign.transforms.voxel_fields import VoxelField, split_file
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ def evaluate_alignment(
         raise InputError("there is nothing to compare: give images, label volumes, tables of points, or a transform.")
     _check(compared, outputs, measuring)
     threads = measuring.threads or worker_threads()
-    stack = load_stack(transforms)
+    stack = _stack(transforms, compared)
     points = None if compared.points is None else landmark_pairs(*compared.points)
     images = None if compared.images is None else _opened(compared.images, bool(transforms))
     labels = None if compared.labels is None else _label_volumes(compared, stack, bool(transforms))
@@ -180,6 +181,24 @@ def _check(compared: Compared, outputs: Outputs, measuring: Measuring) -> None:
     if any(n % BLOCK_SIDE for n in measuring.block):
         raise InputError(f"--block-size must be multiples of {BLOCK_SIDE} voxels, as the blocks of LNCC are.")
     outputs.check()
+
+
+def _stack(transforms: Sequence[str | Path], compared: Compared) -> Stack:
+    """Return the transforms of the files, outermost first; fields in voxels of RnR-ExM lie on the fixed volume.
+
+    Raises InputError when a file holds none.
+    """
+    in_voxels = [path for path in transforms if (named := split_file(Path(path))) is not None and named[1]]
+    if not in_voxels:
+        return load_stack(transforms)
+    pair = compared.images or compared.labels
+    if pair is None:
+        raise InputError(f"the field {in_voxels[0]} is in voxels of the fixed volume; give that by --fixed.")
+    grid = pair[0].open("fixed").grid
+    whole = Stack()
+    for path in transforms:
+        whole = whole @ (VoxelField.of(path, grid) if path in in_voxels else load_stack([path]))
+    return whole
 
 
 def _opened(sides: tuple[Side, Side], warped: bool) -> tuple[ImageSource, ImageSource]:

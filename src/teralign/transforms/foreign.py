@@ -7,7 +7,7 @@ from pathlib import Path
 
 from teralign import ome
 from teralign.errors import InputError
-from teralign.transforms import bigstream, itk_files
+from teralign.transforms import bigstream, itk_files, voxel_fields
 
 _HEAD = 4096
 
@@ -19,6 +19,7 @@ class Kind(Enum):
     ITK = "itk"
     ELASTIX = "elastix"
     BIGSTREAM = "bigstream"
+    VOXELS = "rnr-exm"
 
 
 def kind_of(path: Path) -> Kind:
@@ -29,6 +30,9 @@ def kind_of(path: Path) -> Kind:
     if path.is_dir():
         bare = not (path / ome.GROUP_FILE).exists() or bigstream.is_field(path)
         return Kind.BIGSTREAM if bare else Kind.TERALIGN
+    in_hdf5 = voxel_fields.split_file(path)
+    if in_hdf5 is not None and in_hdf5[1] and in_hdf5[0].exists():
+        return Kind.VOXELS
     if not path.exists():
         raise InputError(f"there is no transform {path}.")
     if path.name.endswith((*itk_files.FIELD_SUFFIXES, *itk_files.COMPOSITE_SUFFIXES)):
