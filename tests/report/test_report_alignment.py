@@ -33,7 +33,8 @@ def test_the_truth_looks_better_and_better(demo, tmp_path):
     lncc = [metrics["similarity"][state]["lncc_mean"] for state in ("before", "global", "after")]
     assert lncc[0] < 0.3 < lncc[2] and lncc[0] < lncc[1] < lncc[2]
     (field,) = metrics["fields"].values()
-    assert field["share"] == 0 and field["min_jacobian"] > 0.3
+    assert field["jacobian"]["folded_share"] == 0 and field["jacobian"]["min"] > 0.3
+    assert metrics["inverse"]["lost_share"] == 0 and metrics["inverse"]["maximum"] < 0.01
     assert metrics["blocks"] is None
     with Image.open(tmp_path / "report/overlay.png") as picture:
         assert 1500 < picture.width < 2000
@@ -69,7 +70,7 @@ def test_folds_are_found(demo, tmp_path):
     metrics = json.loads((tmp_path / "report/report.json").read_text())
     assert list(result.similarity) == ["before", "after"]
     (found,) = metrics["fields"].values()
-    assert found["share"] > 0 and found["min_jacobian"] < 0
+    assert found["jacobian"]["folded_share"] > 0 and found["jacobian"]["min"] < 0
 
 
 def test_an_affine_alone_makes_two_columns(demo, tmp_path):

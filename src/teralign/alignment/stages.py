@@ -140,6 +140,7 @@ class Stage:
             "stage": self.aligning,
             "spacing_um": self.layout.grid.spacing,
             "blocks": blocks.counts,
+            "edges": blocks.edges,
             "halo": blocks.halo,
             "node_strides": self.layout.strides,
             "steps": described_steps(self.steps),

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 @click.option("--name", help="Name of the pair in the report.  [default: the folder's]")
 @click.option("--global-report", type=values.PATH, help="The .json of global-align, to include.")
 @click.option("--blocks", type=values.PATH, help="The .blocks.json of local-align, to include.")
+@click.option(
+    "--fixed-landmarks", type=values.PATH, help="Table of landmarks in the fixed volume, to measure errors."
+)
+@click.option("--moving-landmarks", type=values.PATH, help="The same landmarks in the moving volume, in this order.")
+@click.option("--trace", type=values.PATH, help="Nextflow's trace.txt: what the tasks of the pair --name took.")
 @options.spacing_options
 @options.expansion_options
 @options.channel_options
@@ -47,6 +52,9 @@ def report_alignment(
     name: str | None,
     global_report: Path | None,
     blocks: Path | None,
+    fixed_landmarks: Path | None,
+    moving_landmarks: Path | None,
+    trace: Path | None,
     threads: int | None,
     overwrite: bool,
 ) -> None:
@@ -56,6 +64,7 @@ def report_alignment(
     colours, as checkerboard, behind a wipe or blinking, slice by slice. It is one file, which needs no network.
     report.json has the same numbers, and overlay.png a picture of the middle planes.
     """
+    from teralign.tasks.report_alignment import ReportInputs
     from teralign.tasks.report_alignment import report_alignment as task
 
     options.print_result(
@@ -65,8 +74,7 @@ def report_alignment(
             transforms=transforms,
             output=output,
             name=name,
-            global_report=global_report,
-            blocks=blocks,
+            inputs=ReportInputs(global_report, blocks, fixed_landmarks, moving_landmarks, trace),
             threads=threads,
             overwrite=overwrite,
         )

@@ -5,7 +5,7 @@ from teralign.evaluation.images import ImageScores, score_images
 from teralign.evaluation.labels import LabelScore, LabelScores, LabelVolumes, score_labels
 from teralign.evaluation.landmarks import LandmarkErrors, errors_at, landmark_errors, landmark_pairs
 from teralign.evaluation.on_grid import OnGrid, Still, Warped, check_same_grid
-from teralign.evaluation.similarity import BLOCK_SIDE, Similarity, similarity
+from teralign.evaluation.similarity import BLOCK_SIDE, MeasuredSimilarity, Similarity, measure_similarity, similarity
 from teralign.evaluation.streaming import BLOCK
 from teralign.evaluation.volume_change import VolumeChange, VolumeChangeSummary
 
@@ -18,6 +18,7 @@ __all__ = [
     "LabelScores",
     "LabelVolumes",
     "LandmarkErrors",
+    "MeasuredSimilarity",
     "OnGrid",
     "Similarity",
     "Still",
@@ -28,6 +29,7 @@ __all__ = [
     "errors_at",
     "landmark_errors",
     "landmark_pairs",
+    "measure_similarity",
     "score_field",
     "score_images",
     "score_labels",

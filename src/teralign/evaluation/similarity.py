@@ -34,19 +34,36 @@ class Similarity:
     foreground_covered: float | None
 
 
+@dataclass(frozen=True)
+class MeasuredSimilarity:
+    """A similarity, and the map of LNCC (z, y, x) over blocks of 16³ voxels, NaN where it is undefined."""
+
+    summary: Similarity
+    local: NDArray[np.float32]
+
+
 def similarity(fixed: NDArray[np.float32], aligned: NDArray[np.float32], covered: NDArray[np.bool_]) -> Similarity:
     """Return the similarity of two images (z, y, x) on one grid; `covered` is where the aligned image has voxels."""
+    return measure_similarity(fixed, aligned, covered).summary
+
+
+def measure_similarity(
+    fixed: NDArray[np.float32], aligned: NDArray[np.float32], covered: NDArray[np.bool_]
+) -> MeasuredSimilarity:
+    """Return the similarity of two images as `similarity` does, and its map."""
     smooth = ndimage.gaussian_filter(fixed, SMOOTHING)
     foreground = smooth > np.percentile(smooth, FOREGROUND_PERCENTILE)
     both = foreground & covered
-    local = local_correlations(fixed, aligned, foreground, covered)
-    return Similarity(
+    found = _correlation_map(fixed, aligned, foreground, covered)
+    local = found[np.isfinite(found)]
+    summary = Similarity(
         ncc=_correlation(fixed[both], aligned[both]),
         lncc_mean=float(local.mean()) if len(local) else None,
         lncc_p10=float(np.percentile(local, 10)) if len(local) else None,
         lncc_blocks=len(local),
         foreground_covered=float(both.sum() / foreground.sum()) if foreground.any() else None,
     )
+    return MeasuredSimilarity(summary, found.astype(np.float32))
 
 
 def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
@@ -65,13 +82,25 @@ def local_correlations(
 
     The images, the foreground and what is covered are (z, y, x), on one grid.
     """
+    found = _correlation_map(fixed, aligned, foreground, covered)
+    return found[np.isfinite(found)]
+
+
+def _correlation_map(
+    fixed: NDArray[np.float32],
+    aligned: NDArray[np.float32],
+    foreground: NDArray[np.bool_],
+    covered: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Return the correlations of `local_correlations` in their places (z, y, x), NaN for the other blocks."""
     use = (_blocks(foreground).mean(axis=1) >= 0.25) & (_blocks(covered).mean(axis=1) > 0.99)
     a, b = _blocks(fixed)[use].astype(np.float64), _blocks(aligned)[use].astype(np.float64)
     a -= a.mean(axis=1, keepdims=True)
     b -= b.mean(axis=1, keepdims=True)
     scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    local: NDArray[np.float64] = np.divide((a * b).sum(axis=1), scale, out=np.zeros(len(a)), where=scale > 0)
-    return local
+    local = np.full(len(use), np.nan)
+    local[use] = np.divide((a * b).sum(axis=1), scale, out=np.zeros(len(a)), where=scale > 0)
+    return local.reshape([n // BLOCK_SIDE for n in fixed.shape])
 
 
 def _blocks(array: NDArray[np.generic]) -> NDArray[np.generic]:

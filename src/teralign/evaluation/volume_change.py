@@ -7,6 +7,7 @@ its value wide, whatever the value; the counts take 8 MiB.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,7 @@ class VolumeChange:
     """The distribution of determinants that are added part by part, in any order."""
 
     def __init__(self) -> None:
-        self._min, self._folded = math.inf, 0
+        self._min, self.max, self._folded = math.inf, -math.inf, 0
         self._counts = np.zeros(1 << (32 - _DROPPED), np.int64)
 
     def add(self, determinants: NDArray[np.float32]) -> None:
@@ -40,6 +41,7 @@ class VolumeChange:
         if determinants.size == 0:
             return
         self._min = min(self._min, float(determinants.min()))
+        self.max = max(self.max, float(determinants.max()))
         self._folded += int((determinants <= 0).sum())
         bins = ordered_bits(determinants.ravel()) >> np.uint32(_DROPPED)
         found, counts = np.unique(bins, return_counts=True)
@@ -48,9 +50,22 @@ class VolumeChange:
     def summary(self) -> VolumeChangeSummary:
         """Return the statistics of the determinants so far, at least one."""
         total = int(self._counts.sum())
-        # The middle of the first bin may lie below its least value.
-        p1, median, p99 = (max(self._min, self._percentile(share, total)) for share in (0.01, 0.5, 0.99))
+        p1, median, p99 = self.percentiles((0.01, 0.5, 0.99))
         return VolumeChangeSummary(self._min, p1, median, p99, self._folded / total)
+
+    def percentiles(self, shares: Sequence[float]) -> list[float]:
+        """Return the values below which these shares of all values lie."""
+        total = int(self._counts.sum())
+        # The middle of the first bin may lie below its least value.
+        return [max(self._min, self._percentile(share, total)) for share in shares]
+
+    def histogram(self, low: float, high: float, number: int) -> tuple[int, ...]:
+        """Return the counts in equal bins from `low` to `high`; the outer bins also count values beyond."""
+        used = np.flatnonzero(self._counts)
+        middles = (used.astype(np.uint32) << np.uint32(_DROPPED)) | np.uint32(1 << (_DROPPED - 1))
+        values = np.clip(from_ordered_bits(middles).astype(np.float64), low, high)
+        counts, _ = np.histogram(values, number, (low, high), weights=self._counts[used])
+        return tuple(int(n) for n in counts)
 
     def _percentile(self, share: float, total: int) -> float:
         """Return the middle of the bin that holds the value of this rank."""

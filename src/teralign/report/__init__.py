@@ -1,45 +1,54 @@
-"""The effect of an alignment in pictures and numbers."""
+"""The effect of an alignment in pages, pictures and numbers."""
 
-from teralign.evaluation import (
-    LandmarkErrors,
-    Similarity,
-    VolumeChange,
-    VolumeChangeSummary,
-    landmark_errors,
-    similarity,
-)
+from teralign.report.block_maps import RecordedBlock, recorded_blocks
 from teralign.report.blocks import BlockSummary, summarise_blocks
 from teralign.report.contents import MeasuredGeometry, PairReport
-from teralign.report.folding import stored_folding
+from teralign.report.fields import FieldSummary, MeasuredField, measure_field
+from teralign.report.inverse_consistency import InverseConsistency, inverse_consistency
 from teralign.report.labels import looks_like_labels
-from teralign.report.pair_page import Seen, pair_page
+from teralign.report.pair_page import Evidence, close_views, pair_page
 from teralign.report.pictures import Column, overlay, overlay_sheet, portrait
+from teralign.report.records import StepRecord, read_record
+from teralign.report.slices import covered_box
+from teralign.report.states import Seen, seen_through, states_of
 from teralign.report.steps import GlobalSummary, StepSummary, summarise_steps
+from teralign.report.trace import TaskCost, read_trace
 from teralign.report.values import Histogram, histogram, sample_voxels
+from teralign.report.zooms import CloseImages
 
 __all__ = [
     "BlockSummary",
+    "CloseImages",
     "Column",
+    "Evidence",
+    "FieldSummary",
     "GlobalSummary",
     "Histogram",
-    "LandmarkErrors",
+    "InverseConsistency",
+    "MeasuredField",
     "MeasuredGeometry",
     "PairReport",
+    "RecordedBlock",
     "Seen",
-    "Similarity",
+    "StepRecord",
     "StepSummary",
-    "VolumeChange",
-    "VolumeChangeSummary",
+    "TaskCost",
+    "close_views",
+    "covered_box",
     "histogram",
-    "landmark_errors",
+    "inverse_consistency",
     "looks_like_labels",
+    "measure_field",
     "overlay",
     "overlay_sheet",
     "pair_page",
     "portrait",
+    "read_record",
+    "read_trace",
+    "recorded_blocks",
     "sample_voxels",
-    "similarity",
-    "stored_folding",
+    "seen_through",
+    "states_of",
     "summarise_blocks",
     "summarise_steps",
 ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from teralign.evaluation.similarity import Similarity
+from teralign.evaluation import LandmarkErrors, Similarity
 from teralign.grids import FloatTriple, Triple
 from teralign.provenance import Run
 from teralign.report.blocks import BlockSummary
+from teralign.report.fields import FieldSummary
+from teralign.report.inverse_consistency import InverseConsistency
 from teralign.report.steps import GlobalSummary
-from teralign.transforms import Folding
+from teralign.report.trace import TaskCost
 from teralign.trust import Assessment, ErrorEstimate, Verdict
 
 
@@ -31,9 +33,10 @@ class MeasuredGeometry:
 class PairReport:
     """The content of report.json.
 
-    `verdict` and `error_um` are those of the `assessment`. `similarity` has each state of the alignment, `fields` the
-    folds of each field by its path. `global_steps` summarises the global alignment and `blocks` the local one, with
-    what they started from or skipped; `run` has the origin of all this.
+    `verdict` and `error_um` are those of the `assessment`. `similarity` and `landmarks` have each state of the
+    alignment, `fields` each field by its path. `global_steps` summarises the global alignment and `blocks` the local
+    one, with what they started from or skipped. `commands` repeat the alignment; `tasks` are what a workflow run took
+    for the pair; `run` has the origin of all this.
     """
 
     verdict: Verdict
@@ -44,7 +47,11 @@ class PairReport:
     moving: MeasuredGeometry
     transforms: Sequence[str]
     similarity: Mapping[str, Similarity]
-    fields: Mapping[str, Folding]
+    fields: Mapping[str, FieldSummary]
+    inverse: InverseConsistency | None
+    landmarks: Mapping[str, LandmarkErrors]
     global_steps: GlobalSummary | None
     blocks: BlockSummary | None
+    commands: Sequence[str]
+    tasks: Sequence[TaskCost]
     run: Run

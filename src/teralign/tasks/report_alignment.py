@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,41 +15,117 @@ from PIL import Image
 from teralign.alignment import ImageSource, Side, open_pair
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
+from teralign.evaluation import (
+    LandmarkErrors,
+    MeasuredSimilarity,
+    Similarity,
+    errors_at,
+    landmark_pairs,
+    measure_similarity,
+)
 from teralign.files import write_atomically, writing
-from teralign.grids import Triple
+from teralign.grids import Floats
 from teralign.provenance import Run, own_name
 from teralign.report import (
+    BlockSummary,
+    CloseImages,
     Column,
+    Evidence,
+    GlobalSummary,
+    MeasuredField,
     MeasuredGeometry,
     PairReport,
+    RecordedBlock,
     Seen,
-    Similarity,
+    StepRecord,
+    TaskCost,
+    close_views,
+    covered_box,
+    inverse_consistency,
+    measure_field,
     overlay_sheet,
     pair_page,
-    similarity,
-    stored_folding,
+    read_record,
+    read_trace,
+    recorded_blocks,
+    seen_through,
+    states_of,
     summarise_blocks,
     summarise_steps,
 )
 from teralign.results import write_json
-from teralign.transforms import Folding, Stack, StoredField, along_axes, load_stack, warp
+from teralign.tasks.verdicts import assess_volumes
+from teralign.transforms import Resampler, Stack, StoredField, along_axes, load_stack
 from teralign.trust import Assessment, ErrorEstimate, Verdict
 from teralign.volumes import Overview, read_overview
 
-_TILE: Triple = (64, 128, 128)  # voxels of an overview that are warped at a time
+log = logging.getLogger(__name__)
+
 _FILES = ("index.html", "report.json", "overlay.png")
+_GLOBAL, _LOCAL = "Global alignment", "Local alignment"
 
 
 @dataclass(frozen=True)
 class AlignmentReport:
-    """The verdict, the estimated error, the files that were written, and the similarity in each state."""
+    """The verdict, the estimated error, the files that were written, and the similarity in each state.
+
+    The `assessment` is without its blocks, which are in the file `json`.
+    """
 
     verdict: Verdict
     error_um: ErrorEstimate | None
+    assessment: Assessment
     report: Path
     json: Path
     overlay: Path
     similarity: Mapping[str, Similarity]
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """What a report may use besides volumes and transforms; None is not given.
+
+    `global_report` is the .json of a global alignment, `blocks` the .blocks.json of a local one. Landmarks are two
+    tables of points with the same landmarks in the same order. `trace` is the table that Nextflow writes with
+    -with-trace, of which the tasks of the pair are shown.
+    """
+
+    global_report: str | Path | None = None
+    blocks: str | Path | None = None
+    fixed_landmarks: str | Path | None = None
+    moving_landmarks: str | Path | None = None
+    trace: str | Path | None = None
+
+    def landmarks(self) -> tuple[Floats, Floats] | None:
+        """Return the landmarks (n, 3) in the fixed and in the moving volume.
+
+        Raises InputError if only one table is given, or they are no pairs.
+        """
+        if self.fixed_landmarks is None and self.moving_landmarks is None:
+            return None
+        if self.fixed_landmarks is None or self.moving_landmarks is None:
+            raise InputError("--fixed-landmarks and --moving-landmarks belong together; give both, or neither.")
+        return landmark_pairs(Path(self.fixed_landmarks), Path(self.moving_landmarks))
+
+    def records(self) -> dict[str, StepRecord]:
+        """Return the records of the steps by the step's name, in the order of the steps."""
+        given = {_GLOBAL: ("--global-report", self.global_report), _LOCAL: ("--blocks", self.blocks)}
+        return {name: read_record(Path(path), option) for name, (option, path) in given.items() if path is not None}
+
+    def tasks(self, pair: str) -> list[TaskCost]:
+        """Return the tasks of a workflow run that worked for a pair."""
+        return [] if self.trace is None else [task for task in read_trace(Path(self.trace)) if task.pair == pair]
+
+    def named(self) -> dict[str, str | None]:
+        """Return the files by the user's own names."""
+        given = {
+            "global_report": self.global_report,
+            "blocks": self.blocks,
+            "fixed_landmarks": self.fixed_landmarks,
+            "moving_landmarks": self.moving_landmarks,
+            "trace": self.trace,
+        }
+        return {name: None if path is None else own_name(path) for name, path in given.items()}
 
 
 def report_alignment(
@@ -58,8 +135,7 @@ def report_alignment(
     transforms: Sequence[str | Path],
     output: str | Path,
     name: str | None = None,
-    global_report: str | Path | None = None,
-    blocks: str | Path | None = None,
+    inputs: ReportInputs = ReportInputs(),
     threads: int | None = None,
     overwrite: bool = False,
 ) -> AlignmentReport:
@@ -67,74 +143,195 @@ def report_alignment(
 
     `transforms` are files, outermost first. Up to three states are compared: "before" has both volumes in the
     positions of their metadata, "global" applies the affines with which the transforms begin, "after" all transforms.
-    Both volumes are read at a scale of some million voxels, whatever their size. `global_report` is the .json of a
-    global alignment and `blocks` the .blocks.json of a local one. `name` is the pair's, by default the folder's.
+    Both volumes are read at a scale of some million voxels, whatever their size. The verdict is that of the record of
+    these transforms in `inputs`, if it is there, and otherwise found here. `name` is the pair's, by default the
+    folder's.
 
     Raises InputError for bad input.
     """
     folder = Path(output)
-    page, facts, pictures = (folder / file for file in _FILES)
     if not overwrite and any((folder / file).exists() for file in _FILES):
         raise InputError(f"{folder} has a report already; choose another --output, or add --overwrite.")
-    stack = load_stack(transforms)
-    sides = Side.of(fixed), Side.of(moving)
-    sources = open_pair(sides)
-    step_summary = None if global_report is None else summarise_steps(Path(global_report))
-    block_summary = None if blocks is None else summarise_blocks(Path(blocks))
-    shown_fixed, shown_moving = (_overview(source) for source in sources)
-    threads = threads or worker_threads()
-    states = {
-        state: along_axes(part, sources[0].direction, sources[1].direction) for state, part in _states(stack).items()
-    }
-    seen = {state: _seen(shown_fixed, shown_moving, part, threads) for state, part in states.items()}
-    alike = {state: similarity(shown_fixed.array, one.array, one.covered) for state, one in seen.items()}
-    titles = {"global": "global (skipped)"} if step_summary is not None and step_summary.skipped else {}
-    columns = [Column(titles.get(state, state), _note(alike[state]), one.array) for state, one in seen.items()]
-    sheet = _sheet(shown_fixed, shown_moving, columns, at=_middle(seen))
-    names = [own_name(path) for path in transforms]
-    assessment = _assess()
-    content = PairReport(
-        verdict=assessment.verdict,
-        error_um=assessment.error_um,
-        name=name or own_name(folder.absolute()).rstrip("/").rsplit("/", 1)[-1],
-        assessment=assessment,
-        fixed=_geometry(sources[0], shown_fixed),
-        moving=_geometry(sources[1], shown_moving),
-        transforms=names,
-        similarity=alike,
-        fields=_fields(transforms, threads),
-        global_steps=step_summary,
-        blocks=block_summary,
-        run=Run(
-            inputs={
-                "fixed": sources[0].described(sides[0]),
-                "moving": sources[1].described(sides[1]),
-                "transforms": names,
-                "global_report": None if global_report is None else own_name(global_report),
-                "blocks": None if blocks is None else own_name(blocks),
-            },
-            parameters={},
-        ),
-    )
-    text = pair_page(content, shown_fixed, shown_moving.window, seen, sheet)
+    job = _ReportRequest.of(fixed, moving, transforms, name or folder.absolute().name, inputs, threads)
+    content, evidence = job.measure()
+    page, facts, pictures = (folder / file for file in _FILES)
+    text = pair_page(content, evidence)
     with writing(pictures) as file:
-        Image.fromarray(sheet).save(file, format="PNG")
+        Image.fromarray(evidence.sheet).save(file, format="PNG")
     write_json(facts, content)
     write_atomically(page, text.encode())
-    return AlignmentReport(content.verdict, content.error_um, page, facts, pictures, alike)
-
-
-def _assess() -> Assessment:
-    return Assessment(
-        verdict=Verdict.UNKNOWN,
-        sentence="The alignment was not assessed.",
-        error_um=None,
-        confirmed=0,
-        examined=0,
-        reasons=(),
-        advice=(),
-        blocks=(),
+    return AlignmentReport(
+        content.verdict,
+        content.error_um,
+        replace(content.assessment, blocks=()),
+        page,
+        facts,
+        pictures,
+        content.similarity,
     )
+
+
+@dataclass(frozen=True)
+class _ReportRequest:
+    """A checked request: volumes that are open, the transforms by state along the volumes' axes, and the records."""
+
+    name: str
+    sides: tuple[Side, Side]
+    sources: tuple[ImageSource, ImageSource]
+    transforms: tuple[str, ...]
+    stack: Stack
+    states: Mapping[str, Stack]
+    inputs: ReportInputs
+    steps: GlobalSummary | None
+    blocks: BlockSummary | None
+    recorded: Sequence[RecordedBlock]
+    records: Mapping[str, StepRecord]
+    landmarks: tuple[Floats, Floats] | None
+    tasks: Sequence[TaskCost]
+    threads: int
+
+    @classmethod
+    def of(
+        cls,
+        fixed: str | Path | Side,
+        moving: str | Path | Side,
+        transforms: Sequence[str | Path],
+        name: str,
+        inputs: ReportInputs,
+        threads: int | None,
+    ) -> _ReportRequest:
+        """Open and check everything; InputError for what is wrong."""
+        stack = load_stack(transforms)
+        sides = Side.of(fixed), Side.of(moving)
+        sources = open_pair(sides)
+        axes = sources[0].direction, sources[1].direction
+        return cls(
+            name=name,
+            sides=sides,
+            sources=sources,
+            transforms=tuple(map(str, transforms)),
+            stack=stack,
+            states={state: along_axes(part, *axes) for state, part in states_of(stack).items()},
+            inputs=inputs,
+            steps=None if inputs.global_report is None else summarise_steps(Path(inputs.global_report)),
+            blocks=None if inputs.blocks is None else summarise_blocks(Path(inputs.blocks)),
+            recorded=() if inputs.blocks is None else recorded_blocks(Path(inputs.blocks)),
+            records=inputs.records(),
+            landmarks=inputs.landmarks(),
+            tasks=inputs.tasks(name),
+            threads=threads or worker_threads(),
+        )
+
+    def measure(self) -> tuple[PairReport, Evidence]:
+        """Return the content of the report, and what its page shows besides."""
+        shown = [_overview(source) for source in self.sources]
+        fixed, moving = shown
+        seen = {state: seen_through(part, fixed, moving, threads=self.threads) for state, part in self.states.items()}
+        alike = {state: measure_similarity(fixed.array, one.array, one.covered) for state, one in seen.items()}
+        errors = self.landmark_errors()
+        assessment = self.assess()
+        fields = self.fields()
+        content = PairReport(
+            verdict=assessment.verdict,
+            error_um=assessment.error_um,
+            name=self.name,
+            assessment=assessment,
+            fixed=_geometry(self.sources[0], fixed),
+            moving=_geometry(self.sources[1], moving),
+            transforms=[own_name(path) for path in self.transforms],
+            similarity={state: found.summary for state, found in alike.items()},
+            fields={name: field.summary for name, field in fields.items()},
+            inverse=inverse_consistency(self.stack, self.sources[0].grid, threads=self.threads),
+            landmarks={state: LandmarkErrors.of(found) for state, found in errors.items()},
+            global_steps=self.steps,
+            blocks=self.blocks,
+            commands=[record.command for record in self.records.values()],
+            tasks=self.tasks,
+            run=self.run(shown),
+        )
+        evidence = Evidence(
+            fixed=fixed,
+            moving_window=moving.window,
+            seen=seen,
+            sheet=self.sheet(fixed, moving, seen, alike),
+            similarity=alike,
+            fields=fields,
+            zooms=close_views(
+                assessment.blocks,
+                alike,
+                fixed,
+                self.close_images(),
+                (fixed.window, moving.window),
+                threads=self.threads,
+            ),
+            landmarks=errors,
+            recorded=self.recorded,
+            records=self.records,
+        )
+        return content, evidence
+
+    def landmark_errors(self) -> dict[str, Floats]:
+        """Return the errors (n,) in µm at the landmarks in each state, nothing without landmarks."""
+        pairs = self.landmarks
+        if pairs is None:
+            return {}
+        return {state: errors_at(part, *pairs, threads=self.threads) for state, part in states_of(self.stack).items()}
+
+    def assess(self) -> Assessment:
+        """Return the assessment in the record of the transforms, or else a new one."""
+        names = {Path(path).name for path in self.transforms}
+        for record in self.records.values():
+            if record.assessment is not None and {record.output} == names:
+                return record.assessment
+        return assess_volumes(*self.sources, self.stack, threads=self.threads)
+
+    def close_images(self) -> CloseImages:
+        """Return the images at the scale that is given."""
+        fixed, moving = self.sources
+        return CloseImages(
+            fixed.volume,
+            fixed.channel,
+            fixed.timepoint,
+            {state: Resampler(moving.volume, part, fixed.grid) for state, part in self.states.items()},
+            moving.channel,
+            moving.timepoint,
+        )
+
+    def sheet(
+        self, fixed: Overview, moving: Overview, seen: Mapping[str, Seen], alike: Mapping[str, MeasuredSimilarity]
+    ) -> NDArray[np.uint8]:
+        """Return the picture of all states."""
+        skipped = self.steps is not None and self.steps.skipped
+        titles = {"global": "global (skipped)"} if skipped else {}
+        box = covered_box(list(seen.values())[-1].covered)
+        z, y, x = ((a + b - 1) // 2 for a, b in zip(box.start, box.stop, strict=True))
+        return overlay_sheet(
+            fixed.array,
+            [Column(titles.get(state, state), _note(alike[state].summary), one.array) for state, one in seen.items()],
+            spacing=fixed.grid.spacing,
+            at=(z, y, x),
+            fixed_window=fixed.window,
+            moving_window=moving.window,
+        )
+
+    def fields(self) -> dict[str, MeasuredField]:
+        """Measure each field, by the name of its file; further fields of a file have numbers, from 2 on."""
+        found: dict[str, MeasuredField] = {}
+        for path in self.transforms:
+            fields = [part for part in load_stack([path]).transforms if isinstance(part, StoredField)]
+            for number, field in enumerate(reversed(fields), start=1):
+                name = own_name(path) + (f" ({number})" if number > 1 else "")
+                found[name] = measure_field(field, threads=self.threads)
+        return found
+
+    def run(self, shown: Sequence[Overview]) -> Run:
+        """Return the origin of the report; a volume's digest is that of its overview's voxels."""
+        described = {
+            source.role: {**source.described(side), "digest": _digest(overview)}
+            for source, side, overview in zip(self.sources, self.sides, shown, strict=True)
+        }
+        transforms = [own_name(path) for path in self.transforms]
+        return Run(inputs={**described, "transforms": transforms, **self.inputs.named()}, parameters={})
 
 
 def _geometry(source: ImageSource, shown: Overview) -> MeasuredGeometry:
@@ -155,53 +352,11 @@ def _overview(source: ImageSource) -> Overview:
     return read_overview(source.volume, channel=source.channel, timepoint=source.timepoint)
 
 
-def _states(stack: Stack) -> dict[str, Stack]:
-    """Return the states to show: no transform, the leading affines, all transforms; without repeated states."""
-    affines = tuple(takewhile(lambda part: part.affine is not None, stack.transforms))
-    states = {"before": Stack()}
-    if affines:
-        states["global"] = Stack(affines)
-    if len(affines) < len(stack.transforms):
-        states["after"] = stack
-    return states
-
-
-def _seen(fixed: Overview, moving: Overview, stack: Stack, threads: int) -> Seen:
-    """Return the moving overview on the fixed one's grid; fields are read tile by tile."""
-    aligned = np.empty(fixed.grid.shape, np.float32)
-    for region in fixed.grid.region.split(_TILE):
-        corners = fixed.grid.crop(region).corners()
-        aligned[region.slices] = warp(
-            moving.array,
-            moving.grid,
-            grid=fixed.grid,
-            region=region,
-            transform=stack.load(corners[0], corners[-1]),
-            fill=np.nan,
-            threads=threads,
-        )
-    covered = np.isfinite(aligned)
-    return Seen(np.where(covered, aligned, np.float32(0)), covered)
-
-
-def _middle(seen: Mapping[str, Seen]) -> Triple:
-    """Return the middle voxel (z, y, x) of what the last state covers, or of the whole grid if it covers nothing."""
-    covered = list(seen.values())[-1].covered
-    if not covered.any():
-        covered = np.ones_like(covered)
-    z, y, x = (int(np.flatnonzero(covered.any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]].mean()) for axis in range(3))
-    return z, y, x
-
-
-def _sheet(fixed: Overview, moving: Overview, columns: Sequence[Column], *, at: Triple) -> NDArray[np.uint8]:
-    return overlay_sheet(
-        fixed.array,
-        columns,
-        spacing=fixed.grid.spacing,
-        at=at,
-        fixed_window=fixed.window,
-        moving_window=moving.window,
-    )
+def _digest(overview: Overview) -> str:
+    """Return a digest of the voxels and the grid of an overview, wherever the volume lies."""
+    digest = hashlib.blake2b(repr(overview.grid).encode(), digest_size=16)
+    digest.update(overview.array.tobytes())
+    return digest.hexdigest()
 
 
 def _note(alike: Similarity) -> str:
@@ -209,14 +364,3 @@ def _note(alike: Similarity) -> str:
     named = (("NCC", alike.ncc), ("LNCC", alike.lncc_mean))
     shown = [f"{name} {value:.3f}" for name, value in named if value is not None]
     return "   ".join(shown) or "no overlap"
-
-
-def _fields(transforms: Sequence[str | Path], threads: int) -> dict[str, Folding]:
-    """Return the folds of each field, by the name of its file; further fields of a file have numbers, from 2 on."""
-    folds: dict[str, Folding] = {}
-    for path in transforms:
-        fields = [part for part in load_stack([path]).transforms if isinstance(part, StoredField)]
-        for number, field in enumerate(reversed(fields), start=1):
-            name = own_name(path) + (f" ({number})" if number > 1 else "")
-            folds[name] = stored_folding(field, threads=threads)
-    return folds

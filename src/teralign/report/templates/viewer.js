@@ -74,8 +74,9 @@ class PlaneView {
     this.viewer = viewer;
     this.plane = plane;
     this.index = plane.at.length >> 1;
+    this.scale = Math.max(1, Math.round(viewer.finest / Math.max(plane.width, plane.height))); // sharp lines on small tiles
     this.canvas = element("canvas", {
-      width: plane.width, height: plane.height, tabindex: "0", role: "img", "data-plane": plane.name,
+      width: plane.width * this.scale, height: plane.height * this.scale, tabindex: "0", role: "img", "data-plane": plane.name,
     });
     this.context = this.canvas.getContext("2d");
     this.scratch = new OffscreenCanvas(plane.width, plane.height).getContext("2d", { willReadFrequently: true });
@@ -132,9 +133,11 @@ class PlaneView {
     const { width, height } = this.plane;
     const a = this.slice(first).slice();
     const b = this.slice(second);
-    const made = this.context.createImageData(width, height);
+    const made = this.scratch.createImageData(width, height);
     compose(made.data, a, b, width, look);
-    this.context.putImageData(made, 0, 0);
+    this.scratch.putImageData(made, 0, 0);
+    this.context.imageSmoothingQuality = "high";
+    this.context.drawImage(this.scratch.canvas, 0, 0, this.canvas.width, this.canvas.height);
     this.where.textContent = `${ACROSS[this.plane.name]} ${inMicrometres(this.position)}`;
     const text = `${look.description}, ${this.plane.name} plane at ${this.where.textContent}`;
     this.canvas.setAttribute("aria-label", text);
@@ -155,11 +158,11 @@ class PlaneView {
 
   // The place of a position in µm on this canvas, or the other way round.
   toPixel(axis, um) {
-    return (um - this.viewer.data.corner[ORDER.indexOf(axis)]) / this.viewer.data.pixel;
+    return (um - this.viewer.data.corner[ORDER.indexOf(axis)]) / this.viewer.data.pixel * this.scale;
   }
 
   toUm(axis, pixel) {
-    return this.viewer.data.corner[ORDER.indexOf(axis)] + pixel * this.viewer.data.pixel;
+    return this.viewer.data.corner[ORDER.indexOf(axis)] + pixel / this.scale * this.viewer.data.pixel;
   }
 }
 
@@ -199,6 +202,7 @@ class Viewer {
     this.options = options;
     this.gains = [1, 1];
     this.wipe = 0.5;
+    this.finest = options.row ? 320 : 640; // pixels along the longest side of a canvas, at least about
     this.checks = 16;
     this.mode = "overlay";
     this.palette = "magenta-green";
@@ -250,15 +254,29 @@ class Viewer {
     this.data = this.sets[number];
     this.views = this.data.planes.map((plane) => new PlaneView(this, plane));
     const [xy, xz, zy] = ["xy", "xz", "zy"].map((name) => this.views.find((view) => view.plane.name === name));
+    if (this.options.row) {
+      this.stage.replaceChildren(xy.figure, xz.figure, zy.figure);
+      this.stage.style.gridTemplateColumns = [xy, xz, zy].map((view) => `minmax(0, ${view.plane.width}fr)`).join(" ");
+    } else {
+      this.fold(xy, xz, zy);
+    }
+    this.chooseState();
+    this.draw();
+  }
+
+  // Unfolds the planes like a box: the same rows for xy and zy, the same columns for xy and xz.
+  fold(xy, xz, zy) {
     this.stage.replaceChildren(xy.figure, zy.figure, xz.figure);
     const wide = Math.max(zy.plane.width, 0.18 * xy.plane.width); // a thin stack stays visible
     this.stage.style.gridTemplateColumns = `minmax(0, ${xy.plane.width}fr) minmax(0, ${wide}fr)`;
+  }
+
+  chooseState() {
     const states = this.data.states.map((state) => [state.name, state.title]);
     const wanted = states.some(([name]) => name === this.state) ? this.state : states[states.length - 1][0];
     this.state = wanted;
     this.stateSelect.replaceChildren(...states.map(([value, text]) =>
       element("option", { value, selected: value === wanted }, text)));
-    this.draw();
   }
 
   update() {
@@ -301,8 +319,8 @@ class Viewer {
       return;
     }
     const [horizontal, vertical] = SIDES[view.plane.name];
-    const at = { [horizontal]: view.toUm(horizontal, across * view.plane.width),
-      [vertical]: view.toUm(vertical, down * view.plane.height) };
+    const at = { [horizontal]: view.toUm(horizontal, across * view.canvas.width),
+      [vertical]: view.toUm(vertical, down * view.canvas.height) };
     for (const other of this.views) {
       const axis = ACROSS[other.plane.name];
       if (axis in at) other.goTo(nearest(other.plane.at, at[axis]));
@@ -353,7 +371,8 @@ class Viewer {
   }
 
   decorate(view) {
-    const { width, height, name } = view.plane;
+    const { width, height } = view.canvas;
+    const { name } = view.plane;
     if (this.mode === "wipe") view.line(this.wipe * width, 0, this.wipe * width, height, "#fff");
     if (this.blocks) this.drawBlocks(view);
     if (this.lines && this.views.some((other) => other.plane.at.length > 1)) {
@@ -368,11 +387,12 @@ class Viewer {
   }
 
   drawScale(view) {
-    const { width, height } = view.plane;
-    const third = (width * this.data.pixel) / 3;
+    const { width, height } = view.canvas;
+    const pixel = this.data.pixel / view.scale;
+    const third = (width * pixel) / 3;
     const power = 10 ** Math.floor(Math.log10(third));
     const length = [5, 2, 1].map((step) => step * power).find((um) => um <= third * (1 + 1e-9));
-    const pixels = length / this.data.pixel;
+    const pixels = length / pixel;
     const unit = width / 480;
     const context = view.context;
     context.fillStyle = "rgba(0,0,0,.6)";
@@ -387,6 +407,7 @@ class Viewer {
     const axis = ORDER.indexOf(ACROSS[view.plane.name]);
     const [horizontal, vertical] = SIDES[view.plane.name];
     const [h, v] = [ORDER.indexOf(horizontal), ORDER.indexOf(vertical)];
+    const pixel = this.data.pixel / view.scale;
     for (const block of this.options.blocks) {
       if (view.position < block.start[axis] || view.position >= block.start[axis] + block.size[axis]) continue;
       const left = view.toPixel(horizontal, block.start[h]);
@@ -394,21 +415,8 @@ class Viewer {
       view.context.strokeStyle = VERDICT_COLOURS[block.verdict];
       view.context.lineWidth = block.verdict === "good" ? 1 : 2.5;
       view.context.setLineDash(block.verdict === "doubtful" ? [4, 3] : []);
-      view.context.strokeRect(left + 1.5, top + 1.5, block.size[h] / this.data.pixel - 3, block.size[v] / this.data.pixel - 3);
+      view.context.strokeRect(left + 1.5, top + 1.5, block.size[h] / pixel - 3, block.size[v] / pixel - 3);
     }
     view.context.setLineDash([]);
   }
-}
-
-const page = JSON.parse(document.getElementById("page-data").textContent);
-const whole = document.getElementById("viewer");
-if (whole) new Viewer(whole, [page.whole], { blocks: page.blocks.length ? page.blocks : null });
-const zoom = document.getElementById("zoom");
-if (zoom && page.zooms.length) new Viewer(zoom, page.zooms);
-for (const button of document.querySelectorAll("button[data-copy]")) {
-  button.addEventListener("click", async () => {
-    const text = document.getElementById(button.dataset.copy).textContent;
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  });
 }
