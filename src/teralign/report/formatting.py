@@ -19,7 +19,7 @@ def micrometres(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     if 0 < abs(value) < 0.005:
-        return "below 0.01 µm"
+        return "< 0.01 µm"
     return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f} µm"
 
 

@@ -24,7 +24,7 @@ _READ = 128_000_000  # moving voxels for a view, at most
 
 
 @dataclass(frozen=True)
-class Place:
+class CloseUp:
     """A place to look at closely: `title` with its value, and middle and size (z, y, x) in µm of its block."""
 
     title: str
@@ -44,7 +44,7 @@ class CloseImages:
     moving_timepoint: int
 
 
-def places_of_blocks(blocks: Sequence[AssessedBlock]) -> list[Place]:
+def places_of_blocks(blocks: Sequence[AssessedBlock]) -> list[CloseUp]:
     """Return the best, the median and the worst block by their error, or by their margin where no error is known."""
     by_error = [b for b in blocks if b.error_um is not None]
     if by_error:
@@ -53,16 +53,16 @@ def places_of_blocks(blocks: Sequence[AssessedBlock]) -> list[Place]:
     return _places(by_margin, lambda b: -(b.margin or 0.0), lambda b: f"margin {b.margin:.2f}", _place_of)
 
 
-def places_of_map(map_: VolumeMap) -> list[Place]:
+def places_of_map(map_: VolumeMap) -> list[CloseUp]:
     """Return the best, the median and the worst box of a map whose greatest values are the best."""
     boxes = [tuple(int(i) for i in index) for index in np.argwhere(np.isfinite(map_.values))]
 
-    def place(index: tuple[int, ...], title: str) -> Place:
+    def place(index: tuple[int, ...], title: str) -> CloseUp:
         low = [float(e[i]) for e, i in zip(map_.edges, index, strict=True)]
         high = [float(e[i + 1]) for e, i in zip(map_.edges, index, strict=True)]
         z, y, x = ((a + b) / 2 for a, b in zip(low, high, strict=True))
         sz, sy, sx = (b - a for a, b in zip(low, high, strict=True))
-        return Place(title, (z, y, x), (sz, sy, sx))
+        return CloseUp(title, (z, y, x), (sz, sy, sx))
 
     return _places(
         boxes,
@@ -73,7 +73,7 @@ def places_of_map(map_: VolumeMap) -> list[Place]:
 
 
 def close_view(
-    place: Place,
+    place: CloseUp,
     images: CloseImages,
     windows: tuple[tuple[float, float], ...],
     titles: Mapping[str, str],
@@ -118,7 +118,7 @@ def _warped(resampler: Resampler, region: Region, images: CloseImages, threads: 
     return np.zeros(region.shape, np.float32) if warped is None else np.asarray(warped[0], np.float32)
 
 
-def _around(grid: Grid, place: Place) -> Region:
+def _around(grid: Grid, place: CloseUp) -> Region:
     """Return the voxels of a view: those of the block, and around a small one some more."""
     middle = np.rint(grid.to_index(place.middle)).astype(int)
     sides = [
@@ -133,8 +133,8 @@ def _places(
     items: Sequence[T],
     badness: Callable[[T], float],
     text: Callable[[T], str],
-    place: Callable[[T, str], Place],
-) -> list[Place]:
+    place: Callable[[T, str], CloseUp],
+) -> list[CloseUp]:
     """Return the best, the median and the worst of some items, fewer where there are fewer."""
     ranked = sorted(items, key=badness)
     wanted = {"Worst block": len(ranked) - 1, "Median block": (len(ranked) - 1) // 2, "Best block": 0}
@@ -145,6 +145,6 @@ def _places(
     return [place(ranked[index], f"{title}: {text(ranked[index])}") for index, title in chosen.items()]
 
 
-def _place_of(block: AssessedBlock, title: str) -> Place:
+def _place_of(block: AssessedBlock, title: str) -> CloseUp:
     z, y, x = (a + length / 2 for a, length in zip(block.start, block.size, strict=True))
-    return Place(title, (z, y, x), block.size)
+    return CloseUp(title, (z, y, x), block.size)

@@ -211,7 +211,7 @@ class Viewer {
     this.blocks = false;
     this.state = null;
     this.toolbar = element("div", { class: "toolbar" });
-    this.stage = element("div", { class: "planes" });
+    this.stage = element("div", { class: options.row ? "planes row" : "planes" });
     this.legend = element("p", { class: "legend", "aria-live": "polite" });
     root.append(this.toolbar, this.stage, this.legend);
     this.controls();
