@@ -1,4 +1,4 @@
-"""What the tasks of a workflow run took, from the table that Nextflow writes with -with-trace."""
+"""Time, cores, memory and bytes of the tasks of a workflow run, from the table of Nextflow's -with-trace."""
 
 from __future__ import annotations
 

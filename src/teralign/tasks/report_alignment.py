@@ -83,7 +83,7 @@ class AlignmentReport:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """What a report may use besides volumes and transforms; None is not given.
+    """The files that a report may use besides volumes and transforms; None is not given.
 
     `global_report` is the .json of a global alignment, `blocks` the .blocks.json of a local one. Landmarks are two
     tables of points with the same landmarks in the same order. `trace` is the table that Nextflow writes with
