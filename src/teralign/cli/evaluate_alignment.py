@@ -53,6 +53,7 @@ T = TypeVar("T")
 @click.option("--work-dir", type=values.PATH, help="Folder of temporary files of surfaces.  [default: the system's]")
 @options.threads_option
 @options.overwrite_option
+@options.json_option
 @options.verbose_option
 def evaluate_alignment(
     fixed: str | None,
@@ -119,8 +120,9 @@ def evaluate_alignment(
         outputs=Outputs(output, label_table, point_table, overwrite),
         measuring=Measuring(not no_hd95, block_size or BLOCK, field_spacing, work_dir, threads),
     )
-    show_scores(result)
-    options.print_result(result)
+    show_scores(result, err=options.wants_json())
+    if options.wants_json():
+        options.print_result(result)
 
 
 def _pair(name: str, one: T | None, other_name: str, other: T | None) -> tuple[T, T] | None:

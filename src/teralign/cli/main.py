@@ -29,9 +29,11 @@ GROUPS = {
         "local-align": "Refine an alignment block by block.",
         "report-alignment": "Judge an alignment and show it in one page.",
         "evaluate-alignment": "Score an alignment by labels, images and landmarks.",
+        "compare-rounds": "Measure how consistent several rounds are.",
     },
     "Transforms": {
         "apply-transform": "Warp a volume onto the fixed grid, block by block.",
+        "merge-rounds": "Write all channels of several rounds as one volume.",
         "transform-points": "Map points from fixed to moving, or back.",
         "compose-transforms": "Combine several transforms into one.",
         "invert-transform": "Write the inverse of transforms.",

@@ -1,4 +1,4 @@
-"""Scores as a table for people, on standard error: standard output carries the JSON."""
+"""Scores as tables for people; where standard output carries JSON, they go to standard error."""
 
 from __future__ import annotations
 
@@ -7,18 +7,32 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from teralign.tasks.compare_rounds import RoundsReport
     from teralign.tasks.evaluate_alignment import Evaluation
 
 ScoreRow = tuple[str, float | None, float | None, str]
 """A name, its value before and after alignment, and its unit."""
 
 
-def show_scores(result: Evaluation) -> None:
+def show_scores(result: Evaluation, *, err: bool) -> None:
     """Print the scores that there are, before and after alignment."""
     rows = score_rows(result)
-    click.echo(f"{'':24} {'before':>10} {'after':>10}", err=True)
+    click.echo(f"{'':24} {'before':>10} {'after':>10}", err=err)
     for name, before, after, unit in rows:
-        click.echo(f"{name:24} {_number(before):>10} {_number(after):>10} {unit}".rstrip(), err=True)
+        click.echo(f"{name:24} {_number(before):>10} {_number(after):>10} {unit}".rstrip(), err=err)
+
+
+def show_triangles(result: RoundsReport, *, err: bool) -> None:
+    """Print the errors around each triangle, and the triangles that nothing closes."""
+    click.echo(f"{'median µm':>10} {'p95 µm':>10} {'closed by':>10}  rounds", err=err)
+    for one in result.triangles:
+        judged = "" if one.verdict is None else f"  ({one.verdict.value})"
+        errors = f"{_number(one.median_um):>10} {_number(one.p95_um):>10}"
+        click.echo(f"{errors} {one.closed_by:>10}  {' – '.join(one.rounds)}{judged}", err=err)
+    for names in result.not_closed:
+        click.echo(f"{'–':>10} {'–':>10} {'nothing':>10}  {' – '.join(names)}", err=err)
+    if result.not_closed:
+        click.echo("--close-triangles compares the images of rounds that no pair links.", err=err)
 
 
 def score_rows(result: Evaluation) -> list[ScoreRow]:
