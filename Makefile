@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env dev demo lint fast test floors torture bench clean
+.PHONY: help docs screenshots env dev demo lint fast test floors torture bench clean
 
 help:
 	@echo "make env      an environment to run Teralign in, in $(VENV); activate it with: source $(VENV)/bin/activate"
@@ -17,6 +17,8 @@ help:
 	@echo "make floors   the fast tests with the lowest version of each dependency"
 	@echo "make torture  runs that are killed a hundred times, and must end with the same bytes"
 	@echo "make bench    accuracy and cost of Teralign and its peers; ARGS=--help lists the choices"
+	@echo "make docs     the documentation as a site, in build/site"
+	@echo "make screenshots  the pictures of the documentation, in docs/images; needs Chromium"
 	@echo "make clean    remove what demo and tests leave behind"
 
 env: $(VENV)/.env
@@ -64,5 +66,12 @@ bench: dev
 	@test -d "$$TERALIGN_TEST_DATA" || { echo "make bench: set TERALIGN_TEST_DATA to the folder of the data." >&2; exit 1; }
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+docs: dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "build/site/index.html; with search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
+
+screenshots: dev
+	@$(BIN)/python docs/tools/screenshots.py $(ARGS)
+
 clean:
-	rm -rf demo results work .floors .nextflow .nextflow.log* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build demo results work .floors .nextflow .nextflow.log* .pytest_cache .mypy_cache .ruff_cache .hypothesis
