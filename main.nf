@@ -2,8 +2,11 @@
 // Aligns imaging rounds: bin/pipeline-help lists the parameters.
 
 include { REGISTER } from './subworkflows/register.nf'
+include { VERDICT } from './modules/verdict.nf'
 include { describe ; readPairs } from './subworkflows/pairs.nf'
 include { asBoolean ; checkParameters ; helpText ; isGiven } from './subworkflows/parameters.nf'
+include { followDrivers } from './subworkflows/progress.nf'
+include { failedPairs ; lastLines ; readOutcome ; reportOf } from './subworkflows/verdicts.nf'
 
 workflow {
     main:
@@ -18,23 +21,35 @@ workflow {
         def pairs = readPairs(params, workflow.launchDir, workflow.containerEngine)
         def cluster = clusterOf(params)
         log.info((summary(pairs) + ["Computing on ${computer(cluster, params)}; results in ${params.outdir}"]).join('\n'))
+        def dask_dir = "${workflow.workDir}/dask/${workflow.sessionId}".toString()
+        def clock = followDrivers(dask_dir, params.progress_seconds.toString().toInteger())
         REGISTER(
             pairs,
             [
                 config: params.bigstream_config,
                 cluster: cluster,
                 warped_dir: params.warped_dir,
-                dask_dir: "${workflow.workDir}/dask/${workflow.sessionId}".toString(),
+                dask_dir: dask_dir,
             ],
         )
+        // After the last task, so that a pair that is bad takes nothing from the others.
+        outcomes = REGISTER.out.reports.map { meta, folder -> readOutcome(meta.id, folder, reportOf(meta.id, params.outdir)) }
+        failures = REGISTER.out.results.count()
+            .combine(outcomes.toList().map { found -> [found] })
+            .map { _count, found -> failedPairs(pairs, found) }
+            .filter { lines -> lines }
+        VERDICT(failures, pairs.size())
+        def reported = Collections.synchronizedSet([] as Set)
+        outcomes.subscribe { outcome -> reported.add(outcome.id) }
         channel.topic('versions')
             .unique()
             .map { process, tool, version -> "${process.tokenize(':')[-1]}: ${tool} ${version}" }
             .collectFile(name: 'versions.txt', storeDir: "${params.outdir}/pipeline_info", newLine: true, sort: true)
 
         workflow.onComplete = {
-            if (workflow.success) {
-                log.info("Results: ${file(params.outdir)}")
+            clock.cancel()
+            if (reported || !workflow.success) {
+                log.info((lastLines(pairs, reported, params.outdir, 20) + ["Results: ${file(params.outdir)}"]).join('\n'))
             }
         }
     }

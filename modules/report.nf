@@ -1,4 +1,5 @@
-// Judges the alignment of a pair, and shows it before and after at an overview scale.
+// Judges the alignment of a pair, and shows it before and after at an overview scale. A pair that misses a limit (exit code 6)
+// is no failure of this task: the report says so, and the run fails when all pairs are done.
 process REPORT {
     tag "${meta.id}"
     label 'whole_volume'
@@ -23,7 +24,7 @@ process REPORT {
         ${listed.join(' ')} \\
         ${call.options} ${args} \\
         --name "${meta.id}" \\
-        --output ${meta.id}/report
+        --output ${meta.id}/report || [ \$? -eq 6 ]
     """
 
     stub:

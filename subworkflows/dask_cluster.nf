@@ -81,7 +81,7 @@ def terminate(dir) {
 def prepareDirectory(path, workers) {
     def dir = file(path)
     dir.mkdirs()
-    ['scheduler.json', 'terminate'].each { name -> dir.resolve(name).delete() }
+    ['scheduler.json', 'terminate', 'progress'].each { name -> dir.resolve(name).delete() }
     dir.resolve('workers').text = workers
     dir.toString()
 }

@@ -101,12 +101,14 @@ workflow REGISTER {
     warped = APPLY_TRANSFORM.out.warped
     points = TRANSFORM_POINTS.out.points
     reports = REPORT.out.report
+    results = warped.mix(points, reports, INDEX_CONTAINER.out)
 
     emit:
     transforms
     warped
     points
     reports
+    results // of every task that writes for users: complete when all pairs are
 }
 
 // Is the global transform of a pair that of another pair or of an earlier run?

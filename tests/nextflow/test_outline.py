@@ -77,7 +77,7 @@ FAKE = """#!/bin/bash
 echo "${{0##*/}} $*" >> called.txt
 echo "$TERALIGN_INPUT_NAMES" > names.json
 while [ $# -gt 0 ]; do
-    case $1 in --output | --aligned | --output-dir) touch "$2" "${{2%.*}}.json" "${{2%.*}}.blocks.json" ;; esac
+    case $1 in --output | --aligned) touch "$2" "${{2%.*}}.json" "${{2%.*}}.blocks.json" ;; esac
     shift
 done
 """
@@ -85,7 +85,7 @@ done
 
 def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
     """With a script in place of Teralign's commands; the parameters come from a file, some by their former names."""
-    for name in ("global-align", "start-dask-scheduler", "teralign"):
+    for name in ("global-align", "start-dask-scheduler", "report-alignment", "teralign"):
         path = volumes / "commands" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(FAKE.format(teralign=shutil.which("teralign", path=environment()["PATH"])))

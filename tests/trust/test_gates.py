@@ -23,11 +23,11 @@ def test_a_run_fails_on_the_verdicts_that_were_named(fail_on, refused):
 @pytest.mark.parametrize(
     ("gate", "kept", "missed", "said"),
     [
-        ("min_correlation", 0.9, 0.91, "the local correlation after alignment is 0.9, below the 0.91 of --min-corr"),
-        ("max_folded", 0.0, -0.1, "the folded share of the field is 0, above the -0.1 of --max-folded"),
+        ("min_correlation", 0.9, 0.91, "the local correlation after alignment is 0.9, below the limit of 0.91"),
+        ("max_folded", 0.0, -0.1, "the folded share of the field is 0, above the limit of -0.1"),
         ("max_failed_blocks", 0.0, -0.1, "the share of failed blocks is 0, above"),
-        ("max_error_um", 0.2, 0.19, "the estimated error (median) is 0.2 µm, above the 0.19 µm of --max-error-um"),
-        ("max_tre_um", 0.3, 0.29, "the distance of landmarks (median) is 0.3 µm, above the 0.29 µm of --max-tre-um"),
+        ("max_error_um", 0.2, 0.19, "the estimated error (median) is 0.2 µm, above the limit of 0.19 µm"),
+        ("max_tre_um", 0.3, 0.29, "the distance of landmarks (median) is 0.3 µm, above the limit of 0.29 µm"),
     ],
 )
 def test_a_gate_fails_beyond_its_limit_and_names_value_and_limit(gate, kept, missed, said):
@@ -41,7 +41,7 @@ def test_a_gate_fails_beyond_its_limit_and_names_value_and_limit(gate, kept, mis
 
 def test_a_value_that_is_unknown_fails_its_gate():
     check = Gates(max_error_um=5).check(Measured(Verdict.UNKNOWN))
-    assert "could not be measured, and --max-error-um is 5" in check.failed[0].sentence
+    assert "could not be measured, to compare with the limit of 5 µm" in check.failed[0].sentence
 
 
 def test_all_failed_gates_are_one_sentence():

@@ -11,6 +11,7 @@ from teralign.cli import options, values
 
 if TYPE_CHECKING:
     from teralign.alignment import Side
+    from teralign.trust import Gates
 
 
 @click.command(
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--aligned", metavar="URI", help="Also write the moving volume, warped by the transform, here.")
 @options.ome_zarr_option
 @options.side_options
+@options.gates("min_correlation", "max_folded", "max_error_um")
 @options.threads_option
 @options.seed_option
 @options.run_options
@@ -40,6 +42,7 @@ def global_align(
     config: Path | None,
     aligned: str | None,
     ome_zarr: str | None,
+    gates: Gates,
     threads: int | None,
     seed: int,
     dry_run: bool,
@@ -58,6 +61,7 @@ def global_align(
         config=config,
         aligned=aligned,
         ome_zarr=ome_zarr,
+        gates=gates,
         threads=threads,
         seed=seed,
         overwrite=overwrite,
@@ -65,4 +69,4 @@ def global_align(
     if dry_run:
         options.print_result(tasks.plan_global_align(fixed, moving, output=output, **given))
     else:
-        options.print_result(tasks.global_align(fixed, moving, output=output, **given))
+        options.conclude(tasks.global_align(fixed, moving, output=output, **given))

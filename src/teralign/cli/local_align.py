@@ -13,6 +13,7 @@ from teralign.grids import FloatTriple, Triple
 if TYPE_CHECKING:
     from teralign.alignment import Side
     from teralign.cluster import Compute
+    from teralign.trust import Gates
 
 
 @click.command(
@@ -42,12 +43,15 @@ if TYPE_CHECKING:
     help="Distance between nodes of the field in µm, rounded to whole voxels.  [default: 4 voxels]",
 )
 @click.option(
+    "--max-failed-blocks",
     "--max-failed",
+    "max_failed",
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Maximum share of failed blocks; with more, the run fails.",
+    help="Maximum share of failed blocks; with more, the command stops with exit code 4.",
 )
+@options.gates("min_correlation", "max_folded", "max_error_um")
 @options.side_options
 @options.cluster_options
 @options.work_dir_option
@@ -68,6 +72,7 @@ def local_align(
     block_overlap: float | None,
     field_spacing: FloatTriple | None,
     max_failed: float,
+    gates: Gates,
     compute: Compute,
     seed: int,
     dry_run: bool,
@@ -88,6 +93,7 @@ def local_align(
         steps=steps,
         config=config,
         blocks=blocks,
+        gates=gates,
         compute=compute,
         seed=seed,
         overwrite=overwrite,
@@ -95,4 +101,4 @@ def local_align(
     if dry_run:
         options.print_result(tasks.plan_local_align(fixed, moving, output=output, **given))
     else:
-        options.print_result(tasks.local_align(fixed, moving, output=output, **given))
+        options.conclude(tasks.local_align(fixed, moving, output=output, **given))

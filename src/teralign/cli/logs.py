@@ -5,6 +5,7 @@ The last error of a command takes the same way (`say_error`), so that each line 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -12,14 +13,19 @@ import logging
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import TextIO
 
 import click
 
+from teralign.files import write_atomically
 from teralign.progress import Bars, close_bars, show_bars
 
 JSON_LOG_VARIABLE = "TERALIGN_JSON_LOG"
 """The environment variable that turns --json-log on."""
+
+PROGRESS_FILE_VARIABLE = "TERALIGN_PROGRESS_FILE"
+"""The environment variable that names a file for the latest line of progress."""
 
 _LINE = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
 
@@ -59,11 +65,27 @@ class _LinesAboveBars(logging.Handler):
             self.handleError(record)
 
 
+class _LatestProgress(logging.Handler):
+    """Keeps the latest line of progress in a file, which a workflow reads while the command runs."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Replace the line; a file that cannot be written is no reason to stop."""
+        if hasattr(record, "progress"):
+            with contextlib.suppress(OSError):
+                write_atomically(self._path, (record.getMessage() + "\n").encode())
+
+
 def set_up_log(*, verbose: bool, as_json: bool) -> None:
     """Log to standard error: in detail if `verbose`, as JSON lines if `as_json`, else with bars on a terminal."""
     close_bars()
     log = logging.getLogger("teralign")
     log.handlers[:] = [_handler(sys.stderr, as_json=as_json)]
+    if latest := os.environ.get(PROGRESS_FILE_VARIABLE):
+        log.addHandler(_LatestProgress(Path(latest)))
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     log.propagate = False
 

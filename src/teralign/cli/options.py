@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -13,6 +14,11 @@ from click.core import ParameterSource
 from teralign.cli.logs import JSON_LOG_VARIABLE, set_up_log
 from teralign.cli.values import BOX, LABELS, MICROMETRES, NAMES, PATH, SLOT
 from teralign.errors import InputError
+
+if TYPE_CHECKING:
+    from teralign.trust import GateCheck, Verdict
+
+log = logging.getLogger(__name__)
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Body = Callable[..., object]
@@ -357,3 +363,26 @@ def print_result(result: object) -> None:
     from teralign.cli.summaries import summary
 
     click.echo("\n".join(summary(click.get_current_context().info_name or "", plain)))
+
+
+class Judged(Protocol):
+    """The result of a command that judges an alignment."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict."""
+
+    @property
+    def gates(self) -> GateCheck:
+        """The limits of the command, and those that failed."""
+
+
+def conclude(result: Judged) -> None:
+    """Print the result of an alignment; the last line on standard error says if it is not good.
+
+    Raises GateError if a gate failed.
+    """
+    print_result(result)
+    result.gates.require()
+    if result.verdict not in ("good", "unknown"):
+        log.warning("the alignment is %s; its results are written all the same", result.verdict)

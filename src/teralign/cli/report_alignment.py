@@ -11,6 +11,7 @@ from teralign.cli import options, values
 
 if TYPE_CHECKING:
     from teralign.alignment import Side
+    from teralign.trust import Gates
 
 
 @click.command(
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @options.expansion_options
 @options.channel_options
 @options.timepoint_options
+@options.gates("min_correlation", "max_folded", "max_failed_blocks", "max_error_um", "max_tre_um")
 @options.threads_option
 @options.overwrite_option
 @options.json_option
@@ -55,6 +57,7 @@ def report_alignment(
     fixed_landmarks: Path | None,
     moving_landmarks: Path | None,
     trace: Path | None,
+    gates: Gates,
     threads: int | None,
     overwrite: bool,
 ) -> None:
@@ -67,7 +70,7 @@ def report_alignment(
     from teralign.tasks.report_alignment import ReportInputs
     from teralign.tasks.report_alignment import report_alignment as task
 
-    options.print_result(
+    options.conclude(
         task(
             fixed,
             moving,
@@ -75,6 +78,7 @@ def report_alignment(
             output=output,
             name=name,
             inputs=ReportInputs(global_report, blocks, fixed_landmarks, moving_landmarks, trace),
+            gates=gates,
             threads=threads,
             overwrite=overwrite,
         )

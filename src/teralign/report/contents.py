@@ -13,7 +13,7 @@ from teralign.report.fields import FieldSummary
 from teralign.report.inverse_consistency import InverseConsistency
 from teralign.report.steps import GlobalSummary
 from teralign.report.trace import TaskCost
-from teralign.trust import Assessment, ErrorEstimate, Verdict
+from teralign.trust import Assessment, ErrorEstimate, GateCheck, Verdict
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,15 @@ class MeasuredGeometry:
 class PairReport:
     """The content of report.json.
 
-    `verdict` and `error_um` are those of the `assessment`. `similarity` and `landmarks` have each state of the
-    alignment, `fields` each field by its path. `global_steps` summarises the global alignment and `blocks` the local
-    one, with what they started from or skipped. `commands` repeat the alignment; `tasks` are what a workflow run took
-    for the pair; `run` has the origin of all this.
+    `verdict` and `error_um` are those of the `assessment`; `gates` has the limits and what missed them. `similarity`
+    and `landmarks` have each state of the alignment, `fields` each field by its path. `global_steps` summarises the
+    global alignment and `blocks` the local one, with what they started from or skipped. `commands` repeat the
+    alignment; `tasks` are what a workflow run took for the pair; `run` has the origin of all this.
     """
 
     verdict: Verdict
     error_um: ErrorEstimate | None
+    gates: GateCheck
     name: str
     assessment: Assessment
     fixed: MeasuredGeometry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,8 +32,28 @@ from teralign.registration import Alignment, Image, StepConfig, StepReport, alig
 from teralign.results import shallow, write_json
 from teralign.tasks.inputs import check_new_file, passed, refuse_existing
 from teralign.tasks.verdicts import NOTHING_ALIGNED, log_verdict
-from teralign.transforms import FIELD_STRIDE, NODE_BYTES, Stack, along_axes, in_world, load_stack, save_map, warp
-from teralign.trust import Assessment, ErrorEstimate, Verdict, assess, not_assessed
+from teralign.transforms import (
+    FIELD_STRIDE,
+    NODE_BYTES,
+    DisplacementField,
+    Stack,
+    along_axes,
+    folding,
+    in_world,
+    load_stack,
+    save_map,
+    warp,
+)
+from teralign.trust import (
+    Assessment,
+    ErrorEstimate,
+    GateCheck,
+    Gates,
+    Measured,
+    Verdict,
+    assess,
+    not_assessed,
+)
 from teralign.volumes import Direction, PyramidLayout, check_output, plan_output, plan_volume, with_directions
 
 log = logging.getLogger(__name__)
@@ -56,6 +77,7 @@ class GlobalAlignment:
     steps: tuple[StepReport, ...]
     verdict: Verdict
     error_um: ErrorEstimate | None
+    gates: GateCheck
 
 
 def global_align(
@@ -68,6 +90,7 @@ def global_align(
     config: str | Path | Mapping[str, object] | None = None,
     aligned: str | Path | None = None,
     ome_zarr: str | None = None,
+    gates: Gates = Gates(),
     threads: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -79,7 +102,7 @@ def global_align(
     `output` is a `.mat` (4×4 text, z, y, x in µm) or, needed with a deform step or an initial field, a `.zarr`. A
     report of the steps goes beside it with the ending `.json`. `aligned` is a volume to write: moving on the fixed
     grid; a .zarr is OME-Zarr of version `ome_zarr` (None: 0.5). `steps` replaces the list of steps of `config`, a
-    YAML file or a mapping of the same shape.
+    YAML file or a mapping of the same shape. The report says which of the `gates` failed; nothing is raised then.
 
     Raises InputError and DataError before any long work for bad input.
     """
@@ -122,6 +145,7 @@ def global_align(
         steps=tuple(replace(report, seconds=round(report.seconds, 3)) for report in found.reports),
         verdict=assessment.verdict,
         error_um=assessment.error_um,
+        gates=(gates if images else Gates()).check(_measured(found, assessment)),
     )
     own = replace(result, output=own_name(output), aligned=None if aligned is None else own_name(aligned))
     write_json(job.report, {**shallow(own), "assessment": assessment, "run": job.run()})
@@ -136,6 +160,7 @@ class GlobalAlignOptions(TypedDict, total=False):
     config: str | Path | Mapping[str, object] | None
     aligned: str | Path | None
     ome_zarr: str | None
+    gates: Gates
     threads: int | None
     seed: int
     overwrite: bool
@@ -299,6 +324,18 @@ class _GlobalRequest:
             },
             config=config_content(self.config),
         )
+
+
+def _measured(found: Alignment, assessment: Assessment) -> Measured:
+    """Return what gates judge: the correlation is the metric after the last step that measured one."""
+    metrics = [m for report in found.reports for m in (report.metric_before, report.metric_after) if math.isfinite(m)]
+    fields = [part for part in found.transform.transforms if isinstance(part, DisplacementField)]
+    return Measured(
+        verdict=assessment.verdict,
+        correlation=metrics[-1] if metrics else None,
+        folded=max((folding(field).share for field in fields), default=0.0),
+        error_um=None if assessment.error_um is None else assessment.error_um.median,
+    )
 
 
 def _read(source: ImageSource) -> Image:

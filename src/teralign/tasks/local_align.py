@@ -34,7 +34,7 @@ from teralign.tasks.inputs import check_new_file, passed, refuse_existing
 from teralign.tasks.new_transform import plan_copy
 from teralign.tasks.verdicts import NOTHING_ALIGNED, assess_volumes
 from teralign.transforms import Stack, StoredField, along_axes, finish_map, in_world, load_stack, save_map
-from teralign.trust import Assessment, ErrorEstimate, Verdict, not_assessed
+from teralign.trust import Assessment, ErrorEstimate, GateCheck, Gates, Measured, Verdict, not_assessed
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class LocalAlignment(StageSummary):
     report: str
     verdict: Verdict
     error_um: ErrorEstimate | None
+    gates: GateCheck
 
 
 def local_align(
@@ -71,6 +72,7 @@ def local_align(
     steps: Sequence[str] | None = None,
     config: str | Path | Mapping[str, object] | None = None,
     blocks: BlockOptions = BlockOptions(),
+    gates: Gates = Gates(),
     compute: Compute = Compute(),
     seed: int = 0,
     overwrite: bool = False,
@@ -82,7 +84,8 @@ def local_align(
     file or a mapping of the same shape. `NAME.blocks.json` beside it has the state and metrics of each block.
     Blocks that fail are filled from their neighbours and counted; those outside the fixed region of interest keep
     the initial transforms. Unfinished work stays in the work directory of `compute`, and the same call continues it.
-    Without any step the map is the initial transforms, or the identity, and no worker starts.
+    Without any step the map is the initial transforms, or the identity, and no worker starts. The report says which
+    of the `gates` failed, and nothing is raised then; `max_failed_blocks` is that of `blocks`.
 
     Raises InputError before any long work for bad input, AlignmentError when too many blocks fail.
     """
@@ -91,6 +94,7 @@ def local_align(
         steps=steps,
         config=config,
         blocks=blocks,
+        gates=gates,
         seed=seed,
         overwrite=overwrite,
     )
@@ -137,6 +141,7 @@ class LocalAlignOptions(TypedDict, total=False):
     steps: Sequence[str] | None
     config: str | Path | Mapping[str, object] | None
     blocks: BlockOptions
+    gates: Gates
     compute: Compute
     seed: int
     overwrite: bool
@@ -162,6 +167,7 @@ class _LocalRequest:
     dropped_steps: Sequence[str]
     config: str | Path | Mapping[str, object] | None
     blocks: BlockOptions
+    gates: Gates
     stages: Sequence[Stage]
     seed: int
 
@@ -190,6 +196,7 @@ class _LocalRequest:
             dropped_steps=settings.dropped_steps("local_align", options.get("steps")),
             config=config,
             blocks=blocks,
+            gates=replace(options.get("gates", Gates()), max_failed_blocks=blocks.max_failed) if steps else Gates(),
             stages=plan_stages(*sources, steps, blocks) if steps else (),
             seed=options.get("seed", 0),
         )
@@ -262,6 +269,7 @@ class _LocalRequest:
             report=str(self.report),
             verdict=assessment.verdict,
             error_um=assessment.error_um,
+            gates=self.gates.check(_measured(finest, assessment)),
         )
 
     def write_report(
@@ -273,3 +281,14 @@ class _LocalRequest:
         content = {**shallow(report), "assessment": assessment, "run": self.run(), "records": summaries}
         write_json(self.report, content)
         return result
+
+
+def _measured(finest: StageSummary, assessment: Assessment) -> Measured:
+    """Return what gates judge: the correlation is the median metric of the blocks."""
+    return Measured(
+        verdict=assessment.verdict,
+        correlation=finest.metric_after,
+        folded=finest.folded_share,
+        failed_blocks=finest.states.get(BlockState.FAILED, 0) / max(1, finest.blocks),
+        error_um=None if assessment.error_um is None else assessment.error_um.median,
+    )

@@ -56,7 +56,7 @@ from teralign.report import (
 from teralign.results import write_json
 from teralign.tasks.verdicts import assess_volumes
 from teralign.transforms import Resampler, Stack, StoredField, along_axes, load_stack
-from teralign.trust import Assessment, ErrorEstimate, Verdict
+from teralign.trust import Assessment, ErrorEstimate, GateCheck, Gates, Measured, Verdict
 from teralign.volumes import Overview, read_overview
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ _GLOBAL, _LOCAL = "Global alignment", "Local alignment"
 
 @dataclass(frozen=True)
 class AlignmentReport:
-    """The verdict, the estimated error, the files that were written, and the similarity in each state.
+    """The verdict, the estimated error, the gates, the files that were written, and the similarity in each state.
 
     The `assessment` is without its blocks, which are in the file `json`.
     """
@@ -75,6 +75,7 @@ class AlignmentReport:
     verdict: Verdict
     error_um: ErrorEstimate | None
     assessment: Assessment
+    gates: GateCheck
     report: Path
     json: Path
     overlay: Path
@@ -136,6 +137,7 @@ def report_alignment(
     output: str | Path,
     name: str | None = None,
     inputs: ReportInputs = ReportInputs(),
+    gates: Gates = Gates(),
     threads: int | None = None,
     overwrite: bool = False,
 ) -> AlignmentReport:
@@ -145,7 +147,7 @@ def report_alignment(
     positions of their metadata, "global" applies the affines with which the transforms begin, "after" all transforms.
     Both volumes are read at a scale of some million voxels, whatever their size. The verdict is that of the record of
     these transforms in `inputs`, if it is there, and otherwise found here. `name` is the pair's, by default the
-    folder's.
+    folder's. The report says which of the `gates` failed; nothing is raised then.
 
     Raises InputError for bad input.
     """
@@ -153,7 +155,7 @@ def report_alignment(
     if not overwrite and any((folder / file).exists() for file in _FILES):
         raise InputError(f"{folder} has a report already; choose another --output, or add --overwrite.")
     job = _ReportRequest.of(fixed, moving, transforms, name or folder.absolute().name, inputs, threads)
-    content, evidence = job.measure()
+    content, evidence = job.measure(gates)
     page, facts, pictures = (folder / file for file in _FILES)
     text = pair_page(content, evidence)
     with writing(pictures) as file:
@@ -164,6 +166,7 @@ def report_alignment(
         content.verdict,
         content.error_um,
         replace(content.assessment, blocks=()),
+        content.gates,
         page,
         facts,
         pictures,
@@ -222,7 +225,7 @@ class _ReportRequest:
             threads=threads or worker_threads(),
         )
 
-    def measure(self) -> tuple[PairReport, Evidence]:
+    def measure(self, gates: Gates) -> tuple[PairReport, Evidence]:
         """Return the content of the report, and what its page shows besides."""
         shown = [_overview(source) for source in self.sources]
         fixed, moving = shown
@@ -231,9 +234,12 @@ class _ReportRequest:
         errors = self.landmark_errors()
         assessment = self.assess()
         fields = self.fields()
+        after = list(alike)[-1]
+        tre = LandmarkErrors.of(errors[after]).median if errors else None
         content = PairReport(
             verdict=assessment.verdict,
             error_um=assessment.error_um,
+            gates=gates.check(self.measured(assessment, alike[after].summary, fields, tre)),
             name=self.name,
             assessment=assessment,
             fixed=_geometry(self.sources[0], fixed),
@@ -269,6 +275,20 @@ class _ReportRequest:
             records=self.records,
         )
         return content, evidence
+
+    def measured(
+        self, assessment: Assessment, after: Similarity, fields: Mapping[str, MeasuredField], tre: float | None
+    ) -> Measured:
+        """Return what gates judge; a map without fields folds nowhere."""
+        blocks = self.blocks
+        return Measured(
+            verdict=assessment.verdict,
+            correlation=after.lncc_mean,
+            folded=max((field.summary.jacobian.folded_share for field in fields.values()), default=0.0),
+            failed_blocks=None if blocks is None else blocks.states.get("failed", 0) / max(1, blocks.blocks),
+            error_um=None if assessment.error_um is None else assessment.error_um.median,
+            tre_um=tre,
+        )
 
     def landmark_errors(self) -> dict[str, Floats]:
         """Return the errors (n,) in µm at the landmarks in each state, nothing without landmarks."""

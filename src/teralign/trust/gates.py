@@ -61,12 +61,13 @@ class Gates:
             if limit is None:
                 continue
             if value is None:
-                yield FailedGate(gate, None, limit, f"{what} could not be measured, and {_option(gate)} is {limit:g}")
+                yield FailedGate(
+                    gate, None, limit, f"{what} could not be measured, to compare with the limit of {limit:g}{unit}"
+                )
             elif value < limit if gate.startswith("min_") else value > limit:
                 side = "below" if gate.startswith("min_") else "above"
-                yield FailedGate(
-                    gate, value, limit, f"{what} is {value:.4g}{unit}, {side} the {limit:g}{unit} of {_option(gate)}"
-                )
+                sentence = f"{what} is {value:.4g}{unit}, {side} the limit of {limit:g}{unit}"
+                yield FailedGate(gate, value, limit, sentence)
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,6 @@ _NUMBERS = (
 
 def _measure(gate: str) -> str:
     return gate.removeprefix("min_").removeprefix("max_")
-
-
-def _option(gate: str) -> str:
-    return "--" + gate.replace("_", "-")
 
 
 def _about(verdict: Verdict) -> str:

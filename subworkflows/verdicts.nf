@@ -1,0 +1,68 @@
+// What the reports say of each pair: verdict, estimated error, and whether the limits of the run hold.
+
+include { userName } from './pairs.nf'
+
+// Reads the report in `folder`. Returns a map: id, verdict, passed, line (verdict, error and `place`, where people find the
+// report), missed (limits, a sentence each) and advice. A report that cannot be read, as in a stub run, says nothing.
+def readOutcome(id, folder, place) {
+    def report = folder.resolve('report.json')
+    def text = report.exists() ? report.text : ''
+    def content = text ? new groovy.json.JsonSlurper().parseText(text) : [:]
+    def verdict = content.verdict ?: 'unknown'
+    [
+        id: id,
+        verdict: verdict,
+        passed: content.gates == null || content.gates.passed,
+        line: "${id}: ${verdict}, ${errorOf(content)}, report ${place}".toString(),
+        missed: (content.gates?.failed ?: []).collect { gate -> gate.sentence },
+        advice: (content.assessment?.advice ?: []).collect { advice -> advice.sentence },
+    ]
+}
+
+def errorOf(content) {
+    def error = content.error_um
+    error?.median == null ? 'error unknown'
+        : "error ${shown(error.median)} µm" + (error.p95 == null ? '' : " (95 % of blocks below ${shown(error.p95)} µm)")
+}
+
+def shown(value) {
+    new BigDecimal(value.toString()).round(new java.math.MathContext(2)).toPlainString()
+}
+
+// The lines of the pairs that missed a limit, or that have no report since one of their tasks failed.
+def failedPairs(pairs, outcomes) {
+    pairs.collect { pair -> outcomes.find { outcome -> outcome.id == pair.id } ?: withoutReport(pair.id) }
+        .findAll { outcome -> !outcome.passed }
+        .collect { outcome -> ([outcome.line] + outcome.missed).join('; ') }
+}
+
+def withoutReport(id) {
+    [id: id, verdict: 'failed', passed: false, line: "${id}: no report; the log names the folder of a task that failed".toString(), missed: [], advice: []]
+}
+
+def reportOf(id, outdir) {
+    "${outdir}/${id}/report/index.html".toString()
+}
+
+// The last lines of a run, from the reports in the folder of results: what is wrong first, and how to look at a pair.
+// Of the pairs only those that are `reported` have a report of this run.
+def lastLines(pairs, reported, outdir, most) {
+    def found = pairs.collect { pair ->
+        pair.id in reported ? readOutcome(pair.id, file("${outdir}/${pair.id}/report"), reportOf(pair.id, outdir)) : withoutReport(pair.id)
+    }
+    def ordered = found.findAll { outcome -> !isFine(outcome) } + found.findAll { outcome -> isFine(outcome) }
+    def lines = ordered.take(most).collectMany { outcome -> [outcome.line] + (outcome.missed + outcome.advice).collect { note -> "    ${note}" } }
+    def left = ordered.drop(most).countBy { outcome -> outcome.verdict }.collect { verdict, number -> "${number} ${verdict}" }
+    def shown = pairs.find { pair -> pair.id == ordered.find { outcome -> outcome.id in reported }?.id }
+    lines + (left ? ["and ${ordered.size() - most} more: ${left.join(', ')}"] : []) +
+        (shown ? ['To look at a pair, open its report in a browser, or its volumes in a viewer:', "    ${viewCommand(shown, outdir)}"] : [])
+}
+
+def isFine(outcome) {
+    outcome.passed && outcome.verdict == 'good'
+}
+
+def viewCommand(pair, outdir) {
+    def maps = pair.transforms.whole ? pair.transforms.whole.collect { map -> map.path } : ["${outdir}/${pair.id}/transform.zarr"]
+    (["view-alignment --fixed ${userName(pair.fixed)} --moving ${userName(pair.moving)}"] + maps.collect { map -> "--transform ${map}" }).join(' ')
+}
