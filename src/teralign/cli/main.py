@@ -30,6 +30,7 @@ GROUPS = {
         "report-alignment": "Judge an alignment and show it in one page.",
         "evaluate-alignment": "Score an alignment by labels, images and landmarks.",
         "compare-rounds": "Measure how consistent several rounds are.",
+        "view-alignment": "Look at an alignment in Neuroglancer or napari.",
     },
     "Transforms": {
         "apply-transform": "Warp a volume onto the fixed grid, block by block.",

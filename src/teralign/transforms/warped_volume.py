@@ -26,10 +26,9 @@ from teralign.volumes import (
     DisplaySettings,
     Volume,
     check_inside,
-    coarser_levels,
     compare_orientations,
-    open_level,
     plan_levels,
+    stored_levels,
 )
 
 CHUNK_SIDE = 64
@@ -127,7 +126,7 @@ class WarpedVolume:
         """
         compare_orientations(fixed.uri, fixed.directions, moving.uri, moving.directions)
         first = Resampler.between(fixed, moving, transform, interpolation)
-        sources = [moving, *_coarser(moving).values()]
+        sources = [moving, *stored_levels(moving).values()]
         levels = [first]
         for grid in _coarser_grids(fixed):
             source = min(sources, key=lambda volume: _distance(volume.grid, grid))
@@ -227,24 +226,9 @@ class WarpedVolume:
         return make, (self.levels,)
 
 
-def _coarser(volume: Volume) -> dict[Triple, Volume]:
-    """Return the coarser levels of a volume by their factors, each placed as its own URI would be opened.
-
-    Where the user has set the voxel size, the size of a level follows from it; else it is what the level states, to
-    the last bit, as for a command that is given the level.
-    """
-    levels = coarser_levels(volume)
-    if open_level(volume.uri).grid.divide(volume.expansion) != volume.grid:
-        return levels
-    return {
-        factors: replace(level, grid=open_level(level.uri).grid.divide(volume.expansion))
-        for factors, level in levels.items()
-    }
-
-
 def _coarser_grids(fixed: Volume) -> list[Grid]:
     """Return the grids of the coarser scales: those stored, else those that a pyramid would have."""
-    stored = _coarser(fixed)
+    stored = stored_levels(fixed)
     if stored:
         return [stored[factors].grid for factors in sorted(stored, key=math.prod)]
     return list(plan_levels(fixed.grid, None)[0][1:])

@@ -6,7 +6,7 @@ from teralign.volumes.container_index import find_images, write_index
 from teralign.volumes.description import DisplaySettings, PyramidLayout
 from teralign.volumes.extension import Extension
 from teralign.volumes.indices import check_channel, check_timepoint
-from teralign.volumes.levels import coarser_levels, scale_ratio
+from teralign.volumes.levels import coarser_levels, scale_ratio, stored_levels
 from teralign.volumes.manifest import StoredFile
 from teralign.volumes.one_file import is_one_file, pieces, write_file
 from teralign.volumes.orientation import Direction, Directions, agree, compare_orientations
@@ -27,6 +27,7 @@ from teralign.volumes.slots import Slot, unfinished_slots
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
 from teralign.volumes.volume import Volume, check_inside, label_images, open_level, open_volume
+from teralign.volumes.windows import window_of
 from teralign.volumes.writer import VolumeWriter, create_planned, create_volume
 
 __all__ = [
@@ -72,7 +73,9 @@ __all__ = [
     "scale_ratio",
     "split_uri",
     "storage",
+    "stored_levels",
     "unfinished_slots",
+    "window_of",
     "with_directions",
     "write_file",
     "write_index",

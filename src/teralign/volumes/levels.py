@@ -6,6 +6,8 @@ A level counts only if its voxels lie where the means over groups of whole voxel
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from teralign.errors import InputError
@@ -35,6 +37,21 @@ def coarser_levels(volume: Volume) -> dict[Triple, Volume]:
         if level is not None:
             levels[level[0]] = level[1]
     return levels
+
+
+def stored_levels(volume: Volume) -> dict[Triple, Volume]:
+    """Return the coarser levels as `coarser_levels` does, each placed as a command that is given its URI places it.
+
+    Where the user has set the voxel size, that of a level follows from it; else it is what the level states, to the
+    last bit.
+    """
+    levels = coarser_levels(volume)
+    if not levels or open_level(volume.uri).grid.divide(volume.expansion) != volume.grid:
+        return levels
+    return {
+        factors: replace(level, grid=open_level(level.uri).grid.divide(volume.expansion), expansion=volume.expansion)
+        for factors, level in levels.items()
+    }
 
 
 def scale_ratio(volume: Volume) -> FloatTriple | None:

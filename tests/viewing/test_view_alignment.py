@@ -1,0 +1,121 @@
+"""The command, as a person runs it: one link, which a real browser opens, until it is told to end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from chromium_page import CHROMIUM, Page, opened_page
+from PIL import Image
+
+from teralign.grids import Grid
+from teralign.transforms import Affine, load_stack
+from teralign.volumes import create_volume
+
+SHAPE = (40, 60, 60)
+READY = "window.viewer?.layerManager?.managedLayers.length == 5 && window.viewer.isReady()"
+
+
+@contextmanager
+def running(*arguments: object) -> Iterator[dict[str, Any]]:
+    """The command while it serves, by what it printed; Ctrl-C ends it well."""
+    command = [sys.executable, "-m", "teralign", "view-alignment", *map(str, arguments), "--no-browser"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        yield json.loads(line)
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest, log = process.communicate(timeout=60)
+    assert (process.returncode, rest) == (0, ""), log
+
+
+def discs(shift: tuple[int, int]) -> np.ndarray:
+    """Bright columns on a dark background (z, y, x), moved by voxels along y and x."""
+    y, x = np.mgrid[: SHAPE[1], : SHAPE[2]]
+    plane = sum(
+        np.hypot(y - cy - shift[0], x - cx - shift[1]) < 5 for cy, cx in ((15, 15), (15, 40), (40, 20), (42, 42))
+    )
+    return np.broadcast_to(plane * 900 + 100, SHAPE).astype(np.uint16)
+
+
+@pytest.fixture
+def columns(tmp_path):
+    """Columns that lie 8 voxels further along y and 6 along x in the moving volume, the map and a point."""
+    for name, shift in (("fixed", (0, 0)), ("moving", (8, 6))):
+        grid = Grid(SHAPE, (1.0, 0.5, 0.5), (0.0, 100.0, 200.0))
+        writer = create_volume(tmp_path / f"{name}.zarr", grid=grid, dtype=np.uint16, levels=1)
+        writer.write(grid.region, np.ascontiguousarray(discs(shift)))
+    Affine.from_parts(np.eye(3), (0, 4, 3)).save(tmp_path / "affine.mat")
+    (tmp_path / "points.csv").write_text("x,y,z\n207.5,107.5,20\n")  # the centre of the first column
+    (tmp_path / "moved.csv").write_text("x,y,z\n210.5,111.5,20\n")
+    return tmp_path
+
+
+def colours(page: Page, path: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    page.picture(path)
+    red, green, blue = np.moveaxis(np.asarray(Image.open(path).convert("RGB")).astype(int), 2, 0)
+    return red > 150, green > 150, blue > 150
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the PATH")
+def test_a_browser_draws_the_aligned_volume_on_the_fixed_one(columns, tmp_path):
+    with (
+        running(
+            *("--fixed", columns / "fixed.zarr", "--moving", columns / "moving.zarr"),
+            *("--transform", columns / "affine.mat"),
+            *("--points", columns / "points.csv", "--moving-points", columns / "moved.csv"),
+        ) as printed,
+        opened_page(tmp_path / "chromium") as page,
+    ):
+        assert printed["layers"] == ["fixed", "aligned", "moving", "points", "moved (aligned)"]
+        page.open(printed["link"])
+        page.wait_for(READY)
+        page.value("window.viewer.layout.restoreState('xy')")
+        page.value("window.viewer.showDefaultAnnotations.value = false")
+        page.wait_for("window.viewer.isReady()")
+        red, green, blue = colours(page, tmp_path / "aligned.png")
+        lit, white = red | green | blue, red & green & blue
+        assert lit.sum() > 5000
+        assert white.sum() > 0.9 * lit.sum()
+        assert (green & blue & ~red).sum() + (red & green & ~blue).sum() > 10  # the points, on the first column
+        for layer, visible in (("aligned", "false"), ("moving", "true")):
+            page.value(f"window.viewer.layerManager.getLayerByName('{layer}').setVisible({visible})")
+        page.wait_for("window.viewer.isReady()")
+        red, green, blue = colours(page, tmp_path / "moving.png")
+        assert (red & green & blue).sum() < 0.5 * (red | green | blue).sum()
+        own = printed["link"].partition("/v/")[0]
+        outside = [url for url in page.requested() if not url.startswith((own, "data:", "blob:"))]
+        assert [url for url in outside if not url.endswith("/favicon.ico")] == []
+        assert [text for text in page.complaints() if "favicon" not in text] == []
+
+
+def test_the_command_serves_until_it_is_told_to_end(case):
+    with running("--fixed", case.fixed, "--moving", case.moving, "--transform", case.transform) as printed:
+        assert printed["link"].startswith("http://127.0.0.1:")
+        assert printed["layers"][-1] == "error (µm)"  # that lies beside the map
+        with urlopen(printed["link"]) as page:
+            assert b"neuroglancer" in page.read()
+    assert load_stack([case.transform]).grids
+
+
+def test_bad_input_is_one_sentence(case):
+    command = [sys.executable, "-m", "teralign", "view-alignment", "--fixed", str(case.fixed)]
+    for options, sentence in (
+        (["--moving", "missing.zarr", "--transform", str(case.transform)], "missing.zarr"),
+        (["--moving", str(case.moving), "--transform", "missing.mat"], "there is no transform"),
+        (["--moving", str(case.moving), "--transform", str(case.transform), "--moving-channel", "2"], "channel"),
+    ):
+        done = subprocess.run([*command, *options, "--no-browser"], capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False)
+        assert sentence in done.stderr
