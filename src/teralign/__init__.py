@@ -14,10 +14,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from teralign.api import Registration, align
+    from teralign.api import (
+        Affine,
+        Assessment,
+        BlockOptions,
+        Compute,
+        DisplacementField,
+        ErrorEstimate,
+        Frame,
+        Grid,
+        InputError,
+        Registration,
+        Side,
+        Stack,
+        TeralignError,
+        Verdict,
+        align,
+        load,
+        open,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Registration", "__version__", "align"]
+__all__ = [
+    "Affine",
+    "Assessment",
+    "BlockOptions",
+    "Compute",
+    "DisplacementField",
+    "ErrorEstimate",
+    "Frame",
+    "Grid",
+    "InputError",
+    "Registration",
+    "Side",
+    "Stack",
+    "TeralignError",
+    "Verdict",
+    "__version__",
+    "align",
+    "load",
+    "open",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -15,10 +15,10 @@ from teralign.alignment import ImageSource, Side, open_source
 from teralign.alignment.masks import FoundMask, Mask, open_mask
 from teralign.api.arrays import NumpyOrDask, check_voxels, is_dask, is_data_array, volume_of
 from teralign.api.coordinates import DIMENSIONS, direction_of, grid_of, spacing_of
+from teralign.api.frames import Frame
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid
-from teralign.volumes import Volume, split_uri
-from teralign.volumes.uri import FIND_MASK
+from teralign.volumes import Volume
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -158,12 +158,24 @@ def _array_mask(role: str, mask: ArrayLike, volume: Volume) -> Mask:
     return FoundMask.of(counts, grid)
 
 
-def names_auto(mask: MaskLike | None) -> bool:
-    """Return whether a mask is to be found in the image itself."""
-    return isinstance(mask, str) and mask == FIND_MASK
+def frame_of(image: ImageLike | Grid, fixed: Frame) -> Frame:
+    """Return the place of an image that a user names for its grid; a Grid lies along the axes of `fixed`.
+
+    Raises InputError for an array, which has no voxel size, and for axes of another direction than the fixed ones.
+    """
+    if isinstance(image, Grid):
+        return Frame(image, fixed.direction)
+    if isinstance(image, str | Path | Side):
+        volume = Side.of(image).open("fixed")
+        return Frame(volume.grid, volume.direction, volume.uri)
+    if is_data_array(image):
+        return Frame(grid_of("given", image), direction_of(image))
+    raise InputError(
+        "like must be a DataArray, the path or URI of a volume, or a Grid, since it has to give positions."
+    )
 
 
-def stem(uri: str) -> str:
-    """Return a short name of a volume: that of its container without the ending."""
-    container, _ = split_uri(uri)
-    return container.name.split(".")[0]
+def frame_of_source(source: ImageSource) -> Frame:
+    """Return the place of an image that is aligned."""
+    stored = bool(source.volume.files)
+    return Frame(source.grid, source.direction, source.volume.uri if stored else None)

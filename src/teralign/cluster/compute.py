@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 class Compute:
     """A running scheduler, or the workers to start on this machine; threads; and the folder of unfinished work.
 
-    `scheduler` is an address, a scheduler.json, or a directory with such a file. Without it, `workers` are started
+    `scheduler` is an address, a scheduler.json, or a directory with such a file; `client` is a connection to one that
+    the caller keeps and closes. Without either, `workers` are started
     with `worker_cpus` cores and `worker_mem_gb` GB each; None chooses as many as fit. `threads` (default: the cores
     of a worker) compute in each process. `work_dir` (default: OUTPUT.partial) keeps unfinished work.
     """
@@ -34,6 +35,7 @@ class Compute:
     worker_mem_gb: float | None = None
     threads: int | None = None
     work_dir: str | Path | None = None
+    client: Client | None = None
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[Client]:
@@ -44,6 +46,9 @@ class Compute:
         """
         from teralign.cluster import settings
 
+        if self.client is not None:
+            yield self.client
+            return
         settings.quieten()
         with client_of(self.scheduler) if self.scheduler else client_of_new_workers(*self._fitted()) as client:
             if self.scheduler:
@@ -59,6 +64,8 @@ class Compute:
 
         Raises ClusterError when no scheduler answers within some seconds.
         """
+        if self.client is not None:
+            return _capacity_of(self.client)
         if self.scheduler is None:
             count, size = self._fitted()
             return Capacity(count, count * size.cpus, size.memory)
@@ -66,10 +73,15 @@ class Compute:
 
         settings.quieten()
         with client_of(self.scheduler) as client:
-            found = list(client.scheduler_info(n_workers=-1)["workers"].values())
-        limits = [worker["memory_limit"] for worker in found if worker["memory_limit"]]
-        cpus = sum(int(worker["resources"].get(CPUS, worker["nthreads"])) for worker in found)
-        return Capacity(len(found), cpus, min(limits, default=0))
+            return _capacity_of(client)
 
     def _fitted(self) -> tuple[int, WorkerSize]:
         return fit_workers(self.workers, self.worker_cpus, self.worker_mem_gb)
+
+
+def _capacity_of(client: Client) -> Capacity:
+    """Return the capacity of the workers that a client has now."""
+    found = list(client.scheduler_info(n_workers=-1)["workers"].values())
+    limits = [worker["memory_limit"] for worker in found if worker["memory_limit"]]
+    cpus = sum(int(worker["resources"].get(CPUS, worker["nthreads"])) for worker in found)
+    return Capacity(len(found), cpus, min(limits, default=0))

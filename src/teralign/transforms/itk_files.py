@@ -52,8 +52,13 @@ def type_name(transform: SitkTransform) -> str:
 
 def write_parts(path: Path, parts: Sequence[SitkTransform]) -> None:
     """Write ITK transforms, outermost first, as one file, whole or not at all. Raises DataError when ITK cannot."""
-    whole = parts[0] if len(parts) == 1 else sitk.CompositeTransform(list(parts))
+    whole = composite(parts)
     _write(path, lambda place: sitk.WriteTransform(whole, place))
+
+
+def composite(parts: Sequence[SitkTransform]) -> SitkTransform:
+    """Return ITK transforms, outermost first, as one; an identity for none."""
+    return parts[0] if len(parts) == 1 else sitk.CompositeTransform(list(parts) or 3)
 
 
 def write_image(path: Path, image: SitkImage) -> None:
