@@ -48,7 +48,47 @@ def align(
     seed: int = 0,
     **options: Unpack[AlignOptions],
 ) -> Registration:
-    """Align the moving image to the fixed one."""
+    """Align the moving image to the fixed one, and say how far to trust the result.
+
+    Args:
+        fixed: The image that stays: an array (z, y, x) of numpy or dask, a DataArray with coordinates in µm, or the
+            path or URI of a volume, or a `Side` with its channel and region of interest.
+        moving: The image to align to it, of any size, sampling and kind.
+        spacing: The voxel size (z, y, x) in µm of both images, or one number; arrays need it, since it is never
+            guessed. Of volumes it replaces that of the metadata.
+        fixed_spacing: That of the fixed image, where the images differ.
+        moving_spacing: That of the moving image.
+        steps: The names of the steps in order, each alone or with its parameters, `("affine", {"metric": "MMI"})`.
+            Those before the first `deform` align the whole images, the others block by block. The default is that
+            of `config`, at first ransac, affine and deform.
+        config: The parameters of the steps, as a YAML file or a mapping of the same shape.
+        fixed_mask: The voxels that count, above 0: an array of the image's shape, or a DataArray, path or URI of any
+            sampling; "auto" finds the tissue.
+        moving_mask: The same of the moving image.
+        initial_transform: Where to start from, and what the result includes: a 4x4 matrix (z, y, x; µm), a field
+            (z, y, x, 3) on the fixed voxels, a transform, a file, an earlier registration, or a list of them, the
+            last applied first.
+        seed: The seed of all random choices: the same call gives the same result.
+        **options: `threads` to compute with, by default all cores. `client`, a `distributed.Client` or the address
+            of a scheduler, whose workers align the blocks; or `compute`, a `Compute` with the workers to start on
+            this machine. Without either, blocks of arrays are aligned in this process, those of volumes on workers
+            of this machine. `blocks`, `BlockOptions`: the size of blocks and more. For volumes, `output` is the file
+            of the map (a `.zarr`), which needs to be given where the field is large, and `overwrite` replaces it.
+
+    Returns:
+        The registration, with the map from fixed to moving points, the verdict, and `warp` to apply it.
+
+    Raises:
+        InputError: For wrong input, in a sentence, before any long work.
+        AlignmentError: When too many blocks fail.
+        ClusterError: When no scheduler answers, or its workers are lost.
+
+    Examples:
+        >>> found = ta.align(fixed, moving, spacing=(2.0, 1.0, 1.0))
+        >>> aligned = found.warp(moving)
+        >>> ta.align("round1.zarr", "round2.zarr", steps=["ransac", "affine"]).fixed.grid.shape
+        (32, 48, 48)
+    """
     _check_names(options)
     given = (
         GivenImage.of("fixed", fixed, spacing if fixed_spacing is None else fixed_spacing, fixed_mask),

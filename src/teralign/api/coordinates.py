@@ -56,8 +56,9 @@ def direction_of(array: xr.DataArray) -> Direction | None:
 def spacing_of(role: str, spacing: float | Sequence[float]) -> FloatTriple:
     """Return a voxel size (z, y, x) in µm as a user gives it. Raises InputError for what is none."""
     try:
-        values = np.broadcast_to(np.asarray(spacing, dtype=np.float64), 3) if np.ndim(spacing) == 0 else spacing
-        found = as_float_triple(values)  # type: ignore[arg-type]
+        found = as_float_triple((spacing,) * 3 if isinstance(spacing, int | float | np.number) else spacing)
+        if isinstance(spacing, str):
+            raise TypeError(spacing)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"the spacing of the {role} image must be three numbers (z, y, x) in µm, not {spacing!r}."

@@ -20,7 +20,9 @@ from teralign.blockwise import Workspace
 from teralign.cluster import Compute, worker_threads
 from teralign.errors import InputError
 from teralign.registration import Image, StepReport, align
+from teralign.tasks.verdicts import NOTHING_ALIGNED, assess_volumes
 from teralign.transforms import FIELD_STRIDE, Stack, along_axes, in_world
+from teralign.trust import not_assessed
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -47,7 +49,11 @@ class InMemory:
         if self.chosen.blocks:
             transform, summary = self._in_blocks(transform)
         frames = frame_of_source(fixed), frame_of_source(moving)
-        return Registration(transform, *frames, reports, summary, None, self.sources)
+        if self.chosen.whole or self.chosen.blocks:
+            assessment = assess_volumes(fixed, moving, transform, threads=self.threads or worker_threads())
+        else:
+            assessment = not_assessed(NOTHING_ALIGNED)
+        return Registration(transform, *frames, reports, summary, assessment, self.sources)
 
     @property
     def _axes(self) -> tuple[ImageSource, ImageSource]:

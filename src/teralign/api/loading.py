@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,8 +40,8 @@ def load(
 
     Examples:
         >>> found = ta.align(fixed, moving, spacing=(2.0, 1.0, 1.0))
-        >>> path = found.save("round2.zarr")
-        >>> again = ta.load("round2.zarr")
+        >>> path = found.save("transform.zarr")
+        >>> again = ta.load("transform.zarr")
         >>> np.array_equal(again.warp(moving), found.warp(moving))
         True
     """
@@ -117,7 +118,10 @@ def _blocks(saved: Mapping[str, Any]) -> StageSummary | None:
 
 def _assessment(saved: Mapping[str, Any]) -> Assessment | None:
     given = saved.get("assessment")
-    return None if given is None else _checked(TypeAdapter(Assessment), given)
+    found = None if given is None else _checked(TypeAdapter(Assessment), given)
+    if found is None:
+        return None
+    return replace(found, reasons=tuple(found.reasons), advice=tuple(found.advice), blocks=tuple(found.blocks))
 
 
 def _checked(kind: TypeAdapter[T], value: object) -> T | None:
