@@ -37,7 +37,7 @@ _OF_PLACE = ("spacing", "origin", "direction", "uri")
 _BLOCK: Triple = (128, 128, 128)  # voxels of a lazy block: it needs about as many of the moving image
 
 
-class Warper:
+class ImageWarper:
     """Warps images of one moving frame onto one grid, through one map, with one interpolation."""
 
     def __init__(self, transform: Stack, fixed: Frame, moving: Frame, order: int) -> None:
@@ -100,7 +100,7 @@ def warp_image(
     image: object, transform: Stack, fixed: Frame, moving: Frame, *, order: int
 ) -> NumpyOrDask | xr.DataArray:
     """Return an image on the fixed grid, of the kind that was given; a volume named by its URI as a DataArray."""
-    warper = Warper(transform, fixed, moving, order)
+    warper = ImageWarper(transform, fixed, moving, order)
     if is_data_array(image):
         return warper.data_array(image)
     if isinstance(image, np.ndarray) or is_dask(image):
