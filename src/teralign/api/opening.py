@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import dask.array as da
     import xarray as xr
 
-Index: TypeAlias = "int | slice | Sequence[int]"
+AxisIndex: TypeAlias = "int | slice | Sequence[int]"
 _CHUNK_BYTES = 32 << 20  # about: chunks of dask are whole chunks of the file, few enough for its scheduler
 
 
@@ -87,7 +87,7 @@ class StoredVoxels:
         """The number of dimensions."""
         return 5
 
-    def __getitem__(self, index: tuple[Index, ...]) -> Voxels:
+    def __getitem__(self, index: tuple[AxisIndex, ...]) -> Voxels:
         """Return the voxels at an index that has a number, a slice or a list of numbers for each dimension."""
         wanted = [np.atleast_1d(np.arange(n)[at]) for at, n in zip(index, self.shape, strict=True)]
         times, channels, *space = wanted

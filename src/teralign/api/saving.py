@@ -18,7 +18,7 @@ from teralign.trust import Assessment
 
 @dataclass(frozen=True)
 class SavedRegistration:
-    """What NAME.registration.json holds; `transform` is the name of the map beside it."""
+    """The content of NAME.registration.json; `transform` is the name of the map beside it."""
 
     transform: str
     fixed: Frame
