@@ -7,10 +7,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from teralign.addresses import absolute_uri
 from teralign.alignment import Side
@@ -22,6 +21,7 @@ from teralign.cluster import worker_threads
 from teralign.errors import InputError
 from teralign.grids import Grid, Region, Triple, as_float_triple, as_triple
 from teralign.transforms import Resampler, Stack, along_axes, needed_region, warp
+from teralign.transforms.kernels import Values
 from teralign.volumes import Volume
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from dask.typing import Key
 
-Array: TypeAlias = NDArray[np.generic]
 
 INTERPOLATIONS = {0: "nearest", 1: "linear", 3: "cubic"}
 """The interpolations by the order of their polynomials."""
@@ -126,7 +125,7 @@ def grid_of_array(shape: Sequence[int], moving: Frame) -> Grid:
 
 
 def warp_part(
-    image: Array,
+    image: Values,
     grid: Grid,
     loaded: Region,
     stack: Stack,
@@ -135,7 +134,7 @@ def warp_part(
     interpolation: str,
     *,
     threads: int = 1,
-) -> Array:
+) -> Values:
     """Return the voxels `region` of the target grid of an image (…, z, y, x) that holds the voxels `loaded`."""
     if image.dtype.kind not in "biuf":
         raise InputError(f"an image of type {image.dtype} cannot be warped; voxels must be real numbers.")
@@ -181,7 +180,7 @@ def _lazy(image: da.Array, grid: Grid, stack: Stack, target: Grid, interpolation
 
 
 def _warp_chunks(
-    sources: Sequence[Array],
+    sources: Sequence[Values],
     boxes: Sequence[Region],
     needed: Region,
     grid: Grid,
@@ -189,7 +188,7 @@ def _warp_chunks(
     target: Grid,
     region: Region,
     interpolation: str,
-) -> Array:
+) -> Values:
     """Return a block of the target grid, of the chunks (…, z, y, x) of an image that lie in `boxes` of its voxels."""
     whole = np.empty((*sources[0].shape[:-3], *needed.shape), sources[0].dtype)
     for chunk, box in zip(sources, boxes, strict=True):
@@ -215,7 +214,7 @@ def _lazy_volume(resampler: Resampler) -> da.Array:
     return da.Array(HighLevelGraph.from_collections(name, graph, dependencies=[]), name, chunks, dtype=source.dtype)
 
 
-def _read_warped(resampler: Resampler, region: Region, channel: int, timepoint: int) -> Array:
+def _read_warped(resampler: Resampler, region: Region, channel: int, timepoint: int) -> Values:
     """Return a block (1, 1, z, y, x) of a stored volume, warped."""
     needed = resampler.needed(region)
     warped = None if needed is None else resampler.warp(region, needed, [channel], timepoint)
