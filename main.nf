@@ -30,6 +30,8 @@ workflow {
                 cluster: cluster,
                 warped_dir: params.warped_dir,
                 dask_dir: dask_dir,
+                outdir: params.outdir,
+                started: workflow.start.toInstant().toEpochMilli(),
             ],
         )
         // After the last task, so that a pair that is bad takes nothing from the others.

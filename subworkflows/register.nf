@@ -7,13 +7,14 @@ include { APPLY_TRANSFORM } from '../modules/apply_transform.nf'
 include { INDEX_CONTAINER } from '../modules/index_container.nf'
 include { TRANSFORM_POINTS } from '../modules/transform_points.nf'
 include { REPORT } from '../modules/report.nf'
+include { INDEX_REPORTS } from '../modules/index_reports.nf'
 include { DASK_CLUSTER ; prepareDirectory } from './dask_cluster.nf'
 include { inputNames ; staged ; stagedTransforms ; uriIn } from './pairs.nf'
 
 workflow REGISTER {
     take:
     pairs    // a list of maps, as readPairs makes them
-    settings // a map: config, cluster (own, helpers), dask_dir, warped_dir
+    settings // a map: config, cluster (own, helpers), dask_dir, warped_dir, outdir, started (of the run, in ms)
 
     main:
     def config = file(settings.config, checkIfExists: true)
@@ -81,6 +82,16 @@ workflow REGISTER {
         all.map { pair -> alignInputs(pair + [fixed_mask: null, moving_mask: null], 'report', pair.transforms.whole).take(4) }
             .join(transforms)
             .join(steps)
+    )
+
+    // The pairs in the order of the samplesheet, whichever was first; the trace is read last, when it has their tasks.
+    def order = pairs.collect { pair -> pair.id }
+    listed = REPORT.out.report.toList().filter { found -> found }.map { found -> found.sort { entry -> order.indexOf(entry[0].id) } }
+    INDEX_REPORTS(
+        listed.map { found -> found.collect { meta, _folder -> meta.id } },
+        listed.map { found -> found.collect { _meta, folder -> folder } },
+        listed.map { _found -> traceOf(settings) },
+        settings.outdir.toString().tokenize('/')[-1] ?: 'results',
     )
 
     if (settings.cluster.helpers > 0) {
@@ -159,6 +170,12 @@ def resultNames(pair) {
     def starts = transforms.reused_pair ? ['start/1': transforms.reused_pair] : foldersOf('start', transforms.initial ?: transforms.reused)
     def maps = transforms.whole ? foldersOf('transforms', transforms.whole) : ['transforms/1': id]
     own + starts + maps + [(id): id]
+}
+
+// The trace that this run writes into its results, or nothing: without -with-trace, or at another place, there is none.
+def traceOf(settings) {
+    def trace = file("${settings.outdir}/pipeline_info/trace.txt")
+    trace.exists() && trace.lastModified() >= settings.started ? trace : []
 }
 
 def foldersOf(folder, transforms) {

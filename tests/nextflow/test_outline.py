@@ -18,7 +18,7 @@ SHEET = """id,fixed,moving,fixed_mask,moving_channel,apply_to
 first,fix.n5,mov.n5,image.zarr/s2,0,mov.n5/c1; image.ome.tif:nearest; spots.csv
 second,fix.n5/c1,mov.n5/c1,,,
 """
-PROCESSES = ("GLOBAL_ALIGN", "LOCAL_ALIGN", "APPLY_TRANSFORM", "TRANSFORM_POINTS", "REPORT")
+PROCESSES = ("GLOBAL_ALIGN", "LOCAL_ALIGN", "APPLY_TRANSFORM", "TRANSFORM_POINTS", "REPORT", "INDEX_REPORTS")
 
 
 @pytest.mark.parametrize("parser", ["v1", "v2"])
@@ -35,6 +35,7 @@ def test_results_of_each_pair_lie_in_its_folder(volumes: Path, parser: str) -> N
         "APPLY_TRANSFORM": 4,
         "TRANSFORM_POINTS": 1,
         "REPORT": 2,
+        "INDEX_REPORTS": 1,
     }
     shared = {
         "affine.mat",
@@ -55,6 +56,11 @@ def test_results_of_each_pair_lie_in_its_folder(volumes: Path, parser: str) -> N
     versions = (results / "pipeline_info" / "versions.txt").read_text()
     assert "LOCAL_ALIGN: teralign 0." in versions
 
+    assert {path.name for path in results.iterdir() if path.is_file()} == {
+        "index.html",
+        "index.json",
+        "teralign_mqc.json",
+    }
     assert {path.name for path in (results / "pipeline_info").iterdir()} >= {
         "report.html",
         "timeline.html",
@@ -80,12 +86,13 @@ while [ $# -gt 0 ]; do
     case $1 in --output | --aligned) touch "$2" "${{2%.*}}.json" "${{2%.*}}.blocks.json" ;; esac
     shift
 done
+[ "${{0##*/}}" != index-reports ] || touch index.html index.json teralign_mqc.json
 """
 
 
 def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
     """With a script in place of Teralign's commands; the parameters come from a file, some by their former names."""
-    for name in ("global-align", "start-dask-scheduler", "report-alignment", "teralign"):
+    for name in ("global-align", "start-dask-scheduler", "report-alignment", "index-reports", "teralign"):
         path = volumes / "commands" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(FAKE.format(teralign=shutil.which("teralign", path=environment()["PATH"])))
@@ -135,6 +142,7 @@ def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
     assert "--interpolation" not in task_file(run, "REGISTER:APPLY_TRANSFORM (pair: warped)", "called.txt")
     called = task_file(run, "REGISTER:REPORT (pair)", "called.txt")
     assert " --blocks transform.blocks.json --global-report affine.json " in called
+    assert " --name pair --output pair/report\n" in called
 
 
 @pytest.mark.parametrize(

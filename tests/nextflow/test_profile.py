@@ -17,8 +17,18 @@ pytestmark = [pytest.mark.nextflow, pytest.mark.slow]
 def test_the_test_profile_aligns_a_pair_without_any_input(tmp_path: Path) -> None:
     run = nextflow(tmp_path, "-profile", "test", "--outdir", "out")
     assert run.returncode == 0, run.output
-    assert [row["status"] for row in run.trace] == ["COMPLETED"] * 5
+    assert [row["status"] for row in run.trace] == ["COMPLETED"] * 6
     check_results(tmp_path / "out" / "test")
+    check_index(tmp_path / "out")
+
+
+def check_index(results: Path) -> None:
+    """The index leads to the report of each pair."""
+    (pair,) = json.loads((results / "index.json").read_text())["pairs"]
+    assert pair["name"] == "test"
+    assert (results / pair["report"]).read_text().startswith("<!doctype html>")
+    assert f'href="{pair["report"]}"' in (results / "index.html").read_text()
+    assert "test" in json.loads((results / "teralign_mqc.json").read_text())["data"]
 
 
 def check_results(folder: Path) -> None:

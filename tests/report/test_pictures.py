@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from teralign.report import Column, overlay, overlay_sheet
-from teralign.report.pictures import _GAP, _HEADER, COLUMN_WIDTH, scale_bar_length
+from teralign.report.pictures import _GAP, COLUMN_WIDTH, HEADER, scale_bar_length
 
 
 def test_agreement_is_white_and_each_alone_has_its_colour():
@@ -52,8 +52,8 @@ def test_planes_are_named_where_there_is_room(planes, named):
     windows = {"fixed_window": (0.0, 1.0), "moving_window": (0.0, 1.0)}
     sheet = overlay_sheet(fixed, [Column("before", "", fixed)], **options, **windows)
     pixel = (80 + planes) / (COLUMN_WIDTH - _GAP)
-    right, below = 2 * _GAP + round(80 / pixel), _HEADER + _GAP + round(60 / pixel)
-    corners = {"xy": (_HEADER, _GAP), "zy": (_HEADER, right), "xz": (below, _GAP)}
+    right, below = 2 * _GAP + round(80 / pixel), HEADER + _GAP + round(60 / pixel)
+    corners = {"xy": (HEADER, _GAP), "zy": (HEADER, right), "xz": (below, _GAP)}
     patches = {name: sheet[row : row + 20, column : column + 24] for name, (row, column) in corners.items()}
     found = {name for name, patch in patches.items() if patch.max() > 200}
     assert found == named
@@ -73,11 +73,11 @@ def test_planes_lie_where_they_should():
     )
     pixel = 120 / (COLUMN_WIDTH - _GAP)
     width, height = round(80 / pixel), round(60 / pixel)
-    row = sheet[_HEADER + round(30.5 / pixel), _GAP : _GAP + width]
+    row = sheet[HEADER + round(30.5 / pixel), _GAP : _GAP + width]
     assert (row > 200).all()
-    below = sheet[_HEADER + height + _GAP + round(20.5 / pixel), _GAP : _GAP + width]
+    below = sheet[HEADER + height + _GAP + round(20.5 / pixel), _GAP : _GAP + width]
     assert (below > 200).all()
-    right = sheet[_HEADER : _HEADER + height, _GAP + width + _GAP :].copy()
+    right = sheet[HEADER : HEADER + height, _GAP + width + _GAP :].copy()
     right[:20, :24] = 0  # the name of the plane
     bright = np.argwhere((right > 200).all(axis=2))
     assert np.abs(bright.mean(axis=0) * pixel - [30.5, 20.5]).max() < 1.5

@@ -28,6 +28,7 @@ GROUPS = {
         "global-align": "Align two whole volumes in memory.",
         "local-align": "Refine an alignment block by block.",
         "report-alignment": "Judge an alignment and show it in one page.",
+        "index-reports": "List the reports of many pairs on one page.",
         "evaluate-alignment": "Score an alignment by labels, images and landmarks.",
         "compare-rounds": "Measure how consistent several rounds are.",
         "view-alignment": "Look at an alignment in Neuroglancer or napari.",

@@ -9,6 +9,15 @@ from teralign.report.labels import looks_like_labels
 from teralign.report.pair_page import Evidence, close_views, pair_page
 from teralign.report.pictures import Column, overlay, overlay_sheet, portrait
 from teralign.report.records import StepRecord, read_record
+from teralign.report.run_index import (
+    PairEntry,
+    RunIndex,
+    index_of,
+    multiqc_content,
+    read_entry,
+    run_page,
+    small_pictures,
+)
 from teralign.report.slices import covered_box
 from teralign.report.states import Seen, seen_through, states_of
 from teralign.report.steps import GlobalSummary, StepSummary, summarise_steps
@@ -27,8 +36,10 @@ __all__ = [
     "InverseConsistency",
     "MeasuredField",
     "MeasuredGeometry",
+    "PairEntry",
     "PairReport",
     "RecordedBlock",
+    "RunIndex",
     "Seen",
     "StepRecord",
     "StepSummary",
@@ -36,18 +47,23 @@ __all__ = [
     "close_views",
     "covered_box",
     "histogram",
+    "index_of",
     "inverse_consistency",
     "looks_like_labels",
     "measure_field",
+    "multiqc_content",
     "overlay",
     "overlay_sheet",
     "pair_page",
     "portrait",
+    "read_entry",
     "read_record",
     "read_trace",
     "recorded_blocks",
+    "run_page",
     "sample_voxels",
     "seen_through",
+    "small_pictures",
     "states_of",
     "summarise_blocks",
     "summarise_steps",

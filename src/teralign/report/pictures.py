@@ -22,7 +22,7 @@ Picture: TypeAlias = NDArray[np.uint8]
 
 COLUMN_WIDTH = 560
 _GAP = 6
-_HEADER = 46
+HEADER = 46
 GAMMA = 0.75  # lifts dim tissue
 _PAPER = (16, 16, 20)
 _INK = (235, 235, 235)
@@ -65,18 +65,18 @@ def overlay_sheet(
         for column in columns
     ]
     height, width = blocks[0].shape[:2]
-    sheet = Image.new("RGB", (len(blocks) * (width + 2 * _GAP), height + _HEADER + _GAP), _PAPER)
+    sheet = Image.new("RGB", (len(blocks) * (width + 2 * _GAP), height + HEADER + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, (column, block) in enumerate(zip(columns, blocks, strict=True)):
         left = number * (width + 2 * _GAP) + _GAP
-        sheet.paste(Image.fromarray(block), (left, _HEADER))
+        sheet.paste(Image.fromarray(block), (left, HEADER))
         draw.text((left, 4), column.title, fill=_INK, font=ImageFont.load_default(20))
         draw.text((left, 28), column.note, fill=_INK, font=ImageFont.load_default(13))
     z, y, x = (_size(length, pixel) for length in extent)
-    below, right = _HEADER + y + _GAP, _GAP + x + _GAP
-    planes = {"xy": (_GAP, _HEADER, x, y), "zy": (right, _HEADER, z, y), "xz": (_GAP, below, x, z)}
+    below, right = HEADER + y + _GAP, _GAP + x + _GAP
+    planes = {"xy": (_GAP, HEADER, x, y), "zy": (right, HEADER, z, y), "xz": (_GAP, below, x, z)}
     _name_planes(draw, planes)
-    _draw_scale_bar(draw, (_GAP + 10, _HEADER + y - 12), x, pixel)
+    _draw_scale_bar(draw, (_GAP + 10, HEADER + y - 12), x, pixel)
     _draw_legend(draw, (right, below), room=(z, z))
     return np.asarray(sheet)
 

@@ -253,6 +253,7 @@ class _ReportRequest:
             blocks=self.blocks,
             commands=[record.command for record in self.records.values()],
             tasks=self.tasks,
+            seconds=self.seconds(),
             run=self.run(shown),
         )
         evidence = Evidence(
@@ -289,6 +290,12 @@ class _ReportRequest:
             error_um=None if assessment.error_um is None else assessment.error_um.median,
             tre_um=tre,
         )
+
+    def seconds(self) -> float | None:
+        """Return the time of all recorded steps, None where it is not known."""
+        times = [record.seconds for record in self.records.values()]
+        known = [time for time in times if time is not None]
+        return sum(known) if known and len(known) == len(times) else None
 
     def landmark_errors(self) -> dict[str, Floats]:
         """Return the errors (n,) in µm at the landmarks in each state, nothing without landmarks."""
