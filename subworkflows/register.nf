@@ -112,7 +112,7 @@ workflow REGISTER {
     warped = APPLY_TRANSFORM.out.warped
     points = TRANSFORM_POINTS.out.points
     reports = REPORT.out.report
-    results = warped.mix(points, reports, INDEX_CONTAINER.out)
+    results = warped.mix(points, reports, INDEX_CONTAINER.out, INDEX_REPORTS.out.page)
 
     emit:
     transforms

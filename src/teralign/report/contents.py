@@ -36,8 +36,8 @@ class PairReport:
     `verdict` and `error_um` are those of the `assessment`; `gates` has the limits and what missed them. `similarity`
     and `landmarks` have each state of the alignment, `fields` each field by its path. `global_steps` summarises the
     global alignment and `blocks` the local one, with what they started from or skipped. `commands` repeat the
-    alignment; `tasks` are what a workflow run took for the pair, `seconds` the time of its steps; `run` has the origin
-    of all this.
+    alignment; `tasks` are what a workflow run took for the pair, `seconds` the time of its steps; `run` has the
+    origin of all this.
     """
 
     verdict: Verdict
