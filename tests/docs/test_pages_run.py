@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import blocks
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
+README = DOCS.parent / "README.md"
 TUTORIAL = DOCS / "tutorial.md"
 HOW_TOS = [page for page in sorted((DOCS / "how-to").glob("*.md")) if list(blocks.runnable(page))]
 
@@ -31,6 +34,16 @@ def test_the_tutorial_ends_with_a_report_and_a_small_error(tutorial):
     assert score["tre_um_after"]["median"] < 1.0 < score["tre_um_before"]["median"]
     moved = (folder / "spots_day1.csv").read_text().splitlines()
     assert moved[0] == "x,y,z,space"
+
+
+def test_the_readme_has_the_commands_of_the_tutorial_and_python_that_runs(tutorial, tmp_path):
+    shown = list(blocks.runnable(README))
+    known = "".join(text for _, text in blocks.runnable(TUTORIAL)).replace(" \\\n   ", "")
+    given = "".join(text for language, text in shown if language == "sh").replace(" \\\n   ", "")
+    assert [line for line in given.splitlines() if line not in known.splitlines()] == []
+    (python,) = (text for language, text in shown if language == "python")
+    done = subprocess.run([sys.executable, "-c", python], cwd=tutorial[0], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(("good", "doubtful"))
 
 
 @pytest.mark.parametrize("page", HOW_TOS, ids=lambda page: page.stem)
