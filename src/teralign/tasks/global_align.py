@@ -30,6 +30,7 @@ from teralign.plans import Plan
 from teralign.provenance import Run, config_content, own_name
 from teralign.registration import Alignment, Image, StepConfig, StepReport, align
 from teralign.results import shallow, write_json
+from teralign.tasks.advising import stated_spacing, with_advice
 from teralign.tasks.inputs import check_new_file, passed, refuse_existing
 from teralign.tasks.verdicts import NOTHING_ALIGNED, log_verdict
 from teralign.transforms import (
@@ -46,6 +47,7 @@ from teralign.transforms import (
 )
 from teralign.trust import (
     Assessment,
+    Clues,
     ErrorEstimate,
     GateCheck,
     Gates,
@@ -121,7 +123,7 @@ def global_align(
     found = job.align(*images, threads=threads) if images else job.pass_through()
     assessment = not_assessed(NOTHING_ALIGNED)
     if images:
-        assessment = job.assess(images[0], images[1], found.transform, threads=threads)
+        assessment = job.assess(images[0], images[1], found, threads=threads)
     _save(found.transform, job.output, overwrite=overwrite)
     if job.aligned is not None:
         image = images[1] if images else job.moving.read()
@@ -297,11 +299,21 @@ class _GlobalRequest:
         )
         return replace(found, transform=in_world(start @ found.transform, *self.directions))
 
-    def assess(self, fixed: Image, moving: Image, transform: Stack, *, threads: int) -> Assessment:
-        """Return the verdict on the whole transform, in the log too."""
-        result = assess(fixed, moving, along_axes(transform, *self.directions), threads=threads)
+    def assess(self, fixed: Image, moving: Image, found: Alignment, *, threads: int) -> Assessment:
+        """Return the verdict on the whole transform, with advice, in the log too."""
+        transform = along_axes(found.transform, *self.directions)
+        result = assess(fixed, moving, transform, threads=threads)
         log_verdict(result)
-        return result
+        clues = Clues(
+            verdict=result.verdict,
+            transform=transform,
+            fixed=fixed.grid,
+            moving=moving.grid,
+            spacing=stated_spacing(self.moving, self.sides[1]),
+            started=bool(self.transforms),
+            steps=found.reports,
+        )
+        return with_advice(result, clues, lambda: (fixed, moving), threads=threads)
 
     def pass_through(self) -> Alignment:
         """Return the initial transforms as the whole transform, without reports."""

@@ -30,11 +30,12 @@ from teralign.plans import CHECKED, SAMPLED, Plan
 from teralign.provenance import Run, config_content, own_name
 from teralign.registration import StepConfig
 from teralign.results import shallow, write_json
+from teralign.tasks.advising import read_overviews, stated_spacing, with_advice
 from teralign.tasks.inputs import check_new_file, passed, refuse_existing
 from teralign.tasks.new_transform import plan_copy
 from teralign.tasks.verdicts import NOTHING_ALIGNED, assess_volumes
 from teralign.transforms import Stack, StoredField, along_axes, finish_map, in_world, load_stack, save_map
-from teralign.trust import Assessment, ErrorEstimate, GateCheck, Gates, Measured, Verdict, not_assessed
+from teralign.trust import Assessment, Clues, ErrorEstimate, GateCheck, Gates, Measured, Verdict, not_assessed
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,7 @@ def local_align(
         )
     whole = load_stack([job.output])
     assessment = assess_volumes(*job.sources, whole, threads=compute.threads or worker_threads())
+    assessment = job.advised(assessment, whole, finest.summary, threads=compute.threads or worker_threads())
     result = replace(
         job.result(finest.summary, assessment),
         coarser=tuple(stage.summary for stage in coarser),
@@ -253,6 +255,21 @@ class _LocalRequest:
             },
             config=config_content(self.config),
         )
+
+    def advised(self, assessment: Assessment, whole: Stack, finest: StageSummary, *, threads: int) -> Assessment:
+        """Return the assessment of the whole map of world points with advice, in the log too."""
+        fixed, moving = self.sources
+        clues = Clues(
+            verdict=assessment.verdict,
+            transform=along_axes(whole, fixed.direction, moving.direction),
+            fixed=fixed.grid,
+            moving=moving.grid,
+            spacing=stated_spacing(moving, self.sides[1]),
+            started=bool(self.transforms),
+            blocks={str(state): count for state, count in finest.states.items()},
+            min_jacobian=finest.min_jacobian,
+        )
+        return with_advice(assessment, clues, lambda: read_overviews(fixed, moving), threads=threads)
 
     def result(self, finest: StageSummary, assessment: Assessment) -> LocalAlignment:
         """Return the result of the command, of one stage that took no time."""

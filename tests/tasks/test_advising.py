@@ -1,0 +1,54 @@
+"""A pair that is not aligned is told what would do, and that does: mirrored, and with a wrong voxel size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from phantoms import Scene
+from teralign.alignment import Side
+from teralign.grids import Grid
+from teralign.tasks.global_align import global_align
+from teralign.transforms import Affine
+from teralign.trust import FailOn, Gates, Verdict
+from teralign.volumes import create_volume
+
+GRID = Grid((72, 80, 88), (2.0, 2.0, 2.0))
+
+
+def write(path: Path, array: np.ndarray) -> Path:
+    writer = create_volume(path, grid=GRID, dtype=np.dtype(np.uint16), levels=1)
+    voxels = np.clip(np.rint(array), 0, 65535).astype(np.uint16)
+    for region in GRID.region.split(writer.write_shape):
+        writer.write(region, voxels[region.slices])
+    return path
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A volume and its mirror image along x, with other noise."""
+    folder = tmp_path_factory.mktemp("mirrored")
+    scene = Scene.cells(np.array(GRID.extent), count=500, radius=7.0)
+    shift = Affine.from_parts(np.eye(3), [-6.0, 4.0, -8.0])
+    mirrored = np.flip(scene.draw(GRID, shift.map_points, seed=1).array, 2)
+    return write(folder / "fixed.zarr", scene.draw(GRID).array), write(folder / "moving.zarr", mirrored)
+
+
+def test_a_bad_alignment_is_told_what_would_do_and_that_does(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    fixed, moving = (str(path) for path in pair)
+    gates = Gates(FailOn.BAD)
+    result = global_align(fixed, moving, output=tmp_path / "bad.mat", steps=["ransac"], gates=gates)
+    assert result.verdict is Verdict.BAD
+    assert [gate.gate for gate in result.gates.failed] == ["fail_on"]
+    (advice,) = json.loads((tmp_path / "bad.json").read_text())["assessment"]["advice"]
+    assert advice["cause"] == "mirrored along x"
+    start = tmp_path / "start.mat"
+    start.write_text(advice["value"].replace("; ", "\n") + "\n")
+    again = global_align(
+        fixed, Side(moving), output=tmp_path / "good.mat", steps=["ransac"], initial_transforms=[start], gates=gates
+    )
+    assert again.verdict is Verdict.GOOD
+    assert again.gates.passed
