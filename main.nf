@@ -29,6 +29,7 @@ workflow {
                 config: params.bigstream_config,
                 cluster: cluster,
                 warped_dir: params.warped_dir,
+                merge_rounds: asBoolean(params.merge_rounds),
                 dask_dir: dask_dir,
                 outdir: params.outdir,
                 started: workflow.start.toInstant().toEpochMilli(),

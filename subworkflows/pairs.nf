@@ -7,6 +7,7 @@
 //   transforms: what the pair begins with (initial, reused, whole, each a list of path and fingerprint; reused_pair;
 //     global_name, the name of the global alignment's result)
 //   options: of the tasks global, local, report and points, all but the volumes
+//   rounds: the cells of the pair in a table of rounds, after its transform, of the uses global and apply
 //   images: what is warped (name, volume, options; use, of the datasets; file, as it is written; output, its place)
 //   points: tables that are brought along (name, table)
 //   container: the container of all images, or an empty text

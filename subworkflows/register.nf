@@ -8,6 +8,8 @@ include { INDEX_CONTAINER } from '../modules/index_container.nf'
 include { TRANSFORM_POINTS } from '../modules/transform_points.nf'
 include { REPORT } from '../modules/report.nf'
 include { INDEX_REPORTS } from '../modules/index_reports.nf'
+include { COMPARE_ROUNDS } from '../modules/compare_rounds.nf'
+include { MERGE_ROUNDS } from '../modules/merge_rounds.nf'
 include { DASK_CLUSTER ; prepareDirectory } from './dask_cluster.nf'
 include { inputNames ; staged ; stagedTransforms ; uriIn } from './pairs.nf'
 
@@ -94,6 +96,17 @@ workflow REGISTER {
         settings.outdir.toString().tokenize('/')[-1] ?: 'results',
     )
 
+    // Rounds that share a volume, once all of them are aligned.
+    rounds = transforms.toSortedList { a, b -> a[0].id <=> b[0].id }.flatMap { found -> groupsOf(pairs, found) }
+    COMPARE_ROUNDS(rounds.filter { group -> group.volumes.size() > 2 }.map { group -> roundsInputs(group, 'global') })
+    merged = rounds.filter { _group -> settings.merge_rounds }
+        .flatMap { group -> starsOf(group) }
+        .map { star ->
+            def (call, volumes, files) = roundsInputs(star, 'apply')
+            [call, prepareDirectory("${settings.dask_dir}/merge-${call.output}", settings.cluster.own), volumes, files]
+        }
+    MERGE_ROUNDS(merged, anchor)
+
     if (settings.cluster.helpers > 0) {
         DASK_CLUSTER(
             local.map { meta, _call, dir, fixed, moving, fixed_mask, moving_mask ->
@@ -112,7 +125,7 @@ workflow REGISTER {
     warped = APPLY_TRANSFORM.out.warped
     points = TRANSFORM_POINTS.out.points
     reports = REPORT.out.report
-    results = warped.mix(points, reports, INDEX_CONTAINER.out, INDEX_REPORTS.out.page)
+    results = warped.mix(points, reports, INDEX_CONTAINER.out, INDEX_REPORTS.out.page, COMPARE_ROUNDS.out.report, MERGE_ROUNDS.out.merged)
 
     emit:
     transforms
@@ -120,6 +133,74 @@ workflow REGISTER {
     points
     reports
     results // of every task that writes for users: complete when all pairs are
+}
+
+// Groups of aligned pairs that share volumes, directly or through others: lists of pair and files of transforms, and the
+// volumes of each group by the users' names.
+def groupsOf(pairs, transforms) {
+    def byId = pairs.collectEntries { pair -> [pair.id, pair] }
+    def groups = []
+    transforms.each { meta, files, _blocks ->
+        def pair = byId[meta.id]
+        def volumes = [volumeName(pair.fixed), volumeName(pair.moving)] as Set
+        def shared = groups.findAll { group -> group.volumes.any { name -> name in volumes } }
+        groups = (groups - shared) + [[
+            volumes: volumes + shared.collectMany { group -> group.volumes },
+            rounds: shared.collectMany { group -> group.rounds } + [[pair: pair, files: [files].flatten()]],
+        ]]
+    }
+    groups.findAll { group -> group.rounds.size() > 1 }
+        .withIndex(1)
+        .collect { group, number -> group + [report: number == 1 ? 'rounds.json' : "rounds_${number}.json".toString()] }
+}
+
+// The rounds of a group by their fixed volume.
+def starsOf(group) {
+    group.rounds.groupBy { round -> volumeName(round.pair.fixed) }.values().collect { rounds -> [rounds: rounds] }
+}
+
+def volumeName(volume) {
+    volume.address ?: volume.path
+}
+
+// The inputs of a task that reads several rounds: a call with a table of them, the volumes and the transforms to stage. A
+// volume is read at the scale of the first round that has it.
+def roundsInputs(group, use) {
+    def staged = []
+    def places = [:]
+    def files = []
+    def rows = group.rounds.sort(false) { round -> round.pair.id }.collect { round ->
+        def pair = round.pair
+        [pair.fixed, pair.moving].each { volume ->
+            if (!(volumeName(volume) in places)) {
+                if (volume.path) {
+                    staged << volume.path
+                }
+                places[volumeName(volume)] = volume.address ? volume.datasets[use] : "volumes/${staged.size()}/${volume.datasets[use]}".toString()
+            }
+        }
+        def maps = round.files.collect { map ->
+            files << map
+            "transforms/${files.size()}/${map.name}".toString()
+        }
+        [pair.id, places[volumeName(pair.fixed)], places[volumeName(pair.moving)], maps.join(';'), pair.rounds[use]].join(',')
+    }
+    def fixed = group.rounds[0].pair.fixed
+    def volumes = staged.withIndex(1).collectEntries { path, number -> ["volumes/${number}".toString(), [path: path]] }
+    def maps = group.rounds.sort(false) { round -> round.pair.id }
+        .collectMany { round -> round.files.collect { round.pair.id } }
+        .withIndex(1)
+        .collectEntries { id, number -> ["transforms/${number}".toString(), id] }
+    def call = [
+        table: (['id,fixed,moving,transform,fixed_channel,moving_channel,fixed_spacing,moving_spacing,fixed_expansion,moving_expansion'] + rows)
+            .collect { row -> "'${row.replace("'", "'\\''")}'" }
+            .join(' '),
+        output: "${volumeName(fixed).tokenize('/')[-1].replaceFirst(/\.[a-z0-9.]+$/, '')}.zarr".toString(),
+        report: group.report,
+        names: inputNames(volumes, maps),
+        fingerprint: group.rounds.collect { round -> [round.pair.fixed, round.pair.moving].collect { volume -> volume.fingerprints[use] }.join(' ') }.join(' '),
+    ]
+    [call, staged.collect { path -> file(path, glob: false) }, files]
 }
 
 // Is the global transform of a pair that of another pair or of an earlier run?

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +86,7 @@ def _pair(parameters: Parameters, ids: Collection[str], budget: Callable[[], Bud
             "report": _joined(channels, known["global"], expansion),
             "points": _joined(expansion),
         },
+        rounds={use: _rounds(parameters, sides, use) for use in ("global", "apply")},
         images=images,
         points=points,
         container=target.container,
@@ -142,6 +143,16 @@ def _expansion_options(parameters: Parameters) -> list[str]:
     """Return the options of the factors by which the samples were expanded."""
     factors = {name: parse_expansion(parameters.get(name)) for name in ("expansion", "moving_expansion")}
     return [f"--{name.replace('_', '-')} {factor:.12g}" for name, factor in factors.items() if factor is not None]
+
+
+def _rounds(parameters: Parameters, sides: Sequence[tuple[str, Located, Spacings]], use: str) -> str:
+    """Return the cells of a row in a table of rounds after its transform: channels, spacings (x;y;z), expansions."""
+    channels = [parse_channel(parameters.get(f"{side}_channel")) for side, _, _ in sides]
+    lengths = [spacings.find(volume, use).replace(",", ";") for _, volume, spacings in sides]
+    fixed = parse_expansion(parameters.get("expansion"))
+    moving = parse_expansion(parameters.get("moving_expansion")) or fixed
+    factors = ["" if factor is None else f"{factor:.12g}" for factor in (fixed, moving)]
+    return ",".join(map(str, [*channels, *lengths, *factors]))
 
 
 def _region(parameters: Parameters, side: str, volume: Located, spacings: Spacings) -> list[str]:

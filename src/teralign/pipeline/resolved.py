@@ -76,8 +76,9 @@ class Transforms:
 class Pair:
     """A pair to align; `options` has the options of the tasks "global", "local" and "report" except the volumes.
 
-    `container` is the container that holds all warped volumes, "" if each has its own. `notes` say for the log what
-    was chosen, reused and skipped.
+    `rounds` has the cells of the pair's row in a table of rounds, after its transform, for the uses "global" and
+    "apply". `container` is the container that holds all warped volumes, "" if each has its own. `notes` say for the
+    log what was chosen, reused and skipped.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Pair:
     moving_mask: StagedVolume | None
     transforms: Transforms
     options: Mapping[str, str]
+    rounds: Mapping[str, str]
     images: tuple[WarpedImage, ...]
     points: tuple[StagedTable, ...]
     container: str

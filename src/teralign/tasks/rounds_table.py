@@ -4,8 +4,8 @@
     round2,round1.zarr,round2.zarr,results/round2/transform.zarr
 
 Further columns are optional: fixed_channel and moving_channel, the channels that show the same structures (0 by
-default), fixed_spacing and moving_spacing (x;y;z in µm). Several transforms have semicolons between them, outermost
-first. Paths are relative to the table's folder.
+default), fixed_spacing and moving_spacing (x;y;z in µm), fixed_expansion and moving_expansion (factors). Several
+transforms have semicolons between them, outermost first. Paths are relative to the table's folder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from teralign.grids import FloatTriple
 from teralign.transforms import Stack, load_stack
 
 _NEEDED = ("id", "fixed", "moving", "transform")
-_OPTIONAL = ("fixed_channel", "moving_channel", "fixed_spacing", "moving_spacing")
+_OPTIONAL = tuple(f"{role}_{what}" for what in ("channel", "spacing", "expansion") for role in ("fixed", "moving"))
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def _round(path: Path, line: int, row: Mapping[str, str | None]) -> AlignedRound
             _placed(path, cells[role]),
             _spacing(path, line, f"{role}_spacing", cells.get(f"{role}_spacing", "")),
             _channel(path, line, f"{role}_channel", cells.get(f"{role}_channel", "")),
+            expansion=_expansion(path, line, f"{role}_expansion", cells.get(f"{role}_expansion", "")),
         )
         for role in ("fixed", "moving")
     )
@@ -92,6 +93,13 @@ def _channel(path: Path, line: int, column: str, text: str) -> int:
     if not text.isdecimal():
         raise InputError(f"line {line} of {path}: {column} must be a channel, counted from 0, not {text!r}.")
     return int(text)
+
+
+def _expansion(path: Path, line: int, column: str, text: str) -> float:
+    try:
+        return float(text or 1)
+    except ValueError:
+        raise InputError(f"line {line} of {path}: {column} must be a number, not {text!r}.") from None
 
 
 def _spacing(path: Path, line: int, column: str, text: str) -> FloatTriple | None:
