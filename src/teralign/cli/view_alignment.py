@@ -53,6 +53,13 @@ if TYPE_CHECKING:
 )
 @click.option("--viewer", metavar="URL", help="Another Neuroglancer than the installed one.")
 @click.option("--no-browser", is_flag=True, help="Print the link only.")
+@click.option(
+    "--export",
+    type=values.PATH,
+    metavar="SCENE.zarr",
+    help="Write both images, the aligned one and the map as one scene of OME-Zarr 0.6 instead.",
+)
+@options.overwrite_option
 @options.json_option
 @options.verbose_option
 @options.side("fixed")
@@ -71,20 +78,31 @@ def view_alignment(
     port: int,
     viewer: str | None,
     no_browser: bool,
+    export: Path | None,
+    overwrite: bool,
 ) -> None:
-    """Look at an alignment in Neuroglancer or napari: nothing is written, the moving volume is warped when looked at.
+    """Look at an alignment in Neuroglancer or napari, without writing it: the moving volume is warped where you look.
 
     Prints a link and serves the volumes, to this machine only, until Ctrl-C.
     """
     from teralign.tasks import view_alignment as tasks
 
-    view = tasks.open_view(
-        fixed,
-        moving,
-        transforms=transforms,
-        interpolation=interpolation,
-        beside=tasks.SeenBeside(labels, moving_labels, points, moving_points, error),
-    )
+    if export is not None:
+        exported = tasks.export_scene(
+            fixed,
+            moving,
+            transforms=transforms,
+            interpolation=interpolation,
+            output=export,
+            overwrite=overwrite,
+        )
+        options.print_result(exported)
+        return
+    beside = tasks.SeenBeside(labels, moving_labels, points, moving_points, error)
+    view = tasks.open_view(fixed, moving, transforms=transforms, interpolation=interpolation, beside=beside)
+    if napari:
+        tasks.show_in_napari(view)
+        return
     with tasks.serve_view(view, port=port, viewer=viewer) as viewed:
         options.print_result(viewed)
         tasks.stay(viewed, browser=not no_browser)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import threading
 import webbrowser
@@ -15,9 +16,11 @@ from teralign.addresses import absolute_uri
 from teralign.alignment import Side
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
+from teralign.tasks.inputs import check_new_file
 from teralign.transforms import Stack, WarpedVolume, load_stack, read_point_table
 from teralign.viewing import FieldMagnitude, Layer, LayeredView, LayerKind, Points, ScaledVolume, StoredPyramid
 from teralign.viewing.layers import shown_window
+from teralign.viewing.scene_container import write_scene_container
 from teralign.volumes import Volume, check_channel, check_timepoint, open_volume
 
 log = logging.getLogger(__name__)
@@ -188,6 +191,41 @@ def _moving_points(path: Path, side: Side, stack: Stack) -> Points:
 
 
 @dataclass(frozen=True)
+class ExportedScene:
+    """The folder that was written, and the images in it."""
+
+    output: str
+    images: Sequence[str]
+
+
+def export_scene(
+    fixed: str | Path | Side,
+    moving: str | Path | Side,
+    *,
+    transforms: Sequence[str | Path],
+    output: str | Path,
+    interpolation: str = "linear",
+    overwrite: bool = False,
+) -> ExportedScene:
+    """Write both images, the aligned one and the map as one scene of OME-Zarr 0.6, which viewers open as a whole.
+
+    The channel and timepoint of each `Side` are copied, at the scales that their volumes have: give coarse ones to
+    keep it small. Commands take the folder as a transform, which gives the same points. Raises InputError for bad
+    input, and when `output` exists and `overwrite` is off.
+    """
+    check_new_file(Path(output), overwrite=overwrite)
+    sides = Side.of(fixed), Side.of(moving)
+    channels = [sides[0].channel], [sides[1].channel]
+    view = open_view(*sides, transforms=transforms, interpolation=interpolation, channels=channels)
+    named = {layer.name.partition(" ")[0]: layer for layer in view.layers}
+    images = {name: named[name] for name in ("fixed", "moving", "aligned")}
+    size = sum(math.prod(grid.shape) for layer in images.values() for grid in layer.pyramid.grids)
+    log.info("Copying %d million voxels to %s", size // 10**6, output)
+    write_scene_container(Path(output), images, load_stack(transforms), overwrite=overwrite)
+    return ExportedScene(str(output), list(images))
+
+
+@dataclass(frozen=True)
 class Viewed:
     """The link to an alignment in a browser, and its layers in their order."""
 
@@ -206,6 +244,13 @@ def serve_view(view: LayeredView, *, port: int = 0, viewer: str | None = None) -
 
     with ViewServer(view, port=port, threads=worker_threads(), viewer=viewer) as server:
         yield Viewed(server.link, [*(layer.name for layer in view.layers), *(points.name for points in view.points)])
+
+
+def show_in_napari(view: LayeredView) -> None:
+    """Show a view in napari, until its window is closed. Raises InputError when napari is not installed."""
+    from teralign.viewing.napari_layers import open_napari
+
+    open_napari(view)
 
 
 def stay(viewed: Viewed, *, browser: bool) -> None:

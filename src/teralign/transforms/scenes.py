@@ -14,8 +14,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 from numpy.typing import ArrayLike
@@ -64,10 +65,19 @@ def save_map(path: str | Path, stack: Stack, *, ends: Ends = FIXED_TO_MOVING, ov
     return load_map(Path(path))
 
 
-def finish_map(path: Path, stack: Stack, *, inverse: Stack | None = None, ends: Ends = FIXED_TO_MOVING) -> None:
+def finish_map(
+    path: Path,
+    stack: Stack,
+    *,
+    inverse: Stack | None = None,
+    ends: Ends = FIXED_TO_MOVING,
+    images: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Make a folder with fields that have been written the file of the map `stack`, and of its inverse if known.
 
-    Fields that lie elsewhere are copied into it. Raises DataError when the disk refuses.
+    Fields that lie elsewhere are copied into it. `images` has the paths of images in the folder, by the names of
+    their coordinate systems; an image that is no end of the map lies in the system of the first end. Raises DataError
+    when the disk refuses.
     """
     own = {part.image for part in stack.transforms if isinstance(part, StoredField) and part.path == path}
     names = (name for number in itertools.count() if (name := ome.field_image(number)) not in own)
@@ -75,8 +85,13 @@ def finish_map(path: Path, stack: Stack, *, inverse: Stack | None = None, ends: 
     if inverse is not None:
         whole = transformations.Bijection(whole, _written(path, inverse, names))
     source, target = ends
-    link = ome.Link(whole, ome.SystemReference(source), ome.SystemReference(target), f"{source} to {target}")
-    ome.write_scene(path, ome.OmeScene((link,), tuple(ome.System(name, ome.SPACE) for name in ends)))
+    first, last = (ome.SystemReference(name, images.get(name)) for name in ends)
+    links = [ome.Link(whole, first, last, f"{source} to {target}")]
+    for name in sorted(images.keys() - set(ends)):
+        beside = ome.SystemReference(name, images[name])
+        links.append(ome.Link(transformations.Identity(), beside, first, f"{name} to {source}"))
+    systems = tuple(ome.System(name, ome.SPACE) for name in ends if name not in images)
+    ome.write_scene(path, ome.OmeScene(tuple(links), systems))
 
 
 def _written(path: Path, stack: Stack, names: Iterator[str]) -> Transformation:

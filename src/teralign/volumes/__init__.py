@@ -1,6 +1,7 @@
 """Volumes on disk: open, create, read and write regions by URI, whatever the format; pyramids."""
 
 from teralign.volumes.additions import Addition
+from teralign.volumes.arrays import StoredArray, create_array
 from teralign.volumes.audit import Finding, audit_volume
 from teralign.volumes.container_index import find_images, write_index
 from teralign.volumes.description import DisplaySettings, PyramidLayout
@@ -45,6 +46,7 @@ __all__ = [
     "PyramidLayout",
     "Slot",
     "Storage",
+    "StoredArray",
     "StoredFile",
     "Volume",
     "VolumeWriter",
@@ -57,6 +59,7 @@ __all__ = [
     "check_timepoint",
     "coarser_levels",
     "compare_orientations",
+    "create_array",
     "create_planned",
     "create_volume",
     "find_images",
