@@ -23,7 +23,7 @@ from teralign.trust.confirmation import Examination, Examined, examine
 from teralign.trust.smoothed_map import smooth_map
 from teralign.trust.structures import overview, structures_of
 
-SMOOTHING = 16.0
+MAP_SMOOTHING = 16.0
 """Voxels of the overview: detail of a map below this is left out, since a wrong map can invent it."""
 _GOOD, _BAD = 0.70, 0.45
 """Shares of confirmed blocks. Of the known pairs (docs/trust.md) all wrong ones had less than `_BAD`, all right ones
@@ -54,7 +54,7 @@ def assess(
     `threads`.
     """
     fixed, moving = overview(fixed), overview(moving)
-    sigma = as_float_triple(SMOOTHING * d for d in fixed.grid.spacing)
+    sigma = as_float_triple(MAP_SMOOTHING * d for d in fixed.grid.spacing)
     smooth = smooth_map(transform, fixed.grid, sigma, threads=threads)
     examination = examine(structures_of(fixed, moving, smooth, threads=threads))
     offsets = _offsets(examination.blocks, transform, smooth, fixed.grid)
