@@ -11,26 +11,30 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from PIL import Image
 
+from teralign.provenance import INPUT_NAMES_VARIABLE
+
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "viewing")]
 
 import blocks  # noqa: E402 - beside this file
+import chromium_page  # noqa: E402 - the browser of the tests
 
 MAX_BYTES = 300_000
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_DRAWING_SECONDS = 5.0  # pages draw their pictures after they are loaded
 
 
 def main() -> None:
@@ -38,29 +42,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, help="a folder to keep the tutorial's files in")
     work = parser.parse_args().work
-    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if browser is None:
+    if chromium_page.CHROMIUM is None:
         sys.exit("screenshots: no Chromium on PATH; install it (apt install chromium).")
     with tempfile.TemporaryDirectory() as temporary:
         folder = work or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        make_all(folder.absolute(), browser)
+        make_all(folder.absolute())
 
 
-def make_all(folder: Path, browser: str) -> None:
+def make_all(folder: Path) -> None:
     """Run the tutorial in `folder` unless its report is there, then make each picture."""
+    # the report names the volumes by these names, and not by the folder of this machine
+    os.environ[INPUT_NAMES_VARIABLE] = json.dumps({str(folder): "~/data"})
     report = folder / "report" / "index.html"
     if not report.exists():
         blocks.run(ROOT / "docs" / "tutorial.md", folder)
     IMAGES.mkdir(exist_ok=True)
-    photograph(browser, report.as_uri(), IMAGES / "report.png", (1280, 960))
+    photograph(report.as_uri(), IMAGES / "report.png", (1280, 1200), "document.readyState == 'complete'")
     keep(folder / "report" / "overlay.png", IMAGES / "tutorial-overlay.png", width=1200)
+    with viewed(folder) as link:
+        photograph(link, IMAGES / "viewer.png", (1280, 900), "window.viewer && window.viewer.isReady()")
     site = folder / "site"
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--no-strict", "--site-dir", str(site)]
     subprocess.run(command, cwd=ROOT, check=True, env=environment)
     with served(site) as address:
-        photograph(browser, f"{address}/index.html", IMAGES / "site.png", (1280, 960))
+        photograph(f"{address}/index.html", IMAGES / "site.png", (1280, 960), "document.readyState == 'complete'")
+
+
+@contextlib.contextmanager
+def viewed(folder: Path) -> Iterator[str]:
+    """Serve the tutorial's alignment to Neuroglancer within the context; yields the link."""
+    volumes = ["--fixed", "day1.tif", "--moving", "day2.tif", "--transform", "transform.zarr"]
+    command = [sys.executable, "-m", "teralign", "view-alignment", *volumes, "--no-browser"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["link"]
+        process.terminate()
 
 
 @contextlib.contextmanager
@@ -80,15 +98,14 @@ class Quiet(SimpleHTTPRequestHandler):
         """Log nothing."""
 
 
-def photograph(browser: str, address: str, output: Path, size: tuple[int, int]) -> None:
-    """Write what a browser window of `size` shows of a page."""
-    with tempfile.TemporaryDirectory() as folder:
-        shot = Path(folder) / "shot.png"
-        options = ["--headless=new", "--no-sandbox", "--hide-scrollbars", "--enable-unsafe-swiftshader"]
-        options += [f"--user-data-dir={folder}/profile", "--virtual-time-budget=8000", f"--screenshot={shot}"]
-        command = [browser, *options, f"--window-size={size[0]},{size[1]}", address]
-        subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        keep(shot, output)
+def photograph(address: str, output: Path, size: tuple[int, int], ready: str) -> None:
+    """Write what a browser window of `size` shows of a page once the expression `ready` is true."""
+    with tempfile.TemporaryDirectory() as folder, chromium_page.opened_page(Path(folder) / "profile", size) as page:
+        page.open(address)
+        page.wait_for(ready)
+        time.sleep(_DRAWING_SECONDS)
+        page.picture(Path(folder) / "shot.png")
+        keep(Path(folder) / "shot.png", output)
 
 
 def keep(source: Path, output: Path, *, width: int | None = None) -> None:
