@@ -101,6 +101,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def photograph(address: str, output: Path, size: tuple[int, int], ready: str) -> None:
     """Write what a browser window of `size` shows of a page once the expression `ready` is true."""
     with tempfile.TemporaryDirectory() as folder, chromium_page.opened_page(Path(folder) / "profile", size) as page:
+        page.call("Emulation.setScrollbarsHidden", hidden=True)
         page.open(address)
         page.wait_for(ready)
         time.sleep(_DRAWING_SECONDS)
