@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from teralign.errors import InputError
 from teralign.trust import Assessment, Verdict
 
+_COMMANDS = ("teralign", "global-align", "local-align")
 _BY_NAME = {"--fixed": "fixed", "--moving": "moving"}
 
 
@@ -78,10 +79,16 @@ def _seconds(content: Mapping[str, Any]) -> float | None:
 
 
 def _repeated(command: Sequence[str], content: Mapping[str, Any]) -> str:
-    """Return a command line for a shell, with the user's own names in place of those of a work directory."""
-    words = [Path(word).name if place == 0 else word for place, word in enumerate(map(str, command))]
-    if words and words[0] == "__main__.py":
-        words[0] = "teralign"
+    """Return a command line for a shell, with the user's own names in place of those of a work directory.
+
+    Empty for an alignment that was called from Python.
+    """
+    program, *rest = map(str, command)
+    called = Path(program)
+    name = called.parent.name if called.name == "__main__.py" else called.name
+    if name not in _COMMANDS:
+        return ""
+    words = [name, *rest]
     inputs, starts = content["run"]["inputs"], iter(content["run"]["inputs"].get("initial_transforms", ()))
     named: list[str] = []
     for place, word in enumerate(words):

@@ -251,7 +251,7 @@ class _ReportRequest:
             landmarks={state: LandmarkErrors.of(found) for state, found in errors.items()},
             global_steps=self.steps,
             blocks=self.blocks,
-            commands=[record.command for record in self.records.values()],
+            commands=[record.command for record in self.records.values() if record.command],
             tasks=self.tasks,
             seconds=self.seconds(),
             run=self.run(shown),

@@ -1,0 +1,86 @@
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from browser import opened
+from teralign.errors import DataError, InputError
+from teralign.tasks.index_reports import index_reports
+
+
+@pytest.fixture(scope="module")
+def results(reported, tmp_path_factory) -> Path:
+    """A folder of results with a good, a bad and an unknown pair, made of one report."""
+    folder = tmp_path_factory.mktemp("run") / "results"
+    source = reported.folder / "results" / "pair" / "report"
+    for name, verdict, error in (("a", "good", 0.5), ("b <i>", "bad", 21.0), ("pair", "unknown", None)):
+        shutil.copytree(source, folder / name / "report")
+        content = json.loads((source / "report.json").read_text())
+        estimate = None if error is None else {"median": error, "p95": 2 * error, "factor": 1.5, "floor": 0.1}
+        content |= {"name": name, "verdict": verdict, "error_um": estimate}
+        (folder / name / "report" / "report.json").write_text(json.dumps(content))
+    index_reports(folder, trace=reported.folder / "trace.txt")
+    return folder
+
+
+def test_the_worst_pair_is_first(results):
+    index = json.loads((results / "index.json").read_text())
+    assert [pair["name"] for pair in index["pairs"]] == ["b <i>", "pair", "a"]
+    assert index["verdicts"] == {"bad": 1, "unknown": 1, "good": 1}
+    assert [pair["seconds"] for pair in index["pairs"] if pair["name"] == "pair"] == [pytest.approx(3736.7)]
+    costs = {process["process"]: process for process in index["processes"]}
+    assert costs["LOCAL_ALIGN"]["tasks"] == 2 and costs["LOCAL_ALIGN"]["peak_bytes"] == 3 << 29
+
+
+def test_the_page_leads_to_the_pairs_and_sorts_them(browser, results):
+    with opened(browser, results / "index.html") as visit:
+        rows = visit.page.locator("table.sortable tbody tr")
+        assert rows.count() == 3 and "b <i>" in rows.first.inner_text(), "names are text, whatever they hold"
+        visit.page.get_by_role("button", name="Error").click()
+        assert rows.first.locator("a").inner_text() == "a"
+        assert rows.last.locator("a").inner_text() == "pair", "what is unknown stays last"
+        assert visit.page.locator("td.pictures img").count() == 6
+        assert all(picture.get_attribute("alt") for picture in visit.page.locator("img").all())
+        assert visit.console == [] and len([url for url in visit.requests if url.startswith("file:")]) == 1
+        rows.first.locator("a").click()
+        visit.page.wait_for_selector("#viewer[data-painted]")
+
+
+def test_an_index_elsewhere_links_to_the_results(results, tmp_path):
+    index_reports(results, output=tmp_path / "elsewhere")
+    pairs = json.loads((tmp_path / "elsewhere" / "index.json").read_text())["pairs"]
+    assert all((tmp_path / "elsewhere" / pair["report"]).exists() for pair in pairs)
+
+
+def test_bad_input_is_named(results, tmp_path):
+    with pytest.raises(InputError, match="--overwrite"):
+        index_reports(results)
+    with pytest.raises(InputError, match=r"has no reports PAIR/report/report\.json"):
+        index_reports(tmp_path)
+    (tmp_path / "x" / "report").mkdir(parents=True)
+    (tmp_path / "x" / "report" / "report.json").write_text("{}")
+    with pytest.raises(DataError, match="write that report again"):
+        index_reports(tmp_path)
+
+
+def test_multiqc_shows_the_pairs(results, tmp_path):
+    """MultiQC in an environment of its own: its name is in TERALIGN_MULTIQC, or it is on PATH."""
+    program = os.environ.get("TERALIGN_MULTIQC") or shutil.which("multiqc")
+    if program is None:
+        pytest.skip("no MultiQC here (TERALIGN_MULTIQC names it)")
+    command = [program, str(results), "--outdir", str(tmp_path), "--no-ansi"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "multiqc_data" / "multiqc_teralign_pairs.txt").read_text().splitlines()
+    assert len(table) == 4 and "verdict" in table[0]
+    assert any(line.startswith("a\tgood\t0.5\t1.0") for line in table)
+
+
+def test_the_content_for_multiqc_is_a_table_of_samples(results):
+    content = json.loads((results / "teralign_mqc.json").read_text())
+    assert content["plot_type"] == "table" and set(content["data"]) == {"a", "b <i>", "pair"}
+    assert set(content["data"]["a"]) <= set(content["headers"])
