@@ -1,5 +1,6 @@
 """Local alignment in blocks: stages from coarse to fine, blocks aligned in memory, fields screened and merged."""
 
+from teralign.alignment.error_volume import ERROR_ENDING, write_error_volume
 from teralign.alignment.plan import alignment_bytes, plan_alignment, step_seconds
 from teralign.alignment.records import AlignedBlock, StageSummary
 from teralign.alignment.run_stage import StageResult, StageRunner
@@ -8,6 +9,7 @@ from teralign.alignment.sources import ImageSource, open_pair, open_source, why_
 from teralign.alignment.stages import BlockOptions, Stage, described_steps, plan_stages
 
 __all__ = [
+    "ERROR_ENDING",
     "AlignedBlock",
     "BlockOptions",
     "ImageSource",
@@ -24,4 +26,5 @@ __all__ = [
     "plan_stages",
     "step_seconds",
     "why_empty",
+    "write_error_volume",
 ]

@@ -23,17 +23,23 @@ from teralign.files import writing
 from teralign.grids import Floats, FloatTriple, Grid, Region, Triple, as_float_triple
 from teralign.registration import Alignment, Image, Measure, StepConfig, Windows, align, measure_of
 from teralign.transforms import DisplacementField, Stack, StoredField, as_field, folding
+from teralign.trust import MARGIN, cubes_in, cubes_over, deform_of, estimate_errors, rms, voxel_error_of
 
 SEARCH_MARGIN = 0.1  # of the block's extent: how far from the start the moving partner is looked for
 REFINING_MARGIN = COARSER  # voxels, likewise, from the field of a coarser stage: one coarse voxel
 MIN_JACOBIAN = 0.05  # a field with a smaller determinant nearly folds, and is not used
+ESTIMATES = ".error.npy"
+"""The ending of the files with the estimated errors of a block, by cubes."""
 OUTSIDE_BOX = "the block lies outside the fixed region of interest"
 _SHARES = (1.0, 0.75, 0.5, 0.25)  # of the correction found, tried in this order
 
 
 @dataclass(frozen=True)
 class BlockAligner:
-    """Aligns any block of a stage; `coarse` is the merged field of the stage before. Picklable."""
+    """Aligns any block of a stage; `coarse` is the merged field of the stage before. Picklable.
+
+    With `estimates` it also estimates the error that remains: a measurement that does not change the field.
+    """
 
     stage: Stage
     initial: Stack
@@ -41,6 +47,7 @@ class BlockAligner:
     seed: int
     threads: int | None
     workspace: Workspace
+    estimates: bool = False
 
     def __call__(self, block: Block) -> AlignedBlock:
         """Align the block, store its field (z, y, x, 3) over `node_region(block)`, and return its record."""
@@ -85,6 +92,7 @@ class BlockAligner:
         chosen = self._choose(found, judge, initial, coarse, nodes, threads)
         with writing(self.workspace.payload(self.stage.aligning, block.name, ".npy")) as file:
             np.save(file, chosen.field.values)
+        error = self._estimate(block, fixed, moving, start, chosen, found, threads) if self.estimates else None
         return replace(
             read,
             state=BlockState.KEPT if chosen.reason else BlockState.OK,
@@ -95,7 +103,38 @@ class BlockAligner:
             share=chosen.share,
             displacement=self._mean_over_core(block, chosen.field.values, nodes),
             correction=self._mean_over_core(block, chosen.field.values - chosen.coarse_field.values, nodes),
+            error_um=error,
         )
+
+    def _estimate(
+        self,
+        block: Block,
+        fixed: Image,
+        moving: Image,
+        start: Stack,
+        chosen: _Choice,
+        found: Alignment,
+        threads: int,
+    ) -> float | None:
+        """Store the estimated errors of the cubes in the block's core, and return their root mean square in µm."""
+        grid, region = self.stage.layout.grid, cubes_in(self.stage.layout.grid, block.core)
+        if region.size == 0:
+            return None
+        around = block.core.grow((MARGIN,) * 3).intersect(block.region)
+        errors = estimate_errors(
+            fixed.crop(around.relative_to(block.region)),
+            moving,
+            start=start,
+            found=Stack((chosen.correction,)),
+            config=deform_of(self.stage.steps),
+            voxel_error=voxel_error_of(found.reports),
+            cubes=cubes_over(grid),
+            region=region,
+            threads=threads,
+        )
+        with writing(self.workspace.payload(self.stage.aligning, block.name, ESTIMATES)) as file:
+            np.save(file, errors)
+        return rms(errors)
 
     def _choose(
         self, found: Alignment, judge: _Judge, initial: Stack, coarse: Stack, nodes: Region, threads: int
@@ -111,18 +150,20 @@ class BlockAligner:
         coarse_field, correction = sampled(coarse), sampled(found.transform).values
         at_initial, at_coarse = judge.score(initial), judge.score(initial @ coarse_field)
         reason = "; ".join(f"{r.name}: {r.reason}" for r in found.reports)
-        field, after, share = coarse_field, at_coarse, 0.0
+        field, after, share, used = coarse_field, at_coarse, 0.0, np.zeros_like(correction)
         for part in _SHARES if found.transform.transforms else ():
-            tried = sampled(coarse @ DisplacementField(np.float32(part) * correction, grid, nodes))
+            scaled = np.float32(part) * correction
+            tried = sampled(coarse @ DisplacementField(scaled, grid, nodes))
             min_jacobian, score = folding(tried, threads=threads).min_jacobian, judge.score(initial @ tried)
             reason = _why_not(min_jacobian, at_coarse, score)
             if not reason:
-                field, after, share = tried, score, part
+                field, after, share, used = tried, score, part, scaled
                 break
         if at_initial > after:
             reason = f"the initial transforms fit better: {at_initial:.4f}, not {after:.4f}"
             field, after, share = DisplacementField(np.zeros_like(coarse_field.values), grid, nodes), at_initial, 0.0
-        return _Choice(field, coarse_field, at_initial, after, share, reason)
+            used = -coarse_field.values
+        return _Choice(field, coarse_field, DisplacementField(used, grid, nodes), at_initial, after, share, reason)
 
     def _starting_at(self, grid: Grid) -> tuple[Stack, Stack, Region]:
         """Return the initial transforms and the coarser field around a block, and the moving voxels to read."""
@@ -189,11 +230,13 @@ class _Judge:
 class _Choice:
     """The field of a block, the coarser field it started from, and the metric of the initial transforms and now.
 
-    The field contains a `share` of the correction found; `reason` says why the share is 0.
+    The field contains a `share` of the correction found; `reason` says why the share is 0. `correction` is what the
+    field does before the coarser one is applied.
     """
 
     field: DisplacementField
     coarse_field: DisplacementField
+    correction: DisplacementField
     before: float
     after: float
     share: float

@@ -20,7 +20,8 @@ class AlignedBlock(BlockRecord):
     `fixed_read` and `moving_read` are voxels. The metrics (higher is better) are those of the initial transforms and
     of the field used, `share` is the used share of the correction, `min_jacobian` the field's smallest determinant.
     `displacement` and `correction` (z, y, x) are means over the block's core in µm: of the field, and of its
-    difference from the field of the coarser stage.
+    difference from the field of the coarser stage. `error_um` is the estimated error that remains, the root mean
+    square over the core in µm.
     """
 
     metric_before: float | None = None
@@ -29,6 +30,7 @@ class AlignedBlock(BlockRecord):
     share: float | None = None
     displacement: FloatTriple | None = None
     correction: FloatTriple | None = None
+    error_um: float | None = None
     fixed_read: int | None = None
     moving_read: int | None = None
 
@@ -39,7 +41,7 @@ class AlignedBlock(BlockRecord):
 
 _REPORTED = (
     *("block", "state", "reason", "error", "metric_before", "metric_after"),
-    *("min_jacobian", "share", "displacement", "correction", "seconds", "fixed_read", "moving_read"),
+    *("min_jacobian", "share", "displacement", "correction", "error_um", "seconds", "fixed_read", "moving_read"),
 )
 
 

@@ -39,13 +39,17 @@ class StageResult:
 
 @dataclass(frozen=True)
 class StageRunner:
-    """Runs stages on the same workers and from the same initial transforms; without a client, in this process."""
+    """Runs stages on the same workers and from the same initial transforms; without a client, in this process.
+
+    With `estimates`, the blocks of the finest stage estimate the error that remains.
+    """
 
     client: Client | None
     workspace: Workspace
     initial: Stack
     seed: int
     threads: int | None
+    estimates: bool = False
 
     def run_all(self, stages: Sequence[Stage], name: str, max_failed: float) -> list[StageResult]:
         """Run the stages, coarsest first, each from the field before it; the finest builds the output called `name`.
@@ -57,7 +61,8 @@ class StageRunner:
             finest = stage is stages[-1]
             built = self.workspace.output / (name if finest else f"coarse{stage.suffix}.zarr")
             coarse = results[-1].field if results else None
-            results.append(self.run(stage, coarse, built, max_failed if finest else 1.0))
+            runner = self if finest else replace(self, estimates=False)
+            results.append(runner.run(stage, coarse, built, max_failed if finest else 1.0))
         return results
 
     def run(self, stage: Stage, coarse: StoredField | None, built: Path, max_failed: float) -> StageResult:
@@ -84,7 +89,7 @@ class StageRunner:
             log.info("%s: %s finished before", stage.aligning, counted(len(stage.layout.blocks), "block"))
             return len(stage.layout.blocks)
         done = run_blocks(
-            BlockAligner(stage, self.initial, coarse, self.seed, self.threads, self.workspace),
+            BlockAligner(stage, self.initial, coarse, self.seed, self.threads, self.workspace, self.estimates),
             stage.layout.blocks,
             client=self.client,
             workspace=self.workspace,

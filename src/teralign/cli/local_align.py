@@ -51,6 +51,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Maximum share of failed blocks; with more, the command stops with exit code 4.",
 )
+@click.option(
+    "--error/--no-error",
+    default=True,
+    show_default=True,
+    help="Estimate the error that remains, in µm: by block, and as a volume, OUTPUT.error.zarr.",
+)
 @options.gates("min_correlation", "max_folded", "max_error_um")
 @options.side_options
 @options.cluster_options
@@ -75,6 +81,7 @@ def local_align(
     gates: Gates,
     compute: Compute,
     seed: int,
+    error: bool,
     dry_run: bool,
     overwrite: bool,
 ) -> None:
@@ -96,6 +103,7 @@ def local_align(
         gates=gates,
         compute=compute,
         seed=seed,
+        error=error,
         overwrite=overwrite,
     )
     if dry_run:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
+from teralign.grids import Grid
 from teralign.registration.config import DeformConfig
 from teralign.registration.deform_engine import find_deformation
 from teralign.registration.image import Image
-from teralign.registration.steps import StepContext, StepResult, kept
+from teralign.registration.steps import Detail, StepContext, StepResult, kept
 from teralign.transforms import DisplacementField, Stack, warp
 
 _RIM = 0.08  # of the fixed image's size, around it, within which a point may leave it and still find the moving one
@@ -30,22 +32,70 @@ def deform(fixed: Image, moving: Image, config: DeformConfig, context: StepConte
     else:
         matrix = affine.matrix
     result = find_deformation(fixed, moving, config, initial=matrix, field_grid=context.field_grid, threads=threads)
+    details: dict[str, Detail] = {}
+    if math.isfinite(result.voxel_error):
+        details["voxel_error_um"] = result.voxel_error
     if result.reason:
-        return kept(result.reason, before=result.metric_before, after=result.metric_after)
+        return kept(result.reason, before=result.metric_before, after=result.metric_after, **details)
     return StepResult(
         DisplacementField(result.field, result.grid),
         result.metric_before,
         result.metric_after,
-        details={"min_jacobian": result.min_jacobian, "iterations": sum(result.iterations)},
+        details={"min_jacobian": result.min_jacobian, "iterations": sum(result.iterations), **details},
     )
+
+
+@dataclass(frozen=True)
+class CoarseDeformations:
+    """Deformations between images of half the resolution, whose residual misplaces a voxel by `voxel_error` µm.
+
+    The moving image is seen through a transform: `forth` maps points of the fixed image to it, `back` those of it.
+    """
+
+    forth: DisplacementField
+    back: DisplacementField
+    voxel_error: float
+
+
+def coarse_deformations(
+    fixed: Image, moving: Image, config: DeformConfig, start: Stack, nodes: Grid, *, threads: int
+) -> CoarseDeformations | None:
+    """Return what the engine finds between images of half the resolution, by local correlation, on `nodes`.
+
+    `config` is that of the images at full resolution; the moving image is seen through `start`. None where the images
+    have nothing to compare.
+    """
+    half = config.model_copy(update={"metric": None, "engine": "gauss_newton"}).at_stage(2)
+    seen = _straightened(fixed, moving, start, threads)
+    here = seen.crop(fixed.grid.region.shift(_rim(fixed.grid)))
+    find = functools.partial(find_deformation, config=half, initial=np.eye(4), field_grid=nodes, threads=threads)
+    forth, back = find(fixed, seen), find(here, fixed)
+    if math.isnan(forth.voxel_error) or math.isnan(back.voxel_error):
+        return None
+    return CoarseDeformations(
+        DisplacementField(forth.field, nodes), DisplacementField(back.field, nodes), forth.voxel_error
+    )
+
+
+def deform_further(
+    fixed: Image, moving: Image, start: Stack, nodes: Grid, *, threads: int
+) -> DisplacementField | None:
+    """Return the default deformation from `start`, on `nodes`; None where the images have nothing to compare."""
+    seen = _straightened(fixed, moving, start, threads)
+    found = find_deformation(fixed, seen, DeformConfig(), initial=np.eye(4), field_grid=nodes, threads=threads)
+    return None if math.isnan(found.voxel_error) else DisplacementField(found.field, nodes)
 
 
 def _straightened(fixed: Image, moving: Image, transform: Stack, threads: int) -> Image:
     """Return the moving image through a transform with fields, on the fixed grid and a rim around it."""
-    margin = [math.ceil(_RIM * n) for n in fixed.grid.shape]
-    grid = fixed.grid.crop(fixed.grid.region.grow(margin))
+    grid = fixed.grid.crop(fixed.grid.region.grow(_rim(fixed.grid)))
     mask = np.ones(moving.array.shape, np.uint8) if moving.mask is None else moving.mask.astype(np.uint8)
     through = functools.partial(warp, grid=grid, region=grid.region, transform=transform, threads=threads)
     # Cubic: a second linear interpolation would blur what the engine has to tell apart.
     array = through(moving.array.astype(np.float32, copy=False), moving.grid, interpolation="cubic")
     return Image(array, grid, through(mask, moving.grid, interpolation="nearest") > 0)
+
+
+def _rim(grid: Grid) -> list[int]:
+    """Return the voxels (z, y, x) of the rim around an image."""
+    return [math.ceil(_RIM * n) for n in grid.shape]

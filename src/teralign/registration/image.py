@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from teralign.grids import Bools, Floats, FloatTriple, Grid, group_means, per_axis
+from teralign.grids import Bools, Floats, FloatTriple, Grid, Region, group_means, per_axis
 from teralign.registration.padding import fill, find_padding
 
 Array = NDArray[Any]
@@ -51,6 +51,11 @@ class Image:
     def _only(self, data: Bools) -> Image:
         array = fill(self.array, data) if data.any() else np.zeros_like(self.array)
         return Image(array, self.grid, data if self.mask is None else self.mask & data)
+
+    def crop(self, region: Region) -> Image:
+        """Return the voxels of `region`, which are copied."""
+        mask = None if self.mask is None else np.ascontiguousarray(self.mask[region.slices])
+        return Image(np.ascontiguousarray(self.array[region.slices]), self.grid.crop(region), mask)
 
     def negative(self) -> Image:
         """Return the image with dark and bright exchanged, float32."""

@@ -54,7 +54,9 @@ from teralign.trust import (
     Measured,
     Verdict,
     assess,
+    estimate_whole,
     not_assessed,
+    with_errors,
 )
 from teralign.volumes import Direction, PyramidLayout, check_output, plan_output, plan_volume, with_directions
 
@@ -300,9 +302,13 @@ class _GlobalRequest:
         return replace(found, transform=in_world(start @ found.transform, *self.directions))
 
     def assess(self, fixed: Image, moving: Image, found: Alignment, *, threads: int) -> Assessment:
-        """Return the verdict on the whole transform, with advice, in the log too."""
+        """Return the verdict on the whole transform with its estimated error and advice, in the log too."""
         transform = along_axes(found.transform, *self.directions)
         result = assess(fixed, moving, transform, threads=threads)
+        errors = estimate_whole(
+            fixed, moving, transform.simplified(), steps=self.steps, reports=found.reports, threads=threads
+        )
+        result = with_errors(result, errors)
         log_verdict(result)
         clues = Clues(
             verdict=result.verdict,

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import teralign
 from teralign.alignment import (
+    ERROR_ENDING,
     AlignedBlock,
     BlockOptions,
     ImageSource,
@@ -21,11 +22,13 @@ from teralign.alignment import (
     open_pair,
     plan_alignment,
     plan_stages,
+    write_error_volume,
 )
 from teralign.blockwise import BlockState, Workspace
 from teralign.cluster import Compute, worker_threads
 from teralign.configuration import load_config
 from teralign.errors import InputError
+from teralign.files import remove
 from teralign.plans import CHECKED, SAMPLED, Plan
 from teralign.provenance import Run, config_content, own_name
 from teralign.registration import StepConfig
@@ -35,7 +38,20 @@ from teralign.tasks.inputs import check_new_file, passed, refuse_existing
 from teralign.tasks.new_transform import plan_copy
 from teralign.tasks.verdicts import NOTHING_ALIGNED, assess_volumes
 from teralign.transforms import Stack, StoredField, along_axes, finish_map, in_world, load_stack, save_map
-from teralign.trust import Assessment, Clues, ErrorEstimate, GateCheck, Gates, Measured, Verdict, not_assessed
+from teralign.trust import (
+    Assessment,
+    Clues,
+    ErrorEstimate,
+    ErrorMap,
+    GateCheck,
+    Gates,
+    Measured,
+    Verdict,
+    not_assessed,
+)
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +60,8 @@ log = logging.getLogger(__name__)
 class LocalAlignment(StageSummary):
     """The result of a local alignment: its outputs and the summary of the finest stage.
 
-    `coarser` has the summaries of the coarser stages; `report` is the file with the state and metrics of each block;
+    `coarser` has the summaries of the coarser stages; `report` is the file with the state and metrics of each block,
+    `error_volume` the volume of estimated errors, None if they were not asked for;
     `resumed` blocks were finished by an earlier run. The map begins with the transforms of the files `started_from`,
     outermost first. A `skipped` alignment has no steps and no blocks: it is these transforms, or the identity,
     and the verdict on it is "unknown".
@@ -59,6 +76,7 @@ class LocalAlignment(StageSummary):
     resumed: int
     seconds: float
     report: str
+    error_volume: str | None
     verdict: Verdict
     error_um: ErrorEstimate | None
     gates: GateCheck
@@ -76,6 +94,7 @@ def local_align(
     gates: Gates = Gates(),
     compute: Compute = Compute(),
     seed: int = 0,
+    error: bool = True,
     overwrite: bool = False,
 ) -> LocalAlignment:
     """Refine `initial_transforms` block by block and write the whole map from fixed to moving points.
@@ -85,8 +104,9 @@ def local_align(
     file or a mapping of the same shape. `NAME.blocks.json` beside it has the state and metrics of each block.
     Blocks that fail are filled from their neighbours and counted; those outside the fixed region of interest keep
     the initial transforms. Unfinished work stays in the work directory of `compute`, and the same call continues it.
-    Without any step the map is the initial transforms, or the identity, and no worker starts. The report says which
-    of the `gates` failed, and nothing is raised then; `max_failed_blocks` is that of `blocks`.
+    Without any step the map is the initial transforms, or the identity, and no worker starts. With `error`, the error
+    that remains is estimated: in the records of the blocks, and in cubes in `NAME.error.zarr` beside the map. The
+    report says which of the `gates` failed, and nothing is raised then; `max_failed_blocks` is that of `blocks`.
 
     Raises InputError before any long work for bad input, AlignmentError when too many blocks fail.
     """
@@ -97,11 +117,12 @@ def local_align(
         blocks=blocks,
         gates=gates,
         seed=seed,
+        error=error,
         overwrite=overwrite,
     )
     job = _LocalRequest.of(fixed, moving, output, options)
     job.plan(compute, samples=CHECKED)
-    for path in (job.output, job.report):
+    for path in job.outputs:
         check_new_file(path, overwrite=overwrite)
     if not job.steps:
         log.info("no steps: nothing is aligned, and %s becomes %s", passed(job.transforms), job.output)
@@ -111,10 +132,14 @@ def local_align(
     with Workspace.of(job.output, compute.work_dir) as workspace:
         workspace.prepare(job.key(), overwrite=False)
         with compute.connect() as client:
-            runner = StageRunner(client, workspace, job.start, seed, compute.threads)
+            runner = StageRunner(client, workspace, job.start, seed, compute.threads, error)
             *coarser, finest = runner.run_all(job.stages, job.output.name, job.blocks.max_failed)
+            errors = job.write_errors(client, workspace) if error else None
         built = workspace.output / job.output.name
         finish_map(built, job.whole(finest.field))
+        remove(job.error_volume)  # an older map's, which nothing may take for that of this one
+        if error:
+            workspace.place(workspace.output / job.error_volume.name, job.error_volume)
         workspace.finish(built, job.output, overwrite=overwrite)
     if not set(finest.summary.states) - {BlockState.MASKED, BlockState.OUTSIDE, BlockState.EMPTY}:
         log.warning(
@@ -124,7 +149,7 @@ def local_align(
             job.output,
         )
     whole = load_stack([job.output])
-    assessment = assess_volumes(*job.sources, whole, threads=compute.threads or worker_threads())
+    assessment = assess_volumes(*job.sources, whole, threads=compute.threads or worker_threads(), errors=errors)
     assessment = job.advised(assessment, whole, finest.summary, threads=compute.threads or worker_threads())
     result = replace(
         job.result(finest.summary, assessment),
@@ -146,6 +171,7 @@ class LocalAlignOptions(TypedDict, total=False):
     gates: Gates
     compute: Compute
     seed: int
+    error: bool
     overwrite: bool
 
 
@@ -172,6 +198,7 @@ class _LocalRequest:
     gates: Gates
     stages: Sequence[Stage]
     seed: int
+    error: bool
 
     @classmethod
     def of(
@@ -201,8 +228,9 @@ class _LocalRequest:
             gates=replace(options.get("gates", Gates()), max_failed_blocks=blocks.max_failed) if steps else Gates(),
             stages=plan_stages(*sources, steps, blocks) if steps else (),
             seed=options.get("seed", 0),
+            error=options.get("error", True) and bool(steps),
         )
-        for path in (job.output, job.report):
+        for path in job.outputs:
             refuse_existing(path, overwrite=options.get("overwrite", False))
         return job
 
@@ -215,6 +243,21 @@ class _LocalRequest:
     def report(self) -> Path:
         """The file with the state and metrics of each block."""
         return self.output.with_suffix(".blocks.json")
+
+    @property
+    def error_volume(self) -> Path:
+        """The volume of the estimated errors."""
+        return self.output.with_suffix(ERROR_ENDING)
+
+    @property
+    def outputs(self) -> Sequence[Path]:
+        """All that is written."""
+        return (self.output, self.report, *([self.error_volume] if self.steps else []))
+
+    def write_errors(self, client: Client | None, workspace: Workspace) -> ErrorMap | None:
+        """Write the volume of the estimated errors in the workspace, and return them."""
+        built = workspace.output / self.error_volume.name
+        return write_error_volume(self.stages[-1], client, workspace, built, self.sources[0].volume.directions)
 
     def plan(self, compute: Compute, *, samples: int) -> Plan:
         """Return the plan. Raises InputError when a block is too large for a worker."""
@@ -235,6 +278,7 @@ class _LocalRequest:
             "steps": described_steps(self.steps),
             "stages": [stage.digest() for stage in self.stages],
             "seed": self.seed,
+            "error": self.error,
         }
 
     def run(self) -> Run:
@@ -252,6 +296,7 @@ class _LocalRequest:
                 "stages": [stage.described() for stage in self.stages],
                 "blocks": self.blocks,
                 "seed": self.seed,
+                "error": self.error,
             },
             config=config_content(self.config),
         )
@@ -284,6 +329,7 @@ class _LocalRequest:
             resumed=0,
             seconds=0.0,
             report=str(self.report),
+            error_volume=str(self.error_volume) if self.error else None,
             verdict=assessment.verdict,
             error_um=assessment.error_um,
             gates=self.gates.check(_measured(finest, assessment)),
@@ -293,7 +339,8 @@ class _LocalRequest:
         self, result: LocalAlignment, records: Sequence[AlignedBlock], assessment: Assessment
     ) -> LocalAlignment:
         """Write the report of a result and its blocks, and return the result."""
-        report = replace(result, output=own_name(self.output), report=own_name(self.report))
+        volume = own_name(self.error_volume) if self.error else None
+        report = replace(result, output=own_name(self.output), report=own_name(self.report), error_volume=volume)
         summaries = [record.summary() for record in records]
         content = {**shallow(report), "assessment": assessment, "run": self.run(), "records": summaries}
         write_json(self.report, content)

@@ -3,17 +3,22 @@
 from teralign.trust.advice import Clues, advice_of, advise, unlike
 from teralign.trust.assess import assess, not_assessed
 from teralign.trust.assessment import Advice, AssessedBlock, Assessment, ErrorEstimate, Verdict
+from teralign.trust.error_map import ErrorMap, rms, with_errors
 from teralign.trust.gates import FailedGate, FailOn, GateCheck, Gates, Measured
+from teralign.trust.remaining_error import MARGIN, cubes_in, cubes_over, estimate_errors, floor_of, voxel_error_of
 from teralign.trust.structures import OVERVIEW_VOXELS
 from teralign.trust.trials import find_remedy
+from teralign.trust.whole_errors import deform_of, estimate_whole
 
 __all__ = [
+    "MARGIN",
     "OVERVIEW_VOXELS",
     "Advice",
     "AssessedBlock",
     "Assessment",
     "Clues",
     "ErrorEstimate",
+    "ErrorMap",
     "FailOn",
     "FailedGate",
     "GateCheck",
@@ -23,7 +28,16 @@ __all__ = [
     "advice_of",
     "advise",
     "assess",
+    "cubes_in",
+    "cubes_over",
+    "deform_of",
+    "estimate_errors",
+    "estimate_whole",
     "find_remedy",
+    "floor_of",
     "not_assessed",
+    "rms",
     "unlike",
+    "voxel_error_of",
+    "with_errors",
 ]

@@ -1,0 +1,55 @@
+"""The estimated errors of a registration over the fixed image, and what they say of it as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from teralign.grids import FloatTriple, Grid
+from teralign.registration.image import Volume32
+from teralign.trust.assessment import AssessedBlock, Assessment, ErrorEstimate
+from teralign.trust.remaining_error import FACTOR
+
+
+@dataclass(frozen=True)
+class ErrorMap:
+    """Estimated errors `values` (z, y, x) in µm in the cubes of `grid`, NaN where nothing is known.
+
+    Errors below `floor` µm are not told apart.
+    """
+
+    values: Volume32
+    grid: Grid
+    floor: float
+
+    def estimate(self) -> ErrorEstimate | None:
+        """Return the median and the 95th percentile over all cubes; None if nothing is known."""
+        known = self.values[np.isfinite(self.values)]
+        if not known.size:
+            return None
+        median, p95 = (round(float(v), 4) for v in np.percentile(known, (50, 95)))
+        return ErrorEstimate(median, p95, FACTOR, round(self.floor, 4))
+
+    def within(self, start: FloatTriple, size: FloatTriple) -> float | None:
+        """Return the root mean square over the box from `start` on, of `size` (z, y, x) µm; None if nothing is known.
+
+        The box has the cubes that it touches.
+        """
+        touched = self.grid.touching(start, np.asarray(start) + size)
+        return rms(self.values[touched.slices]) if touched.size else None
+
+
+def rms(errors: Volume32) -> float | None:
+    """Return the root mean square of the errors that are known, in µm; None if none is."""
+    known = errors[np.isfinite(errors)].astype(np.float64)
+    return round(float(np.sqrt(np.mean(known**2))), 4) if known.size else None
+
+
+def with_errors(assessment: Assessment, errors: ErrorMap) -> Assessment:
+    """Return an assessment with the estimated errors, of the whole and of each block."""
+
+    def of_block(block: AssessedBlock) -> AssessedBlock:
+        return replace(block, error_um=errors.within(block.start, block.size))
+
+    return replace(assessment, error_um=errors.estimate(), blocks=tuple(map(of_block, assessment.blocks)))
