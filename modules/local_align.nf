@@ -11,6 +11,7 @@ process LOCAL_ALIGN {
 
     output:
     tuple val(meta), path("${meta.id}/transform.zarr"), path("${meta.id}/transform.blocks.json"), emit: transform
+    tuple val(meta), path("${meta.id}/transform.error.zarr"), emit: error, optional: true
     val dir, emit: finished
     tuple val(task.process), val('teralign'), eval("teralign --version | sed 's/.* //'"), topic: versions
 
