@@ -23,7 +23,7 @@ from teralign.files import writing
 from teralign.grids import Floats, FloatTriple, Grid, Region, Triple, as_float_triple
 from teralign.registration import Alignment, Image, Measure, StepConfig, Windows, align, measure_of
 from teralign.transforms import DisplacementField, Stack, StoredField, as_field, folding
-from teralign.trust import MARGIN, cubes_in, cubes_over, deform_of, estimate_errors, rms, voxel_error_of
+from teralign.trust import ERROR_MARGIN, cubes_in, cubes_over, deform_of, estimate_errors, rms, voxel_error_of
 
 SEARCH_MARGIN = 0.1  # of the block's extent: how far from the start the moving partner is looked for
 REFINING_MARGIN = COARSER  # voxels, likewise, from the field of a coarser stage: one coarse voxel
@@ -120,7 +120,7 @@ class BlockAligner:
         grid, region = self.stage.layout.grid, cubes_in(self.stage.layout.grid, block.core)
         if region.size == 0:
             return None
-        around = block.core.grow((MARGIN,) * 3).intersect(block.region)
+        around = block.core.grow((ERROR_MARGIN,) * 3).intersect(block.region)
         errors = estimate_errors(
             fixed.crop(around.relative_to(block.region)),
             moving,

@@ -5,13 +5,20 @@ from teralign.trust.assess import assess, not_assessed
 from teralign.trust.assessment import Advice, AssessedBlock, Assessment, ErrorEstimate, Verdict
 from teralign.trust.error_map import ErrorMap, rms, with_errors
 from teralign.trust.gates import FailedGate, FailOn, GateCheck, Gates, Measured
-from teralign.trust.remaining_error import MARGIN, cubes_in, cubes_over, estimate_errors, floor_of, voxel_error_of
+from teralign.trust.remaining_error import (
+    ERROR_MARGIN,
+    cubes_in,
+    cubes_over,
+    estimate_errors,
+    floor_of,
+    voxel_error_of,
+)
 from teralign.trust.structures import OVERVIEW_VOXELS
 from teralign.trust.trials import find_remedy
 from teralign.trust.whole_errors import deform_of, estimate_whole
 
 __all__ = [
-    "MARGIN",
+    "ERROR_MARGIN",
     "OVERVIEW_VOXELS",
     "Advice",
     "AssessedBlock",

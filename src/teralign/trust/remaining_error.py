@@ -34,7 +34,7 @@ CUBE = 32
 """Voxels along the edge of a cube: some cells. Smaller cubes have errors of their own that no estimate follows."""
 FACTOR = 1.6
 """The true error of 80 % of cubes is within this factor of the estimate, on pairs with known maps."""
-MARGIN = 8
+ERROR_MARGIN = 8
 """Voxels around the cubes that the coarse deformations see: half a window."""
 _FLOOR, _FLOOR_VOXELS = 0.1, 0.05  # µm, and voxels: smaller errors are not told apart
 _SCALE, _DISTANCE, _BACK, _COARSE, _NOISE = 0.42, 0.65, 1.56, 1.70, 0.62  # A, P, Q, R and S
@@ -98,7 +98,7 @@ def estimate_errors(
 ) -> Volume32:
     """Return the estimated errors (z, y, x) in µm, root mean squares over the cubes `region` of `cubes`.
 
-    The images are those between which `found` was, x_moving = start(found(x)), the fixed one as far as `MARGIN`
+    The images are those between which `found` was, x_moving = start(found(x)), the fixed one as far as `ERROR_MARGIN`
     voxels around the cubes at least. `config` is that of the deformation, and `voxel_error` its s in µm, if known.
     NaN where the images do not show enough to tell. The number of threads does not change the result.
     """
