@@ -1,6 +1,6 @@
 """An estimate of the error that a deformation leaves, in µm, in cubes of the fixed image.
 
-Nobody knows the true map, but others can be found: here two, between the images at half the resolution, an eighth of
+The true map is not known, but others can be found: here two, between the images at half the resolution, an eighth of
 the voxels, from the same start. One maps fixed to moving points as the deformation does, the other, with the roles
 exchanged, back. Where all agree, little is left to find. Four numbers are combined, as lengths in voxels (the edge of
 a cube of a voxel's volume); the first belongs to a cube, the others to all cubes around it:
