@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         align,
         load,
         open,
+        read_points,
     )
 
 __version__ = "0.1.0"
@@ -54,6 +55,7 @@ __all__ = [
     "align",
     "load",
     "open",
+    "read_points",
 ]
 
 

@@ -5,6 +5,7 @@ from teralign.api.aligning import align
 from teralign.api.frames import Frame
 from teralign.api.loading import load
 from teralign.api.opening import open
+from teralign.api.points import read_points
 from teralign.api.registration import Registration
 from teralign.cluster import Compute
 from teralign.errors import InputError, TeralignError
@@ -30,4 +31,5 @@ __all__ = [
     "align",
     "load",
     "open",
+    "read_points",
 ]

@@ -166,8 +166,9 @@ def frame_of(image: ImageLike | Grid, fixed: Frame) -> Frame:
     if isinstance(image, Grid):
         return Frame(image, fixed.direction)
     if isinstance(image, str | Path | Side):
-        volume = Side.of(image).open("fixed")
-        return Frame(volume.grid, volume.direction, volume.uri)
+        side = Side.of(image)
+        volume = side.open("fixed")
+        return Frame(volume.grid, volume.direction, side)
     if is_data_array(image):
         return Frame(grid_of("given", image), direction_of(image))
     raise InputError(
@@ -176,6 +177,5 @@ def frame_of(image: ImageLike | Grid, fixed: Frame) -> Frame:
 
 
 def frame_of_source(source: ImageSource) -> Frame:
-    """Return the place of an image that is aligned."""
-    stored = bool(source.volume.files)
-    return Frame(source.grid, source.direction, source.volume.uri if stored else None)
+    """Return the place of an image that is aligned; its voxels are found in the source again."""
+    return Frame(source.grid, source.direction)

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from teralign.addresses import absolute_uri
-from teralign.alignment import StageSummary
+from teralign.alignment import Side, StageSummary
 from teralign.api.frames import Frame
 from teralign.api.images import ImageLike, frame_of
 from teralign.api.registration import Registration
 from teralign.api.saving import record_of
 from teralign.errors import InputError
-from teralign.grids import Grid
+from teralign.grids import FloatTriple, Grid, as_float_triple
 from teralign.registration import StepReport
 from teralign.results import FORMAT
 from teralign.transforms import load_stack
 from teralign.trust import Assessment
-from teralign.volumes import open_volume
 
 T = TypeVar("T")
 
@@ -85,12 +83,27 @@ def _frame(saved: Mapping[str, Any], role: str) -> Frame | None:
     stated = inputs.get(role)
     if not isinstance(stated, Mapping):
         return None
-    uri = absolute_uri(stated["uri"])
+    expansion = stated.get("expansion", 1.0)
+    box, labels = stated.get("roi_um"), stated.get("mask_labels")
+    side = Side(
+        stated["uri"],
+        _times(stated["spacing_um"], expansion),
+        stated.get("channel", 0),
+        stated.get("timepoint", 0),
+        stated.get("mask"),
+        None if labels is None else tuple(labels),
+        None if box is None else (_times(box[0], expansion), _times(box[1], expansion)),
+        expansion,
+    )
     try:
-        direction = open_volume(uri, spacing=stated["spacing_um"]).direction
+        direction = side.open(role).direction
     except InputError as error:
-        raise InputError(f"the {role} volume {uri} is not there any more: give {role}=. ({error})") from error
-    return Frame(Grid(stated["shape"], stated["spacing_um"], stated["origin_um"]), direction, uri)
+        raise InputError(f"the {role} volume {side.uri} is not there any more: give {role}=. ({error})") from error
+    return Frame(Grid(stated["shape"], stated["spacing_um"], stated["origin_um"]), direction, side)
+
+
+def _times(values: Sequence[float], factor: float) -> FloatTriple:
+    return as_float_triple(value * factor for value in values)
 
 
 def _step(saved: Mapping[str, Any]) -> StepReport:

@@ -13,6 +13,7 @@ from teralign.alignment import ImageSource, Side, StageSummary
 from teralign.api import warping
 from teralign.api.frames import Frame
 from teralign.api.images import ImageLike, frame_of
+from teralign.api.reporting import Report, report_of
 from teralign.api.saving import SavedRegistration, save_registration
 from teralign.cluster import worker_threads
 from teralign.errors import InputError
@@ -142,6 +143,19 @@ class Registration:
 
         frame = itk.frame_of_unit(1.0)
         return itk_files.composite(itk.to_itk(self.transform, frame, frame))
+
+    def report(self) -> Report:
+        """Return the report of `report-alignment`: a page with pictures, maps and numbers, which a notebook shows.
+
+        `save` of the report writes it into a folder. Raises InputError for a registration that was loaded from a
+        file, and whose images were in memory.
+
+        Examples:
+            >>> report = ta.align(fixed, moving, spacing=(2.0, 1.0, 1.0), steps=["ransac"]).report()
+            >>> report.save("report").name
+            'index.html'
+        """
+        return report_of(self.transform, (self.fixed, self.moving), self.sources)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the map to `path`, and beside it NAME.registration.json with the verdict; return the path.

@@ -85,7 +85,11 @@ class Stored:
                 seed=self.seed,
                 overwrite=self.overwrite,
             )
-        return replace(load(output), steps=steps)
+        found = load(output)
+        fixed, moving = self.sides
+        return replace(
+            found, steps=steps, fixed=replace(found.fixed, side=fixed), moving=replace(found.moving, side=moving)
+        )
 
     def _coarse_sides(self, volumes: tuple[Volume, Volume]) -> tuple[Side, Side]:
         """Return the sides at the scales that a global alignment has memory and time for, as the pipeline chooses."""

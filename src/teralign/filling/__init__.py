@@ -1,5 +1,6 @@
 """Volumes made unit by unit: planned, written by tasks on Dask or in this process, with a pyramid and a manifest."""
 
+from teralign.filling.arrays import write_array
 from teralign.filling.destinations import Destination, DestinationOptions, NewVolume, choose_destination
 from teralign.filling.filling import (
     Filled,
@@ -27,4 +28,5 @@ __all__ = [
     "make_levels",
     "plan_fill",
     "stored_files",
+    "write_array",
 ]

@@ -9,9 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-import numpy as np
-from numpy.typing import NDArray
-
 from teralign.alignment import (
     ImageSource,
     Side,
@@ -24,7 +21,7 @@ from teralign.alignment import (
 from teralign.cluster import Capacity, worker_threads
 from teralign.configuration import load_config
 from teralign.errors import InputError
-from teralign.filling import NewVolume
+from teralign.filling import write_array
 from teralign.grids import Grid
 from teralign.plans import Plan
 from teralign.provenance import Run, config_content, own_name
@@ -137,7 +134,7 @@ def global_align(
             transform=along_axes(found.transform, *job.directions),
             threads=threads,
         )
-        _write_aligned(*job.aligned, array, overwrite=overwrite)
+        write_array(*job.aligned, array, overwrite=overwrite)
     result = GlobalAlignment(
         output=str(output),
         aligned=None if aligned is None else str(aligned),
@@ -377,18 +374,3 @@ def _save(transform: Stack, output: Path, *, overwrite: bool) -> None:
     if affine is None:
         raise InputError(f"--output {output} must be a .zarr, since the steps found more than an affine.")
     affine.save(output)
-
-
-def _write_aligned(uri: str, layout: PyramidLayout, array: NDArray[np.generic], *, overwrite: bool) -> None:
-    destination = NewVolume(uri, overwrite)
-    with destination.workspace(None) as workspace:
-        workspace.prepare({"task": "global-align"}, overwrite=True)
-        writer = destination.create(layout, workspace)
-        stored = []
-        for level, grid in enumerate(writer.levels):
-            for region in grid.region.split(writer.write_shape):
-                if level == 0:
-                    stored += writer.write(region, array[region.slices])
-                else:
-                    stored += writer.build_level_region(level, region)
-        destination.publish(writer, stored, workspace)
