@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import tensorstore
+import tifffile
 
 from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.tasks.apply_transform import apply_transform
 from teralign.tasks.view_alignment import SeenBeside, open_view, serve_view
+from teralign.viewing.bricks import in_bricks
 from teralign.viewing.server import parse_range
 from teralign.volumes import open_volume
 
@@ -212,3 +214,27 @@ def test_points_of_the_other_volume_are_refused(case, tmp_path):
     ):
         with pytest.raises(InputError, match=option):
             open_view(case.fixed, case.moving, transforms=[case.transform], beside=beside)
+
+
+def test_files_that_are_decoded_by_planes_are_read_in_bricks(case, tmp_path, monkeypatch):
+    """The same voxels, each plane decoded once for all cubes of its slab."""
+    source = open_volume(case.moving)
+    z, y, x = source.grid.spacing
+    sizes = {"axes": "ZYX", "PhysicalSizeZ": z, "PhysicalSizeY": y, "PhysicalSizeX": x}
+    tifffile.imwrite(tmp_path / "moving.tif", source.read(), ome=True, compression="zlib", metadata=sizes)
+    plain = open_volume(tmp_path / "moving.tif")
+    bricked = in_bricks(plain)
+    boxes = list(plain.grid.region.split((20, 30, 40)))
+    reads, kind = [], type(plain.description.pixels)
+    read = kind.read
+
+    def counted(self, region, channel, timepoint):
+        reads.append(region)
+        return read(self, region, channel, timepoint)
+
+    monkeypatch.setattr(kind, "read", counted)
+    with ThreadPoolExecutor(4) as pool:
+        for box, voxels in zip(boxes, pool.map(bricked.read, boxes), strict=True):
+            np.testing.assert_array_equal(voxels, source.read(box))
+    assert len(reads) == len(set(reads)) == 3  # of 45 planes, 16 at a time
+    assert in_bricks(source) is source

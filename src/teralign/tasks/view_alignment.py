@@ -19,6 +19,7 @@ from teralign.errors import InputError
 from teralign.tasks.inputs import check_new_file
 from teralign.transforms import Stack, WarpedVolume, load_stack, read_point_table
 from teralign.viewing import FieldMagnitude, Layer, LayeredView, LayerKind, Points, ScaledVolume, StoredPyramid
+from teralign.viewing.bricks import in_bricks
 from teralign.viewing.layers import shown_window
 from teralign.viewing.scene_container import write_scene_container
 from teralign.volumes import Volume, check_channel, check_timepoint, open_volume
@@ -64,7 +65,7 @@ def open_view(
     Raises InputError for bad input.
     """
     sides = Side.of(fixed), Side.of(moving)
-    volumes = sides[0].open("fixed"), sides[1].open("moving")
+    volumes = in_bricks(sides[0].open("fixed")), in_bricks(sides[1].open("moving"))
     stack = load_stack(transforms)
     for role, volume, side in zip(("fixed", "moving"), volumes, sides, strict=True):
         check_channel(role, volume, side.channel)
@@ -156,10 +157,10 @@ def _error_beside(transforms: Sequence[str | Path]) -> str | None:
 def _labels(fixed: Volume, sides: tuple[Side, Side], stack: Stack, beside: SeenBeside) -> Iterator[Layer]:
     """Yield the label volumes: those of the fixed space as they are, those of the moving space warped."""
     for uri in beside.labels:
-        volume = open_volume(absolute_uri(uri), expansion=sides[0].expansion)
+        volume = in_bricks(open_volume(absolute_uri(uri), expansion=sides[0].expansion))
         yield Layer(_last_part(uri), StoredPyramid(volume), LayerKind.LABELS, direction=volume.direction)
     for uri in beside.moving_labels:
-        volume = open_volume(absolute_uri(uri), expansion=sides[1].expansion)
+        volume = in_bricks(open_volume(absolute_uri(uri), expansion=sides[1].expansion))
         warped = WarpedVolume.between(fixed, volume, stack, interpolation="nearest")
         yield Layer(f"{_last_part(uri)} (aligned)", warped, LayerKind.LABELS, direction=fixed.direction)
 

@@ -4,7 +4,7 @@ from teralign.volumes.additions import Addition
 from teralign.volumes.arrays import StoredArray, create_array
 from teralign.volumes.audit import Finding, audit_volume
 from teralign.volumes.container_index import find_images, write_index
-from teralign.volumes.description import DisplaySettings, PyramidLayout
+from teralign.volumes.description import DisplaySettings, Pixels, PyramidLayout, Voxels
 from teralign.volumes.extension import Extension
 from teralign.volumes.indices import check_channel, check_timepoint
 from teralign.volumes.levels import coarser_levels, scale_ratio, stored_levels
@@ -43,6 +43,7 @@ __all__ = [
     "LayoutOptions",
     "Overview",
     "OverviewSize",
+    "Pixels",
     "PyramidLayout",
     "Slot",
     "Storage",
@@ -50,6 +51,7 @@ __all__ = [
     "StoredFile",
     "Volume",
     "VolumeWriter",
+    "Voxels",
     "agree",
     "audit_volume",
     "batch_shape",
