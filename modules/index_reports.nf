@@ -3,6 +3,7 @@ process INDEX_REPORTS {
     input:
     val ids
     path reports, stageAs: '.reports/?/*'
+    path rounds
     path trace
     val title
 

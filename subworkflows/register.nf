@@ -86,16 +86,6 @@ workflow REGISTER {
             .join(steps)
     )
 
-    // The pairs in the order of the samplesheet, whichever was first; the trace is read last, when it has their tasks.
-    def order = pairs.collect { pair -> pair.id }
-    listed = REPORT.out.report.toList().filter { found -> found }.map { found -> found.sort { entry -> order.indexOf(entry[0].id) } }
-    INDEX_REPORTS(
-        listed.map { found -> found.collect { meta, _folder -> meta.id } },
-        listed.map { found -> found.collect { _meta, folder -> folder } },
-        listed.map { _found -> traceOf(settings) },
-        settings.outdir.toString().tokenize('/')[-1] ?: 'results',
-    )
-
     // Rounds that share a volume, once all of them are aligned.
     rounds = transforms.toSortedList { a, b -> a[0].id <=> b[0].id }.flatMap { found -> groupsOf(pairs, found) }
     COMPARE_ROUNDS(rounds.filter { group -> group.volumes.size() > 2 }.map { group -> roundsInputs(group, 'global') })
@@ -106,6 +96,17 @@ workflow REGISTER {
             [call, prepareDirectory("${settings.dask_dir}/merge-${call.output}", settings.cluster.own), volumes, files]
         }
     MERGE_ROUNDS(merged, anchor)
+
+    // The pairs in the order of the samplesheet, whichever was first; the trace is read last, when it has their tasks.
+    def order = pairs.collect { pair -> pair.id }
+    listed = REPORT.out.report.toList().filter { found -> found }.map { found -> found.sort { entry -> order.indexOf(entry[0].id) } }
+    INDEX_REPORTS(
+        listed.map { found -> found.collect { meta, _folder -> meta.id } },
+        listed.map { found -> found.collect { _meta, folder -> folder } },
+        COMPARE_ROUNDS.out.report.toList(),
+        listed.map { _found -> traceOf(settings) },
+        settings.outdir.toString().tokenize('/')[-1] ?: 'results',
+    )
 
     if (settings.cluster.helpers > 0) {
         DASK_CLUSTER(

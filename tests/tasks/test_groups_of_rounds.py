@@ -11,7 +11,10 @@ from label_volumes import write
 from phantoms import Scene
 from teralign.cli.main import load_command, run
 from teralign.cluster import Compute
+from teralign.errors import DataError
 from teralign.grids import Grid
+from teralign.provenance import Run
+from teralign.report import index_of, read_triangles, run_page
 from teralign.tasks.apply_transform import apply_transform
 from teralign.tasks.compare_rounds import compare_rounds
 from teralign.tasks.merge_rounds import merge_rounds
@@ -117,6 +120,22 @@ def test_all_channels_are_merged_on_the_fixed_grid(folder, tmp_path):
     for display, channel in zip(found.display, range(3), strict=True):
         voxels = found.read(channel=channel)
         assert voxels.min() <= display.window[2] < display.window[3] <= voxels.max()
+
+
+def test_the_index_of_a_run_shows_the_largest_error_first(folder, tmp_path):
+    rows = ("a", "b", "a_b.mat"), ("b", "c", "b_c.mat"), ("a", "c", "wrong_c.mat"), ("a", "d", "a_b.mat")
+    write(folder / "d.zarr", np.ones(GRID.shape, np.uint8), GRID.spacing)
+    compare_rounds(table(folder, *rows), output=tmp_path / "rounds.json")
+    triangles = read_triangles(tmp_path / "rounds.json")
+    index = index_of([], [], Run(inputs={}, parameters={}), list(reversed(triangles)))
+    assert [one.closed_by for one in index.triangles] == ["maps", "nothing", "nothing"]
+    page = run_page(index, {}, "rounds")
+    assert "Consistency of rounds" in page
+    assert "a.zarr – b.zarr – c.zarr" in page
+    assert "5.0" in page
+    (tmp_path / "rounds.json").write_text("{}")
+    with pytest.raises(DataError, match=r"not the rounds\.json"):
+        read_triangles(tmp_path / "rounds.json")
 
 
 def test_a_person_reads_a_table(folder, capsys):

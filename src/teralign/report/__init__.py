@@ -12,9 +12,11 @@ from teralign.report.records import StepRecord, read_record
 from teralign.report.run_index import (
     PairEntry,
     RunIndex,
+    TriangleEntry,
     index_of,
     multiqc_content,
     read_entry,
+    read_triangles,
     run_page,
     small_pictures,
 )
@@ -44,6 +46,7 @@ __all__ = [
     "StepRecord",
     "StepSummary",
     "TaskCost",
+    "TriangleEntry",
     "close_views",
     "covered_box",
     "histogram",
@@ -59,6 +62,7 @@ __all__ = [
     "read_entry",
     "read_record",
     "read_trace",
+    "read_triangles",
     "recorded_blocks",
     "run_page",
     "sample_voxels",

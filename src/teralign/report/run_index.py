@@ -65,11 +65,26 @@ class ProcessCost:
 
 
 @dataclass(frozen=True)
+class TriangleEntry:
+    """The consistency around a triangle of rounds in µm, as `compare-rounds` measures it; None where it is unknown.
+
+    It is closed by "maps" or by the "images" of two rounds, which `verdict` judges then, or by "nothing".
+    """
+
+    rounds: Sequence[str]
+    closed_by: str
+    median_um: float | None
+    p95_um: float | None
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True)
 class RunIndex:
-    """The content of index.json: pairs by verdict, the worst first, and what each process took."""
+    """The content of index.json: pairs by verdict, the worst first, consistency of rounds, cost of processes."""
 
     verdicts: Mapping[str, int]
     pairs: Sequence[PairEntry]
+    triangles: Sequence[TriangleEntry]
     processes: Sequence[ProcessCost]
     tasks: Sequence[TaskCost]
     run: Run
@@ -106,17 +121,41 @@ def read_entry(folder: Path, report: str, tasks: Sequence[TaskCost]) -> PairEntr
         raise DataError(f"{path} is not the report.json of report-alignment; write that report again.") from error
 
 
+def read_triangles(path: Path) -> list[TriangleEntry]:
+    """Return the triangles of a rounds.json, those that nothing closes last. Raises DataError for another file."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        closed = [
+            TriangleEntry(
+                rounds=one["rounds"],
+                closed_by=one["closed_by"],
+                median_um=one["median_um"],
+                p95_um=one["p95_um"],
+                verdict=None if one["verdict"] is None else Verdict(one["verdict"]),
+            )
+            for one in content["triangles"]
+        ]
+        return closed + [TriangleEntry(rounds, "nothing", None, None, None) for rounds in content["not_closed"]]
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is not the rounds.json of compare-rounds; write it again.") from error
+
+
 def _seconds(content: Mapping[str, Any], tasks: Sequence[TaskCost]) -> float | None:
     """Return the time of a pair's tasks if they are known, and else that of its steps."""
     times = [task.seconds for task in tasks if task.pair == content["name"] and task.seconds is not None]
     return sum(times) if times else content.get("seconds")
 
 
-def index_of(entries: Sequence[PairEntry], tasks: Sequence[TaskCost], run: Run) -> RunIndex:
-    """Return the index of these pairs, the worst first."""
+def index_of(
+    entries: Sequence[PairEntry], tasks: Sequence[TaskCost], run: Run, triangles: Sequence[TriangleEntry] = ()
+) -> RunIndex:
+    """Return the index of these pairs, the worst first, and of triangles, those with the largest error first."""
     ranked = sorted(entries, key=lambda e: (not e.failed_gates, _WORST_FIRST.index(e.verdict), e.name))
+    worst = sorted(triangles, key=lambda t: -math.inf if t.median_um is None else t.median_um, reverse=True)
     counts = {verdict.value: sum(entry.verdict is verdict for entry in entries) for verdict in _WORST_FIRST}
-    return RunIndex({name: n for name, n in counts.items() if n}, ranked, _costs(tasks), tasks, run)
+    return RunIndex({name: n for name, n in counts.items() if n}, ranked, worst, _costs(tasks), tasks, run)
 
 
 def _costs(tasks: Sequence[TaskCost]) -> list[ProcessCost]:

@@ -10,7 +10,15 @@ from pathlib import Path
 from teralign.errors import InputError
 from teralign.files import write_atomically
 from teralign.provenance import Run, own_name
-from teralign.report import index_of, multiqc_content, read_entry, read_trace, run_page, small_pictures
+from teralign.report import (
+    index_of,
+    multiqc_content,
+    read_entry,
+    read_trace,
+    read_triangles,
+    run_page,
+    small_pictures,
+)
 from teralign.results import to_json, write_json
 from teralign.tasks.inputs import refuse_existing
 
@@ -39,7 +47,8 @@ def index_reports(
     """Write `index.html`, `index.json` and `teralign_mqc.json` for the reports `PAIR/report` in the folder `results`.
 
     They go to the folder `output`, by default `results`; links are relative to `output` if that is where the results
-    are. `trace` is the table that Nextflow writes with -with-trace. MultiQC finds `teralign_mqc.json` by its name.
+    are. Errors around triangles of rounds come from `rounds*.json` in `results`. `trace` is the table that Nextflow
+    writes with -with-trace. MultiQC finds `teralign_mqc.json` by its name.
 
     Raises InputError when there is no report, or one of the files exists and `overwrite` is off.
     """
@@ -53,7 +62,8 @@ def index_reports(
         raise InputError(f"{root} has no reports PAIR/report/report.json; report-alignment writes them.")
     entries = [read_entry(place, link, tasks) for link, place in folders.items()]
     run = Run(inputs={"results": own_name(root), "trace": None if trace is None else own_name(trace)}, parameters={})
-    index = index_of(entries, tasks, run)
+    triangles = [one for path in sorted(root.glob("rounds*.json")) for one in read_triangles(path)]
+    index = index_of(entries, tasks, run, triangles)
     page = run_page(index, small_pictures(index, folders), title or root.absolute().name)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _TABLE, index)
