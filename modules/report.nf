@@ -5,7 +5,7 @@ process REPORT {
     label 'whole_volume'
 
     input:
-    tuple val(meta), val(call), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(transforms, stageAs: 'transforms/?/*'), path(blocks), path(steps)
+    tuple val(meta), val(call), path(fixed, stageAs: 'fixed/*'), path(moving, stageAs: 'moving/*'), path(transforms, stageAs: 'transforms/?/*'), path(blocks), path(steps), path(fixed_landmarks, stageAs: 'landmarks/fixed/*'), path(moving_landmarks, stageAs: 'landmarks/moving/*')
 
     output:
     tuple val(meta), path("${meta.id}/report"), emit: report
@@ -15,6 +15,8 @@ process REPORT {
     def args = task.ext.args ?: ''
     def listed = [transforms].flatten().collect { file -> "--transform ${file}" } + [blocks].flatten().collect { file -> "--blocks ${file}" }
     listed += [steps].flatten().collect { file -> "--global-report ${file}" }
+    def limit = fixed_landmarks ? task.ext.args2 ?: '' : ''
+    listed += [fixed_landmarks].flatten().collect { file -> "--fixed-landmarks \"${file}\"" } + [moving_landmarks].flatten().collect { file -> "--moving-landmarks \"${file}\"" }
     """
     export TERALIGN_INPUT_NAMES=${call.names}
     mkdir -p ${meta.id}
@@ -22,7 +24,7 @@ process REPORT {
         --fixed "${call.fixed}" \\
         --moving "${call.moving}" \\
         ${listed.join(' ')} \\
-        ${call.options} ${args} \\
+        ${call.options} ${args} ${limit} \\
         --name "${meta.id}" \\
         --output ${meta.id}/report || [ \$? -eq 6 ]
     """

@@ -84,6 +84,7 @@ workflow REGISTER {
         all.map { pair -> alignInputs(pair + [fixed_mask: null, moving_mask: null], 'report', pair.transforms.whole).take(4) }
             .join(transforms)
             .join(steps)
+            .join(all.map { pair -> [[id: pair.id]] + landmarksOf(pair) })
     )
 
     // Rounds that share a volume, once all of them are aligned.
@@ -202,6 +203,9 @@ def roundsInputs(group, use) {
         fingerprint: group.rounds.collect { round -> [round.pair.fixed, round.pair.moving].collect { volume -> volume.fingerprints[use] }.join(' ') }.join(' '),
     ]
     [call, staged.collect { path -> file(path, glob: false) }, files]
+// The tables of landmarks of a pair that its report stages, of the fixed and the moving volume.
+def landmarksOf(pair) {
+    pair.landmarks ? pair.landmarks.collect { table -> file(table, glob: false) } : [[], []]
 }
 
 // Is the global transform of a pair that of another pair or of an earlier run?

@@ -15,8 +15,13 @@ def readOutcome(id, folder, place) {
         passed: content.gates == null || content.gates.passed,
         line: "${id}: ${verdict}, ${errorOf(content)}, report ${place}".toString(),
         missed: (content.gates?.failed ?: []).collect { gate -> gate.sentence },
-        advice: (content.assessment?.advice ?: []).collect { advice -> advice.sentence },
+        advice: (content.assessment?.advice ?: []).collect { advice -> inParameters(advice.sentence) },
     ]
+}
+
+// A sentence with the options of commands as parameters of the workflow: --moving-spacing becomes --moving_spacing.
+def inParameters(sentence) {
+    sentence.replaceAll(/--[a-z]+(-[a-z]+)+/) { found -> '--' + found[0].substring(2).replace('-', '_') }
 }
 
 def errorOf(content) {

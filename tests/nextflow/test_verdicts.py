@@ -30,7 +30,11 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     voxels = np.ascontiguousarray(moving.read()[:, :, ::-1])
     for region in moving.grid.region.split(writer.write_shape):
         writer.write(region, voxels[region.slices])
-    (data / "sheet.csv").write_text("id,fixed,moving\nright,fixed.n5,moving.n5\nwrong,fixed.n5,mirrored.zarr\n")
+    (data / "sheet.csv").write_text(
+        "id,fixed,moving,fixed_landmarks,moving_landmarks\n"
+        "right,fixed.n5,moving.n5,landmarks_fixed.csv,landmarks_moving.csv\n"
+        "wrong,fixed.n5,mirrored.zarr,,\n"
+    )
     return nextflow(folder, *OPTIONS)
 
 
@@ -55,6 +59,8 @@ def test_all_results_of_both_pairs_are_published(failed: Run) -> None:
 def test_the_last_lines_say_verdict_report_and_how_to_look(failed: Run) -> None:
     end = failed.output[failed.output.rindex("wrong: bad") :].splitlines()
     assert "    the alignment is bad" in end
+    assert any(line.startswith("    The moving volume is mirrored along x: start") for line in end)
+    assert any("--initial_transform" in line for line in end), "as the workflow names it"
     assert next(line for line in end if line.startswith("right: ")).startswith("right: good, error ")
     assert any(line.startswith("    view-alignment --fixed ") for line in end)
     assert end[-1] == f"Results: {failed.folder}/results"
@@ -72,7 +78,11 @@ def test_a_run_that_may_never_fail_ends_well_and_still_names_the_pair(failed: Ru
 
 
 def test_limits_are_parameters(failed: Run) -> None:
-    again = nextflow(failed.folder, *OPTIONS, "-resume", "--fail_on", "never", "--min_correlation", "0.99")
+    limits = ["--min_correlation", "0.99", "--max_tre_um", "0.001"]
+    again = nextflow(failed.folder, *OPTIONS, "-resume", "--fail_on", "never", *limits)
     assert again.returncode != 0
     assert "2 of 2 pairs failed" in again.output
     assert "below the limit of 0.99" in again.output
+    assert again.output.count("above the limit of 0.001 µm") == 2, (
+        "of the pair with landmarks, in error and last lines"
+    )

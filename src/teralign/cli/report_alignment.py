@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from teralign.cli import options, values
+from teralign.errors import InputError
 
 if TYPE_CHECKING:
     from teralign.alignment import Side
@@ -67,6 +68,8 @@ def report_alignment(
     colours, as checkerboard, behind a wipe or blinking, slice by slice. It is one file, which needs no network.
     report.json has the same numbers, and overlay.png a picture of the middle planes.
     """
+    if gates.max_tre_um is not None and fixed_landmarks is None:
+        raise InputError("--max-tre-um needs landmarks: give --fixed-landmarks and --moving-landmarks.")
     from teralign.tasks.report_alignment import ReportInputs
     from teralign.tasks.report_alignment import report_alignment as task
 

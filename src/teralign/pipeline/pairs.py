@@ -13,7 +13,7 @@ from teralign.pipeline.budget import budget_of, skipped_alignments
 from teralign.pipeline.entries import RESULT_NAME, mask_options, parse_channel, parse_expansion, parse_region
 from teralign.pipeline.images import find_images, find_target, options_of
 from teralign.pipeline.levels import Budget
-from teralign.pipeline.lookup import Located, Scale, find_volume, open_anyhow, select_scales
+from teralign.pipeline.lookup import Located, Scale, find_volume, locate_table, open_anyhow, select_scales
 from teralign.pipeline.parameters import Given, Parameters
 from teralign.pipeline.resolved import Pair
 from teralign.pipeline.samplesheet import read_samplesheet
@@ -23,7 +23,7 @@ from teralign.pipeline.starts import find_transforms, follow_reuse
 from teralign.volumes.uri import FIND_MASK
 
 _SIDES = ("fixed", "moving")
-_OF_ONE_PAIR = ("id", "apply_to")
+_OF_ONE_PAIR = ("id", "apply_to", "fixed_landmarks", "moving_landmarks")
 
 
 def read_pairs(values: Mapping[str, object], folder: Path) -> list[Pair]:
@@ -89,6 +89,7 @@ def _pair(parameters: Parameters, ids: Collection[str], budget: Callable[[], Bud
         rounds={use: _rounds(parameters, sides, use) for use in ("global", "apply")},
         images=images,
         points=points,
+        landmarks=_landmarks(parameters),
         container=target.container,
         notes=scales.notes,
     )
@@ -126,6 +127,17 @@ def _channel(parameters: Parameters, side: str, volume: Located) -> str:
         if channel >= count:
             raise given.refuse(f"{volume.dataset_uri('local')} has no channel {channel}; it has {count}, from 0.")
     return f"--{side}-channel {channel}"
+
+
+def _landmarks(parameters: Parameters) -> tuple[Path, ...]:
+    """Return the tables of the same points of both volumes, or none. Raises InputError for one without the other."""
+    given = [(side, parameters.own(f"{side}_landmarks")) for side in _SIDES]
+    named = [(side, table) for side, table in given if table is not None]
+    if len(named) == 1:
+        side, table = named[0]
+        other = {"fixed": "moving_landmarks", "moving": "fixed_landmarks"}[side]
+        raise table.refuse(f"the same points of the other volume are missing: give {other} too, or neither.")
+    return tuple(locate_table(table.text, table) for _, table in named)
 
 
 def _pair_id(parameters: Parameters, fixed: Located, moving: Located) -> str:

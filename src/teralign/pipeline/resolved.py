@@ -77,7 +77,8 @@ class Pair:
     """A pair to align; `options` has the options of the tasks "global", "local" and "report" except the volumes.
 
     `rounds` has the cells of the pair's row in a table of rounds, after its transform, for the uses "global" and
-    "apply". `container` is the container that holds all warped volumes, "" if each has its own. `notes` say for the
+    "apply". `landmarks` are two tables of the same points, of the fixed and the moving volume, or none.
+    `container` is the container that holds all warped volumes, "" if each has its own. `notes` say for the
     log what was chosen, reused and skipped.
     """
 
@@ -91,5 +92,6 @@ class Pair:
     rounds: Mapping[str, str]
     images: tuple[WarpedImage, ...]
     points: tuple[StagedTable, ...]
+    landmarks: tuple[Path, ...]
     container: str
     notes: tuple[str, ...]

@@ -40,6 +40,8 @@ COLUMNS = (
     "apply_scale",
     "apply_grid_scale",
     "warped_name",
+    "fixed_landmarks",
+    "moving_landmarks",
 )
 _REQUIRED = ("id", "fixed", "moving")
 _MARKS = {
