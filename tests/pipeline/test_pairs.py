@@ -36,6 +36,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "grids": (PAIR | {"apply_scale": "s2,s3", "apply_grid_scale": "s2,s3,s2"}, r"--apply_grid_scale: there are 3 "),
     "region": (PAIR | {"fixed_roi": "0,0,0,5,5"}, r"--fixed_roi cannot be '0,0,0,5,5': give the low and the high"),
+    "landmarks of one volume": (
+        PAIR | {"fixed_landmarks": "spots.csv"},
+        r"--fixed_landmarks: the same points of the other volume are missing: give moving_landmarks too",
+    ),
     "region turned": (PAIR | {"moving_roi": "0,0,5,5,5,1"}, r"--moving_roi cannot be"),
     "region outside": (PAIR | {"moving_roi": "50,0,0,60,5,5"}, r"--moving_roi: this box lies outside mov\.n5, which"),
     "expansion": (PAIR | {"expansion": 0}, r"--expansion must be a number above 0, such as 4, not '0'"),

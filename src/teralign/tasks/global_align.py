@@ -65,7 +65,8 @@ class GlobalAlignment:
     """The result of a global alignment: its outputs, and the report of each step.
 
     The transform begins with those of the files `started_from`, outermost first. A `skipped` alignment has no steps:
-    these transforms, or the identity, pass through, and the verdict on them is "unknown".
+    these transforms, or the identity, pass through, and the verdict on them is "unknown". The `assessment` is without
+    its blocks, which are in the report.
     """
 
     output: str
@@ -79,6 +80,7 @@ class GlobalAlignment:
     verdict: Verdict
     error_um: ErrorEstimate | None
     gates: GateCheck
+    assessment: Assessment
 
 
 def global_align(
@@ -147,6 +149,7 @@ def global_align(
         verdict=assessment.verdict,
         error_um=assessment.error_um,
         gates=(gates if images else Gates()).check(_measured(found, assessment)),
+        assessment=replace(assessment, blocks=()),
     )
     own = replace(result, output=own_name(output), aligned=None if aligned is None else own_name(aligned))
     write_json(job.report, {**shallow(own), "assessment": assessment, "run": job.run()})

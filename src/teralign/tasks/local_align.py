@@ -64,7 +64,7 @@ class LocalAlignment(StageSummary):
     `error_volume` the volume of estimated errors, None if they were not asked for;
     `resumed` blocks were finished by an earlier run. The map begins with the transforms of the files `started_from`,
     outermost first. A `skipped` alignment has no steps and no blocks: it is these transforms, or the identity,
-    and the verdict on it is "unknown".
+    and the verdict on it is "unknown". The `assessment` is without its blocks, which are in the report.
     """
 
     output: str
@@ -80,6 +80,7 @@ class LocalAlignment(StageSummary):
     verdict: Verdict
     error_um: ErrorEstimate | None
     gates: GateCheck
+    assessment: Assessment
 
 
 def local_align(
@@ -333,6 +334,7 @@ class _LocalRequest:
             verdict=assessment.verdict,
             error_um=assessment.error_um,
             gates=self.gates.check(_measured(finest, assessment)),
+            assessment=replace(assessment, blocks=()),
         )
 
     def write_report(
