@@ -11,6 +11,7 @@ import pytest
 from phantoms import Scene
 from teralign.alignment import Side
 from teralign.grids import Grid
+from teralign.tasks.advising import warn_of_bad_starts
 from teralign.tasks.global_align import global_align
 from teralign.transforms import Affine
 from teralign.trust import FailOn, Gates, Verdict
@@ -52,3 +53,13 @@ def test_a_bad_alignment_is_told_what_would_do_and_that_does(pair: tuple[Path, P
     )
     assert again.verdict is Verdict.GOOD
     assert again.gates.passed
+
+
+def test_a_start_that_its_record_calls_bad_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, text in (("bad", '{"verdict": "bad"}'), ("good", '{"verdict": "good"}'), ("other", "[1]")):
+        (tmp_path / f"{name}.json").write_text(text)
+    with caplog.at_level("WARNING", logger="teralign"):
+        warn_of_bad_starts([f"{tmp_path}/{name}.mat" for name in ("good", "bad", "other", "none")])
+    assert [record.message.split(": ")[0] for record in caplog.records] == [
+        f"the start {tmp_path}/bad.mat is a bad alignment, as bad.json says"
+    ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from teralign.alignment import ImageSource, Side
 from teralign.grids import FloatTriple, as_float_triple
@@ -47,3 +50,12 @@ def read_overviews(fixed: ImageSource, moving: ImageSource) -> tuple[Image, Imag
 def stated_spacing(source: ImageSource, side: Side) -> FloatTriple:
     """Return the voxel size (z, y, x) in µm as an option states it: before the division by the expansion."""
     return as_float_triple(d * side.expansion for d in source.grid.spacing)
+
+
+def warn_of_bad_starts(transforms: Sequence[str]) -> None:
+    """Warn before any work if a transform to start from was found to be bad, by the record beside it."""
+    for path in transforms:
+        record = Path(path).with_suffix(".json")
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # no record, or another file of this name
+            if json.loads(record.read_text()).get("verdict") == Verdict.BAD:
+                log.warning("the start %s is a bad alignment, as %s says: refining it cannot help", path, record.name)

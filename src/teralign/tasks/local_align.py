@@ -33,7 +33,7 @@ from teralign.plans import CHECKED, SAMPLED, Plan
 from teralign.provenance import Run, config_content, own_name
 from teralign.registration import StepConfig
 from teralign.results import shallow, write_json
-from teralign.tasks.advising import read_overviews, stated_spacing, with_advice
+from teralign.tasks.advising import read_overviews, stated_spacing, warn_of_bad_starts, with_advice
 from teralign.tasks.inputs import check_new_file, passed, refuse_existing
 from teralign.tasks.new_transform import plan_copy
 from teralign.tasks.verdicts import NOTHING_ALIGNED, assess_volumes
@@ -123,6 +123,7 @@ def local_align(
     )
     job = _LocalRequest.of(fixed, moving, output, options)
     job.plan(compute, samples=CHECKED)
+    warn_of_bad_starts(job.transforms)
     for path in job.outputs:
         check_new_file(path, overwrite=overwrite)
     if not job.steps:
