@@ -203,6 +203,8 @@ def roundsInputs(group, use) {
         fingerprint: group.rounds.collect { round -> [round.pair.fixed, round.pair.moving].collect { volume -> volume.fingerprints[use] }.join(' ') }.join(' '),
     ]
     [call, staged.collect { path -> file(path, glob: false) }, files]
+}
+
 // The tables of landmarks of a pair that its report stages, of the fixed and the moving volume.
 def landmarksOf(pair) {
     pair.landmarks ? pair.landmarks.collect { table -> file(table, glob: false) } : [[], []]

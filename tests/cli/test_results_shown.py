@@ -31,7 +31,7 @@ ALIGNED = {
 }
 
 
-def test_a_summary_begins_with_the_verdict_and_ends_with_what_comes_next():
+def test_a_summary_begins_with_the_verdict_and_its_remedy():
     lines = summary("global-align", ALIGNED)
     assert lines[:3] == [
         "BAD: the map holds in 2 of 30 blocks",
@@ -40,6 +40,11 @@ def test_a_summary_begins_with_the_verdict_and_ends_with_what_comes_next():
     ]
     assert "error                   median 12.35 µm, p95 20 µm" in lines
     assert "steps                   ransac (kept), affine (improved)" in lines
+    assert lines[-1].split() == ["output", "affine.mat"], "nothing follows a bad alignment"
+
+
+def test_a_summary_ends_with_what_comes_next():
+    lines = summary("global-align", ALIGNED | {"verdict": "good"})
     following = "local-align --fixed a.zarr --moving b.zarr --initial-transform affine.mat --output transform.zarr"
     assert lines[-1].strip() == following
 

@@ -95,7 +95,9 @@ def _named(item: Mapping[str, Json]) -> str:
 
 
 def _next(command: str, document: Mapping[str, Json]) -> str | None:
-    """Return the command that usually comes next, with the files of this one, or None."""
+    """Return the command that usually comes next, with the files of this one, or None: a bad result leads nowhere."""
+    if document.get("verdict") == "bad":
+        return None
     found = {key: document.get(key) for key in ("fixed", "moving", "output")}
     if None in found.values():
         return None
