@@ -28,6 +28,7 @@ from teralign.trust.structures import overview
 _VOXELS = 700_000  # of the images of a trial
 _SEARCH = RansacConfig(nspots=500, max_rotation_degrees=0.0)
 _AGREEING = 20  # blobs: chance gives up to 14, a right trial 60 and more
+_ENOUGH = (Verdict.GOOD, Verdict.DOUBTFUL)  # of a linear start; tissue that bends is doubtful before its deformation
 _FACTORS = (5.0, 3.0, 2.0)
 _AXES = ("z", "y", "x")
 
@@ -69,7 +70,7 @@ def find_remedy(fixed: Image, moving: Image, *, threads: int = 1) -> Remedy | No
         if start is None:
             continue
         assessment = assess(fixed, _scaled(moving, best.factors), Stack((start,)), threads=threads)
-        if assessment.verdict is Verdict.GOOD:
+        if assessment.verdict in _ENOUGH:
             return Remedy(best, start, assessment)
     return None
 
