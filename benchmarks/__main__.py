@@ -1,6 +1,9 @@
 """Accuracy, CPU seconds, wall time and peak memory of Teralign and of every peer that can be installed, in one run.
 
     TERALIGN_TEST_DATA=… python -m benchmarks [--only PART]…
+    TERALIGN_TEST_DATA=… python -m benchmarks trust [--help]
+
+The second one tries the verdict on pairs of known truth, without peers (`benchmarks.trust`).
 
 Tables go to stdout as markdown, and as JSON to `.bench/results.json`; progress goes to stderr. Peers are installed in
 environments of their own in `.bench/`, once.
@@ -17,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import alignment, applying, blocks, commands, giant, robustness, scaling, warp_speed
+from benchmarks import alignment, applying, blocks, commands, giant, robustness, scaling, trust, warp_speed
 from benchmarks.environments import FOLDER, PACKAGES
 from benchmarks.tables import Row, markdown, save
 
@@ -38,6 +41,9 @@ PARTS = (
 
 def main() -> None:
     """Run the parts that are asked for, and print a table for each."""
+    if sys.argv[1:2] == ["trust"]:
+        trust.main(sys.argv[2:])
+        return
     options = _options()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     results: dict[str, object] = {"machine": _machine(), "command": sys.argv[1:], "peers": dict(PACKAGES)}
