@@ -38,6 +38,8 @@ ERROR_MARGIN = 8
 """Voxels around the cubes that the coarse deformations see: half a window."""
 _FLOOR, _FLOOR_VOXELS = 0.1, 0.05  # µm, and voxels: smaller errors are not told apart
 _SCALE, _DISTANCE, _BACK, _COARSE, _NOISE = 0.42, 0.65, 1.56, 1.70, 0.62  # A, P, Q, R and S
+# f over c at most: on made pairs it is 0.5 to 2, and without bound where neither coarse deformation left its start.
+_MOST_APART = 2.0
 _COARSE_NOISE = 3.3  # times s of the images at half the resolution, where that of the full ones is not known
 _STRIDE = 2  # voxels at half the resolution between the points that are compared
 _LEAST = 0.25  # share of a cube's points that both images must show
@@ -153,7 +155,9 @@ def _combine(distance: Floats, back: Floats, coarse: Floats, *, noise: float) ->
     def within(length: Floats | float) -> Floats:
         return np.clip(length, _LEAST_LENGTH, _MOST_LENGTH)
 
-    around = within(float(np.nanmedian(back))) ** _BACK / within(float(np.nanmedian(coarse))) ** _COARSE
+    way_back = within(float(np.nanmedian(back)))
+    way_of_both = within(max(float(np.nanmedian(coarse)), way_back / _MOST_APART))
+    around = way_back**_BACK / way_of_both**_COARSE
     error: Floats = _SCALE * within(distance) ** _DISTANCE * around * within(noise) ** _NOISE
     return error
 
