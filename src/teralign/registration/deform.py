@@ -65,10 +65,13 @@ def coarse_deformations(
     `config` is that of the images at full resolution; the moving image is seen through `start`. None where the images
     have nothing to compare.
     """
-    half = config.model_copy(update={"metric": None, "engine": "gauss_newton"}).at_stage(2)
+    half = config.model_copy(update={"metric": None, "engine": "gauss_newton", "iterations": None}).at_stage(2)
     seen = _straightened(fixed, moving, start, threads)
     here = seen.crop(fixed.grid.region.shift(_rim(fixed.grid)))
-    find = functools.partial(find_deformation, config=half, initial=np.eye(4), field_grid=nodes, threads=threads)
+    # Even if worse: kept starts would agree with each other, and be taken for errors of the deformation.
+    find = functools.partial(
+        find_deformation, config=half, initial=np.eye(4), field_grid=nodes, even_if_worse=True, threads=threads
+    )
     forth, back = find(fixed, seen), find(here, fixed)
     if math.isnan(forth.voxel_error) or math.isnan(back.voxel_error):
         return None

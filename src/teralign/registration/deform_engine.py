@@ -99,13 +99,14 @@ def find_deformation(
     *,
     initial: Floats,
     field_grid: Grid | None = None,
+    even_if_worse: bool = False,
     threads: int = 1,
 ) -> DeformResult:
     """Find the displacement after which `initial`, a (4, 4) matrix of fixed to moving points in µm, fits better.
 
     Images are finite, of any real dtype. The field is given on `field_grid`'s nodes, by default every second voxel of
-    the fixed image. It is zero, with a reason, where an image is empty or no better field is found. The number of
-    threads does not change the result.
+    the fixed image. It is zero, with a reason, where an image is empty or no better field is found, unless it is
+    wanted `even_if_worse`. The number of threads does not change the result.
     """
     nodes = field_grid or fixed.grid.nodes((2, 2, 2))
     images = ClippedImage.of(fixed), ClippedImage.of(moving)
@@ -113,7 +114,7 @@ def find_deformation(
         if not image.deviation > 0:
             return _unmoved(nodes, f"the {name} image has no structure here")
     with ThreadPool(threads) as pool:
-        return _FieldSearch(*images, config, np.asarray(initial, dtype=np.float64), pool).run(nodes)
+        return _FieldSearch(*images, config, np.asarray(initial, dtype=np.float64), pool, even_if_worse).run(nodes)
 
 
 def _unmoved(nodes: Grid, reason: str, metric: float = math.nan, iterations: tuple[int, ...] = ()) -> DeformResult:
@@ -129,6 +130,7 @@ class _FieldSearch:
     config: DeformConfig
     initial: Floats
     pool: ThreadPool
+    even_if_worse: bool
 
     def run(self, nodes: Grid) -> DeformResult:
         """Search level by level, as the module describes."""
@@ -167,7 +169,7 @@ class _FieldSearch:
         score_before, score_after = before.compare(after)
         better = score_after > score_before
         blur = problem.voxel_error(after if better else before) if config.objective == "lncc" else math.nan
-        if not better:
+        if not better and not self.even_if_worse:
             reason = "no deformation was better than the start"
             return replace(_unmoved(nodes, reason, score_before, tuple(taken)), voxel_error=blur)
         return DeformResult(field, nodes, score_before, score_after, smallest, tuple(taken), voxel_error=blur)
