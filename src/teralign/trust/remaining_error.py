@@ -156,7 +156,7 @@ def _combine(distance: Floats, back: Floats, coarse: Floats, *, noise: float) ->
         return np.clip(length, _LEAST_LENGTH, _MOST_LENGTH)
 
     way_back = within(float(np.nanmedian(back)))
-    way_of_both = within(max(float(np.nanmedian(coarse)), way_back / _MOST_APART))
+    way_of_both = np.maximum(within(float(np.nanmedian(coarse))), way_back / _MOST_APART)
     around = way_back**_BACK / way_of_both**_COARSE
     error: Floats = _SCALE * within(distance) ** _DISTANCE * around * within(noise) ** _NOISE
     return error
