@@ -36,6 +36,8 @@ def test_the_truth_looks_better_and_better(demo, tmp_path):
     assert field["jacobian"]["folded_share"] == 0 and field["jacobian"]["min"] > 0.3
     assert metrics["inverse"]["lost_share"] == 0 and metrics["inverse"]["maximum"] < 0.01
     assert metrics["blocks"] is None
+    assert metrics["verdict"] == "good"
+    assert metrics["error_um"]["median"] <= metrics["error_um"]["p95"] < 0.5, "the truth, without any record"
     with Image.open(tmp_path / "report/overlay.png") as picture:
         assert 1500 < picture.width < 2000
 

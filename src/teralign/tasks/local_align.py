@@ -151,8 +151,9 @@ def local_align(
             job.output,
         )
     whole = load_stack([job.output])
-    assessment = assess_volumes(*job.sources, whole, threads=compute.threads or worker_threads(), errors=errors)
-    assessment = job.advised(assessment, whole, finest.summary, threads=compute.threads or worker_threads())
+    threads = compute.threads or worker_threads()
+    assessment = assess_volumes(*job.sources, whole, threads=threads, errors=errors, estimate=error)
+    assessment = job.advised(assessment, whole, finest.summary, threads=threads)
     result = replace(
         job.result(finest.summary, assessment),
         coarser=tuple(stage.summary for stage in coarser),

@@ -6,7 +6,7 @@ import logging
 
 from teralign.alignment import ImageSource
 from teralign.transforms import Stack, along_axes
-from teralign.trust import OVERVIEW_VOXELS, Assessment, ErrorMap, Verdict, assess, with_errors
+from teralign.trust import OVERVIEW_VOXELS, Assessment, ErrorMap, Verdict, assess, left_to_move, with_errors
 from teralign.volumes import OverviewSize
 
 log = logging.getLogger(__name__)
@@ -18,14 +18,24 @@ _SIZE = OverviewSize(kept=OVERVIEW_VOXELS, read=1_000_000_000)
 
 
 def assess_volumes(
-    fixed: ImageSource, moving: ImageSource, transform: Stack, *, threads: int, errors: ErrorMap | None = None
+    fixed: ImageSource,
+    moving: ImageSource,
+    transform: Stack,
+    *,
+    threads: int,
+    errors: ErrorMap | None = None,
+    estimate: bool = True,
 ) -> Assessment:
     """Return the verdict on a map of world points, in the log too; reads coarse scales of both volumes.
 
-    `errors` are those that were estimated, which the assessment then has.
+    `errors` are those that were estimated with the map; without them they are estimated at the coarse scale, unless
+    `estimate` is off.
     """
     straight = along_axes(transform, fixed.direction, moving.direction)
-    result = assess(fixed.read_overview(_SIZE), moving.read_overview(_SIZE), straight, threads=threads)
+    images = fixed.read_overview(_SIZE), moving.read_overview(_SIZE)
+    result = assess(*images, straight, threads=threads)
+    if errors is None and estimate and result.verdict is not Verdict.BAD:
+        errors = left_to_move(*images, straight, threads=threads)
     if errors is not None:
         result = with_errors(result, errors)
     log_verdict(result)

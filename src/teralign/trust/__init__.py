@@ -15,7 +15,7 @@ from teralign.trust.remaining_error import (
 )
 from teralign.trust.structures import OVERVIEW_VOXELS
 from teralign.trust.trials import find_remedy
-from teralign.trust.whole_errors import deform_of, estimate_whole
+from teralign.trust.whole_errors import deform_of, estimate_whole, left_to_move
 
 __all__ = [
     "ERROR_MARGIN",
@@ -42,6 +42,7 @@ __all__ = [
     "estimate_whole",
     "find_remedy",
     "floor_of",
+    "left_to_move",
     "not_assessed",
     "rms",
     "unlike",

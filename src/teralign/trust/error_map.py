@@ -8,7 +8,7 @@ import numpy as np
 
 from teralign.grids import FloatTriple, Grid
 from teralign.registration.image import Volume32
-from teralign.trust.assessment import AssessedBlock, Assessment, ErrorEstimate
+from teralign.trust.assessment import AssessedBlock, Assessment, ErrorEstimate, Verdict
 from teralign.trust.remaining_error import FACTOR
 
 
@@ -47,9 +47,14 @@ def rms(errors: Volume32) -> float | None:
 
 
 def with_errors(assessment: Assessment, errors: ErrorMap) -> Assessment:
-    """Return an assessment with the estimated errors, of the whole and of each block."""
+    """Return an assessment with the estimated errors, of the whole and of each block.
+
+    A bad one has none: the estimates compare maps that begin at the same place, and from a wrong one all are wrong.
+    """
 
     def of_block(block: AssessedBlock) -> AssessedBlock:
-        return replace(block, error_um=errors.within(block.start, block.size))
+        bad = block.verdict is Verdict.BAD
+        return replace(block, error_um=None if bad else errors.within(block.start, block.size))
 
-    return replace(assessment, error_um=errors.estimate(), blocks=tuple(map(of_block, assessment.blocks)))
+    estimate = None if assessment.verdict is Verdict.BAD else errors.estimate()
+    return replace(assessment, error_um=estimate, blocks=tuple(map(of_block, assessment.blocks)))

@@ -38,7 +38,7 @@ def estimate_whole(
     """Return the estimated errors of a `transform` from fixed to moving points, which `steps` have found."""
     first, rest = Stack(transform.transforms[:1]), Stack(transform.transforms[1:])
     if not rest.transforms or first.affine is None:
-        return _left_to_move(fixed, moving, transform, threads)
+        return left_to_move(fixed, moving, transform, threads=threads)
     cubes = cubes_over(fixed.grid)
     errors = estimate_errors(
         fixed,
@@ -54,7 +54,11 @@ def estimate_whole(
     return ErrorMap(errors, cubes, floor_of(fixed.grid))
 
 
-def _left_to_move(fixed: Image, moving: Image, transform: Stack, threads: int) -> ErrorMap:
+def left_to_move(fixed: Image, moving: Image, transform: Stack, *, threads: int = 1) -> ErrorMap:
+    """Return how far a deformation of at most a million voxels would still move the cubes, after `transform`.
+
+    That is the error of any map, whose steps need not be known, as far as it shows at this scale.
+    """
     spacing = max(spacing_for(image.grid, _VOXELS) for image in (fixed, moving))
     fixed, moving = fixed.downsample_to(spacing), moving.downsample_to(spacing)
     cubes, floor = cubes_over(fixed.grid), floor_of(fixed.grid)
