@@ -61,5 +61,5 @@ def test_a_start_that_its_record_calls_bad_is_warned_of(tmp_path: Path, caplog: 
     with caplog.at_level("WARNING", logger="teralign"):
         warn_of_bad_starts([f"{tmp_path}/{name}.mat" for name in ("good", "bad", "other", "none")])
     assert [record.message.split(": ")[0] for record in caplog.records] == [
-        f"the start {tmp_path}/bad.mat is a bad alignment, as bad.json says"
+        f"the start {tmp_path}/bad.mat is bad, as bad.json says"
     ]

@@ -58,4 +58,4 @@ def warn_of_bad_starts(transforms: Sequence[str]) -> None:
         record = Path(path).with_suffix(".json")
         with contextlib.suppress(OSError, ValueError, AttributeError):  # no record, or another file of this name
             if json.loads(record.read_text()).get("verdict") == Verdict.BAD:
-                log.warning("the start %s is a bad alignment, as %s says: refining it cannot help", path, record.name)
+                log.warning("the start %s is bad, as %s says: refining it seldom helps", path, record.name)

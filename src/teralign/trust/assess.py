@@ -28,6 +28,9 @@ MAP_SMOOTHING = 16.0
 _GOOD, _BAD = 0.70, 0.45
 """Shares of confirmed blocks. Of the known pairs (docs/trust.md) all wrong ones had less than `_BAD`, all right ones
 more than 0.6, and those with a fifth to a third of their tissue wrong lay about `_GOOD`."""
+_BAD_LINEAR = 0.30
+"""The same of a linear map, which follows no tissue that bends, but cannot be fitted to anything either: of the known
+pairs wrong ones had less than 0.2."""
 _CHANCE, _CHANCE_STRONG = 0.30, 0.05
 """Shares of blocks, and of strong ones, that confirm a wrong map to which a deformation was fitted, at most."""
 _CERTAIN = 2e-3  # probability by chance of as many confirmed blocks, below which they count
@@ -59,7 +62,7 @@ def assess(
     examination = examine(structures_of(fixed, moving, smooth, threads=threads))
     offsets = _offsets(examination.blocks, transform, smooth, fixed.grid)
     tally = Tally.of(examination, offsets)
-    verdict, sentence, reasons = _judge(tally)
+    verdict, sentence, reasons = _judge(tally, linear=all(isinstance(part, Affine) for part in transform.transforms))
     return Assessment(
         verdict=verdict,
         sentence=sentence,
@@ -133,7 +136,7 @@ class Tally:
         return math.floor(count * self.independent + 1e-9)
 
 
-def _judge(tally: Tally) -> tuple[Verdict, str, list[str]]:
+def _judge(tally: Tally, *, linear: bool) -> tuple[Verdict, str, list[str]]:
     """Return the verdict, the sentence that says what it rests on, and the reasons if it is not good."""
     shown = tally.examined + tally.empty
     if shown and tally.empty >= _EMPTY * shown and tally.worth(shown) >= 2:
@@ -145,13 +148,13 @@ def _judge(tally: Tally) -> tuple[Verdict, str, list[str]]:
         return _no(Verdict.UNKNOWN, f"It cannot be told: {why}.")
     counted = f"{tally.confirmed} of {tally.examined} blocks agree best where the map puts them"
     likely = tally.by_chance() < _CERTAIN
-    if tally.share < _BAD:
+    if tally.share < (_BAD_LINEAR if linear else _BAD):
         if tally.if_right() < _UNLIKELY:
             return _no(Verdict.BAD, f"Not aligned: only {counted}.")
         return _no(Verdict.UNKNOWN, f"It cannot be told: {counted}, too few to judge by.")
     if not likely:
         return _no(Verdict.UNKNOWN, f"It cannot be told: {counted}, which may be chance.")
-    reasons = _doubts(tally, counted)
+    reasons = _doubts(tally, counted, linear=linear)
     if reasons:
         return Verdict.DOUBTFUL, f"Doubtful: {reasons[0][0].lower()}{reasons[0][1:]}", reasons
     return Verdict.GOOD, f"Aligned: {counted}.", []
@@ -161,11 +164,11 @@ def _no(verdict: Verdict, sentence: str) -> tuple[Verdict, str, list[str]]:
     return verdict, sentence, [sentence]
 
 
-def _doubts(tally: Tally, counted: str) -> list[str]:
+def _doubts(tally: Tally, counted: str, *, linear: bool) -> list[str]:
     """Return the reasons to doubt a map that most blocks confirm."""
     reasons = []
     if tally.share < _GOOD:
-        reasons.append(f"Only {counted}.")
+        reasons.append(f"Only {counted}{'; tissue that bends needs a deformation' if linear else ''}.")
     if tally.refuted > _REFUTED * tally.examined:
         reasons.append(f"{tally.refuted} of {tally.examined} blocks agree better at another place.")
     if tally.off > _SHARE_OFF * tally.confirmed:

@@ -50,11 +50,13 @@ def with_errors(assessment: Assessment, errors: ErrorMap) -> Assessment:
     """Return an assessment with the estimated errors, of the whole and of each block.
 
     A bad one has none: the estimates compare maps that begin at the same place, and from a wrong one all are wrong.
+    Nor has one of images of which nothing can be compared.
     """
 
     def of_block(block: AssessedBlock) -> AssessedBlock:
         bad = block.verdict is Verdict.BAD
         return replace(block, error_um=None if bad else errors.within(block.start, block.size))
 
-    estimate = None if assessment.verdict is Verdict.BAD else errors.estimate()
+    idle = assessment.verdict is Verdict.BAD or not assessment.examined
+    estimate = None if idle else errors.estimate()
     return replace(assessment, error_um=estimate, blocks=tuple(map(of_block, assessment.blocks)))
