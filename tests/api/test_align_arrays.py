@@ -161,3 +161,22 @@ def test_a_data_array_without_coordinates_needs_a_spacing(rounds):
     bare = xr.DataArray(rounds.fixed, dims=("z", "y", "x"))
     with pytest.raises(InputError, match="no coordinates along z, y, x"):
         ta.align(bare, bare)
+
+
+def test_the_steps_may_stand_third(rounds, found):
+    again = ta.align(rounds.fixed, rounds.moving, ["ransac", "affine"], spacing=SPACING)
+    assert np.array_equal(again.map_points([40.0, 30.0, 30.0]), found.map_points([40.0, 30.0, 30.0]))
+
+
+@pytest.mark.parametrize(
+    ("third", "options", "sentence"),
+    [
+        (["ransac"], {"start": None}, "did you mean initial_transform"),
+        (["ransac"], {"fix_spacing": SPACING}, "did you mean fixed_spacing"),
+        (SPACING, {}, r"the voxel size is spacing=\(z, y, x\)"),
+        (np.eye(4), {}, "a start is initial_transform="),
+    ],
+)
+def test_natural_first_calls_are_told_the_name(rounds, third, options, sentence):
+    with pytest.raises(ta.InputError, match=sentence):
+        ta.align(rounds.fixed, rounds.moving, third, **{"spacing": SPACING, **options})

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,41 @@ def test_a_summary_ends_with_what_comes_next():
     lines = summary("global-align", ALIGNED | {"verdict": "good"})
     following = "local-align --fixed a.zarr --moving b.zarr --initial-transform affine.mat --output transform.zarr"
     assert lines[-1].strip() == following
+
+
+def test_what_comes_next_reads_the_images_as_this_command_did():
+    given = {"--fixed-spacing": "1,1,2", "--moving-channel": "1", "--fixed-mask": "my mask.tif"}
+    aligned = ALIGNED | {"verdict": "good", "moving": "day 2.tif"}
+    following = summary("global-align", aligned, given)[-1]
+    words = shlex.split(following)
+    assert words[1:5] == ["--fixed", "a.zarr", "--moving", "day 2.tif"]
+    assert words[5:11] == ["--fixed-spacing", "1,1,2", "--moving-channel", "1", "--fixed-mask", "my mask.tif"]
+    blockwise = aligned | {"output": "transform.zarr", "report": "transform.blocks.json"}
+    words = shlex.split(summary("local-align", blockwise, given)[-1])
+    assert "--fixed-mask" not in words, "report-alignment has no masks"
+    assert words[words.index("--blocks") + 1] == "transform.blocks.json"
+    load_command(words[0]).make_context(words[0], words[1:])
+
+
+def test_options_of_the_images_are_found_on_the_command_line():
+    words = [
+        "--fixed",
+        "a.tif",
+        "--fixed-spacing=1,1,2",
+        "--seed",
+        "3",
+        "--expansion",
+        "2",
+        "--moving-spacing",
+        "1,1,3",
+    ]
+    command = load_command("global-align")
+    context = command.make_context("global-align", [*words, "--moving", "b.tif", "--output", "c.mat"])
+    assert options._of_the_images(context, words) == {
+        "--fixed-spacing": "1,1,2",
+        "--moving-spacing": "1,1,3",
+        "--expansion": "2",
+    }
 
 
 def test_values_have_units_and_unknown_ones_are_left_out():

@@ -22,6 +22,22 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
+_ELSEWHERE = {
+    "start": "initial_transform",
+    "static_transform_list": "initial_transform",
+    "initial_condition": "initial_transform",
+    "fix_spacing": "fixed_spacing",
+    "mov_spacing": "moving_spacing",
+    "voxel_size": "spacing",
+    "resolution": "spacing",
+    "fix_mask": "fixed_mask",
+    "mov_mask": "moving_mask",
+    "mask": "fixed_mask",
+    "cluster": "client",
+}
+"""Names that people try first, or know from other tools, and the options that they mean."""
+
+
 class AlignOptions(TypedDict, total=False):
     """The further options of `align`."""
 
@@ -36,11 +52,11 @@ class AlignOptions(TypedDict, total=False):
 def align(
     fixed: ImageLike,
     moving: ImageLike,
+    steps: Sequence[StepLike] | None = None,
     *,
     spacing: float | Sequence[float] | None = None,
     fixed_spacing: float | Sequence[float] | None = None,
     moving_spacing: float | Sequence[float] | None = None,
-    steps: Sequence[StepLike] | None = None,
     config: ConfigLike | None = None,
     fixed_mask: MaskLike | None = None,
     moving_mask: MaskLike | None = None,
@@ -54,13 +70,13 @@ def align(
         fixed: The image that stays: an array (z, y, x) of numpy or dask, a DataArray with coordinates in µm, or the
             path or URI of a volume, or a `Side` with its channel and region of interest.
         moving: The image to align to it, of any size, sampling and kind.
+        steps: The names of the steps in order, each alone or with its parameters, `("affine", {"metric": "MMI"})`.
+            Those before the first `deform` align the whole images, the others block by block. The default is that
+            of `config`, at first ransac, affine and deform.
         spacing: The voxel size (z, y, x) in µm of both images, or one number; arrays need it, since it is never
             guessed. Of volumes it replaces that of the metadata.
         fixed_spacing: That of the fixed image, where the images differ.
         moving_spacing: That of the moving image.
-        steps: The names of the steps in order, each alone or with its parameters, `("affine", {"metric": "MMI"})`.
-            Those before the first `deform` align the whole images, the others block by block. The default is that
-            of `config`, at first ransac, affine and deform.
         config: The parameters of the steps, as a YAML file or a mapping of the same shape.
         fixed_mask: The voxels that count, above 0: an array of the image's shape, or a DataArray, path or URI of any
             sampling; "auto" finds the tissue.
@@ -132,5 +148,5 @@ def _check_names(options: AlignOptions) -> None:
     known = {*AlignOptions.__annotations__, *align.__annotations__} - {"options", "return"}
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise InputError(f"align has no option {name}{f'; did you mean {near[0]}?' if near else '.'}")
+            meant = _ELSEWHERE.get(name) or next(iter(difflib.get_close_matches(name, known, n=1)), None)
+            raise InputError(f"align has no option {name}{f'; did you mean {meant}?' if meant else '.'}")

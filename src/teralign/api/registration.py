@@ -116,7 +116,10 @@ class Registration:
             >>> found.map_points(there, inverse=True).round(3).tolist()
             [[40.0, 30.0, 30.0], [50.0, 20.0, 25.0]]
         """
-        given = np.asarray(points, dtype=np.float64)
+        try:
+            given = np.asarray(points, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"points must be numbers (n, 3), z, y, x in µm: {error}.") from error
         if given.ndim not in (1, 2) or given.shape[-1] != 3:
             raise InputError(f"points must have the shape (n, 3), z, y, x in µm, not {given.shape}.")
         listed = given.reshape(-1, 3)

@@ -63,7 +63,10 @@ def _entries(steps: Sequence[StepLike]) -> list[tuple[str, StepValues]]:
         listed = ", ".join(repr(name.strip()) for name in steps.split(","))
         raise InputError(f"steps must be a list of names, such as [{listed}], not the text {steps!r}.")
     if isinstance(steps, Mapping) or not isinstance(steps, Sequence):
-        raise InputError("steps must be a list of names, such as ['ransac', 'affine', 'deform'].")
+        raise InputError(
+            "steps must be a list of names, such as ['ransac', 'affine', 'deform']; a start is "
+            "initial_transform=…, the voxel size spacing=(z, y, x) in µm."
+        )
     return [_entry(step) for step in steps]
 
 
@@ -76,6 +79,8 @@ def _entry(step: object) -> tuple[str, StepValues]:
         case Mapping() if len(step) == 1:
             ((name, values),) = step.items()
             return str(name), values or {}
+        case float() | int():
+            raise InputError("a step must be a name, not a number; the voxel size is spacing=(z, y, x) in µm.")
     raise InputError(
         f"a step must be a name, or a name and its parameters, ('affine', {{'metric': 'MMI'}}), not {step!r}."
     )

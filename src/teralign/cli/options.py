@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from teralign.cli.logs import JSON_LOG_VARIABLE, set_up_log
-from teralign.cli.values import BOX, LABELS, MICROMETRES, NAMES, PATH, SLOT
+from teralign.cli.values import BOX, LABELS, MICROMETRES, NAMES, PATH, SLOT, NumberRange
 from teralign.errors import InputError
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _as_both(ctx: click.Context, param: click.Parameter, value: float | None) ->
 expansion_option = click.option(
     "--expansion",
     "fixed_expansion",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     default=1.0,
     metavar="FACTOR",
     help="Expansion factor of the samples: lengths, such as voxel sizes, are divided by it.  [default: 1]",
@@ -175,7 +176,7 @@ expansion_options = chain(
     expansion_option,
     click.option(
         "--moving-expansion",
-        type=click.FloatRange(min=0, min_open=True),
+        type=NumberRange(min=0, min_open=True),
         callback=_as_both,
         metavar="FACTOR",
         help="Expansion factor of the moving sample.  [default: --expansion]",
@@ -240,7 +241,7 @@ cluster_options = chain(
     ),
     click.option("--workers", type=click.IntRange(min=1), help="Workers to start on this machine."),
     click.option("--worker-cpus", type=click.IntRange(min=1), help="Cores of each worker."),
-    click.option("--worker-mem-gb", type=click.FloatRange(min=0, min_open=True), help="Memory of each worker in GB."),
+    click.option("--worker-mem-gb", type=NumberRange(min=0, min_open=True), help="Memory of each worker in GB."),
 )
 
 _SIDE = ("spacing", "channel", "timepoint", "mask", "mask_labels", "roi", "expansion")
@@ -302,25 +303,25 @@ _GATES: dict[str, Callable[[Command], Command]] = {
     ),
     "min_correlation": click.option(
         "--min-correlation",
-        type=click.FloatRange(-1, 1),
+        type=NumberRange(-1, 1),
         help="Fail if the local correlation after alignment is below this, with exit code 6; results stay.",
     ),
     "max_folded": click.option(
-        "--max-folded", type=click.FloatRange(0, 1), help="Fail if a larger share of the field folds; results stay."
+        "--max-folded", type=NumberRange(0, 1), help="Fail if a larger share of the field folds; results stay."
     ),
     "max_failed_blocks": click.option(
         "--max-failed-blocks",
-        type=click.FloatRange(0, 1),
+        type=NumberRange(0, 1),
         help="Fail if a larger share of blocks failed; results stay.",
     ),
     "max_error_um": click.option(
         "--max-error-um",
-        type=click.FloatRange(min=0),
+        type=NumberRange(min=0),
         help="Fail if the median of the estimated error in µm is larger; results stay.",
     ),
     "max_tre_um": click.option(
         "--max-tre-um",
-        type=click.FloatRange(min=0),
+        type=NumberRange(min=0),
         help="Fail if the median distance of the landmarks in µm is larger; results stay.",
     ),
 }
@@ -362,7 +363,20 @@ def print_result(result: object) -> None:
         return
     from teralign.cli.summaries import summary
 
-    click.echo("\n".join(summary(click.get_current_context().info_name or "", plain)))
+    context = click.get_current_context()
+    click.echo("\n".join(summary(context.info_name or "", plain, _of_the_images(context, sys.argv[1:]))))
+
+
+def _of_the_images(context: click.Context, words: Sequence[str]) -> dict[str, str]:
+    """Return the options on the images and the configuration as they stand on the command line."""
+    names = {"config"} | {f"{role}_{name}" for role in ("fixed", "moving") for name in _SIDE}
+    flags = {parameter.opts[0] for parameter in context.command.params if parameter.name in names}
+    found = {}
+    for word, following in itertools.pairwise([*words, ""]):
+        flag, equals, value = word.partition("=")
+        if flag in flags:
+            found[flag] = value if equals else following
+    return found
 
 
 class Judged(Protocol):

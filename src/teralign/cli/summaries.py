@@ -6,7 +6,9 @@ are shown by their keys: those that end in `_um` are µm, in `_bytes` bytes, and
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from teralign.progress import readable_time
 from teralign.results import Json
@@ -18,13 +20,16 @@ _HIDDEN = {"format", "teralign", "dry_run", "verdict", "assessment", "gates", "a
 _WIDTH = 24
 
 
-def summary(command: str, document: Mapping[str, Json]) -> list[str]:
-    """Return the lines that a person reads after `command` ended with this document."""
+def summary(command: str, document: Mapping[str, Json], given: Mapping[str, str] | None = None) -> list[str]:
+    """Return the lines that a person reads after `command` ended with this document.
+
+    `given` are the options of the images that the command was called with, which the next one needs as well.
+    """
     lines = [*_trust(document), *_facts(document)]
     lines += [_row(key, str(document[key])) for key in _FILES if isinstance(document.get(key), str)]
     if document.get("dry_run"):
         lines.append("Nothing was written: this is a plan.")
-    elif following := _next(command, document):
+    elif following := _next(command, document, given or {}):
         lines += ["Next:", f"  {following}"]
     return lines
 
@@ -94,21 +99,41 @@ def _named(item: Mapping[str, Json]) -> str:
     return f"{name} ({state})" if state else str(name)
 
 
-def _next(command: str, document: Mapping[str, Json]) -> str | None:
+def _next(command: str, document: Mapping[str, Json], given: Mapping[str, str]) -> str | None:
     """Return the command that usually comes next, with the files of this one, or None: a bad result leads nowhere."""
-    if document.get("verdict") == "bad":
+    fixed, moving, output = (document.get(key) for key in ("fixed", "moving", "output"))
+    if document.get("verdict") == "bad" or not (fixed and moving and output):
         return None
-    found = {key: document.get(key) for key in ("fixed", "moving", "output")}
-    if None in found.values():
-        return None
-    pair = f"--fixed {found['fixed']} --moving {found['moving']}"
+    options: dict[str, Json]
     match command:
         case "global-align":
-            return f"local-align {pair} --initial-transform {found['output']} --output transform.zarr"
+            name, options = "local-align", {"--initial-transform": output, "--output": "transform.zarr"}
         case "local-align":
-            return f"report-alignment {pair} --transform {found['output']} --output report"
+            name, options = "report-alignment", {"--transform": output, **_records(document), "--output": "report"}
         case _:
             return None
+    values: dict[str, Json] = {"--fixed": fixed, "--moving": moving, **_taken(name, given), **options}
+    return " ".join([name, *(f"{flag} {shlex.quote(str(value))}" for flag, value in values.items())])
+
+
+def _records(document: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the options of a report for the records of the alignments that led to this map, where they exist."""
+    found = {"--blocks": document.get("report")}
+    started = document.get("started_from")
+    if isinstance(started, list) and len(started) == 1:
+        record = Path(str(started[0])).with_suffix(".json")
+        found = {"--global-report": str(record) if record.exists() else None, **found}
+    return {flag: value for flag, value in found.items() if value is not None}
+
+
+def _taken(name: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the options that the command `name` has, too."""
+    if not given:
+        return {}
+    from teralign.cli.main import load_command
+
+    known = {flag for parameter in load_command(name).params for flag in parameter.opts}
+    return {flag: value for flag, value in given.items() if flag in known}
 
 
 def _object(value: Json | None) -> Mapping[str, Json]:

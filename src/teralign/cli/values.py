@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -50,6 +51,17 @@ class DiskPath(_PathType):
         if "://" in str(value):
             self.fail(f"{value} is an address; only volumes have those, so give a path on a disk.", param, ctx)
         return Path(super().convert(value, param, ctx))
+
+
+class NumberRange(click.FloatRange):
+    """A finite number in a range; "nan", with which every comparison is false, is none."""
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse text as click does, and refuse what is no finite number."""
+        found = float(super().convert(value, param, ctx))  # type: ignore[arg-type] # text, as click gives it
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return found
 
 
 N = TypeVar("N", int, float)
