@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from teralign.cli.values import NAMES
+from teralign.cli.values import NAMES, NumberRange
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,15 @@ def test_an_empty_list_of_names_differs_from_none(arguments, steps):
 
     assert CliRunner().invoke(command, arguments).exit_code == 0
     assert given == [steps]
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "x"])
+def test_a_limit_is_a_finite_number(text):
+    @click.command()
+    @click.option("--limit", type=NumberRange(min=0))
+    def command(limit):
+        raise AssertionError(limit)
+
+    done = CliRunner().invoke(command, ["--limit", text])
+    assert done.exit_code == 2
+    assert "Invalid value for '--limit'" in done.output

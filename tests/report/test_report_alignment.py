@@ -58,6 +58,13 @@ def test_a_report_is_not_overwritten_unasked(demo, tmp_path):
     run(demo, tmp_path, overwrite=True)
 
 
+def test_a_file_is_no_folder_for_a_report(demo, tmp_path):
+    (tmp_path / "report.png").write_text("mine")
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        run(demo, tmp_path / "report.png")
+    assert (tmp_path / "report.png").read_text() == "mine"
+
+
 def test_folds_are_found(demo, tmp_path):
     field = StoredField.open(demo / "true_transform.zarr").read()
     values = field.values.copy()

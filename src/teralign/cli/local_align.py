@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--block-overlap",
-    type=click.FloatRange(0, 0.5, max_open=False),
+    type=values.NumberRange(0, 0.5, max_open=False),
     help="Overlap of neighbouring blocks, as a share of the block size.  [default: the config's]",
 )
 @click.option(
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     "--max-failed-blocks",
     "--max-failed",
     "max_failed",
-    type=click.FloatRange(0, 1),
+    type=values.NumberRange(0, 1),
     default=0.5,
     show_default=True,
     help="Maximum share of failed blocks; with more, the command stops with exit code 4.",

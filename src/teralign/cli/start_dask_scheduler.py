@@ -33,7 +33,7 @@ from teralign.cli import options, values
 )
 @click.option(
     "--worker-mem-gb",
-    type=click.FloatRange(min=0, min_open=True),
+    type=values.NumberRange(min=0, min_open=True),
     help="Memory of each worker in GB; a worker that exceeds it is replaced.  [default: a share of free memory]",
 )
 @click.option("--interface", metavar="NAME", help="Network interface to listen on, such as ib0.")

@@ -14,20 +14,20 @@ from teralign.cli import options, values
 @click.option("--worker-cpus", type=click.IntRange(min=1), help="Cores to compute with.  [default: all]")
 @click.option(
     "--worker-mem-gb",
-    type=click.FloatRange(min=0, min_open=True),
+    type=values.NumberRange(min=0, min_open=True),
     help="Memory of the worker in GB; a block that exceeds it is tried elsewhere.  [default: free memory]",
 )
 @click.option("--interface", metavar="NAME", help="Network interface to listen on, such as ib0.")
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=values.NumberRange(min=0),
     default=300,
     show_default=True,
     help="Seconds to wait for a scheduler to appear.",
 )
 @click.option(
     "--rejoin",
-    type=click.FloatRange(min=0),
+    type=values.NumberRange(min=0),
     default=60,
     show_default=True,
     help="Seconds to wait for a new scheduler when this one disappears with its work unfinished.",

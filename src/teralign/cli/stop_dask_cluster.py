@@ -13,7 +13,7 @@ from teralign.cli import options, values
 @click.option("--dir", "directory", required=True, type=values.PATH, help="The --dir of start-dask-scheduler.")
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=values.NumberRange(min=0),
     default=30,
     show_default=True,
     help="Seconds to wait for scheduler, workers and command to end.",

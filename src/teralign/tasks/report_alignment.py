@@ -152,6 +152,8 @@ def report_alignment(
     Raises InputError for bad input.
     """
     folder = Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output {folder} is a file; give a folder, which the report is written into.")
     if not overwrite and any((folder / file).exists() for file in _FILES):
         raise InputError(f"{folder} has a report already; choose another --output, or add --overwrite.")
     job = _ReportRequest.of(fixed, moving, transforms, name or folder.absolute().name, inputs, threads)
