@@ -67,7 +67,7 @@ def test_options_become_one_value():
     assert "Side(uri='a.zarr', spacing=(3.0, 2.0, 1.0), channel=0" in said
     assert "mask='auto', mask_labels=None, roi=None, expansion=1.0)" in said
     assert "Compute(scheduler=None, workers=2" in said
-    assert "work_dir=PosixPath('w'))" in said
+    assert "work_dir=PosixPath('w')" in said
 
 
 @pytest.mark.parametrize(
