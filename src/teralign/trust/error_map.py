@@ -50,7 +50,7 @@ def with_errors(assessment: Assessment, errors: ErrorMap) -> Assessment:
     """Return an assessment with the estimated errors, of the whole and of each block.
 
     A bad one has none: the estimates compare maps that begin at the same place, and from a wrong one all are wrong.
-    Nor has one of images of which nothing can be compared.
+    Images that show nothing to compare have none, too.
     """
 
     def of_block(block: AssessedBlock) -> AssessedBlock:
