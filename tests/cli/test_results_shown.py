@@ -23,7 +23,7 @@ ALIGNED = {
     "moving": "b.zarr",
     "steps": [{"name": "ransac", "state": "kept"}, {"name": "affine", "state": "improved"}],
     "verdict": "bad",
-    "error_um": {"median": 12.345678, "p95": 20.0},
+    "error_um": {"median": 12.345678, "p95": 20.0, "factor": 1.6},
     "assessment": {
         "sentence": "the map holds in 2 of 30 blocks",
         "advice": [{"cause": "mirrored", "sentence": "mirror the z axis", "option": None, "value": None}],
@@ -39,7 +39,7 @@ def test_a_summary_begins_with_the_verdict_and_its_remedy():
         "  failed: the alignment is bad",
         "  try: mirror the z axis",
     ]
-    assert "error                   median 12.35 µm, p95 20 µm" in lines
+    assert "error                   median 12.35 µm, p95 20 µm, factor 1.6" in lines
     assert "steps                   ransac (kept), affine (improved)" in lines
     assert lines[-1].split() == ["output", "affine.mat"], "nothing follows a bad alignment"
 

@@ -40,7 +40,7 @@ def _trust(document: Mapping[str, Json]) -> Iterator[str]:
     if not isinstance(verdict, str):
         return
     assessment = _object(document.get("assessment"))
-    sentence = assessment.get("sentence")
+    sentence = str(assessment.get("sentence") or "").removeprefix(f"{verdict.capitalize()}: ")
     yield f"{verdict.upper()}: {sentence}" if sentence else verdict.upper()
     for gate in _objects(_object(document.get("gates")).get("failed")):
         yield f"  failed: {gate.get('sentence')}"
@@ -67,7 +67,8 @@ def _row(key: str, text: str) -> str:
 def _shown(key: str, value: Json) -> str:
     """Return a value as people write it."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name.replace('_', ' ')} {_shown(key, item)}" for name, item in value.items())
+        units = {name: "" if name == "factor" else key for name in value}
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(units[name], item)}" for name, item in value.items())
     if isinstance(value, list):
         return ", ".join(_shown("", item) for item in value) + (" µm" if key.endswith("_um") else "")
     if value is None:
