@@ -37,13 +37,13 @@ def found():
     return result.transform, voxel_error_of(result.reports)
 
 
-def estimate(transform, *, fixed=None, voxel_error=None, threads=1):
-    own, moving, _, start = pair()
+def estimate(transform, *, start=None, fixed=None, voxel_error=None, threads=1):
+    own, moving, _, affine = pair()
     cubes = cubes_over(own.grid)
     return estimate_errors(
         fixed or own,
         moving,
-        start=start,
+        start=start or affine,
         found=transform,
         config=DeformConfig(),
         voxel_error=voxel_error or found()[1],
@@ -68,6 +68,12 @@ def test_the_estimate_is_within_a_factor_of_two_of_the_true_error():
     true = true_error(transform)
     assert 0.05 < true < 1.0
     assert true / 2 < rms(estimate(transform)) < 2 * true
+
+
+def test_the_estimate_holds_where_a_block_starts_from_a_field_and_moves_no_further():
+    transform, _ = found()
+    true = true_error(transform)
+    assert true / 2 < rms(estimate(Stack(), start=pair()[3] @ transform)) < 2 * true
 
 
 def test_a_worse_deformation_has_a_larger_estimate_close_to_its_true_error():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,47 +44,22 @@ def deform(fixed: Image, moving: Image, config: DeformConfig, context: StepConte
     )
 
 
-@dataclass(frozen=True)
-class CoarseDeformations:
-    """Deformations between images of half the resolution, whose residual misplaces a voxel by `voxel_error` µm.
-
-    The moving image is seen through a transform: `forth` maps points of the fixed image to it, `back` those of it.
-    """
-
-    forth: DisplacementField
-    back: DisplacementField
-    voxel_error: float
-
-
-def coarse_deformations(
-    fixed: Image, moving: Image, config: DeformConfig, start: Stack, nodes: Grid, *, threads: int
-) -> CoarseDeformations | None:
-    """Return what the engine finds between images of half the resolution, by local correlation, on `nodes`.
-
-    `config` is that of the images at full resolution; the moving image is seen through `start`. None where the images
-    have nothing to compare.
-    """
-    half = config.model_copy(update={"metric": None, "engine": "gauss_newton", "iterations": None}).at_stage(2)
-    seen = _straightened(fixed, moving, start, threads)
-    here = seen.crop(fixed.grid.region.shift(_rim(fixed.grid)))
-    # Even if worse: kept starts would agree with each other, and be taken for errors of the deformation.
-    find = functools.partial(
-        find_deformation, config=half, initial=np.eye(4), field_grid=nodes, even_if_worse=True, threads=threads
-    )
-    forth, back = find(fixed, seen), find(here, fixed)
-    if math.isnan(forth.voxel_error) or math.isnan(back.voxel_error):
-        return None
-    return CoarseDeformations(
-        DisplacementField(forth.field, nodes), DisplacementField(back.field, nodes), forth.voxel_error
-    )
-
-
 def deform_further(
-    fixed: Image, moving: Image, start: Stack, nodes: Grid, *, threads: int
+    fixed: Image,
+    moving: Image,
+    start: Stack,
+    config: DeformConfig,
+    nodes: Grid,
+    *,
+    even_if_worse: bool = False,
+    threads: int,
 ) -> DisplacementField | None:
-    """Return the default deformation from `start`, on `nodes`; None where the images have nothing to compare."""
-    seen = _straightened(fixed, moving, start, threads)
-    found = find_deformation(fixed, seen, DeformConfig(), initial=np.eye(4), field_grid=nodes, threads=threads)
+    """Return what the engine finds from `start` on, on `nodes`; None where the images have nothing to compare.
+
+    Without a better field it is zero, unless it is wanted `even_if_worse`.
+    """
+    seen, find = _straightened(fixed, moving, start, threads), functools.partial(find_deformation, initial=np.eye(4))
+    found = find(fixed, seen, config, field_grid=nodes, even_if_worse=even_if_worse, threads=threads)
     return None if math.isnan(found.voxel_error) else DisplacementField(found.field, nodes)
 
 

@@ -79,7 +79,7 @@ class DeformResult:
 
     Higher metrics are better. A `reason` explains a field of zeros; `min_jacobian` is the smallest determinant at the
     nodes, `iterations` are the steps taken at each level, coarsest first. `voxel_error` is how far the residual
-    misplaces a single voxel, in µm: the median of σ_residual / |∇f| by local correlation, else NaN.
+    misplaces a single voxel, in µm: σ_residual / |∇f| by local correlation, else NaN.
     """
 
     field: F32

@@ -166,18 +166,19 @@ class LevelProblem:
         return local, correlation
 
     def voxel_error(self, match: Match) -> float:
-        """Return how far the residual misplaces a single voxel: σ_residual / |∇f|, the median over cells, in µm.
+        """Return how far the residual misplaces a single voxel: σ_residual / |∇f|, harmonic mean of cells, in µm.
 
-        Of the gradient only the share that both images have in common counts, since noise has a gradient too.
-        Infinite where nothing is in common, NaN where nothing can be compared.
+        So cells weigh by what they tell, and empty ones nothing. Of the gradient only the share that both images have
+        in common counts, since noise has a gradient too. Infinite where nothing is in common, NaN where nothing can
+        be compared.
         """
         known = match.known
         common = np.square(np.clip(match.correlation[known], 1e-3, 1 - 1e-3), dtype=np.float64)
         spacing = np.array(self._fixed.grid.spacing)[:, None]
         slopes = (match.sums[15:18, known] / spacing**2).sum(axis=0) * np.square(match.local[2, known])
+        told = slopes / ((1 / common - 1) * match.sums[0, known])
         with np.errstate(divide="ignore"):
-            squares = (1 / common - 1) * match.sums[0, known] / slopes
-        return float(np.sqrt(np.median(squares))) if squares.size else math.nan
+            return float(1 / np.sqrt(told.mean())) if told.size else math.nan
 
     def step(self, c: F32, match: Match) -> F32:
         """Return the Gauss–Newton step (3, z, y, x) µm from `c`, nowhere longer than the largest step."""

@@ -1,21 +1,18 @@
 """An estimate of the error that a deformation leaves, in µm, in cubes of the fixed image.
 
-The true map is not known, but others can be found: here two, between the images at half the resolution, an eighth of
-the voxels, from the same start. One maps fixed to moving points as the deformation does, the other, with the roles
-exchanged, back. Where all agree, little is left to find. Four numbers are combined, as lengths in voxels (the edge of
-a cube of a voxel's volume); the first belongs to a cube, the others to all cubes around it:
+The true map is not known, but others can be found: two, between the images at half the resolution, an eighth of the
+voxels. One continues from the deformation, the other begins where the deformation began. Three lengths are combined:
 
-    h   the distance of the deformation from the coarse one, root mean square
-    f   what is left of a way forth by the deformation and back by the coarse one, the median of the cubes
-    c   what is left of a way forth and back by the coarse ones, the median of the cubes
-    s   σ_residual / |∇f|: how far the residual of the full images misplaces a single voxel
+    l   how far the first still moves a cube: root mean square; what stands out of the fixed image counts most
+    h   the distance of the second from the deformation, likewise
+    s   σ_residual / |∇f|: how far the residual of the full images misplaces a single voxel, of edge e
 
-    error = A · h^P · f^Q / c^R · s^S
+    error = the larger of A · l + K · s and B · h · min(1, s / e)^Q
 
-h sees detail too fine to follow, and residuals that are no noise (blur, stripes, saturation). f over c says which of
-the two differs from the way back: where the coarse ones agree with each other only (c far below f), the fine one
-is wrong, else the coarse one. s adds noise, which h sees too little of, since both share it. The constants are those
-of pairs with a known map; see docs/decisions/2026-11-28-remaining-error.md.
+l sees what the deformation has not reached, s what noise hides from both. Neither sees what is wrong in both alike:
+blur, stripes and saturation, which lead to other places from other starts, as h shows. But h is also large where the
+second cannot follow fine detail; there the residual is small, and h counts little. The constants are those of pairs
+with a known map; see docs/decisions/2026-11-28-remaining-error.md.
 """
 
 from __future__ import annotations
@@ -32,18 +29,18 @@ from teralign.transforms import Stack, node_positions
 
 CUBE = 32
 """Voxels along the edge of a cube: some cells. Smaller cubes have errors of their own that no estimate follows."""
-FACTOR = 1.6
+FACTOR = 1.9
 """The true error of 80 % of cubes is within this factor of the estimate, on pairs with known maps."""
 ERROR_MARGIN = 8
 """Voxels around the cubes that the coarse deformations see: half a window."""
 _FLOOR, _FLOOR_VOXELS = 0.1, 0.05  # µm, and voxels: smaller errors are not told apart
-_SCALE, _DISTANCE, _BACK, _COARSE, _NOISE = 0.42, 0.65, 1.56, 1.70, 0.62  # A, P, Q, R and S
-# f over c at most: on made pairs it is 0.5 to 2, and without bound where neither coarse deformation left its start.
-_MOST_APART = 2.0
-_COARSE_NOISE = 3.3  # times s of the images at half the resolution, where that of the full ones is not known
+_LEFT, _NOISE = 1.3, 0.05  # A and K
+_APART, _MISMATCH = 1.6, 1.25  # B and Q
+_MOST_NOISE = 10.0  # voxels: a larger s says nothing more
+_USUAL_NOISE = 0.5  # voxels: s where it is not known
+_COARSER = 2  # times the voxels of the images are those that are compared again
 _STRIDE = 2  # voxels at half the resolution between the points that are compared
 _LEAST = 0.25  # share of a cube's points that both images must show
-_LEAST_LENGTH, _MOST_LENGTH = 0.01, 100.0  # voxels: lengths beyond say nothing more
 
 
 def cubes_over(grid: Grid) -> Grid:
@@ -104,26 +101,29 @@ def estimate_errors(
     voxels around the cubes at least. `config` is that of the deformation, and `voxel_error` its s in µm, if known.
     NaN where the images do not show enough to tell. The number of threads does not change the result.
     """
-    from teralign.registration.deform import coarse_deformations
+    from teralign.registration.deform import deform_further
 
-    half = 2 * min(fixed.grid.spacing)
-    small, other = fixed.downsample_to(half).finite(), moving.downsample_to(half).finite()
+    spacing, whole, edge = _COARSER * min(fixed.grid.spacing), start @ found, _edge(fixed.grid)
+    small, other = fixed.downsample_to(spacing).finite(), moving.downsample_to(spacing).finite()
+    plain = config.model_copy(update={"metric": None, "engine": "gauss_newton", "iterations": None})
     nodes = small.grid.nodes((_STRIDE,) * 3)
-    coarse = coarse_deformations(small, other, config, start, nodes, threads=threads)
-    if coarse is None:
-        return np.full(region.shape, np.nan, np.float32)
-    points, edge = node_positions(nodes), _edge(fixed.grid)
-    ends = found.map_points(points, threads=threads)
-    known = small.sample(points)[1] & other.sample(start.map_points(ends, threads=threads))[1]
-    coarse_ends = points + coarse.forth.values.reshape(-1, 3)
-    misses = (
-        ends - coarse_ends,
-        coarse.back.map_points(ends, threads=threads) - points,
-        coarse.back.map_points(coarse_ends, threads=threads) - points,
+    # Even if worse: where a field is kept, nothing was compared.
+    further, afresh = (
+        deform_further(small, other, begin, plain.at_stage(_COARSER), nodes, even_if_worse=True, threads=threads)
+        for begin in (whole, start)
     )
-    lengths = [np.sqrt(_means_in_cubes(points, np.square(miss).sum(axis=1), known, cubes, nodes)) for miss in misses]
-    noise = coarse.voxel_error / _COARSE_NOISE if voxel_error is None else voxel_error
-    error = edge * _combine(*(length / edge for length in lengths), noise=noise / edge)
+    if further is None or afresh is None:
+        return np.full(region.shape, np.nan, np.float32)
+    points = node_positions(nodes)
+    ends = found.map_points(points, threads=threads)
+    values, shown = small.sample(points)
+    known = shown & other.sample(start.map_points(ends, threads=threads))[1]
+    weights = _foreground(values, known)
+    left, apart = (
+        np.sqrt(_means_in_cubes(points, np.square(miss).sum(axis=1), known, cubes, nodes, weights))
+        for miss in (further.values.reshape(-1, 3), ends - points - afresh.values.reshape(-1, 3))
+    )
+    error = _combine(left, apart, _USUAL_NOISE * edge if voxel_error is None else voxel_error, edge)
     return _cropped(np.maximum(error, floor_of(fixed.grid)), cubes, region, points)
 
 
@@ -138,7 +138,7 @@ def displacements_in_cubes(
 
     fixed, moving = fixed.finite(), moving.finite()
     nodes = fixed.grid.nodes((2 * _STRIDE,) * 3)
-    field = deform_further(fixed, moving, transform, nodes, threads=threads)
+    field = deform_further(fixed, moving, transform, DeformConfig(), nodes, threads=threads)
     if field is None:
         return np.full(cubes.shape, np.nan, np.float32)
     points = node_positions(nodes)
@@ -147,32 +147,35 @@ def displacements_in_cubes(
     return _cropped(np.sqrt(_means_in_cubes(points, squares, known, cubes, nodes)), cubes, cubes.region, points)
 
 
-def _combine(distance: Floats, back: Floats, coarse: Floats, *, noise: float) -> Floats:
-    """Return the errors of cubes in voxels, from h, f, c (NaN where they are not known) and s in voxels."""
-    if not np.isfinite(distance).any():
-        return distance
-
-    def within(length: Floats | float) -> Floats:
-        return np.clip(length, _LEAST_LENGTH, _MOST_LENGTH)
-
-    way_back = within(float(np.nanmedian(back)))
-    way_of_both = np.maximum(within(float(np.nanmedian(coarse))), way_back / _MOST_APART)
-    around = way_back**_BACK / way_of_both**_COARSE
-    error: Floats = _SCALE * within(distance) ** _DISTANCE * around * within(noise) ** _NOISE
+def _combine(left: Floats, apart: Floats, noise: float, edge: float) -> Floats:
+    """Return the errors of cubes in µm, from l, h (NaN where they are not known) and s in µm."""
+    unlike = min(1.0, noise / edge) ** _MISMATCH
+    error: Floats = np.maximum(_LEFT * left + _NOISE * min(noise, _MOST_NOISE * edge), _APART * unlike * apart)
     return error
 
 
-def _means_in_cubes(points: Floats, values: Floats, known: Bools, cubes: Grid, nodes: Grid) -> Floats:
+def _foreground(values: Volume32, known: Bools) -> Floats:
+    """Return weights of points by how far their values lie from the median of those that are known."""
+    middle = float(np.median(values[known])) if known.any() else 0.0
+    weights = np.abs(values.astype(np.float64) - middle)
+    return np.asarray(weights + 0.01 * weights.mean() + np.finfo(np.float32).tiny)
+
+
+def _means_in_cubes(
+    points: Floats, values: Floats, known: Bools, cubes: Grid, nodes: Grid, weights: Floats | None = None
+) -> Floats:
     """Return the means of `values` (n,) of the known points (n, 3) in each cube near them; NaN with too few."""
     index, first, shape = _cube_of(points, cubes)
     flat = np.ravel_multi_index(tuple((index - first).T), shape)
     size = math.prod(shape)
     counts = np.bincount(flat[known], minlength=size)
-    sums = np.bincount(flat[known], values[known], minlength=size)
+    weights = np.ones(len(values)) if weights is None else weights
+    sums = np.bincount(flat[known], (weights * values)[known], minlength=size)
+    totals = np.bincount(flat[known], weights[known], minlength=size)
     whole = math.prod(c / n for c, n in zip(cubes.spacing, nodes.spacing, strict=True))
     # A cube at a face of the images holds fewer points.
     enough = counts >= max(1.0, _LEAST * min(whole, float(np.bincount(flat, minlength=size).max())))
-    means: Floats = np.where(enough, sums / np.maximum(counts, 1), np.nan).reshape(shape)
+    means: Floats = np.where(enough, sums / np.where(enough, totals, 1), np.nan).reshape(shape)
     return means
 
 
