@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from teralign import __version__
 from teralign.report import formatting
 from teralign.report.states import STATES
 from teralign.results import to_json
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _FOLDER = Path(__file__).parent / "templates"
 
@@ -39,6 +42,9 @@ def embedded(data: object) -> Markup:
 
 @cache
 def _environment() -> Environment:
+    # Here, since most commands that import the report make no page.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,

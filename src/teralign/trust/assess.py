@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import bdtr, bdtrc  # scipy.stats takes long to import, in every process
 
 from teralign.grids import Floats, FloatTriple, Grid, Region, as_float_triple
 from teralign.registration import Image
@@ -123,13 +123,13 @@ class Tally:
     def by_chance(self) -> float:
         """Return the probability that a wrong map has as many confirmed blocks, or as many strong ones."""
         n, confirmed, strong = (self.worth(count) for count in (self.examined, self.confirmed, self.strong))
-        tails = (stats.binom.sf(confirmed - 1, n, _CHANCE), stats.binom.sf(strong - 1, n, _CHANCE_STRONG))
-        return min(1.0, 2 * float(min(tails)))
+        counts = ((confirmed, _CHANCE), (strong, _CHANCE_STRONG))
+        return min(1.0, 2 * min(float(bdtrc(count - 1, n, chance)) if count else 1.0 for count, chance in counts))
 
     def if_right(self) -> float:
         """Return the probability that a right map has so few confirmed blocks."""
         n = max(1, self.worth(self.examined))
-        return float(stats.binom.cdf(self.worth(self.confirmed), n, _RIGHT))
+        return float(bdtr(self.worth(self.confirmed), n, _RIGHT))
 
     def worth(self, count: int) -> int:
         """Return how many blocks without overlap `count` blocks are worth, rounded down."""
