@@ -6,7 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.request import urlopen
@@ -41,10 +42,30 @@ def columns(tmp_path):
     return write_columns(tmp_path)
 
 
-def colours(page: Page, path: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    page.picture(path)
-    red, green, blue = np.moveaxis(np.asarray(Image.open(path).convert("RGB")).astype(int), 2, 0)
-    return red > 150, green > 150, blue > 150
+def colours(page: Page, path: Any, wanted: Callable[..., bool]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where a picture is red, green and blue, as soon as they are as `wanted`, or after a while.
+
+    The viewer calls itself ready before what it has is drawn.
+    """
+    end = time.monotonic() + 60
+    while True:
+        page.picture(path)
+        red, green, blue = np.moveaxis(np.asarray(Image.open(path).convert("RGB")).astype(int), 2, 0)
+        found = red > 150, green > 150, blue > 150
+        if wanted(*found) or time.monotonic() > end:
+            return found
+        time.sleep(0.5)
+
+
+def drawn_alike(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> bool:
+    lit, white = red | green | blue, red & green & blue
+    points = (green & blue & ~red) | (red & green & ~blue)  # on the first column
+    return bool(lit.sum() > 5000 and white.sum() > 0.9 * lit.sum() and points.sum() > 10)
+
+
+def drawn_apart(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> bool:
+    lit = (red | green | blue).sum()
+    return bool(lit > 5000 and (red & green & blue).sum() < 0.5 * lit)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the PATH")
@@ -63,16 +84,11 @@ def test_a_browser_draws_the_aligned_volume_on_the_fixed_one(columns, tmp_path):
         page.value("window.viewer.layout.restoreState('xy')")
         page.value("window.viewer.showDefaultAnnotations.value = false")
         page.wait_for("window.viewer.isReady()")
-        red, green, blue = colours(page, tmp_path / "aligned.png")
-        lit, white = red | green | blue, red & green & blue
-        assert lit.sum() > 5000
-        assert white.sum() > 0.9 * lit.sum()
-        assert (green & blue & ~red).sum() + (red & green & ~blue).sum() > 10  # the points, on the first column
+        assert drawn_alike(*colours(page, tmp_path / "aligned.png", drawn_alike))
         for layer, visible in (("aligned", "false"), ("moving", "true")):
             page.value(f"window.viewer.layerManager.getLayerByName('{layer}').setVisible({visible})")
         page.wait_for("window.viewer.isReady()")
-        red, green, blue = colours(page, tmp_path / "moving.png")
-        assert (red & green & blue).sum() < 0.5 * (red | green | blue).sum()
+        assert drawn_apart(*colours(page, tmp_path / "moving.png", drawn_apart))
         own = printed["link"].partition("/v/")[0]
         outside = [url for url in page.requested() if not url.startswith((own, "data:", "blob:"))]
         assert [url for url in outside if not url.endswith("/favicon.ico")] == []
