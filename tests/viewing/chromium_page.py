@@ -107,7 +107,7 @@ def opened_page(folder: Path, size: tuple[int, int] = (1200, 800)) -> Iterator[P
             pages = [page for page in json.load(answer) if page["type"] == "page"]
         socket = loop.run_until_complete(_connected(pages[0]["webSocketDebuggerUrl"]))
         yield Page(loop, socket)
-        socket.close()
+        loop.run_until_complete(_closed(socket))  # in the loop, for another test may have ended that of this thread
     finally:
         browser.terminate()
         browser.wait()
@@ -116,6 +116,10 @@ def opened_page(folder: Path, size: tuple[int, int] = (1200, 800)) -> Iterator[P
 
 async def _connected(address: str) -> WebSocketClientConnection:
     return await websocket_connect(address, max_message_size=64 << 20)
+
+
+async def _closed(socket: WebSocketClientConnection) -> None:
+    socket.close()
 
 
 def _port_of(file: Path) -> int:
