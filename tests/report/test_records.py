@@ -8,7 +8,7 @@ from teralign.report import read_record
 
 def test_the_command_of_a_record_names_the_users_files(reported, tmp_path):
     content = json.loads((reported.folder / "transform.blocks.json").read_text())
-    work = "/work/ab/12"
+    work = "/scratch/ab/12"
     content["run"]["inputs"]["fixed"]["uri"] = "s3://lab/round 1.zarr/s1"
     content["run"]["inputs"]["initial_transforms"] = ["pair/affine.mat"]
     content["output"] = "pair/transform.zarr"
