@@ -95,11 +95,13 @@ def test_the_slider_goes_through_the_slices(visit):
 
 def test_a_click_moves_the_other_planes_there(visit):
     x, y = (visit.page.locator(f"#viewer .plane-{plane} output") for plane in ("zy", "xz"))
-    box = visit.page.locator(XY).bounding_box()
-    visit.page.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + 0.9 * box["height"])
+    plane = visit.page.locator(XY)
+    plane.scroll_into_view_if_needed()  # a click outside the window meets nothing
+    box = plane.bounding_box()
+    plane.click(position={"x": 0.1 * box["width"], "y": 0.9 * box["height"]})
     painted(visit)
     left, low = (float(where.inner_text().split()[1]) for where in (x, y))
-    visit.page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.1 * box["height"])
+    plane.click(position={"x": 0.9 * box["width"], "y": 0.1 * box["height"]})
     painted(visit)
     right, high = (float(where.inner_text().split()[1]) for where in (x, y))
     assert left < right and high < low
