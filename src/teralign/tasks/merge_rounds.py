@@ -154,7 +154,7 @@ class Merger:
 
     @property
     def hint(self) -> str:
-        """Fewer rounds at once: the channels of one are in memory together."""
+        """None: only the channels of one round are in memory together."""
         return ""
 
     def part_bytes(self, part: Part) -> int:
