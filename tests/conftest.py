@@ -7,7 +7,7 @@ import pytest
 
 from servers import Bucket, s3_server, web_server
 
-pytest_plugins = ["demo_pair"]
+pytest_plugins = ["demo_pair", "schedulers.fixtures"]
 
 
 @pytest.fixture(autouse=True)

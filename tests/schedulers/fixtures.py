@@ -1,0 +1,18 @@
+"""Schedulers as fixtures of the tests of every room; skipped with a reason where their programs are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .slurm import Slurm, missing_for_slurm, running_slurm
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Slurm]:
+    """A Slurm of three nodes with 2 cores and 6000 MB each, for the tests of a module."""
+    if (missing := missing_for_slurm()) is not None:
+        pytest.skip(missing)
+    with running_slurm() as running:
+        yield running
