@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of pages, which are skipped where there is none."""
+"""A headless Chromium for tests and pictures of pages."""
 
 from __future__ import annotations
 
@@ -6,32 +6,37 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import pytest
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# WebGL without a graphics card, for Neuroglancer; other pages do without: it rounds their colours otherwise.
+_WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
+_PATIENCE = 90.0  # seconds; machines of tests are slow, and draw in software
 
 
 @dataclass
 class Visit:
-    """A page that is open, with all that its console said and all that it asked the network for."""
+    """A page that is open, with what its console said, the errors among it, and all that it asked the network for."""
 
     page: Any
     console: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+
+    def wait_for(self, expression: str) -> None:
+        """Wait until a JavaScript expression is true. Raises TimeoutError of playwright after a while."""
+        self.page.wait_for_function(expression, timeout=_PATIENCE * 1000)
 
 
 @contextlib.contextmanager
-def started() -> Iterator[Any]:
-    """Start a browser; the test is skipped without playwright or Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright (extra `test`) drives the browser")
-    program = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if program is None:
-        pytest.skip("no Chromium on PATH")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+def started(*, webgl: bool = False) -> Iterator[Any]:
+    """Start the browser; there must be one, and playwright (extra `test`)."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        options = ["--no-sandbox", *(_WEBGL if webgl else ())]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
         try:
             yield browser
         finally:
@@ -40,20 +45,30 @@ def started() -> Iterator[Any]:
 
 @contextlib.contextmanager
 def opened(
-    browser: Any, path: Path, *, width: int = 1280, script: bool = True, dark: bool = False
+    browser: Any, address: str, *, size: tuple[int, int] = (1280, 900), script: bool = True, dark: bool = False
 ) -> Iterator[Visit]:
-    """Open a file as a person does, from disk."""
+    """Open a page as a person does, in a window of `size` (width, height) pixels."""
     page = browser.new_page(
-        viewport={"width": width, "height": 900},
+        viewport={"width": size[0], "height": size[1]},
         java_script_enabled=script,
         color_scheme="dark" if dark else "light",
     )
     visit = Visit(page)
-    page.on("console", lambda message: visit.console.append(message.text))
-    page.on("pageerror", lambda error: visit.console.append(str(error)))
+
+    def hear(message: Any) -> None:
+        visit.console.append(message.text)
+        if message.type == "error":
+            visit.errors.append(message.text)
+
+    def fail(error: Any) -> None:
+        visit.console.append(str(error))
+        visit.errors.append(str(error))
+
+    page.on("console", hear)
+    page.on("pageerror", fail)
     page.on("request", lambda request: visit.requests.append(request.url))
     try:
-        page.goto(path.absolute().as_uri())
+        page.goto(address)
         yield visit
     finally:
         page.close()

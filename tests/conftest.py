@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from browser import CHROMIUM, started
 from servers import Bucket, s3_server, web_server
 
 pytest_plugins = ["demo_pair", "schedulers.fixtures"]
@@ -17,6 +18,19 @@ def log_as_found():
     handlers, level, propagate = log.handlers[:], log.level, log.propagate
     yield
     log.handlers[:], log.level, log.propagate = handlers, level, propagate
+
+
+@pytest.fixture(scope="module")
+def browser(request):
+    """A browser, until the module ends: while it runs, playwright keeps its event loop running in this thread.
+
+    It draws WebGL where the module says `WEBGL = True`.
+    """
+    pytest.importorskip("playwright.sync_api", reason="playwright (extra `test`) drives the browser")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on PATH")
+    with started(webgl=getattr(request.module, "WEBGL", False)) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -28,10 +28,11 @@ from teralign.provenance import INPUT_NAMES_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
-sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "viewing")]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests")]
 
 import blocks  # noqa: E402 - beside this file
-import chromium_page  # noqa: E402 - the browser of the tests
+
+import browser  # noqa: E402 - that of the tests
 
 MAX_BYTES = 300_000
 _DRAWING_SECONDS = 5.0  # pages draw their pictures after they are loaded
@@ -42,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, help="a folder to keep the tutorial's files in")
     work = parser.parse_args().work
-    if chromium_page.CHROMIUM is None:
+    if browser.CHROMIUM is None:
         sys.exit("screenshots: no Chromium on PATH; install it (apt install chromium).")
     with tempfile.TemporaryDirectory() as temporary:
         folder = work or Path(temporary)
@@ -100,13 +101,16 @@ class Quiet(SimpleHTTPRequestHandler):
 
 def photograph(address: str, output: Path, size: tuple[int, int], ready: str) -> None:
     """Write what a browser window of `size` shows of a page once the expression `ready` is true."""
-    with tempfile.TemporaryDirectory() as folder, chromium_page.opened_page(Path(folder) / "profile", size) as page:
-        page.call("Emulation.setScrollbarsHidden", hidden=True)
-        page.open(address)
-        page.wait_for(ready)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        browser.started(webgl=True) as chromium,
+        browser.opened(chromium, address, size=size) as visit,
+    ):
+        visit.wait_for(ready)
         time.sleep(_DRAWING_SECONDS)
-        page.picture(Path(folder) / "shot.png")
-        keep(Path(folder) / "shot.png", output)
+        shot = Path(folder) / "shot.png"
+        visit.page.screenshot(path=shot)
+        keep(shot, output)
 
 
 def keep(source: Path, output: Path, *, width: int | None = None) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from browser import started
 from teralign.alignment import BlockOptions, Side
 from teralign.cluster import Compute
 from teralign.tasks.global_align import global_align
@@ -38,12 +37,6 @@ class ReportedPair:
 
 def volumes(folder: Path, level: str) -> tuple[str, str]:
     return str(folder / f"data/fixed.n5/{level}"), str(folder / f"data/moving.n5/{level}")
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with started() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ XY = "#viewer canvas[data-plane=xy]"
 
 @pytest.fixture(scope="module")
 def visit(browser, reported):
-    with opened(browser, reported.page) as visit:
+    with opened(browser, reported.page.as_uri()) as visit:
         visit.page.wait_for_selector("#viewer[data-painted]")
         visit.page.wait_for_selector("#zoom[data-painted]")
         visit.page.wait_for_selector("#maps-viewer[data-painted]")
@@ -228,7 +228,7 @@ def test_everything_is_named_for_people_who_do_not_see_it(visit):
 
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
 def test_the_page_fits_a_phone_and_the_dark(browser, reported, width, dark):
-    with opened(browser, reported.page, width=width, dark=dark) as visit:
+    with opened(browser, reported.page.as_uri(), size=(width, 900), dark=dark) as visit:
         visit.page.wait_for_selector("#maps-viewer[data-painted]")
         assert visit.page.evaluate("() => document.scrollingElement.scrollWidth") <= width
         paper = visit.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
@@ -236,7 +236,7 @@ def test_the_page_fits_a_phone_and_the_dark(browser, reported, width, dark):
 
 
 def test_the_page_says_the_most_without_its_script(browser, reported):
-    with opened(browser, reported.page, script=False) as visit:
+    with opened(browser, reported.page.as_uri(), script=False) as visit:
         text = visit.page.inner_text("body")
         assert reported.result.assessment.sentence in text
         assert "needs JavaScript" in text

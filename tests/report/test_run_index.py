@@ -36,7 +36,7 @@ def test_the_worst_pair_is_first(results):
 
 
 def test_the_page_leads_to_the_pairs_and_sorts_them(browser, results):
-    with opened(browser, results / "index.html") as visit:
+    with opened(browser, (results / "index.html").as_uri()) as visit:
         rows = visit.page.locator("table.sortable tbody tr")
         assert rows.count() == 3 and "b <i>" in rows.first.inner_text(), "names are text, whatever they hold"
         visit.page.get_by_role("button", name="Error").click()

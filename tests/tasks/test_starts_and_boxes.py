@@ -22,7 +22,7 @@ from teralign.grids import Grid, Region
 from teralign.registration import Image
 from teralign.tasks.global_align import global_align, plan_global_align
 from teralign.tasks.local_align import local_align, plan_local_align
-from teralign.tasks.report_alignment import report_alignment
+from teralign.tasks.report_alignment import ReportInputs, report_alignment
 from teralign.transforms import Affine, DisplacementField, load_stack, save_field
 from teralign.volumes import Chunking, create_volume, open_volume
 
@@ -135,8 +135,7 @@ def test_no_steps_pass_the_start_through_locally_too(folder, tmp_path):
         *sides,
         transforms=[output],
         output=tmp_path / "report",
-        global_report=tmp_path / "affine.json",
-        blocks=output.with_suffix(".blocks.json"),
+        inputs=ReportInputs(global_report=tmp_path / "affine.json", blocks=output.with_suffix(".blocks.json")),
     )
     metrics = json.loads((tmp_path / "report" / "report.json").read_text())
     assert metrics["global_steps"] == {"skipped": True, "started_from": [str(folder / "near.mat")], "steps": []}

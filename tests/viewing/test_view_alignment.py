@@ -14,10 +14,12 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
-from chromium_page import CHROMIUM, Page, opened_page
 from columns import write_columns
 from PIL import Image
 
+from browser import Visit, opened
+
+WEBGL = True  # Neuroglancer draws with it
 READY = "window.viewer?.layerManager?.managedLayers.length == 5 && window.viewer.isReady()"
 
 
@@ -42,14 +44,14 @@ def columns(tmp_path):
     return write_columns(tmp_path)
 
 
-def colours(page: Page, path: Any, wanted: Callable[..., bool]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def colours(visit: Visit, path: Any, wanted: Callable[..., bool]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where a picture is red, green and blue, as soon as they are as `wanted`, or after a while.
 
     The viewer calls itself ready before what it has is drawn.
     """
     end = time.monotonic() + 60
     while True:
-        page.picture(path)
+        visit.page.screenshot(path=path)
         red, green, blue = np.moveaxis(np.asarray(Image.open(path).convert("RGB")).astype(int), 2, 0)
         found = red > 150, green > 150, blue > 150
         if wanted(*found) or time.monotonic() > end:
@@ -68,31 +70,29 @@ def drawn_apart(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> bool:
     return bool(lit > 5000 and (red & green & blue).sum() < 0.5 * lit)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the PATH")
-def test_a_browser_draws_the_aligned_volume_on_the_fixed_one(columns, tmp_path):
+def test_a_browser_draws_the_aligned_volume_on_the_fixed_one(columns, tmp_path, browser):
     with (
         running(
             *("--fixed", columns / "fixed.zarr", "--moving", columns / "moving.zarr"),
             *("--transform", columns / "affine.mat"),
             *("--points", columns / "points.csv", "--moving-points", columns / "moved.csv"),
         ) as printed,
-        opened_page(tmp_path / "chromium") as page,
+        opened(browser, printed["link"], size=(1200, 800)) as visit,
     ):
         assert printed["layers"] == ["fixed", "aligned", "moving", "points", "moved (aligned)"]
-        page.open(printed["link"])
-        page.wait_for(READY)
-        page.value("window.viewer.layout.restoreState('xy')")
-        page.value("window.viewer.showDefaultAnnotations.value = false")
-        page.wait_for("window.viewer.isReady()")
-        assert drawn_alike(*colours(page, tmp_path / "aligned.png", drawn_alike))
+        visit.wait_for(READY)
+        visit.page.evaluate("window.viewer.layout.restoreState('xy')")
+        visit.page.evaluate("() => {window.viewer.showDefaultAnnotations.value = false}")
+        visit.wait_for("window.viewer.isReady()")
+        assert drawn_alike(*colours(visit, tmp_path / "aligned.png", drawn_alike))
         for layer, visible in (("aligned", "false"), ("moving", "true")):
-            page.value(f"window.viewer.layerManager.getLayerByName('{layer}').setVisible({visible})")
-        page.wait_for("window.viewer.isReady()")
-        assert drawn_apart(*colours(page, tmp_path / "moving.png", drawn_apart))
+            visit.page.evaluate(f"window.viewer.layerManager.getLayerByName('{layer}').setVisible({visible})")
+        visit.wait_for("window.viewer.isReady()")
+        assert drawn_apart(*colours(visit, tmp_path / "moving.png", drawn_apart))
         own = printed["link"].partition("/v/")[0]
-        outside = [url for url in page.requested() if not url.startswith((own, "data:", "blob:"))]
+        outside = [url for url in visit.requests if not url.startswith((own, "data:", "blob:"))]
         assert [url for url in outside if not url.endswith("/favicon.ico")] == []
-        assert [text for text in page.complaints() if "favicon" not in text] == []
+        assert [text for text in visit.errors if "favicon" not in text and "404" not in text] == []
 
 
 def test_the_command_serves_until_it_is_told_to_end(case):
