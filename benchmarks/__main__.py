@@ -2,8 +2,10 @@
 
     TERALIGN_TEST_DATA=… python -m benchmarks [--only PART]…
     TERALIGN_TEST_DATA=… python -m benchmarks trust [--help]
+    python -m benchmarks scale [--help]
 
-The second one tries the verdict on pairs of known truth, without peers (`benchmarks.trust`).
+Two parts have options of their own and no peers: the verdict on pairs of known truth (`benchmarks.trust`), and a
+cluster of a thousand workers (`benchmarks.scale`).
 
 Tables go to stdout as markdown, and as JSON to `.bench/results.json`; progress goes to stderr. Peers are installed in
 environments of their own in `.bench/`, once.
@@ -20,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import alignment, applying, blocks, commands, giant, robustness, scaling, trust, warp_speed
+from benchmarks import alignment, applying, blocks, commands, giant, robustness, scale, scaling, trust, warp_speed
 from benchmarks.environments import FOLDER, PACKAGES
 from benchmarks.tables import Row, markdown, save
 
@@ -41,9 +43,10 @@ PARTS = (
 
 def main() -> None:
     """Run the parts that are asked for, and print a table for each."""
-    if sys.argv[1:2] == ["trust"]:
-        trust.main(sys.argv[2:])
-        return
+    for name, part in (("trust", trust.main), ("scale", scale.main)):
+        if sys.argv[1:2] == [name]:
+            part(sys.argv[2:])
+            return
     options = _options()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     results: dict[str, object] = {"machine": _machine(), "command": sys.argv[1:], "peers": dict(PACKAGES)}

@@ -19,6 +19,7 @@ import pytest
 from block_functions import Found, calls, fail_for, hog, items, kill_for, payloads, slow, square
 
 from teralign.blockwise import Workspace, plan_blocks, run_blocks
+from teralign.blockwise.batch_size import BatchSize
 from teralign.cluster import Compute
 from teralign.errors import AlignmentError, ClusterError, DataError
 
@@ -126,6 +127,39 @@ def test_a_block_that_kills_fails_alone_however_many_wait_behind_it(client, work
     record = workspace.load_record("work", "z000_x000")
     assert record.state == "failed"
     assert "worker" in record.error
+
+
+@pytest.fixture
+def batches_of_four(monkeypatch):
+    """What the pace of blocks of a hundredth of a second comes to after some seconds."""
+    monkeypatch.setattr(BatchSize, "of_next", lambda *_: 4)
+
+
+def test_blocks_that_share_a_task_are_run_once_each_and_those_that_fail_are_tried_again(
+    batches_of_four, client, workspace
+):
+    names = {"z000_x002": 2, "z000_x003": 99, "z001_x001": 1}
+    function = functools.partial(fail_for, names=names, workspace=workspace, error=ValueError)
+    summary = run_blocks(function, items(14), client=client, workspace=workspace, stage="work", max_failed=0.1)
+    assert (summary.done, summary.failed) == (13, ("z000_x003",))
+    expected = {item.name: 1 for item in items(14)} | {"z000_x002": 3, "z000_x003": 3, "z001_x001": 2}
+    assert calls(workspace.path.parent) == expected
+
+
+def test_a_block_that_kills_fails_alone_in_its_task(batches_of_four, client, workspace):
+    function = functools.partial(kill_for, names={"z000_x001": 99}, workspace=workspace)
+    run = functools.partial(run_blocks, function, items(8), client=client, workspace=workspace, stage="work")
+    assert run(max_failed=0.2).failed == ("z000_x001",)
+    assert calls(workspace.path.parent)["z000_x000"] == 1
+
+
+def test_a_task_that_runs_past_its_time_hands_back_what_it_has_not_begun(
+    batches_of_four, client, workspace, monkeypatch
+):
+    monkeypatch.setattr("teralign.blockwise.run.task_seconds", lambda _workers: 0.01)
+    function = functools.partial(slow, workspace=workspace, seconds=0.05)
+    assert run_blocks(function, items(10), client=client, workspace=workspace, stage="work").done == 10
+    assert set(calls(workspace.path.parent).values()) == {1}
 
 
 def test_a_block_that_takes_too_much_memory_fails_and_no_other(client, workspace):

@@ -12,13 +12,15 @@ A block with a record is finished, and a resumed run skips it. Failures are hand
   command resumes it.
 
 Dask holds only a window of blocks at any time, no result passes through it, and nothing is kept for a finished block.
-Memory therefore does not grow with the number of blocks.
+Memory therefore does not grow with the number of blocks. Short blocks share a task (`batch_size`): then a task that
+runs past its time hands the blocks that it has not begun back, and the failures that it met.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import logging
 import os
 import socket
@@ -26,13 +28,14 @@ import time
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 import cloudpickle
 
+from teralign.blockwise.batch_size import BatchSize, task_seconds
 from teralign.blockwise.records import BlockRecord, BlockState
 from teralign.blockwise.workspace import Workspace
 from teralign.errors import AlignmentError, ClusterError, DataError
@@ -63,6 +66,14 @@ B = TypeVar("B", bound=Named)
 
 class BlockError(Exception):
     """The error of a function in a worker, as text, since exceptions cannot always be sent."""
+
+
+class BatchError(Exception):
+    """The outcome of blocks of which some have no result: failures by their place, and how many blocks were begun."""
+
+    def __init__(self, failures: Mapping[int, BlockError], begun: int) -> None:
+        super().__init__(failures, begun)
+        self.failures, self.begun = failures, begun
 
 
 @dataclass(frozen=True)
@@ -160,6 +171,21 @@ def attempt(job: _BlockCalls, block: Named, number: int) -> None:
         raise BlockError(text, isinstance(error, OSError | DataError)) from None
 
 
+def attempt_all(job: _BlockCalls, blocks: Sequence[Named], number: int, seconds: float) -> None:
+    """Run blocks one after the other, none of them after `seconds`; raises BatchError unless all succeed."""
+    failures: dict[int, BlockError] = {}
+    end = time.monotonic() + seconds
+    for place, block in enumerate(blocks):
+        if place and time.monotonic() > end:
+            raise BatchError(failures, place)
+        try:
+            attempt(job, block, number)
+        except BlockError as error:
+            failures[place] = error
+    if failures:
+        raise BatchError(failures, len(blocks))
+
+
 @functools.lru_cache(maxsize=2)
 def _unpickle(pickled: bytes) -> Callable[[Named], BlockRecord]:
     """Return the function, loaded once a worker: files that it keeps open serve all blocks."""
@@ -184,7 +210,7 @@ class _Ledger:
         self._stage, self._total = stage, total
         self._allowed = max_failed * total
         self._failed: list[str] = []
-        self._resumed = self._failed_in_a_row = 0
+        self._resumed = self._done = self._failed_in_a_row = 0
         self._last_error, self._data_error = "", False
         self._started = time.monotonic()
         self._progress = Progress(total, stage, log)
@@ -194,10 +220,16 @@ class _Ledger:
         self._resumed += 1
         self._progress.skip(1)
 
-    def done(self) -> None:
-        """Count a block that has its result."""
+    @property
+    def left(self) -> int:
+        """The number of blocks that have not ended, as far as is known."""
+        return self._total - self._resumed - self._done - len(self._failed)
+
+    def done(self, count: int = 1) -> None:
+        """Count blocks that have their results."""
         self._failed_in_a_row = 0
-        self._progress.advance()
+        self._done += count
+        self._progress.advance(count)
 
     def failed(self, name: str, error: str, *, data_error: bool = False) -> None:
         """Count a block that failed for good; raises when too many fail and many in a row."""
@@ -244,11 +276,16 @@ def _run_here(blocks: Iterator[B], job: _BlockCalls, ledger: _Ledger) -> None:
 
 @dataclass
 class _Trial(Generic[B]):
-    """A block under way: the number of its attempt, and Dask's future while it is submitted."""
+    """Blocks under way together: the number of their attempt, and Dask's future while they are submitted."""
 
-    block: B
+    blocks: Sequence[B]
     number: int = 1
     future: Future[None] | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The name of the first block."""
+        return self.blocks[0].name
 
 
 class _Dispatcher(Generic[B]):
@@ -265,6 +302,7 @@ class _Dispatcher(Generic[B]):
         self._finished: SimpleQueue[object] = SimpleQueue()
         self._again: deque[_Trial[B]] = deque()
         self._suspects: list[_Trial[B]] = []
+        self._batch = BatchSize(time.monotonic())
         self._workers = 0
         self._checked = -_CHECK_SECONDS
         self._last_seen = time.monotonic()
@@ -272,13 +310,21 @@ class _Dispatcher(Generic[B]):
     def run(self, blocks: Iterator[B]) -> None:
         """Run all blocks, the suspects after all others."""
         try:
-            self._drain(map(_Trial, blocks), self._limit, self._suspects.append)
+            self._drain(self._trials(blocks), self._limit, self._suspects.append)
             if self._suspects:
                 log.info("Trying %s whose workers died once more, one by one", counted(len(self._suspects), "block"))
                 self._drain(iter(self._suspects), self._limit_of_suspects, self._killed_again)
         finally:
             for trial in self._in_flight.values():
                 _release(trial)
+
+    def _trials(self, blocks: Iterator[B]) -> Iterator[_Trial[B]]:
+        """Yield blocks in batches, each as large as is right when it is taken."""
+        while taken := tuple(itertools.islice(blocks, self._batch_size())):
+            yield _Trial(taken)
+
+    def _batch_size(self) -> int:
+        return self._batch.of_next(self._ledger.left, self._workers, self._limit())
 
     def _limit(self) -> int:
         return self._window or max(2, _WINDOW_PER_WORKER * self._workers)
@@ -304,9 +350,12 @@ class _Dispatcher(Generic[B]):
 
     def _submit(self, trial: _Trial[B]) -> None:
         self._submitted += 1
-        key = (self._name, trial.block.name, self._submitted)
+        key = (self._name, trial.name, self._submitted)
         self._in_flight[key] = trial
-        trial.future = self._client.submit(attempt, self._job, trial.block, trial.number, key=key, pure=False)
+        seconds = 2 * task_seconds(self._workers)
+        trial.future = self._client.submit(
+            attempt_all, self._job, trial.blocks, trial.number, seconds, key=key, pure=False
+        )
         trial.future.add_done_callback(lambda future: self._finished.put(future.key))
 
     def _wait(self) -> Iterator[_Trial[B]]:
@@ -328,29 +377,55 @@ class _Dispatcher(Generic[B]):
         error = trial.future.exception(timeout=_REPLY_SECONDS) if status == "error" else None
         _release(trial)
         if status == "finished":
-            self._ledger.done()
+            self._done(len(trial.blocks))
+        elif isinstance(error, BatchError):
+            self._settle_each(trial, error)
         elif isinstance(error, KilledWorker):
-            killed(trial)
+            self._settle_killed(trial, killed)
         elif error is None or isinstance(error, NoValidWorkerError | NoWorkerError):
             self._again.append(trial)  # Dask gave up for reasons of its own; this class watches the cluster
         elif trial.number < self._job.attempts:
-            log.info("%s: block %s is tried again after %s", self._job.stage, trial.block.name, _text(error))
-            self._again.append(_Trial(trial.block, trial.number + 1))
-        else:
-            self._fail(trial, error)
-
-    def _fail(self, trial: _Trial[B], error: BaseException) -> None:
-        name = trial.block.name
-        if isinstance(error, BlockError):
-            self._ledger.failed(name, error.args[0], data_error=error.args[1])
+            self._try_again(trial.blocks, trial.number, _text(error))
         else:  # the function was never called, so no worker has recorded the failure
-            _record_failure(self._job, name, _text(error))
-            self._ledger.failed(name, _text(error))
+            for block in trial.blocks:
+                _record_failure(self._job, block.name, _text(error))
+                self._ledger.failed(block.name, _text(error))
+
+    def _settle_each(self, trial: _Trial[B], outcome: BatchError) -> None:
+        """Handle the blocks of a task of which some failed, or were not begun."""
+        if outcome.begun > len(outcome.failures):
+            self._done(outcome.begun - len(outcome.failures))
+        for place, error in outcome.failures.items():
+            block = trial.blocks[place]
+            if trial.number < self._job.attempts:
+                self._try_again([block], trial.number, _text(error))
+            else:
+                self._ledger.failed(block.name, error.args[0], data_error=error.args[1])
+        if rest := trial.blocks[outcome.begun :]:
+            self._again.append(_Trial(rest, trial.number))
+
+    def _settle_killed(self, trial: _Trial[B], killed: Callable[[_Trial[B]], None]) -> None:
+        """Handle the blocks of a task whose workers died: the first one without a result was at work then."""
+        left = [block for block in trial.blocks if not _has_result(self._job, block.name)]
+        if len(left) < len(trial.blocks):
+            self._done(len(trial.blocks) - len(left))
+        if left:
+            killed(_Trial(left[:1], trial.number))
+        if left[1:]:
+            self._again.append(_Trial(left[1:], trial.number))
+
+    def _done(self, count: int) -> None:
+        self._ledger.done(count)
+        self._batch.ended(count)
+
+    def _try_again(self, blocks: Sequence[B], number: int, error: str) -> None:
+        log.info("%s: block %s is tried again after %s", self._job.stage, blocks[0].name, error)
+        self._again.append(_Trial(blocks, number + 1))
 
     def _killed_again(self, trial: _Trial[B]) -> None:
         error = "every worker that ran it died (out of memory, or a crash)"
-        _record_failure(self._job, trial.block.name, error)
-        self._ledger.failed(trial.block.name, error)
+        _record_failure(self._job, trial.name, error)
+        self._ledger.failed(trial.name, error)
 
     def _check_cluster(self) -> None:
         """Count the workers from time to time; raises ClusterError when the cluster is lost."""
@@ -359,6 +434,7 @@ class _Dispatcher(Generic[B]):
             return
         self._workers = self._count_workers()
         self._checked = now = time.monotonic()
+        self._batch.adapt(self._workers, now)
         if self._workers:
             self._last_seen = now
         elif now - self._last_seen > self._patience:
