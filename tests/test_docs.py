@@ -53,7 +53,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
         *re.findall(r"^    (\S.*)$", text, re.MULTILINE),
         *filter(None, map(str.strip, fenced.splitlines())),
     ]:
-        for part in re.split(r" && |   +", line):
+        for part in re.split(r" && | -- |   +", line):
             words = part.split()
             words = words[1:] if words[0] == "teralign" else words
             if words and words[0] in COMMANDS:

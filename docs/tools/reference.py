@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import messages
 from pydantic import BaseModel
 
 from teralign.cli.main import GROUPS, load_command
@@ -29,7 +28,6 @@ def pages() -> dict[str, str]:
         "reference/pipeline.md": pipeline(),
         "reference/configuration.md": configuration(),
         "reference/python.md": python(),
-        "reference/messages.md": messages.page(),
     }
 
 

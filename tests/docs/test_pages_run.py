@@ -14,7 +14,9 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 README = DOCS.parent / "README.md"
 TUTORIAL = DOCS / "tutorial.md"
-HOW_TOS = [page for page in sorted((DOCS / "how-to").glob("*.md")) if list(blocks.runnable(page))]
+HOW_TOS = [
+    page for page in [*sorted((DOCS / "how-to").glob("*.md")), DOCS / "clusters.md"] if list(blocks.runnable(page))
+]
 
 pytestmark = pytest.mark.slow
 
