@@ -32,17 +32,20 @@ UNFINISHED = ".tmp"
 """The ending of temporary names."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file of this content, whole or not at all."""
-    with writing(path) as file:
+def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write a file of this content, whole or not at all; only its owner can read a `private` one, at any time."""
+    with writing(path, mode=0o600 if private else 0o666) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a binary file that becomes `path` when the block succeeds and is removed when it fails."""
+def writing(path: Path, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """Open a binary file that becomes `path` when the block succeeds and is removed when it fails.
+
+    It is made with the permissions of `mode` that the umask leaves.
+    """
     with _temporary(path) as temporary:
-        with temporary.open("xb") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

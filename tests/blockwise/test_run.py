@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import json
 import logging
@@ -10,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from block_functions import Found, calls, fail_for, hog, items, kill_for, payloa
 from teralign.blockwise import Workspace, plan_blocks, run_blocks
 from teralign.blockwise.batch_size import BatchSize
 from teralign.cluster import Compute
+from teralign.cluster.own_workers import announce_own_workers
 from teralign.errors import AlignmentError, ClusterError, DataError
 
 
@@ -263,8 +266,62 @@ def test_a_cluster_without_workers_ends_the_run_in_bounded_time(workspace):
                 workspace=workspace,
                 stage="work",
                 patience=1,
+                start_patience=1,
             )
         assert time.monotonic() - started < 15
+
+
+def cluster_of(workers, **options):
+    from distributed import LocalCluster
+
+    options = {"dashboard_address": ":0", "scheduler_kwargs": {"dashboard": False}, **options}
+    return LocalCluster(n_workers=workers, processes=False, threads_per_worker=1, **options)
+
+
+def test_a_first_worker_that_starts_slowly_is_waited_for(workspace):
+    from distributed import Client
+
+    with cluster_of(0) as cluster, Client(cluster, set_as_default=False) as client:
+        late = threading.Timer(4, cluster.scale, [1])
+        late.start()
+        summary = run_blocks(
+            functools.partial(square, workspace=workspace),
+            items(3),
+            client=client,
+            workspace=workspace,
+            stage="work",
+            patience=1,
+            start_patience=60,
+        )
+        late.join()
+    assert summary.done == 3
+
+
+@pytest.mark.parametrize("started_again", [False, True])
+def test_lost_workers_are_waited_for_if_the_process_of_the_scheduler_starts_them_again(workspace, started_again):
+    from distributed import Client
+
+    with cluster_of(1) as cluster, Client(cluster, set_as_default=False) as client:
+        announce_own_workers(cluster.scheduler, int(started_again))
+        timers = [threading.Timer(1, cluster.scale, [0])]
+        outcome = pytest.raises(ClusterError, match="there has been no worker")
+        if started_again:
+            timers.append(threading.Timer(6, cluster.scale, [1]))
+            outcome = contextlib.nullcontext()
+        for timer in timers:
+            timer.start()
+        with outcome:
+            run_blocks(
+                functools.partial(slow, workspace=workspace, seconds=0.5),
+                items(8),
+                client=client,
+                workspace=workspace,
+                stage="work",
+                patience=1,
+                start_patience=60,
+            )
+        for timer in timers:
+            timer.join()
 
 
 SCRIPT = """

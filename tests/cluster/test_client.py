@@ -11,9 +11,10 @@ import pytest
 from distributed import Client, LocalCluster
 
 from teralign.cluster import Compute
-from teralign.cluster.client import client_of, find_address
+from teralign.cluster.client import client_of, find_scheduler
 from teralign.cluster.local import local_cluster
 from teralign.cluster.machine import WorkerSize
+from teralign.cluster.network import Network
 from teralign.cluster.worker import serve
 from teralign.errors import ClusterError
 
@@ -66,11 +67,14 @@ def test_a_file_whose_scheduler_is_gone(tmp_path, free_port):
 
 
 def test_a_scheduler_is_found_by_address_file_and_directory(tmp_path):
-    with local_cluster(0, WorkerSize(1, 0)) as address:
-        (tmp_path / "scheduler.json").write_text(json.dumps({"address": address, "id": "s", "workers": {}}))
-        (tmp_path / "mine.json").write_text(json.dumps({"address": address, "id": "s"}))
+    """One of Dask itself, which neither encrypts nor has files of ours."""
+    options = {"processes": False, "protocol": "tcp", "dashboard_address": None}
+    with LocalCluster(n_workers=0, scheduler_kwargs={"dashboard": False}, **options) as cluster:
+        address, known = cluster.scheduler_address, {"address": cluster.scheduler_address, "id": cluster.scheduler.id}
+        (tmp_path / "scheduler.json").write_text(json.dumps({**known, "workers": {}}))
+        (tmp_path / "mine.json").write_text(json.dumps(known))
         for scheduler in (address, address.removeprefix("tcp://"), tmp_path, tmp_path / "mine.json"):
-            assert find_address(str(scheduler)) == address
+            assert find_scheduler(str(scheduler)).address == address
         with Compute(str(tmp_path)).connect() as client:
             assert client.scheduler.address == address
 
@@ -81,7 +85,7 @@ def test_own_workers_have_the_size_that_is_asked_for():
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         assert [w["nthreads"] for w in workers] == [1, 1]
         assert {w["memory_limit"] for w in workers} == {750_000_000}
-        assert client.scheduler.address.startswith("tcp://127.0.0.1")
+        assert client.scheduler.address.startswith("tls://127.0.0.1")
 
 
 def test_a_plan_counts_all_workers_of_a_scheduler():
@@ -93,10 +97,10 @@ def test_a_plan_counts_all_workers_of_a_scheduler():
 
 
 def test_workers_of_the_same_host_name_and_process_number_are_all_taken():
-    async def serve_two(address: str) -> int:
-        size = WorkerSize(1, 0)
-        workers = [asyncio.create_task(serve(address, size)) for _ in range(2)]
-        async with Client(address, asynchronous=True) as client:
+    async def serve_two(address: str, security) -> int:
+        own = (WorkerSize(1, 0), Network(local=True), security)
+        workers = [asyncio.create_task(serve(address, *own)) for _ in range(2)]
+        async with Client(address, asynchronous=True, security=security) as client:
             await client.wait_for_workers(2, timeout=60)
             count = len(client.scheduler_info(n_workers=-1)["workers"])
         for worker in workers:
@@ -104,5 +108,5 @@ def test_workers_of_the_same_host_name_and_process_number_are_all_taken():
         await asyncio.gather(*workers, return_exceptions=True)
         return count
 
-    with local_cluster(0, WorkerSize(1, 0)) as address:
-        assert asyncio.run(serve_two(address)) == 2
+    with local_cluster(0, WorkerSize(1, 0)) as (address, security):
+        assert asyncio.run(serve_two(address, security)) == 2

@@ -53,7 +53,7 @@ def test_a_command_gives_its_exit_code_and_leaves_the_directory_for_what_comes(p
     assert not (directory / "scheduler.json").exists()
     seen = json.loads((directory / "seen").read_text())
     assert seen["pid"] == failing.pid
-    assert seen["address"].startswith("tcp://")
+    assert seen["address"].startswith("tls://")
 
     last = driver(processes, directory, "false", options=["--last-attempt"])
     assert last.wait(20) == 1

@@ -36,8 +36,10 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 import cloudpickle
 
 from teralign.blockwise.batch_size import BatchSize, task_seconds
+from teralign.blockwise.patience import Patience
 from teralign.blockwise.records import BlockRecord, BlockState
 from teralign.blockwise.workspace import Workspace
+from teralign.cluster.own_workers import count_own_workers
 from teralign.errors import AlignmentError, ClusterError, DataError
 from teralign.progress import Progress, counted, readable_time
 
@@ -103,6 +105,7 @@ def run_blocks(
     max_failed: float = 0.0,
     window: int | None = None,
     patience: float = 60.0,
+    start_patience: float = 600.0,
 ) -> RunSummary:
     """Call `function` for each block that `workspace` has no record of, on the workers of `client` or, without, here.
 
@@ -111,9 +114,9 @@ def run_blocks(
     twice must do no harm.
 
     `window` is the most blocks that Dask holds at once (default: a few for each worker); `patience` is how many
-    seconds a cluster may be without a worker. A share of up to `max_failed` of the blocks may fail; the summary lists
-    them. When more fail, raises DataError if files were the reason, else AlignmentError. Raises ClusterError when the
-    cluster is lost.
+    seconds a cluster may be without a worker once it had one, `start_patience` how many its workers may take to
+    start. A share of up to `max_failed` of the blocks may fail; the summary lists them. When more fail, raises
+    DataError if files were the reason, else AlignmentError. Raises ClusterError when the cluster is lost.
     """
     ledger = _Ledger(stage, len(blocks), max_failed)
     shared = cast("Callable[[Named], BlockRecord]", function) if client is None else cloudpickle.dumps(function)
@@ -122,7 +125,7 @@ def run_blocks(
     if client is None:
         _run_here(todo, job, ledger)
     else:
-        dispatcher: _Dispatcher[B] = _Dispatcher(client, job, ledger, window, patience)
+        dispatcher: _Dispatcher[B] = _Dispatcher(client, job, ledger, window, Patience(patience, start_patience))
         dispatcher.run(todo)
     return ledger.summary()
 
@@ -292,7 +295,7 @@ class _Dispatcher(Generic[B]):
     """Keeps a window of blocks submitted to Dask, and handles their outcomes."""
 
     def __init__(
-        self, client: Client, job: _BlockCalls, ledger: _Ledger, window: int | None, patience: float
+        self, client: Client, job: _BlockCalls, ledger: _Ledger, window: int | None, patience: Patience
     ) -> None:
         self._client, self._job, self._ledger = client, job, ledger
         self._window, self._patience = window, patience
@@ -305,10 +308,10 @@ class _Dispatcher(Generic[B]):
         self._batch = BatchSize(time.monotonic())
         self._workers = 0
         self._checked = -_CHECK_SECONDS
-        self._last_seen = time.monotonic()
 
     def run(self, blocks: Iterator[B]) -> None:
         """Run all blocks, the suspects after all others."""
+        self._patience.own_workers = count_own_workers(self._client)
         try:
             self._drain(self._trials(blocks), self._limit, self._suspects.append)
             if self._suspects:
@@ -353,9 +356,13 @@ class _Dispatcher(Generic[B]):
         key = (self._name, trial.name, self._submitted)
         self._in_flight[key] = trial
         seconds = 2 * task_seconds(self._workers)
-        trial.future = self._client.submit(
-            attempt_all, self._job, trial.blocks, trial.number, seconds, key=key, pure=False
-        )
+        try:
+            trial.future = self._client.submit(
+                attempt_all, self._job, trial.blocks, trial.number, seconds, key=key, pure=False
+            )
+        except Exception:
+            self._check_client()  # a client that lost its scheduler a moment ago takes no work
+            raise
         trial.future.add_done_callback(lambda future: self._finished.put(future.key))
 
     def _wait(self) -> Iterator[_Trial[B]]:
@@ -429,27 +436,29 @@ class _Dispatcher(Generic[B]):
 
     def _check_cluster(self) -> None:
         """Count the workers from time to time; raises ClusterError when the cluster is lost."""
-        now = time.monotonic()
-        if now - self._checked < _CHECK_SECONDS:
+        if time.monotonic() - self._checked < _CHECK_SECONDS:
             return
         self._workers = self._count_workers()
         self._checked = now = time.monotonic()
         self._batch.adapt(self._workers, now)
-        if self._workers:
-            self._last_seen = now
-        elif now - self._last_seen > self._patience:
+        without = self._patience.without(self._workers)
+        if without is not None:
             raise ClusterError(
-                f"{self._job.stage}: there has been no worker for {readable_time(now - self._last_seen)}; "
+                f"{self._job.stage}: there has been no worker for {readable_time(without)}; "
                 "finished blocks are kept: start workers, and give the same command again."
             )
         self._resubmit_lost()
 
-    def _count_workers(self) -> int:
+    def _check_client(self) -> None:
+        """Raise ClusterError when the client has lost its scheduler for good."""
         if self._client.status not in ("running", "connecting"):
             raise ClusterError(
                 f"{self._job.stage}: the Dask scheduler is gone; finished blocks are kept: "
                 "give the same command again."
             )
+
+    def _count_workers(self) -> int:
+        self._check_client()
         try:
             return len(self._client.sync(self._client.scheduler.ncores, callback_timeout=_REPLY_SECONDS))  # type: ignore[union-attr]
         except (OSError, TimeoutError):

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from teralign.cli.logs import JSON_LOG_VARIABLE, set_up_log
-from teralign.cli.values import BOX, LABELS, MICROMETRES, NAMES, PATH, SLOT, NumberRange
+from teralign.cli.values import BOX, LABELS, MICROMETRES, NAMES, PATH, PORTS, SLOT, NumberRange
 from teralign.errors import InputError
 
 if TYPE_CHECKING:
@@ -242,6 +242,12 @@ cluster_options = chain(
     click.option("--workers", type=click.IntRange(min=1), help="Workers to start on this machine."),
     click.option("--worker-cpus", type=click.IntRange(min=1), help="Cores of each worker."),
     click.option("--worker-mem-gb", type=NumberRange(min=0, min_open=True), help="Memory of each worker in GB."),
+)
+network_options = chain(
+    click.option("--interface", metavar="NAME", help="Network interface to listen on, such as ib0."),
+    click.option(
+        "--ports", type=PORTS, help="Ports to listen on; each process takes a free one.  [default: any free port]"
+    ),
 )
 
 _SIDE = ("spacing", "channel", "timepoint", "mask", "mask_labels", "roi", "expansion")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from teralign.cli import options, values
+from teralign.errors import InputError
 
 
 @click.command(
@@ -36,7 +37,8 @@ from teralign.cli import options, values
     type=values.NumberRange(min=0, min_open=True),
     help="Memory of each worker in GB; a worker that exceeds it is replaced.  [default: a share of free memory]",
 )
-@click.option("--interface", metavar="NAME", help="Network interface to listen on, such as ib0.")
+@options.network_options
+@click.option("--local", is_flag=True, help="Listen on this machine only: no worker joins from elsewhere.")
 @click.option(
     "--last-attempt",
     is_flag=True,
@@ -51,6 +53,8 @@ def start_dask_scheduler(
     worker_cpus: int | None,
     worker_mem_gb: float | None,
     interface: str | None,
+    ports: tuple[int, int] | None,
+    local: bool,
     last_attempt: bool,
 ) -> int:
     """Start a Dask scheduler that workers and clients find in --dir.
@@ -60,15 +64,20 @@ def start_dask_scheduler(
     --dir join, and help as long as the command runs.
 
     Without a COMMAND, the scheduler runs until stop-dask-cluster or a signal ends it.
+
+    All connections are encrypted, and other users are refused: only this user can read the key, which is in --dir.
     """
     from teralign.cluster.driver import run_scheduler
+    from teralign.cluster.network import Network
 
+    if local and interface:
+        raise InputError("--local and --interface exclude each other: leave one of them out.")
     return run_scheduler(
         directory,
         command,
         workers=workers,
         worker_cpus=worker_cpus,
         worker_mem_gb=worker_mem_gb,
-        interface=interface,
+        network=Network(interface, ports, local),
         last_attempt=last_attempt,
     )

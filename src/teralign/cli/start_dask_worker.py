@@ -17,7 +17,7 @@ from teralign.cli import options, values
     type=values.NumberRange(min=0, min_open=True),
     help="Memory of the worker in GB; a block that exceeds it is tried elsewhere.  [default: free memory]",
 )
-@click.option("--interface", metavar="NAME", help="Network interface to listen on, such as ib0.")
+@options.network_options
 @click.option(
     "--wait",
     type=values.NumberRange(min=0),
@@ -38,20 +38,23 @@ def start_dask_worker(
     worker_cpus: int | None,
     worker_mem_gb: float | None,
     interface: str | None,
+    ports: tuple[int, int] | None,
     wait: float,
     rejoin: float,
 ) -> int:
     """Start a worker that joins the scheduler of --dir, and leaves with it.
 
-    The exit code is 0 when the scheduler says that the work is over, and when no scheduler appears.
+    The exit code is 0 when the scheduler says that the work is over, and when no scheduler appears. It is 5 when the
+    scheduler cannot be reached from this machine.
     """
     from teralign.cluster.join import run_worker
+    from teralign.cluster.network import Network
 
     return run_worker(
         directory,
         worker_cpus=worker_cpus,
         worker_mem_gb=worker_mem_gb,
-        interface=interface,
+        network=Network(interface, ports),
         wait=wait,
         rejoin=rejoin,
     )

@@ -129,6 +129,14 @@ def parse_slot(text: str) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
+def parse_ports(text: str) -> tuple[int, int]:
+    """Return the first and the last port of a range. Raises ValueError for anything else."""
+    first, _, last = text.partition(":")
+    if not (first.isdecimal() and last.isdecimal() and 0 < int(first) < int(last) < 65536):
+        raise ValueError(f"{text!r} is no range of ports: give the first and the last, such as 9000:9100.")
+    return int(first), int(last)
+
+
 VOXELS = Value("x,y,z", partial(parse_axes, number=int))
 MICROMETRES = Value("x,y,z", partial(parse_axes, number=float))
 BOX = Value("x,y,z,x,y,z", parse_box)
@@ -137,4 +145,5 @@ NAMES = Value("a,b,c", parse_names)
 LABELS = Value("1,2,3", partial(parse_numbers, kind="labels"))
 CHANNELS = Value("1,2,3", partial(parse_numbers, kind="channels", minimum=0))
 SLOT = Value("t,c", parse_slot)
+PORTS = Value("first:last", parse_ports)
 PATH = DiskPath(path_type=Path)

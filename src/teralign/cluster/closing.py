@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
-
-from distributed import Scheduler
+from collections.abc import Coroutine
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +21,3 @@ async def within(seconds: float, closing: Coroutine[object, None, object], what:
     else:
         log.warning("%s does not close within %.0f s and is left as it is", what, seconds)
         task.cancel()
-
-
-@contextlib.asynccontextmanager
-async def started(scheduler: Scheduler) -> AsyncIterator[Scheduler]:
-    """Run a scheduler within the context, and close it afterwards."""
-    await scheduler
-    try:
-        yield scheduler
-    finally:
-        await within(CLOSE_SECONDS, scheduler.close(), "The scheduler")

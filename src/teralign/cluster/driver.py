@@ -15,17 +15,17 @@ import shutil
 import signal
 import socket
 import sys
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from distributed import Scheduler
-from distributed.utils import get_ip
 
 from teralign.cluster import leash, rendezvous, settings
-from teralign.cluster.closing import started
+from teralign.cluster.credentials import new_credentials, security_by
 from teralign.cluster.machine import WorkerSize, fit_workers
+from teralign.cluster.network import ANYWHERE, Network
 from teralign.cluster.rendezvous import SchedulerInfo, answers
+from teralign.cluster.servers import running_scheduler
 from teralign.cluster.signals import Signals
 from teralign.cluster.worker import OwnWorkers, serving
 from teralign.errors import ClusterError, InputError
@@ -46,7 +46,7 @@ def run_scheduler(
     workers: int | None = None,
     worker_cpus: int | None = None,
     worker_mem_gb: float | None = None,
-    interface: str | None = None,
+    network: Network = ANYWHERE,
     last_attempt: bool = False,
 ) -> int:
     """Run a scheduler that workers and clients find in `directory`, and return the exit code.
@@ -56,11 +56,14 @@ def run_scheduler(
     otherwise they wait for the next attempt. Without a command, the scheduler lasts until a signal or the directory
     stops it.
 
-    `workers` (default: 1 with a command, 0 without) run in this process tree.
-    Raises InputError when the command cannot be found, ClusterError when the directory has a running scheduler.
+    `workers` (default: 1 with a command, 0 without) run in this process tree. Scheduler and workers listen in
+    `network`. Only processes of this user find the credentials of the cluster in `directory`; others are refused.
+    Raises InputError when the command or the network interface cannot be found, ClusterError when the directory has a
+    running scheduler.
     """
     if command and shutil.which(command[0]) is None:
         raise InputError(f"There is no command {command[0]!r} to run under the scheduler.")
+    network.address()
     count = (1 if command else 0) if workers is None else workers
     count, size = fit_workers(count, worker_cpus, worker_mem_gb) if count else (0, WorkerSize(1, 0))
     if count:
@@ -72,17 +75,22 @@ def run_scheduler(
     async def work(signals: Signals) -> int:
         return await (_run(command, environment, directory, signals) if command else _stand(directory, signals))
 
-    return asyncio.run(_drive(work, directory.absolute(), OwnWorkers(count, size, interface), last_attempt))
+    return asyncio.run(_drive(work, directory.absolute(), count, size, network, last_attempt))
 
 
 async def _drive(
-    work: Callable[[Signals], Awaitable[int]], directory: Path, workers: OwnWorkers, last_attempt: bool
+    work: Callable[[Signals], Awaitable[int]],
+    directory: Path,
+    count: int,
+    size: WorkerSize,
+    network: Network,
+    last_attempt: bool,
 ) -> int:
     """Run a scheduler with workers while `work` runs, and leave the directory as its exit code requires."""
-    await _take(directory)
+    workers = OwnWorkers(count, size, network, security_by(await _take(directory)))
     over = False
     with Signals() as signals:
-        async with _scheduler(directory, workers.interface) as scheduler:
+        async with _scheduler(directory, workers) as scheduler:
             try:
                 async with serving(scheduler.address, workers):
                     code = await work(signals)
@@ -97,40 +105,28 @@ async def _drive(
     return code
 
 
-async def _take(directory: Path) -> None:
-    """Clear the files of an earlier scheduler from the directory; ClusterError when that one is still running."""
+async def _take(directory: Path) -> Path:
+    """Make the directory ready, and return the file of the credentials; ClusterError when a scheduler runs there."""
     found = rendezvous.read(directory)
-    if found and await answers(found.address, found.id):
+    if found and await answers(found):
         raise ClusterError(
             f"A scheduler is already running in {directory} (process {found.pid} on {found.host}): "
             "choose another --dir, or stop it with stop-dask-cluster."
         )
     try:
-        rendezvous.reset(directory)
+        return rendezvous.prepare(directory, new_credentials())
     except OSError as error:
         raise InputError(f"{directory} cannot be used as --dir: {error.strerror}.") from error
 
 
 @contextlib.asynccontextmanager
-async def _scheduler(directory: Path, interface: str | None) -> AsyncIterator[Scheduler]:
+async def _scheduler(directory: Path, workers: OwnWorkers) -> AsyncIterator[Scheduler]:
     """Run a scheduler that is published in the directory."""
-    host = None if interface else own_address()
-    scheduler = Scheduler(host=host, interface=interface, port=0, dashboard=False, dashboard_address=":0")
-    async with started(scheduler):
+    async with running_scheduler(workers.network, workers.security, workers.count) as scheduler:
         info = SchedulerInfo(scheduler.address, scheduler.id, os.getpid(), socket.gethostname())
         rendezvous.publish(directory, info)
         log.info("The Dask scheduler listens at %s, published in %s", scheduler.address, directory)
         yield scheduler
-
-
-def own_address() -> str:
-    """Return the address by which other machines most likely reach this machine; the loopback if it has no other."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return str(get_ip())
-        except OSError:
-            return "127.0.0.1"
 
 
 async def _run(command: Sequence[str], environment: Mapping[str, str], directory: Path, signals: Signals) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from teralign.cluster import rendezvous, settings
 from teralign.cluster.machine import WorkerSize, fit_workers
+from teralign.cluster.network import ANYWHERE, Network
 from teralign.cluster.rendezvous import SchedulerInfo, answers
 from teralign.cluster.signals import Signals
 from teralign.cluster.worker import serve
@@ -27,7 +28,7 @@ def run_worker(
     *,
     worker_cpus: int | None = None,
     worker_mem_gb: float | None = None,
-    interface: str | None = None,
+    network: Network = ANYWHERE,
     wait: float = 300.0,
     rejoin: float = 60.0,
 ) -> int:
@@ -36,20 +37,20 @@ def run_worker(
     The scheduler may take up to `wait` seconds to appear. When it disappears without saying that the work is over,
     the scheduler of the next attempt may take up to `rejoin` seconds. The exit code is 0 whatever happens to the
     scheduler, and 128 + n when signal n ended the worker.
-    Raises ClusterError when there is no such directory, or when no worker can be started on this machine.
+    Raises InputError when the network interface does not exist, ClusterError when there is no such directory, when
+    the scheduler cannot be reached from here, or when no worker can be started on this machine.
     """
+    network.address()
     _, size = fit_workers(1, worker_cpus, worker_mem_gb)
     settings.quieten()
     os.environ.update(settings.worker_environment(size))
-    return asyncio.run(_work_until_signal(directory.absolute(), size, interface, wait, rejoin))
+    return asyncio.run(_work_until_signal(directory.absolute(), size, network, wait, rejoin))
 
 
-async def _work_until_signal(
-    directory: Path, size: WorkerSize, interface: str | None, wait: float, rejoin: float
-) -> int:
+async def _work_until_signal(directory: Path, size: WorkerSize, network: Network, wait: float, rejoin: float) -> int:
     with Signals() as signals:
         signal_received = asyncio.create_task(signals.next())
-        work = asyncio.create_task(_work(directory, size, interface, wait, rejoin))
+        work = asyncio.create_task(_work(directory, size, network, wait, rejoin))
         await asyncio.wait({signal_received, work}, return_when=asyncio.FIRST_COMPLETED)
         settings.quieten(logging.CRITICAL)
         if work.done():
@@ -64,13 +65,13 @@ async def _work_until_signal(
         return 128 + received
 
 
-async def _work(directory: Path, size: WorkerSize, interface: str | None, wait: float, rejoin: float) -> None:
+async def _work(directory: Path, size: WorkerSize, network: Network, wait: float, rejoin: float) -> None:
     """Join one scheduler after another until the work is over or no scheduler appears."""
     patience, quick_ends = wait, 0
     while (found := await _find(directory, patience)) is not None:
         log.info("Joining the scheduler at %s with %s", found.address, size)
         started = time.monotonic()
-        await _serve(found, directory, size, interface)
+        await _serve(found, directory, size, network)
         patience = rejoin
         quick_ends = quick_ends + 1 if time.monotonic() - started < _QUICK_SECONDS else 0
         if quick_ends == _QUICK_ENDS and not rendezvous.is_over(directory):
@@ -84,7 +85,7 @@ async def _find(directory: Path, patience: float) -> SchedulerInfo | None:
     waits = False
     while not rendezvous.is_over(directory):
         found = rendezvous.read(directory)
-        if found and await answers(found.address, found.id):
+        if found and await answers(found):
             return found
         if not waits:
             log.info("Waiting up to %s for a scheduler in %s", readable_time(patience), directory)
@@ -97,9 +98,9 @@ async def _find(directory: Path, patience: float) -> SchedulerInfo | None:
     return None
 
 
-async def _serve(found: SchedulerInfo, directory: Path, size: WorkerSize, interface: str | None) -> None:
+async def _serve(found: SchedulerInfo, directory: Path, size: WorkerSize, network: Network) -> None:
     """Work for one scheduler until it disappears or the work is over."""
-    serving = asyncio.create_task(serve(found.address, size, interface=interface))
+    serving = asyncio.create_task(serve(found.address, size, network, found.security()))
     try:
         while not serving.done() and not rendezvous.is_over(directory):
             await asyncio.wait({serving}, timeout=rendezvous.POLL_SECONDS)

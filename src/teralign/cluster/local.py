@@ -12,26 +12,31 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 
-from distributed import Scheduler
+from distributed.security import Security
 
 from teralign.cluster import settings
-from teralign.cluster.closing import CLOSE_SECONDS, started
+from teralign.cluster.closing import CLOSE_SECONDS
+from teralign.cluster.credentials import new_credentials, security_by
 from teralign.cluster.machine import WorkerSize
+from teralign.cluster.network import Network
+from teralign.cluster.servers import running_scheduler
 from teralign.cluster.worker import OwnWorkers, serving
-
-_HOST = "127.0.0.1"
 
 
 @contextlib.contextmanager
-def local_cluster(count: int, size: WorkerSize) -> Iterator[str]:
-    """Run a scheduler with `count` workers, out of reach of other machines; yields its address."""
+def local_cluster(count: int, size: WorkerSize) -> Iterator[tuple[str, Security]]:
+    """Run a scheduler with `count` workers, out of reach of other machines and users.
+
+    Yields its address, and Dask's settings for its clients: the key never leaves the memory of these processes.
+    """
     variables = settings.worker_environment(size)
     numba = [name for name in variables if name.startswith("NUMBA")]  # must not change once numba is in use
     with settings.environment({k: v for k, v in variables.items() if k not in numba}):
-        cluster = _Cluster(OwnWorkers(count, size))
+        security = security_by(new_credentials())
+        cluster = _Cluster(OwnWorkers(count, size, Network(local=True), security))
         cluster.start()
         try:
-            yield cluster.address.result()
+            yield cluster.address.result(), security
         finally:
             cluster.stop()
 
@@ -63,9 +68,10 @@ class _Cluster(threading.Thread):
         self.join(CLOSE_SECONDS)
 
     async def _serve(self) -> None:
+        own = self._workers
         async with (
-            started(Scheduler(host=_HOST, port=0, dashboard=False, dashboard_address=":0")) as scheduler,
-            serving(scheduler.address, self._workers),
+            running_scheduler(own.network, own.security, own.count) as scheduler,
+            serving(scheduler.address, own),
         ):
             self.address.set_result(scheduler.address)
             await self._over.wait()

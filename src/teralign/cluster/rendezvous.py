@@ -1,19 +1,27 @@
 """The directory in which a scheduler, its workers and its clients meet.
 
-DIR/scheduler.json   the address of the scheduler; exists as long as it runs
-DIR/terminate        the work is over: workers leave, and a scheduler without a command ends
+DIR/scheduler.json    the address of the scheduler; exists as long as it runs
+DIR/credentials.pem   lets in who reads it, only this user: the key of the scheduler, for as long as that runs
+DIR/terminate         the work is over: workers leave, and a scheduler without a command ends
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from teralign.errors import InputError
 from teralign.files import write_atomically
 
+if TYPE_CHECKING:
+    from distributed.security import Security
+
 SCHEDULER_FILE = "scheduler.json"
+CREDENTIALS_FILE = "credentials.pem"
 TERMINATE_FILE = "terminate"
 
 POLL_SECONDS = 0.5
@@ -24,18 +32,28 @@ _ANSWER_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class SchedulerInfo:
-    """A scheduler: its address, its unique id, and its process."""
+    """A scheduler: its address, its unique id, its process, and the file of its credentials, "" if none is known."""
 
     address: str
-    id: str
-    pid: int
-    host: str
+    id: str = ""
+    pid: int = 0
+    host: str = ""
+    credentials: str = ""
+
+    def security(self) -> Security:
+        """Return Dask's settings for connections to the scheduler: of its credentials, or else of the user's Dask."""
+        from distributed.security import Security
+
+        from teralign.cluster.credentials import security_by
+
+        return security_by(self.credentials) if self.credentials else Security()
 
 
 def publish(directory: Path, info: SchedulerInfo) -> Path:
     """Write the scheduler's file, whole or not at all, and return its path."""
     path = directory / SCHEDULER_FILE
-    write_atomically(path, json.dumps(asdict(info), indent=1).encode())
+    here = replace(info, credentials=CREDENTIALS_FILE)  # its name only: folders may be mounted elsewhere
+    write_atomically(path, json.dumps(asdict(here), indent=1).encode(), private=True)
     return path
 
 
@@ -48,16 +66,22 @@ def read_file(path: Path) -> SchedulerInfo | None:
     """Return the scheduler that a file names, or None; Dask's own scheduler files are read too."""
     try:
         found = json.loads(path.read_bytes())
+        credentials = found.get("credentials", "")
         return SchedulerInfo(
-            str(found["address"]), str(found.get("id", "")), int(found.get("pid", 0)), str(found.get("host", ""))
+            str(found["address"]),
+            str(found.get("id", "")),
+            int(found.get("pid", 0)),
+            str(found.get("host", "")),
+            str(path.parent / credentials) if credentials else "",
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def withdraw(directory: Path) -> None:
-    """Remove the scheduler's file, so that no worker joins any more."""
+    """Remove the scheduler's files, so that no worker joins any more."""
     (directory / SCHEDULER_FILE).unlink(missing_ok=True)
+    (directory / CREDENTIALS_FILE).unlink(missing_ok=True)
 
 
 def end(directory: Path) -> None:
@@ -70,23 +94,41 @@ def is_over(directory: Path) -> bool:
     return (directory / TERMINATE_FILE).exists()
 
 
-def reset(directory: Path) -> None:
-    """Create the directory, and remove the files of an earlier scheduler."""
-    directory.mkdir(parents=True, exist_ok=True)
+def prepare(directory: Path, credentials: str) -> Path:
+    """Make the directory ready for a new scheduler, closed to other users, and return the file of its credentials.
+
+    Files of an earlier scheduler are removed. Raises InputError when the directory belongs to another user, who could
+    replace the files by those of another scheduler, to which our workers would then listen.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_owner(directory)
+    directory.chmod(0o700)
     withdraw(directory)
     (directory / TERMINATE_FILE).unlink(missing_ok=True)
+    path = directory / CREDENTIALS_FILE
+    write_atomically(path, credentials.encode(), private=True)
+    return path
 
 
-async def answers(address: str, scheduler_id: str = "") -> bool:
-    """Return whether a scheduler answers at `address`.
+def check_owner(directory: Path) -> None:
+    """Raise InputError when the directory belongs to another user; what root makes is accepted, and root may all."""
+    if directory.exists() and os.geteuid() != 0 and directory.stat().st_uid not in (os.geteuid(), 0):
+        raise InputError(f"{directory} belongs to another user ({directory.owner()}): choose another --dir.")
 
-    With an id, the answer must come from that scheduler, not from a later one at the same port.
+
+async def answers(scheduler: SchedulerInfo) -> bool:
+    """Return whether a scheduler answers, and lets us in.
+
+    If its id is known, the answer must come from that scheduler, not from a later one at the same port.
     """
     from distributed.core import rpc  # takes a while, and commands import this module before they need it
 
     try:
-        async with rpc(address, timeout=_ANSWER_SECONDS) as scheduler:
-            identity = await asyncio.wait_for(scheduler.identity(), _ANSWER_SECONDS)
+        access = scheduler.security().get_connection_args("client")
+        async with rpc(scheduler.address, timeout=_ANSWER_SECONDS, connection_args=access) as peer:
+            identity = await asyncio.wait_for(peer.identity(), _ANSWER_SECONDS)
     except (OSError, TimeoutError, ValueError):
         return False
-    return scheduler_id in ("", identity.get("id"))
+    except (RuntimeError, TypeError):  # Dask's words for TLS that is required, or has no certificates
+        return False
+    return scheduler.id in ("", identity.get("id"))

@@ -31,7 +31,7 @@ def stop_cluster(directory: Path, *, wait: float = 30.0) -> None:
 
 async def _until_gone(directory: Path, found: SchedulerInfo, wait: float) -> None:
     end = time.monotonic() + wait
-    while await answers(found.address, found.id):
+    while await answers(found):
         if time.monotonic() > end:
             raise ClusterError(
                 f"The scheduler at {found.address} was asked to stop, but still runs after {wait:g} s: "

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from distributed import Nanny
 from distributed.comm.core import connect
 from distributed.core import Status
+from distributed.security import Security
 
 from teralign.cluster import settings
 from teralign.cluster.closing import within
 from teralign.cluster.machine import CPUS, WorkerSize
+from teralign.cluster.network import Network
+from teralign.cluster.servers import PrivateWorker
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +31,12 @@ _RESTART_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class OwnWorkers:
-    """The workers of this process tree: their number, size, and network interface."""
+    """The workers of this process tree: their number and size, where they listen, and what lets them in."""
 
     count: int
     size: WorkerSize
-    interface: str | None = None
+    network: Network
+    security: Security
 
 
 @contextlib.asynccontextmanager
@@ -50,16 +54,24 @@ async def serving(address: str, workers: OwnWorkers) -> AsyncIterator[None]:
 async def _keep_serving(address: str, workers: OwnWorkers, number: int) -> None:
     while True:
         try:
-            await serve(address, workers.size, interface=workers.interface)
+            await serve(address, workers.size, workers.network, workers.security)
         except (OSError, RuntimeError) as error:
-            log.warning("Worker %d could not be started and is tried again: %s", number, error)
+            log.warning("Worker %d could not be started and is tried again: %s", number, reason(error))
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def serve(address: str, size: WorkerSize, *, interface: str | None = None) -> None:
+def reason(error: BaseException) -> str:
+    """Return what Dask's "failed to start" stands for, on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+async def serve(address: str, size: WorkerSize, network: Network, security: Security) -> None:
     """Run a worker of the scheduler at `address` until the scheduler disappears, or until cancelled.
 
-    A worker process that dies is replaced. Raises OSError or RuntimeError when no worker can be started.
+    A worker process that dies is replaced. Raises OSError or RuntimeError when no worker can be started, InputError
+    when the network interface does not exist.
     """
     nanny = Nanny(
         address,
@@ -69,11 +81,15 @@ async def serve(address: str, size: WorkerSize, *, interface: str | None = None)
         env=settings.worker_environment(size),
         # Not the process number: containers on a host's network share its name, and each counts processes from 1.
         name=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
-        interface=interface,
+        worker_class=PrivateWorker,
+        host=network.address(),  # also of the worker process
+        port=network.port(),
+        worker_port=network.port(),
+        security=security,
         dashboard=False,
     )
     living = asyncio.create_task(_live(nanny))
-    gone = asyncio.create_task(_until_gone(address))
+    gone = asyncio.create_task(_until_gone(address, security))
     try:
         await asyncio.wait({living, gone}, return_when=asyncio.FIRST_COMPLETED)
         if living.done():
@@ -104,10 +120,10 @@ async def _end(nanny: Nanny) -> None:
         await nanny.close(timeout=_LEAVE_SECONDS)
 
 
-async def _until_gone(address: str) -> None:
+async def _until_gone(address: str, security: Security) -> None:
     """Wait until the scheduler closes a connection, or its host no longer answers."""
     with contextlib.suppress(OSError):
-        comm = await connect(address)
+        comm = await connect(address, **security.get_connection_args("worker"))
         try:
             await comm.read()
         finally:
