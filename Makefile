@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help docs screenshots env dev demo lint fast test floors torture bench clean
+.PHONY: help docs screenshots env dev demo lint fast test floors torture fuzz bench clean
 
 help:
 	@echo "make env      an environment to run Teralign in, in $(VENV); activate it with: source $(VENV)/bin/activate"
@@ -16,6 +16,7 @@ help:
 	@echo "make test     lint, types and all tests"
 	@echo "make floors   the fast tests with the lowest version of each dependency"
 	@echo "make torture  runs that are killed a hundred times, and must end with the same bytes"
+	@echo "make fuzz     mutated files of every format, ten minutes long, each of which must end in a result or a sentence"
 	@echo "make bench    accuracy and cost of Teralign and its peers; ARGS=--help lists the choices"
 	@echo "make docs     the documentation as a site, in build/site"
 	@echo "make screenshots  the pictures of the documentation, in docs/images; needs Chromium"
@@ -61,6 +62,9 @@ floors: dev
 
 torture: dev
 	$(BIN)/python tests/torture.py --kills 100
+
+fuzz: dev
+	$(BIN)/python tests/fuzz.py $(ARGS)
 
 bench: dev
 	@test -d "$$TERALIGN_TEST_DATA" || { echo "make bench: set TERALIGN_TEST_DATA to the folder of the data." >&2; exit 1; }

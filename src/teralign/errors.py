@@ -5,6 +5,11 @@ A message is one sentence: what is wrong, where (URI, block, option) and what to
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
+_DETAIL = 200  # characters of the text of another error
+
 
 class TeralignError(Exception):
     """The root of all errors that Teralign raises on purpose; a command exits with `exit_code`."""
@@ -40,3 +45,18 @@ class GateError(TeralignError):
     """A result that is written, but misses a limit that the caller set, such as --fail-on or --max-error-um."""
 
     exit_code = 6
+
+
+@contextlib.contextmanager
+def understanding(place: object, what: str = "metadata") -> Iterator[None]:
+    """Turn the errors of a reader that meets malformed content into an InputError: files may hold anything.
+
+    `place` names the file in the message, `what` the content. Errors of Teralign and of the system pass.
+    """
+    try:
+        yield
+    except (InputError, OSError):
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        detail = " ".join(str(error).split())[:_DETAIL] or type(error).__name__
+        raise InputError(f"{place} has malformed {what} ({detail}); repair or replace it.") from error

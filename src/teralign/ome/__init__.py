@@ -9,7 +9,7 @@ from teralign.ome.displacements import (
     write_field_image,
 )
 from teralign.ome.model import Axis, Channel, Level, Multiscale, Step
-from teralign.ome.reading import read_multiscale
+from teralign.ome.reading import path_inside, read_multiscale
 from teralign.ome.scene import Link, OmeScene, System, SystemReference, read_scene, write_scene
 from teralign.ome.writing import (
     GROUP_FILE,
@@ -40,6 +40,7 @@ __all__ = [
     "field_image",
     "image_attributes",
     "label_list",
+    "path_inside",
     "read_field_layout",
     "read_multiscale",
     "read_scene",

@@ -81,7 +81,7 @@ def read_field_layout(path: Path, image: str) -> FieldLayout:
         raise
     except OSError as error:
         raise InputError(f"the field {path} has no array that can be read: {error}.") from error
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise senseless(path, error) from error
 
 

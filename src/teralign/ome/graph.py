@@ -12,7 +12,7 @@ from pathlib import Path
 
 from teralign.errors import InputError
 from teralign.ome.model import Axis
-from teralign.ome.reading import OmeJson, OmeObject
+from teralign.ome.reading import OmeJson, OmeObject, path_inside
 from teralign.ome.scene import (
     Link,
     OmeScene,
@@ -87,7 +87,7 @@ def _end(graph: SystemGraph, scene: OmeScene, reference: SystemReference) -> Sys
     """
     image, name = reference.path, reference.name
     if image is None and name not in {system.name for system in scene.systems}:
-        image, name = (name, "") if _is_group(graph.path / name) else (None, name)
+        image, name = (name, "") if _is_group_inside(graph.path, name) else (None, name)
     image = image.strip("/") if image else None
     if image in (None, "."):
         return SystemReference(name)
@@ -97,6 +97,13 @@ def _end(graph: SystemGraph, scene: OmeScene, reference: SystemReference) -> Sys
         return SystemReference(name, image)
     intrinsic = _intrinsic(graph, image)
     return SystemReference("", image) if intrinsic is None else intrinsic
+
+
+def _is_group_inside(group: Path, name: str) -> bool:
+    try:
+        return _is_group(group / path_inside(name.strip("/")))
+    except (TypeError, ValueError):
+        return False
 
 
 def _is_group(place: Path) -> bool:
@@ -124,7 +131,7 @@ def _add_image(graph: SystemGraph, image: str) -> list[Edge]:
         for system in read_systems(content.get("coordinateSystems") or ()):
             graph.axes[SystemReference(system.name, owner)] = system.axes
         for dataset in content.get("datasets") or ():
-            array = f"{image}/{dataset['path']}".lstrip("/")
+            array = f"{image}/{path_inside(dataset['path'])}".lstrip("/")
             for declared in dataset.get("coordinateTransformations") or ():
                 if isinstance(declared, Mapping) and declared.get("output"):
                     link = read_link(declared)
@@ -139,7 +146,7 @@ def _add_image(graph: SystemGraph, image: str) -> list[Edge]:
             found.append(Edge(Link(link.transformation, *ends, link.name), root))
     except InputError:  # a ValueError too
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise senseless(root, error) from error
     graph.edges += found
     return found

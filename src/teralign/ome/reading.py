@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from teralign.addresses import Place
@@ -34,24 +34,33 @@ def read_multiscale(group: Place, attributes: OmeJson) -> Multiscale | None:
     Raises InputError for a version that cannot be read, and for metadata that contradict themselves; `group` names
     the place in its message.
     """
-    ome = attributes.get("ome", attributes)
+    try:
+        return _read_multiscale(group, json_object(attributes.get("ome", attributes), "OME-Zarr metadata"))
+    except InputError:  # a ValueError too
+        raise
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(f"{group} has malformed OME-Zarr metadata: {malformed(error)}; repair them.") from error
+
+
+def _read_multiscale(group: Place, ome: OmeJson) -> Multiscale | None:
     declared = ome.get("multiscales")
     if not declared:
         return None
-    content = declared[0]
+    content = json_object(json_list(declared, "images")[0], "image")
     version = str(ome.get("version", content.get("version", "0.4")))
     check_version(group, version)
     if not content.get("datasets"):
         raise InputError(f"{group} declares an image without levels; repair its metadata.")
     system = _coordinate_system(group, content)
     axes = content.get("axes") if system is None else system["axes"]
-    channels = (ome.get("omero") or {}).get("channels") or ()
+    channels = json_object(ome.get("omero") or {}, "omero").get("channels") or ()
+    name, method = content.get("name"), content.get("type")
     return Multiscale(
         levels=tuple(_levels(content)),
-        axes=None if axes is None else tuple(read_axis(axis) for axis in axes),
-        channels=tuple(read_channel(i, channel) for i, channel in enumerate(channels)),
-        name=content.get("name"),
-        method=content.get("type"),
+        axes=None if axes is None else tuple(read_axis(axis) for axis in json_list(axes, "axes")),
+        channels=tuple(read_channel(i, channel) for i, channel in enumerate(json_list(channels, "channels"))),
+        name=None if name is None else str(name),
+        method=None if method is None else str(method),
         is_label="image-label" in ome,
         space=None if system is None else str(system.get("name")),
     )
@@ -64,11 +73,29 @@ def check_version(group: Place, version: object) -> None:
 
 
 def _levels(content: OmeJson) -> Iterator[Level]:
-    whole = () if content.get("coordinateSystems") else content.get("coordinateTransformations", ())
+    whole = [] if content.get("coordinateSystems") else _steps_of(content)
     group_steps = [step for step in whole if "output" not in step]  # SpatialData's lead to other systems
-    for dataset in content["datasets"]:
-        steps = (*dataset.get("coordinateTransformations", ()), *group_steps)
-        yield Level(str(dataset["path"]), read_steps(steps))
+    for declared in json_list(content["datasets"], "levels"):
+        dataset = json_object(declared, "level")
+        yield Level(path_inside(dataset["path"]), read_steps([*_steps_of(dataset), *group_steps]))
+
+
+def _steps_of(content: OmeJson) -> list[OmeJson]:
+    declared = json_list(content.get("coordinateTransformations") or (), "transformations")
+    return [json_object(step, "transformation") for step in declared]
+
+
+def path_inside(declared: object) -> str:
+    """Return a path that metadata give, which count from their own folder.
+
+    Raises TypeError for what is no path, ValueError for a path that leads out of the folder: metadata come from
+    elsewhere, and may not choose what else is read.
+    """
+    if not isinstance(declared, str) or "\0" in declared:
+        raise TypeError(f"{reprlib.repr(declared)} is no path")
+    if declared.startswith("/") or ".." in declared.split("/"):
+        raise ValueError(f"the path {reprlib.repr(declared)} leads out of its folder")
+    return declared
 
 
 def read_steps(transformations: Iterable[OmeJson]) -> tuple[Step, ...]:
@@ -78,10 +105,11 @@ def read_steps(transformations: Iterable[OmeJson]) -> tuple[Step, ...]:
 
 def _coordinate_system(group: Place, content: OmeJson) -> OmeJson | None:
     """Return the coordinate system that the levels of a 0.6 image lead to; None for older versions."""
-    systems: Sequence[OmeJson] = content.get("coordinateSystems") or ()
+    declared = json_list(content.get("coordinateSystems") or (), "coordinate systems")
+    systems = [json_object(system, "coordinate system") for system in declared]
     if not systems:
         return None
-    steps = content["datasets"][0].get("coordinateTransformations") or [{}]
+    steps = _steps_of(json_object(json_list(content["datasets"], "levels")[0], "level")) or [{}]
     output = steps[-1].get("output")
     name = output.get("name") if isinstance(output, Mapping) else output
     found = [system for system in systems if system.get("axes") and (name is None or system.get("name") == name)]
@@ -93,7 +121,8 @@ def _coordinate_system(group: Place, content: OmeJson) -> OmeJson | None:
 def _flattened(steps: Iterable[OmeJson]) -> Iterator[OmeJson]:
     for step in steps:
         if step.get("type") == "sequence":
-            yield from _flattened(step.get("transformations", ()))
+            inner = json_list(step.get("transformations", ()), "transformations")
+            yield from _flattened(json_object(part, "transformation") for part in inner)
         else:
             yield step
 
@@ -144,8 +173,12 @@ def _orientation(content: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def read_channel(index: int, content: OmeJson) -> Channel:
-    """Return a channel as omero describes it, without colours that are malformed and windows that show nothing."""
+def read_channel(index: int, declared: object) -> Channel:
+    """Return a channel as omero describes it, without colours that are malformed and windows that show nothing.
+
+    Raises TypeError for a value that is no object.
+    """
+    content = json_object(declared, "channel")
     colour, window = str(content.get("color", "")), content.get("window")
     edges = [window.get(key) for key in WINDOW_KEYS] if isinstance(window, Mapping) else []
     numbers = [float(edge) for edge in edges if isinstance(edge, int | float)]

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from teralign.errors import InputError
 from teralign.ome.model import Axis
-from teralign.ome.reading import OmeObject, check_version, json_list, json_object, malformed, read_axis
+from teralign.ome.reading import (
+    OmeObject,
+    check_version,
+    json_list,
+    json_object,
+    malformed,
+    path_inside,
+    read_axis,
+)
 from teralign.ome.transformations import Transformation, read_transformation, transformation_json
 from teralign.ome.writing import GROUP_FILE, axis_json, write_group
 
@@ -71,7 +79,7 @@ def read_scene(path: Path) -> OmeScene | None:
         scene = json_object(attributes["scene"], "scene")
         links = json_list(scene.get("coordinateTransformations", ()), "transformations")
         return OmeScene(tuple(map(read_link, links)), tuple(read_systems(scene.get("coordinateSystems", ()))))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise senseless(path, error) from error
 
 
@@ -92,7 +100,7 @@ def read_ome(path: Path, group: Path) -> OmeObject:
         ) from error
     except OSError as error:
         raise InputError(f"the transform {path} cannot be read: {error.strerror}.") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is not a displacement field: {group / GROUP_FILE} has no OME-Zarr metadata."
         ) from error
@@ -142,7 +150,7 @@ def _reference(value: object, default: str) -> SystemReference:
         return SystemReference(value)
     content = json_object(value, "reference to a coordinate system")
     path = content.get("path")
-    return SystemReference(str(content.get("name", "")), str(path) if path else None)
+    return SystemReference(str(content.get("name", "")), path_inside(str(path).strip("/")) if path else None)
 
 
 def _link_json(link: Link) -> OmeObject:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from teralign.ome.reading import OmeJson, OmeObject, json_list, json_object
+from teralign.ome.reading import OmeJson, OmeObject, json_list, json_object, path_inside
 
 LINEAR = "linear"
 CUBIC = "bspline-cubic"
@@ -235,9 +235,7 @@ def _indices(values: object) -> tuple[int, ...]:
 
 def _path(content: OmeJson) -> str:
     path = content["path"]
-    if not isinstance(path, str) or "\0" in path:
-        raise TypeError(f"{reprlib.repr(path)} is no path")
-    return path
+    return path_inside(path.strip("/") if isinstance(path, str) else path)
 
 
 def _parts(content: OmeJson) -> list[object]:

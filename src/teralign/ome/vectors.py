@@ -53,7 +53,7 @@ def read_vectors(path: Path, image: str) -> VectorLayout:
         raise
     except OSError as error:
         raise InputError(f"the field {place} cannot be read: {error.strerror} ({error.filename}).") from error
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise InputError(f"the field {place} has invalid OME-Zarr metadata: {malformed(error)}.") from error
     if min(shape, default=0) < 1:
         raise InputError(f"the field {place} is empty: its shape is {', '.join(map(str, shape))}.")

@@ -40,6 +40,7 @@ _STEP = 2.0**14  # distance of the points whose images give a matrix: long, so t
 _STRAIGHT = 1e-9  # relative: how far axes may deviate from straight ones and still count as straight
 _REVERSED = np.eye(3)[::-1]
 _SAMPLES = 10_000
+_LARGEST = float(np.finfo(np.float32).max)
 _RIM = 1e-9  # of a B-spline's domain: by rounding, points on its faces count as outside, where it moves nothing
 
 
@@ -148,6 +149,8 @@ def _field_of(image: SitkImage, frame: Affine) -> tuple[Transform, ...]:
     vectors: NDArray[np.float64] = sitk.GetArrayFromImage(image)
     turn = place @ Affine.from_parts(np.diag(1 / spacing))
     displacements = vectors @ (np.linalg.inv(turn.matrix[:3, :3]) @ to_us.matrix[:3, :3]).T
+    if np.abs(displacements).max(initial=0) > _LARGEST:
+        raise InputError("a field of ITK has displacements beyond the range of 32-bit floats; make it again.")
     if np.allclose(turn.matrix[:3, :3], np.eye(3), rtol=0, atol=_STRAIGHT):
         grid = Grid((z, y, x), as_float_triple(spacing), as_float_triple(place.matrix[:3, 3]))
         return (DisplacementField(displacements.astype(np.float32), grid),)

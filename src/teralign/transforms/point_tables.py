@@ -35,6 +35,7 @@ _OTHER_UNITS = {
 }
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _DELIMITERS = ",;\t"
+_SHOWN = 200  # characters of a bad line
 _START = 1 << 16  # bytes that hold the header and the first point
 
 
@@ -222,7 +223,7 @@ def _points(path: Path, rows: Sequence[tuple[int, Sequence[str]]], columns: tupl
         except (ValueError, IndexError) as error:
             raise InputError(
                 f"line {line} of {path} is not a point: it must hold x, y and z in µm in the columns "
-                f"{', '.join(str(place + 1) for place in columns)}, not {','.join(row)!r}."
+                f"{', '.join(str(place + 1) for place in columns)}, not {','.join(row)[:_SHOWN]!r}."
             ) from error
         if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
             raise InputError(f"line {line} of {path} is not a point: {x:g}, {y:g}, {z:g} is not finite.")

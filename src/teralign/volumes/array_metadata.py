@@ -81,9 +81,10 @@ def _zarr2(metadata: JsonObject, name: str) -> JsonObject:
     }
     dtype = metadata.get("dtype")
     compressor = metadata.get("compressor")
-    if isinstance(dtype, str):
-        kept["dtype"] = _byte_order(dtype)
-        kept["fill_value"] = _fill_value(metadata.get("fill_value"), np.dtype(_byte_order(dtype)))
+    known = _dtype(dtype)
+    if isinstance(dtype, str) and known is not None:
+        kept["dtype"] = _byte_order(dtype, known)
+        kept["fill_value"] = _fill_value(metadata.get("fill_value"), known)
     kept["compressor"] = _codec("id", compressor, _ZARR_CODECS, name) if compressor else None
     if isinstance(kept.get("order"), str):
         kept["order"] = str(kept["order"]).upper()
@@ -99,9 +100,8 @@ def _zarr3(metadata: JsonObject, name: str) -> JsonObject:
     data_type = metadata.get("data_type")
     if isinstance(data_type, dict) and not data_type.get("configuration"):
         kept["data_type"] = data_type = data_type.get("name")
-    try:
-        dtype = np.dtype(str(data_type))
-    except TypeError:
+    dtype = _dtype(data_type)
+    if dtype is None:
         return kept
     fill = _fill_value(metadata.get("fill_value"), dtype)
     kept["fill_value"] = 0 if fill is None else fill
@@ -155,13 +155,17 @@ def _kept_settings(
     return kept
 
 
-def _byte_order(dtype: str) -> str:
-    """Return a data type of numbers as Zarr v2 writes it: '<u2' for '|u2', '=u2' and 'uint16'."""
+def _dtype(name: Json) -> np.dtype[np.generic] | None:
+    """Return the data type of a name, None where it is none."""
     try:
-        found = np.dtype(dtype)
-    except TypeError:
-        return dtype
-    return found.newbyteorder(">" if dtype.startswith(">") else "<").str if found.kind in "buif" else dtype
+        return np.dtype(str(name))
+    except (TypeError, ValueError, SyntaxError):
+        return None
+
+
+def _byte_order(name: str, dtype: np.dtype[np.generic]) -> str:
+    """Return a data type of numbers as Zarr v2 writes it: '<u2' for '|u2', '=u2' and 'uint16'."""
+    return dtype.newbyteorder(">" if name.startswith(">") else "<").str if dtype.kind in "buif" else name
 
 
 def _fill_value(value: Json, dtype: np.dtype[np.generic]) -> Json:

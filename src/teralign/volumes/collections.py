@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from teralign import ome
 from teralign.addresses import Place
-from teralign.errors import InputError
+from teralign.errors import InputError, understanding
 from teralign.volumes.files import folders_around, opening
 from teralign.volumes.json_values import Metadata
 from teralign.volumes.zarr_nodes import Node, read_node
@@ -36,16 +37,15 @@ class Collection:
     def of(cls, node: Node) -> Collection | None:
         """Return what the metadata of a group declare, None if it is no collection."""
         declared: Metadata = node.attributes.get("ome", node.attributes)
-        if "plate" in declared:
-            wells = [str(well.get("path", "")) for well in declared["plate"].get("wells") or ()]
-            return cls(node.path, "a plate", "well", tuple(filter(None, wells)))
-        if "well" in declared:
-            images = [str(image.get("path", "")) for image in declared["well"].get("images") or ()]
-            return cls(node.path, "a well", "image", tuple(filter(None, images)))
-        if _LAYOUT in declared:
-            return cls(node.path, "a collection", "image", _series(node.path))
-        if isinstance(declared.get("labels"), list):
-            return cls(node.path, "a list of labels", "label image", tuple(map(str, declared["labels"])))
+        with understanding(node.path):
+            if "plate" in declared:
+                return cls(node.path, "a plate", "well", _members(declared["plate"].get("wells") or ()))
+            if "well" in declared:
+                return cls(node.path, "a well", "image", _members(declared["well"].get("images") or ()))
+            if _LAYOUT in declared:
+                return cls(node.path, "a collection", "image", _series(node.path))
+            if isinstance(declared.get("labels"), list):
+                return cls(node.path, "a list of labels", "label image", _paths(declared["labels"]))
         return None
 
     def ask(self, inside: str, paths: Sequence[str]) -> InputError:
@@ -99,7 +99,25 @@ def has_open_series(group: Path) -> bool:
     """Return whether a group is bioformats2raw's with a list of images that agrees with no OME-XML."""
     node = read_node(group)
     declared = {} if node is None else node.attributes.get("ome", node.attributes)
-    return _LAYOUT in declared and _listed(group) is not None and not (group / "OME" / _XML).exists()
+    return (
+        isinstance(declared, dict)
+        and _LAYOUT in declared
+        and _listed(group) is not None
+        and not (group / "OME" / _XML).exists()
+    )
+
+
+def _members(declared: Sequence[Metadata]) -> tuple[str, ...]:
+    """Return the paths of the members of a group, without those that have none."""
+    return _paths([member["path"] for member in declared if member.get("path")])
+
+
+def _paths(declared: Sequence[object]) -> tuple[str, ...]:
+    """Return the paths of groups below their own. Raises TypeError or ValueError for others."""
+    paths = tuple(map(ome.path_inside, declared))
+    if not all(PurePosixPath(path).parts for path in paths):
+        raise ValueError("a path is empty")
+    return paths
 
 
 def _within(place: Place, container: Place) -> str:
@@ -110,7 +128,7 @@ def _listed(group: Place) -> tuple[str, ...] | None:
     """Return the list `series` of a group of bioformats2raw, None if there is none."""
     node = read_node(group / "OME")
     listed = None if node is None else node.attributes.get("ome", node.attributes).get("series")
-    return tuple(map(str, listed)) if isinstance(listed, list) else None
+    return _paths(listed) if isinstance(listed, list) else None
 
 
 def _series(group: Place) -> tuple[str, ...]:

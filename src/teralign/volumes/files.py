@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,14 +39,25 @@ def read_json(path: Place) -> Metadata:
     """The object in a JSON file, {} when there is no such file. Raises InputError when it cannot be read."""
     with opening(path):
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(_read_file(path) if isinstance(path, Path) else path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except ValueError as error:
             raise InputError(f"{path} is not valid JSON ({error}); repair the metadata.") from error
+        except RecursionError as error:
+            raise InputError(f"{path} is nested too deeply to be metadata; repair or replace it.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} does not hold a JSON object; repair the metadata.")
     return content
+
+
+def _read_file(path: Path) -> bytes:
+    """Return the content of a file. A pipe or a device, which may have no end, is an InputError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would block
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InputError(f"{path} is no regular file; repair or replace it.")
+        return file.read()
 
 
 def file_state(path: Place) -> bytes:

@@ -78,6 +78,14 @@ def are_usable(sizes: Sequence[float] | None) -> bool:
     return sizes is None or all(is_size(size) for size in sizes)
 
 
+def check_data_file(header: Path, name: str) -> None:
+    """Raise InputError unless the file of voxels that a header names lies in the header's folder, or below it."""
+    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+        raise InputError(
+            f"{header} has its voxels in {name}, outside its folder; move them beside it and name them so."
+        )
+
+
 def describe_image(path: Path, io: str, header: ItkHeader) -> Description:
     """Describe the image of a file by ITK's `io`: a fourth axis is time, the components of a voxel are channels."""
     reader = _read_information(path, io, header.stand_in)

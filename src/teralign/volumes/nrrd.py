@@ -17,7 +17,14 @@ from pathlib import Path
 from teralign.errors import InputError
 from teralign.volumes.description import Description
 from teralign.volumes.files import opening
-from teralign.volumes.itk_image import LONGEST_HEADER, ItkHeader, StandIn, are_usable, describe_image
+from teralign.volumes.itk_image import (
+    LONGEST_HEADER,
+    ItkHeader,
+    StandIn,
+    are_usable,
+    check_data_file,
+    describe_image,
+)
 from teralign.volumes.whole_file import check_one_image
 
 log = logging.getLogger(__name__)
@@ -31,12 +38,15 @@ _SPACES_OF_ITK = {
 }
 _DATA = ("data file", "datafile")
 _DOMAIN_KINDS = {"domain", "space", "time"}
+_LONGEST_LINE = 1000  # where a line is malformed, ITK quotes it in a buffer of 1024 bytes
+_FREE_TEXT = ("#", "content:")
 
 
 def describe(container: Path, dataset: str) -> Description:
     """Describe the image of a file: a fourth axis is time, the components of a voxel are channels."""
     check_one_image(container, dataset)
     lines, offset = _read_header(container)
+    _check_header(container, lines)
     fields = {name.lower(): value for name, value in lines if name}
     sizes = _sizes(fields)
     space = fields.get("space", "")
@@ -72,6 +82,21 @@ def _read_header(path: Path) -> tuple[list[tuple[str, str]], int]:
         for match, line in zip(fields, text.splitlines(), strict=True)
     ]
     return lines, end.end() if end else len(content)
+
+
+def _check_header(path: Path, lines: Sequence[tuple[str, str]]) -> None:
+    """Raise InputError for a header that would crash ITK, or that has its voxels in another folder."""
+    for number, (name, value) in enumerate(lines, start=1):
+        text = f"{name}:{value}" if name else value
+        free = text.lower().startswith(_FREE_TEXT) or ":=" in text[:_LONGEST_LINE]
+        if len(text) > _LONGEST_LINE and not free:
+            raise InputError(
+                f"{path} has {len(text)} characters in line {number} of its header; repair or replace it."
+            )
+        if name.lower() in _DATA:
+            listed = [line for _, line in lines[number:]] if value.split()[:1] == ["LIST"] else []
+            for file in listed or value.split()[:1]:  # one file, a pattern with its numbers, or a list
+                check_data_file(path, file)
 
 
 def _stand_in(

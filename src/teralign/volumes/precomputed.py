@@ -88,6 +88,11 @@ def _find(container: Place, dataset: str) -> tuple[Metadata, Metadata]:
     if not isinstance(scales, list) or not scales or not all(isinstance(s, dict) and "key" in s for s in scales):
         raise InputError(f"{container / _INFO} declares no scales; it is not that of a precomputed volume.")
     by_key = {str(scale["key"]): scale for scale in scales}
+    outside = next((key for key in by_key if key.startswith("/") or ".." in key.split("/")), None)
+    if outside is not None:
+        raise InputError(
+            f"{container / _INFO} has the scale {outside}, which does not lie in its folder; copy it there."
+        )
     if dataset and dataset not in by_key:
         raise InputError(f"{container} has no scale {dataset}; {nearest_name(dataset, by_key)}.")
     return info, by_key[dataset] if dataset else scales[0]

@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 
 from teralign.addresses import Place, as_place
-from teralign.errors import InputError
+from teralign.errors import InputError, understanding
 from teralign.grids import Grid, Region, Triple
 from teralign.volumes.arrays import StoredArray
 from teralign.volumes.description import Adapter, Description, DisplaySettings, Voxels
@@ -22,6 +22,8 @@ from teralign.volumes.orientation import Direction, Directions
 from teralign.volumes.spacing import place_voxels, warn_if_implausible
 from teralign.volumes.uri import locate, split_z_axis
 from teralign.volumes.z_axis import refuse_flat, stack_planes
+
+_LARGEST = 2**63 - 1  # bytes, as offsets in files and arrays count them
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def open_level(uri: str | Path, *, spacing: Sequence[float] | None = None, optio
     """Open a volume as `open_volume` does, but accept any voxel size: coarse levels have large voxels."""
     container, dataset, form = locate(uri)
     adapter = _adapter(form)
-    with opening(container):
+    with opening(container), understanding(container):
         description = adapter.describe(container, dataset)
     _, z_axis = split_z_axis(str(uri))
     if z_axis:
@@ -160,6 +162,10 @@ def open_level(uri: str | Path, *, spacing: Sequence[float] | None = None, optio
     if min(description.shape) < 1 or description.channels < 1 or description.timepoints < 1:
         z, y, x = description.shape
         raise InputError(f"{uri} is empty: it has {x} x {y} x {z} voxels (x, y, z).")
+    size = math.prod((*description.shape, description.channels, description.timepoints))
+    if size * description.dtype.itemsize > _LARGEST:
+        z, y, x = description.shape
+        raise InputError(f"{uri} declares {x} x {y} x {z} voxels (x, y, z), more than any disk; repair its metadata.")
     return Volume(str(uri), place_voxels(str(uri), description, spacing, option), description)
 
 
@@ -170,7 +176,8 @@ def label_images(uri: str | Path) -> tuple[str, ...]:
         return ()
     from teralign.volumes import zarr
 
-    return zarr.label_images(container, dataset)
+    with understanding(container):
+        return zarr.label_images(container, dataset)
 
 
 def check_inside(region: Region, shape: Triple, name: str) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from teralign.addresses import Place
+from teralign.errors import InputError
+from teralign.results import Json
 from teralign.volumes.files import DEEPEST_GROUP, folders_around, read_json, subfolders, write_json
-from teralign.volumes.json_values import Metadata
+from teralign.volumes.json_values import Metadata, as_list
 
 METADATA_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
@@ -35,14 +37,21 @@ def read_node(path: Place) -> Node | None:
     metadata = read_json(path / "zarr.json")
     if metadata:
         kind: Literal["array", "group"] = "array" if metadata.get("node_type") == "array" else "group"
-        names = tuple(metadata.get("dimension_names") or ())
-        return Node(path, kind, 3, metadata.get("attributes", {}), names)
+        attributes = metadata.get("attributes") or {}
+        if not isinstance(attributes, dict):
+            raise InputError(f"{path / 'zarr.json'} has attributes that are no JSON object; repair the metadata.")
+        return Node(path, kind, 3, attributes, _names(metadata.get("dimension_names")))
     attributes = read_json(path / ".zattrs")
     if (path / ".zarray").exists():
         return Node(path, "array", 2, attributes)
     if attributes or (path / ".zgroup").exists():
         return Node(path, "group", 2, attributes)
     return None
+
+
+def _names(declared: Json) -> tuple[str | None, ...]:
+    """Return the names of dimensions, None for one that is no text."""
+    return tuple(name if isinstance(name, str) else None for name in as_list(declared))
 
 
 def find_arrays(group: Path, depth: int = 0) -> Iterator[Path]:
