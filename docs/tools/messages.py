@@ -28,6 +28,7 @@ ROOMS = {
     "cli": "Commands",
     "cluster": "Clusters",
     "configuration": "Configurations",
+    "errors": "Files",
     "evaluation": "Evaluation",
     "filling": "Outputs",
     "files": "Files",
