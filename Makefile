@@ -15,7 +15,7 @@ help:
 	@echo "make fast     lint, types, and the tests that take seconds and no Nextflow"
 	@echo "make test     lint, types and all tests"
 	@echo "make floors   the fast tests with the lowest version of each dependency"
-	@echo "make torture  runs that are killed a hundred times, and must end with the same bytes"
+	@echo "make torture  what is killed a hundred times must end with the same bytes; ARGS=--help lists the choices"
 	@echo "make fuzz     mutated files of every format, ten minutes long, each of which must end in a result or a sentence"
 	@echo "make bench    accuracy and cost of Teralign and its peers; ARGS=--help lists the choices"
 	@echo "make docs     the documentation as a site, in build/site"
@@ -61,7 +61,7 @@ floors: dev
 	$(BIN)/python tests/floors.py -m 'not nextflow and not slow'
 
 torture: dev
-	$(BIN)/python tests/torture.py --kills 100
+	@PYTHONPATH=tests $(BIN)/python -m torture $(or $(ARGS),commands)
 
 fuzz: dev
 	$(BIN)/python tests/fuzz.py $(ARGS)

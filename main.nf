@@ -5,6 +5,7 @@ include { REGISTER } from './subworkflows/register.nf'
 include { VERDICT } from './modules/verdict.nf'
 include { describe ; readPairs } from './subworkflows/pairs.nf'
 include { asBoolean ; checkParameters ; helpText ; isGiven } from './subworkflows/parameters.nf'
+include { showLife } from './subworkflows/head.nf'
 include { followDrivers } from './subworkflows/progress.nf'
 include { failedPairs ; lastLines ; readOutcome ; reportOf } from './subworkflows/verdicts.nf'
 
@@ -22,7 +23,10 @@ workflow {
         def cluster = clusterOf(params)
         log.info((summary(pairs) + ["Computing on ${computer(cluster, params)}; results in ${params.outdir}"]).join('\n'))
         def dask_dir = "${workflow.workDir}/dask/${workflow.sessionId}".toString()
-        def clock = followDrivers(dask_dir, params.progress_seconds.toString().toInteger())
+        def clocks = [
+            followDrivers(dask_dir, params.progress_seconds.toString().toInteger()),
+            showLife("${workflow.workDir}/dask", workflow.runName),
+        ]
         REGISTER(
             pairs,
             [
@@ -50,7 +54,7 @@ workflow {
             .collectFile(name: 'versions.txt', storeDir: "${params.outdir}/pipeline_info", newLine: true, sort: true)
 
         workflow.onComplete = {
-            clock.cancel()
+            clocks*.cancel()
             if (reported || !workflow.success) {
                 log.info((lastLines(pairs, reported, params.outdir, 20) + ["Results: ${file(params.outdir)}"]).join('\n'))
             }

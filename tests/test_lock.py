@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import multiprocessing
 import subprocess
+import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from teralign.errors import InputError
-from teralign.lock import Holder, Lock, LockTimes
+from teralign.lock import PATIENCE_VARIABLE, Holder, Lock, LockTimes
 
 SOON = LockTimes(touch=0.1, stale=1.0)
 
@@ -45,6 +47,18 @@ def test_a_process_on_another_host_holds_it_while_it_shows_life(path):
             take_and_release(path)
         holder.kill()
     take_and_release(path)
+    assert not path.exists()
+
+
+def test_a_run_waits_for_an_earlier_one_that_ends_where_the_environment_says_so(path, monkeypatch):
+    with subprocess.Popen(["sleep", "600"]) as holder:
+        number = psutil.Process(holder.pid)
+        write(path, replace(Holder.this_process(), pid=holder.pid, started=number.create_time()))
+        with pytest.raises(InputError, match=f"in use by process {holder.pid}"):
+            Lock.take_patiently(path)
+        monkeypatch.setenv(PATIENCE_VARIABLE, "60")
+        threading.Timer(1, holder.kill).start()
+        Lock.take_patiently(path).release()
     assert not path.exists()
 
 

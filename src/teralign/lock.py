@@ -24,6 +24,9 @@ from teralign.errors import InputError
 
 log = logging.getLogger(__name__)
 
+PATIENCE_VARIABLE = "TERALIGN_LOCK_SECONDS"
+"""The environment variable that holds the seconds to wait for a holder: an earlier run that may be ending."""
+
 _WAIT_SECONDS = 60.0  # for others to rename a folder, or to link the files of one image
 _CLOCK_SECONDS = 5.0  # setting the clock shifts the apparent start of a process by up to this
 
@@ -110,6 +113,12 @@ class Lock:
                 log.info("Taking over %s from a process that has ended", path.parent)
                 _take_away(path, found, times)
         return cls(path, holder, times)
+
+    @classmethod
+    def take_patiently(cls, path: Path) -> Lock:
+        """Take the lock as `take` does, after waiting for the seconds that the environment gives, if any."""
+        seconds = float(os.environ.get(PATIENCE_VARIABLE, 0))
+        return cls.wait(path, seconds=seconds) if seconds else cls.take(path)
 
     @classmethod
     def wait(cls, path: Path, *, seconds: float = _WAIT_SECONDS) -> Lock:

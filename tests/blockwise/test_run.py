@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -129,7 +130,7 @@ def test_a_block_that_kills_fails_alone_however_many_wait_behind_it(client, work
     assert summary.failed == ("z000_x000",)
     record = workspace.load_record("work", "z000_x000")
     assert record.state == "failed"
-    assert "worker" in record.error
+    assert "each of the 3 workers that ran it died" in record.error
 
 
 @pytest.fixture
@@ -169,6 +170,8 @@ def test_a_block_that_takes_too_much_memory_fails_and_no_other(client, workspace
     function = functools.partial(hog, megabytes=700)
     summary = run_blocks(function, items(4), client=client, workspace=workspace, stage="work", max_failed=0.5)
     assert summary.failed == ("z000_x001",)
+    error = workspace.load_record("work", "z000_x001").error
+    assert re.search(r"it took 0\.\d+ GB of memory, but a worker has 0\.50 GB; .*--worker-mem-gb", error)
 
 
 def test_a_function_that_workers_cannot_load_is_a_failure_with_its_reason(client, workspace):

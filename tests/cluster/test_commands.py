@@ -145,6 +145,21 @@ def test_a_failed_driver_is_followed_by_the_next_attempt_with_the_same_helper(pr
     assert processes.log.count("Joining") == 2
 
 
+def test_a_driver_whose_directory_is_a_later_one_s_leaves_it_alone(processes, directory, tmp_path):
+    go_on = tmp_path / "go on"
+    first = driver(processes, directory, "sh", "-c", f"until [ -e '{go_on}' ]; do sleep 0.1; done")
+    wait_until((directory / "scheduler.json").exists, 120)
+    (directory / "scheduler.json").unlink()  # as a head does that begins again
+    second = driver(processes, directory, "sleep", 600)
+    wait_until((directory / "scheduler.json").exists, 120)
+    go_on.touch()
+    assert first.wait(120) == 0
+    assert json.loads((directory / "scheduler.json").read_text())["pid"] == second.pid
+    assert not (directory / "terminate").exists()
+    second.terminate()
+    assert second.wait(120) == 143
+
+
 def test_a_worker_leaves_when_no_scheduler_comes(processes, directory):
     absent = processes.start("start-dask-worker", "--dir", directory, "--wait", 1)
     assert absent.wait(15) == 5

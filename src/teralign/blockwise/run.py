@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 import cloudpickle
 
 from teralign.blockwise.batch_size import BatchSize, task_seconds
+from teralign.blockwise.deaths import reason_of
 from teralign.blockwise.patience import Patience
 from teralign.blockwise.records import BlockRecord, BlockState
 from teralign.blockwise.workspace import Workspace
@@ -279,10 +280,11 @@ def _run_here(blocks: Iterator[B], job: _BlockCalls, ledger: _Ledger) -> None:
 
 @dataclass
 class _Trial(Generic[B]):
-    """Blocks under way together: the number of their attempt, and Dask's future while they are submitted."""
+    """Blocks under way together: the number of their attempt, Dask's future, and why their workers died."""
 
     blocks: Sequence[B]
     number: int = 1
+    death: str = ""
     future: Future[None] | None = field(default=None, repr=False)
 
     @property
@@ -388,7 +390,7 @@ class _Dispatcher(Generic[B]):
         elif isinstance(error, BatchError):
             self._settle_each(trial, error)
         elif isinstance(error, KilledWorker):
-            self._settle_killed(trial, killed)
+            self._settle_killed(trial, killed, reason_of(self._client, error))
         elif error is None or isinstance(error, NoValidWorkerError | NoWorkerError):
             self._again.append(trial)  # Dask gave up for reasons of its own; this class watches the cluster
         elif trial.number < self._job.attempts:
@@ -411,13 +413,13 @@ class _Dispatcher(Generic[B]):
         if rest := trial.blocks[outcome.begun :]:
             self._again.append(_Trial(rest, trial.number))
 
-    def _settle_killed(self, trial: _Trial[B], killed: Callable[[_Trial[B]], None]) -> None:
+    def _settle_killed(self, trial: _Trial[B], killed: Callable[[_Trial[B]], None], death: str) -> None:
         """Handle the blocks of a task whose workers died: the first one without a result was at work then."""
         left = [block for block in trial.blocks if not _has_result(self._job, block.name)]
         if len(left) < len(trial.blocks):
             self._done(len(trial.blocks) - len(left))
         if left:
-            killed(_Trial(left[:1], trial.number))
+            killed(_Trial(left[:1], trial.number, death))
         if left[1:]:
             self._again.append(_Trial(left[1:], trial.number))
 
@@ -430,9 +432,8 @@ class _Dispatcher(Generic[B]):
         self._again.append(_Trial(blocks, number + 1))
 
     def _killed_again(self, trial: _Trial[B]) -> None:
-        error = "every worker that ran it died (out of memory, or a crash)"
-        _record_failure(self._job, trial.name, error)
-        self._ledger.failed(trial.name, error)
+        _record_failure(self._job, trial.name, trial.death)
+        self._ledger.failed(trial.name, trial.death)
 
     def _check_cluster(self) -> None:
         """Count the workers from time to time; raises ClusterError when the cluster is lost."""

@@ -75,7 +75,7 @@ class Workspace:
         try:
             self._check_own()
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = Lock.take(self.path / _LOCK)
+            self._lock = Lock.take_patiently(self.path / _LOCK)
             resumed = self._same_run(wanted, overwrite)
             if not resumed:
                 self._discard()

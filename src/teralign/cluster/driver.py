@@ -29,6 +29,7 @@ from teralign.cluster.servers import running_scheduler
 from teralign.cluster.signals import Signals
 from teralign.cluster.worker import OwnWorkers, serving
 from teralign.errors import ClusterError, InputError
+from teralign.lock import PATIENCE_VARIABLE
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ SCHEDULER_VARIABLE = "TERALIGN_SCHEDULER"
 
 _GRACE_SECONDS = 8.0
 _LEAVE_SECONDS = 5.0
+_PREDECESSOR_SECONDS = 90.0  # the command of a run whose head has gone ends within a minute, and then its lock
 
 
 def run_scheduler(
@@ -69,7 +71,11 @@ def run_scheduler(
     if count:
         log.info("Workers of its own: %d × (%s)", count, size)
     settings.quieten()
-    environment = {**os.environ, SCHEDULER_VARIABLE: str(directory.absolute() / rendezvous.SCHEDULER_FILE)}
+    environment = {
+        **os.environ,
+        SCHEDULER_VARIABLE: str(directory.absolute() / rendezvous.SCHEDULER_FILE),
+        PATIENCE_VARIABLE: str(_PREDECESSOR_SECONDS),
+    }
     os.environ.update(settings.worker_environment(size))  # for our workers, not for the command
 
     async def work(signals: Signals) -> int:
@@ -97,9 +103,7 @@ async def _drive(
                     settings.quieten(logging.CRITICAL)
                 over = code == 0 or last_attempt
             finally:
-                if over:
-                    rendezvous.end(directory)
-                rendezvous.withdraw(directory)
+                rendezvous.leave(directory, scheduler.id, over=over)
             if over:
                 await _until_left(scheduler)
     return code

@@ -84,6 +84,19 @@ def withdraw(directory: Path) -> None:
     (directory / CREDENTIALS_FILE).unlink(missing_ok=True)
 
 
+def leave(directory: Path, scheduler_id: str, *, over: bool) -> None:
+    """Remove the files of a scheduler, and mark the work as over where it is.
+
+    Does nothing where the directory is another scheduler's by now, of a run that took over before this one ended.
+    """
+    found = read(directory)
+    if found is None or found.id != scheduler_id:
+        return
+    if over:
+        end(directory)
+    withdraw(directory)
+
+
 def end(directory: Path) -> None:
     """Mark the work as over."""
     write_atomically(directory / TERMINATE_FILE, b"")

@@ -1,16 +1,13 @@
 """Kill local-align, apply-transform and convert-volume at random moments, run them again, and compare the bytes.
 
-    python tests/torture.py [--kills 100] [--seed 0]
-
 Each round starts one of the commands on two workers, kills its first process at a random moment, and runs it again:
 no other process of it may be left, its output must have the bytes of the undisturbed run, manifests included, and
 nothing may lie beside it. Over all rounds of a command, 95 % of the work that had a record when it was killed must be
-used again. Ends with what was used again, and `N passed, M failed`.
+used again.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -19,7 +16,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -64,24 +60,6 @@ class Round:
     def __str__(self) -> str:
         found = self.fault or f"{self.reused} of {self.finished} blocks used again"
         return f"{self.case} killed after {self.after:.1f} s: {found}"
-
-
-def main() -> None:
-    """Run the rounds."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    rounds = []
-    with tempfile.TemporaryDirectory() as name:
-        for done in campaign(Path(name), kills=options.kills, seed=options.seed):
-            print(done, flush=True)
-            rounds.append(done)
-    for line in shares(rounds):
-        print(line)
-    failed = sum(bool(done.fault) for done in rounds)
-    print(f"{options.kills - failed} passed, {failed} failed")
-    sys.exit(failed > 0 or not enough_reused(rounds))
 
 
 def campaign(folder: Path, *, kills: int, seed: int) -> Iterator[Round]:
@@ -222,7 +200,3 @@ def digest(folder: Path) -> str:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         whole.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return whole.hexdigest()
-
-
-if __name__ == "__main__":
-    main()
