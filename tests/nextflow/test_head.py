@@ -15,7 +15,7 @@ from .runs import ROOT
 
 TASK = """
 trap 'echo told; exit 0' TERM
-{watch} "$1" 3 &
+exec {{fd}}> >({watch} "$1" $$ 3)
 echo watched
 while :; do sleep 0.1; done
 """

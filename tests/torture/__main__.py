@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -33,6 +34,7 @@ def main() -> None:
             kind.add_argument("--each", type=int, default=5, help="the most kills in one run (default: 5)")
             kind.add_argument("--folder", type=Path, help="keep the pair, and the rounds that went wrong, here")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what it has started
     with _folder(getattr(options, "folder", None)) as folder:
         sys.exit(_commands(options, folder) if options.kind == "commands" else _runs(options, folder))
 

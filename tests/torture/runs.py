@@ -261,32 +261,39 @@ def campaign(
 def disturb(folder: Path, site: Site, peace: Peace, number: int, rng: random.Random, most: int) -> Round:
     """One round; its folder is kept where something is wrong."""
     live = Live(site, folder, peace.arguments)
-    kills: list[Kill] = []
-    victims = Victims(live)
-    names = victims.names(tasks=site.worker_tasks)
-    last = live.started
-    while len(kills) < most and live.runs():
-        _pause(live, rng.uniform(0, 2.0 * peace.seconds / (most + 1)))
-        name, which = rng.choice(names), rng.choice([signal.SIGKILL, signal.SIGTERM])
-        while live.runs() and live.seconds() < _PATIENCE_SECONDS:
-            blocks = live.blocks()
-            if victims.strike(name, which, rng):
-                last = time.monotonic()
-                kills.append(Kill(name, which.name, live.seconds(), blocks))
-                break
-            time.sleep(0.2)
-        if name == "head":
-            break
-    code = live.end()
-    seconds, ended = live.seconds(), time.monotonic() - last
-    faults = list(_faults_of_end(live, peace, code, ended, last))
-    if code is None:
+    try:
+        kills, last = _strike(live, peace, rng, most)
+        code = live.end()
+        seconds, ended = live.seconds(), time.monotonic() - last
+        faults = list(_faults_of_end(live, peace, code, ended, last))
+    finally:
         live.clear()
     if code != 0:
         faults += _faults_of_rerun(folder, site, peace)
     if not faults:
         shutil.rmtree(folder)
     return Round(site.name, number, tuple(kills), -999 if code is None else code, seconds, ended, tuple(faults))
+
+
+def _strike(live: Live, peace: Peace, rng: random.Random, most: int) -> tuple[list[Kill], float]:
+    """Kill one victim after another, at most so many; return the kills, and the time of the last one."""
+    kills: list[Kill] = []
+    victims = Victims(live)
+    names = victims.names(tasks=live.site.worker_tasks)
+    last = live.started
+    while len(kills) < most and live.runs():
+        _pause(live, rng.uniform(0, 2.0 * peace.seconds / (most + 1)))
+        name, number = rng.choice(names), rng.choice([signal.SIGKILL, signal.SIGTERM])
+        while live.runs() and live.seconds() < _PATIENCE_SECONDS:
+            blocks = live.blocks()
+            if victims.strike(name, number, rng):
+                last = time.monotonic()
+                kills.append(Kill(name, number.name, live.seconds(), blocks))
+                break
+            time.sleep(0.2)
+        if name == "head":
+            break
+    return kills, last
 
 
 def _pause(live: Live, seconds: float) -> None:
@@ -312,14 +319,16 @@ def _faults_of_end(live: Live, peace: Peace, code: int | None, ended: float, las
 
 def _faults_of_rerun(folder: Path, site: Site, peace: Peace) -> Iterator[str]:
     live = Live(site, folder, (*peace.arguments, "-resume"))
-    code = live.end()
-    if code != 0:
-        yield f"its rerun ended with {'nothing at all' if code is None else code}"
-    elif results(folder) != peace.digests:
-        yield "its rerun gave other bytes"
-    left = [*live.left(END_SECONDS), *(live.locks() if code == 0 else ())]
-    if left:
-        yield f"its rerun left {', '.join(left)}"
+    try:
+        code = live.end()
+        if code != 0:
+            yield f"its rerun ended with {'nothing at all' if code is None else code}"
+        elif results(folder) != peace.digests:
+            yield "its rerun gave other bytes"
+        left = [*live.left(END_SECONDS), *(live.locks() if code == 0 else ())]
+        if left:
+            yield f"its rerun left {', '.join(left)}"
+    finally:
         live.clear()
 
 
