@@ -1,7 +1,8 @@
 """Runs and commands that are killed at random moments.
 
 python -m torture commands [--kills 100] [--seed 0]
-python -m torture runs [--site local --site tasks …] [--kills 100] [--seed 0] [--log FILE] [--folder FOLDER]
+python -m torture runs [--site local --site tasks …] [--light] [--kills 100] [--seed 0] [--log FILE]
+python -m torture pace [--site local …] [--light] [--every 10]
 """
 
 from __future__ import annotations
@@ -15,28 +16,32 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from torture import commands, runs
-from torture.sites import SITES, site_of
+from torture import commands, pace, runs
+from torture.sites import SITES, Site, site_of
 
 
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    for name, text in (("commands", commands.__doc__), ("runs", runs.__doc__)):
+    for name, text in (("commands", commands.__doc__), ("runs", runs.__doc__), ("pace", pace.__doc__)):
         kind = kinds.add_parser(name, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-        kind.add_argument("--kills", type=int, default=100, help="how many (default: 100)")
         kind.add_argument("--seed", type=int, default=0)
-        if name == "runs":
+        if name == "pace":
+            kind.add_argument("--every", type=float, default=10.0, help="seconds between two kills (default: 10)")
+        else:
+            kind.add_argument("--kills", type=int, default=100, help="how many (default: 100)")
+        if name != "commands":
             kind.add_argument("--site", choices=SITES, action="append", help="where (default: all)")
-            kind.add_argument("--log", type=Path, help="a file to which each round is added; with one, go on from it")
             kind.add_argument("--light", action="store_true", help="with commands that only take time, and no images")
-            kind.add_argument("--each", type=int, default=5, help="the most kills in one run (default: 5)")
             kind.add_argument("--folder", type=Path, help="keep the pair, and the rounds that went wrong, here")
+        if name == "runs":
+            kind.add_argument("--each", type=int, default=5, help="the most kills in one run (default: 5)")
+            kind.add_argument("--log", type=Path, help="a file to which each round is added; with one, go on from it")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what it has started
     with _folder(getattr(options, "folder", None)) as folder:
-        sys.exit(_commands(options, folder) if options.kind == "commands" else _runs(options, folder))
+        sys.exit({"commands": _commands, "runs": _runs, "pace": _pace}[options.kind](options, folder))
 
 
 @contextlib.contextmanager
@@ -70,10 +75,7 @@ def _runs(options: argparse.Namespace, folder: Path) -> bool:
         if wanted <= 0:
             continue
         with site_of(name) as site:
-            arguments = runs.pair_in(folder)
-            if options.light:
-                site = runs.lightened(site, folder, arguments)
-            peace = runs.in_peace(folder, site, arguments)
+            site, peace = _in_peace(options, site, folder)
             print(f"{name}: {peace.seconds:.0f} s in peace", flush=True)
             start = max((done.number + 1 for done in before), default=0)
             how = {"kills": wanted, "seed": options.seed, "each": options.each, "start": start}
@@ -81,6 +83,23 @@ def _runs(options: argparse.Namespace, folder: Path) -> bool:
                 print(done, flush=True)
                 runs.logged(log, done)
     return _summary([done for done in runs.read_log(log) if done.site in names])
+
+
+def _in_peace(options: argparse.Namespace, site: Site, folder: Path) -> tuple[Site, runs.Peace]:
+    arguments = runs.pair_in(folder)
+    if options.light:
+        site = runs.lightened(site, folder, arguments)
+    return site, runs.in_peace(folder, site, arguments)
+
+
+def _pace(options: argparse.Namespace, folder: Path) -> bool:
+    found = []
+    for name in options.site or SITES:
+        with site_of(name) as site:
+            site, peace = _in_peace(options, site, folder)
+            found.append(pace.measure(folder, site, peace, every=options.every, seed=options.seed))
+        print(f"{name}: {found[-1]}", flush=True)
+    return any(done.faults or done.factor > pace.MOST for done in found)
 
 
 def _summary(rounds: Sequence[runs.Round]) -> bool:

@@ -1,0 +1,36 @@
+"""Whole runs whose processes are killed at random moments: the short form of `make torture ARGS=runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schedulers.slurm import missing_for_slurm
+from torture import runs
+from torture.sites import site_of
+
+pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def peace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, runs.Peace]:
+    """A folder with a pair, and its run in peace, with commands that only take time."""
+    folder = tmp_path_factory.mktemp("torture")
+    arguments = runs.pair_in(folder)
+    with site_of("tasks") as site:
+        return folder, runs.in_peace(folder, runs.lightened(site, folder, arguments), arguments)
+
+
+@pytest.mark.parametrize("name", ["tasks", "slurm"])
+def test_runs_end_with_the_same_bytes_or_an_error_and_leave_nothing(
+    name: str, peace: tuple[Path, runs.Peace]
+) -> None:
+    if name == "slurm" and (missing := missing_for_slurm()) is not None:
+        pytest.skip(missing)
+    folder, undisturbed = peace
+    with site_of(name) as site:
+        lightened = runs.lightened(site, folder, undisturbed.arguments)
+        rounds = list(runs.campaign(folder, lightened, undisturbed, kills=4, seed=12, each=4))
+    assert [str(done) for done in rounds if done.faults] == []
+    assert sum(len(done.kills) for done in rounds) == 4
