@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from teralign.evaluation import fields, score_field
+from teralign.evaluation import OnThreads, fields, score_field
 from teralign.grids import Grid
 from teralign.transforms import Affine, DisplacementField, Stack, jacobian_determinants
 
@@ -38,7 +38,7 @@ def test_sdlogj_of_a_field_in_voxels(monkeypatch_session, seed, shape, spacing, 
     )
     grid = Grid(shape, spacing, (5.0, -7.0, 1.0))
     field = DisplacementField((voxels * spacing).astype(np.float32), grid)
-    found = score_field(Stack((field,)), grid, threads=2)
+    found = score_field(Stack((field,)), grid, over=OnThreads(2))
     wanted, count = sdlogj(field.values.astype(np.float64) / spacing)
     assert found.voxels == count
     assert found.sdlogj == pytest.approx(wanted, rel=1e-6)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from label_volumes import write
-from teralign.evaluation import Still, Warped, score_images, similarity
-from teralign.evaluation.percentiles import Percentiles, count_leading
+from teralign.evaluation import OnThreads, Still, Warped, score_images, similarity
+from teralign.evaluation.percentiles import Percentiles, count_leading, count_rest
 from teralign.registration.metrics import mutual_information
 from teralign.transforms import Affine, Stack, warp
 
@@ -37,7 +37,7 @@ def test_blocks_give_the_figures_of_whole_images(tmp_path_factory, seed, shape, 
     folder = tmp_path_factory.mktemp("images")
     fixed, aligned = textures(seed, shape, dtype)
     pair = [Still(write(folder / f"{i}.zarr", array)) for i, array in enumerate((fixed, aligned))]
-    found = score_images(*pair, shape, block=block, threads=2)
+    found = score_images(*pair, shape, block=block, over=OnThreads(2))
     f, a = fixed.astype(np.float32), aligned.astype(np.float32)
     wanted = similarity(f, a, np.ones(shape, bool))
     for key in ("ncc", "lncc_mean", "lncc_p10", "foreground_covered"):
@@ -84,7 +84,7 @@ def test_percentiles_of_parts_are_exact(values, percents):
         wanted.add_leading(count_leading(part))
     wanted.end_first_pass()
     for part in parts:
-        wanted.add_rest(wanted.count_rest(part))
+        wanted.add_rest(count_rest(part, wanted.near))
     assert wanted.values() == pytest.approx(np.percentile(array.astype(np.float64), percents), rel=1e-12, abs=1e-30)
 
 

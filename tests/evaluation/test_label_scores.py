@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from label_volumes import blobs, write
 from teralign.errors import InputError
-from teralign.evaluation import LabelScores, LabelVolumes, Still, Warped, score_labels
+from teralign.evaluation import LabelScores, LabelVolumes, OnThreads, Still, Warped, score_labels
 from teralign.evaluation.surfaces import SurfaceFile, hausdorff95, nearest_distances, surface_of
 from teralign.grids import Region
 from teralign.transforms import Affine, Stack
@@ -46,7 +46,7 @@ def hd95(fixed, aligned, spacing):
 def test_dice_and_hd95_equal_simpleitk_and_scipy(tmp_path_factory, seed, shape, spacing, block, threads):
     fixed, aligned = blobs(seed, shape, 5), np.roll(blobs(seed, shape, 5), (1, -1, 2), (0, 1, 2))
     folder = tmp_path_factory.mktemp("labels")
-    found = scores(folder, fixed, aligned, spacing=spacing, block=block, threads=threads)
+    found = scores(folder, fixed, aligned, spacing=spacing, block=block, over=OnThreads(threads))
     measures = sitk.LabelOverlapMeasuresImageFilter()
     measures.Execute(*(sitk.GetImageFromArray(array) for array in (fixed, aligned)))
     common = sorted((set(np.unique(fixed)) & set(np.unique(aligned))) - {0})

@@ -81,6 +81,22 @@ def test_all_scores_in_one_call(folder, tmp_path, capsys, transform):
     assert [float(row["error_um"]) for row in points] == found["points"]["per_point_um"]
 
 
+def test_workers_give_the_figures_of_threads_and_leave_nothing(folder, tmp_path, capsys, monkeypatch, scheduler):
+    monkeypatch.chdir(tmp_path)
+    arguments = [
+        *(*pair(folder, ""), *pair(folder, "labels"), *pair(folder, "points", ".csv")),
+        *("--transform", folder / "field.zarr", "--block-size", "32,32,48"),
+    ]
+    _, threads, _ = evaluate(capsys, *arguments)
+    code, workers, err = evaluate(capsys, *arguments, "--scheduler", scheduler)
+    assert code == 0, err
+    assert "labels-moving: 4 of 4" in err
+    assert "before-joint: 4 of 4" in err
+    for part in ("labels", "images", "points", "field"):
+        assert workers[part] == threads[part]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_aligned_volumes_give_the_scores_of_warping_on_the_fly(folder, tmp_path, capsys):
     apply_transform(
         str(folder / "fixed_labels.zarr"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from teralign.cli import options, values
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Triple
+
+if TYPE_CHECKING:
+    from teralign.cluster import Compute
 
 T = TypeVar("T")
 
@@ -50,11 +53,18 @@ T = TypeVar("T")
     type=values.VOXELS,
     help="Voxels of the blocks in memory, multiples of 16.  [default: 128,128,128]",
 )
-@click.option("--work-dir", type=values.PATH, help="Folder of temporary files of surfaces.  [default: the system's]")
+@click.option(
+    "--work-dir",
+    type=values.PATH,
+    help="Folder of temporary files; with workers, of unfinished work, which a rerun continues.  "
+    "[default: the system's; OUTPUT.partial]",
+)
+@options.cluster_options
 @options.threads_option
 @options.overwrite_option
 @options.json_option
 @options.verbose_option
+@options.compute
 def evaluate_alignment(
     fixed: str | None,
     moving: str | None,
@@ -78,8 +88,7 @@ def evaluate_alignment(
     no_hd95: bool,
     field_spacing: FloatTriple | None,
     block_size: Triple | None,
-    work_dir: Path | None,
-    threads: int | None,
+    compute: Compute,
     overwrite: bool,
 ) -> None:
     """Score an alignment: by labels, by images, by landmarks, and by the smoothness of the map.
@@ -87,7 +96,8 @@ def evaluate_alignment(
     Labels give Dice, HD95 (µm) and Dice30; images give NCC, LNCC and mutual information; landmarks give the target
     registration error (µm); transforms give SDlogJ and folds. Nothing is written but what you ask for: with
     --transform the moving volumes are warped while they are read, block by block. Spacings, channels and timepoints
-    are those of the images; of labels, channels and timepoints are the first.
+    are those of the images; of labels, channels and timepoints are the first. With --scheduler or --workers the
+    blocks are computed by Dask workers, else by threads of this process, with the same figures.
     """
     from teralign.alignment import Side
     from teralign.cli.tables import show_scores
@@ -118,7 +128,8 @@ def evaluate_alignment(
         ),
         transforms=transforms,
         outputs=Outputs(output, label_table, point_table, overwrite),
-        measuring=Measuring(not no_hd95, block_size or BLOCK, field_spacing, work_dir, threads),
+        measuring=Measuring(not no_hd95, block_size or BLOCK, field_spacing),
+        compute=compute,
     )
     show_scores(result, err=options.wants_json())
     if options.wants_json():

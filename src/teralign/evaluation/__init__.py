@@ -5,8 +5,9 @@ from teralign.evaluation.images import ImageScores, score_images
 from teralign.evaluation.labels import LabelScore, LabelScores, LabelVolumes, score_labels
 from teralign.evaluation.landmarks import LandmarkErrors, errors_at, landmark_errors, landmark_pairs
 from teralign.evaluation.on_grid import OnGrid, Still, Warped, check_same_grid
+from teralign.evaluation.on_workers import OnWorkers
 from teralign.evaluation.similarity import BLOCK_SIDE, MeasuredSimilarity, Similarity, measure_similarity, similarity
-from teralign.evaluation.streaming import BLOCK
+from teralign.evaluation.streaming import BLOCK, OnThreads, OverBlocks
 from teralign.evaluation.volume_change import VolumeChange, VolumeChangeSummary
 
 __all__ = [
@@ -20,6 +21,9 @@ __all__ = [
     "LandmarkErrors",
     "MeasuredSimilarity",
     "OnGrid",
+    "OnThreads",
+    "OnWorkers",
+    "OverBlocks",
     "Similarity",
     "Still",
     "VolumeChange",

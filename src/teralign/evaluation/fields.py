@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from teralign.evaluation.streaming import over_blocks
+from teralign.blockwise import WriteUnits
+from teralign.evaluation.streaming import OnThreads, OverBlocks
 from teralign.evaluation.volume_change import VolumeChange, VolumeChangeSummary
 from teralign.grids import Floats, Grid, Region, Triple, as_triple
 from teralign.transforms import DisplacementField, Stack, jacobian_determinants, node_positions
@@ -35,14 +36,14 @@ class FieldScores:
     jacobian: VolumeChangeSummary
 
 
-def score_field(transform: Stack, grid: Grid, *, threads: int = 1) -> FieldScores:
+def score_field(transform: Stack, grid: Grid, *, over: OverBlocks = OnThreads()) -> FieldScores:
     """Return the smoothness of a map from points of `grid`, the voxels of the fixed volume or a coarser lattice."""
     change, sums = VolumeChange(), np.zeros(3)
 
     def measure(core: Region) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         return _measured(transform, grid, core)
 
-    for found, determinants in over_blocks(measure, grid.region.split(_NODES), threads=threads):
+    for found, determinants in over(measure, WriteUnits(grid.shape, _NODES), "field"):
         sums = _merged(sums, found)
         change.add(determinants)
     count, _, squares = sums.tolist()

@@ -8,17 +8,19 @@ read four times, and the aligned one three times: its intensity ranges must be k
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from teralign.blockwise import WriteUnits
 from teralign.evaluation.on_grid import OnGrid
-from teralign.evaluation.percentiles import Counts, Percentiles, count_leading
+from teralign.evaluation.percentiles import Counts, Percentiles, count_leading, count_rest
 from teralign.evaluation.similarity import FOREGROUND_PERCENTILE, SMOOTHING, Similarity, local_correlations
-from teralign.evaluation.streaming import BLOCK, over_blocks
+from teralign.evaluation.streaming import BLOCK, OnThreads, OverBlocks
 from teralign.grids import Bools, Region, Triple
 from teralign.registration.metrics import INFORMATION_BINS, information, joint_counts
 
@@ -26,6 +28,7 @@ _REACH = (5, 5, 5)  # voxels that the smoothing of one voxel's sigma reaches
 _MIDDLE = (1.0, 99.0)  # percentiles between which the joint histogram has its bins
 _ROUNDING = 1e-13  # of a sum of squares
 Voxels32 = NDArray[np.float32]
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -48,26 +51,33 @@ class _Part:
 
 
 def score_images(
-    fixed: OnGrid, aligned: OnGrid, shape: Triple, *, block: Triple = BLOCK, threads: int = 1
+    fixed: OnGrid,
+    aligned: OnGrid,
+    shape: Triple,
+    *,
+    block: Triple = BLOCK,
+    over: OverBlocks = OnThreads(),
+    stage: str = "images",
 ) -> ImageScores:
     """Return the similarity of two images on a grid of `shape` voxels, a `block` at a time.
 
-    The sides of a block must be multiples of 16, so that the blocks of LNCC lie whole in it.
+    The sides of a block must be multiples of 16, so that the blocks of LNCC lie whole in it. `stage` begins the names
+    of the passes.
     """
     pair = _Pair(fixed, aligned, Region.whole(shape))
-    regions = list(pair.whole.split(block))
-    pair.threshold = pair.find_threshold(regions, threads)
+    blocks = _Passes(over, WriteUnits(shape, block), stage)
+    pair.threshold = pair.find_threshold(blocks)
     sums, local, foreground = np.zeros(6), [], 0
     ranges = Percentiles(_MIDDLE), Percentiles(_MIDDLE)
-    for part in over_blocks(pair.measure, regions, threads=threads):
+    for part in blocks(pair.measure, "sums"):
         foreground += part.foreground
         sums += part.sums
         local.append(part.local)
         for found, counts in zip(ranges, (part.fixed, part.aligned), strict=True):
             found.add_leading(counts)
-    low, high = pair.find_ranges(ranges, regions, threads)
+    low, high = pair.find_ranges(ranges, blocks)
     joint = np.zeros((INFORMATION_BINS, INFORMATION_BINS), np.int64)
-    for found_here in over_blocks(lambda region: pair.joint(region, low, high), regions, threads=threads):
+    for found_here in blocks(lambda region: pair.joint(region, low, high), "joint"):
         joint += found_here
     correlations, told = np.concatenate(local), information(joint)
     voxels = int(sums[0])
@@ -82,6 +92,18 @@ def score_images(
     )
 
 
+@dataclass(frozen=True)
+class _Passes:
+    """Passes over the same blocks."""
+
+    over: OverBlocks
+    units: WriteUnits
+    stage: str
+
+    def __call__(self, function: Callable[[Region], R], name: str) -> Iterator[R]:
+        return self.over(function, self.units, f"{self.stage}-{name}")
+
+
 @dataclass
 class _Pair:
     """The images, and the smoothed intensity of the fixed one above which is foreground."""
@@ -91,13 +113,14 @@ class _Pair:
     whole: Region
     threshold: float = math.inf
 
-    def find_threshold(self, regions: Sequence[Region], threads: int) -> float:
+    def find_threshold(self, blocks: _Passes) -> float:
         """Return the percentile of the smoothed fixed image that its foreground exceeds."""
         wanted = Percentiles((FOREGROUND_PERCENTILE,))
-        for counts in over_blocks(lambda region: count_leading(self._fixed(region)[1]), regions, threads=threads):
+        for counts in blocks(lambda region: count_leading(self._fixed(region)[1]), "smooth"):
             wanted.add_leading(counts)
         wanted.end_first_pass()
-        for counts in over_blocks(lambda region: wanted.count_rest(self._fixed(region)[1]), regions, threads=threads):
+        near = wanted.near
+        for counts in blocks(lambda region: count_rest(self._fixed(region)[1], near), "smooth-rest"):
             wanted.add_rest(counts)
         return wanted.values()[0]
 
@@ -115,17 +138,18 @@ class _Pair:
         )
 
     def find_ranges(
-        self, ranges: tuple[Percentiles, Percentiles], regions: Sequence[Region], threads: int
+        self, ranges: tuple[Percentiles, Percentiles], blocks: _Passes
     ) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the low and the high ends of both images' middle 98 % over the counted voxels."""
         for wanted in ranges:
             wanted.end_first_pass()
+        near = [wanted.near for wanted in ranges]
 
         def rest(region: Region) -> list[Counts]:
             values = self._counted(region)
-            return [wanted.count_rest(some) for wanted, some in zip(ranges, values, strict=True)]
+            return [count_rest(some, leading) for some, leading in zip(values, near, strict=True)]
 
-        for found in over_blocks(rest, regions, threads=threads):
+        for found in blocks(rest, "rest"):
             for wanted, counts in zip(ranges, found, strict=True):
                 wanted.add_rest(counts)
         (low_f, high_f), (low_a, high_a) = (wanted.values() for wanted in ranges)

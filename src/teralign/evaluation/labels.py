@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from teralign.blockwise import WriteUnits
 from teralign.errors import InputError
 from teralign.evaluation.on_grid import OnGrid, Still
 from teralign.evaluation.overlap import LabelCounts, LabelOverlap, as_labels, count_labels, count_overlap
-from teralign.evaluation.streaming import BLOCK, over_blocks
+from teralign.evaluation.streaming import BLOCK, OnThreads, OverBlocks
 from teralign.evaluation.surfaces import Surface, SurfaceFile, hausdorff95, surface_of
 from teralign.grids import Region, Triple
 
@@ -74,7 +75,7 @@ def score_labels(
     distances: bool = True,
     block: Triple = BLOCK,
     folder: Path | None = None,
-    threads: int = 1,
+    over: OverBlocks = OnThreads(),
 ) -> LabelScores:
     """Return the scores of aligned labels, a `block` of voxels at a time; temporary files are in `folder`.
 
@@ -85,19 +86,19 @@ def score_labels(
         surfaces = [files.enter_context(SurfaceFile(folder)) for _ in range(2)]
         after, before = LabelOverlap(), LabelOverlap()
         measure = _Blocks(volumes, grid.region, distances)
-        for overlap, start, found in over_blocks(measure, grid.region.split(block), threads=threads):
+        for overlap, start, found in over(measure, WriteUnits(grid.shape, block), "labels"):
             after.add(overlap)
             before.add(start)
             for surface, file in zip(found, surfaces, strict=False):
                 file.add(surface)
-        labels = _labels_of(volumes.moving, block, threads)
+        labels = _labels_of(volumes.moving, block, over)
         common = sorted(labels & after.fixed.keys())
         if not common:
             raise InputError(_nothing_in_common(volumes, set(after.fixed), labels))
         for file in surfaces:
             file.finish()
         there = [label for label in common if after.aligned[label]] if distances else []
-        hd95 = hausdorff95(surfaces[0], surfaces[1], there, spacing=grid.spacing, threads=threads)
+        hd95 = hausdorff95(surfaces[0], surfaces[1], there, spacing=grid.spacing, threads=over.threads)
     scores = [
         LabelScore(
             label=label,
@@ -162,14 +163,14 @@ class _Blocks:
         return count_overlap(fixed[inner], aligned[inner]), start, surfaces
 
 
-def _labels_of(moving: Still, block: Triple, threads: int) -> set[int]:
+def _labels_of(moving: Still, block: Triple, over: OverBlocks) -> set[int]:
     """Return all labels of a volume."""
 
     def found(region: Region) -> set[int]:
         return set(count_labels(as_labels(moving.read(region), moving.volume.uri)))
 
     labels: set[int] = set()
-    for some in over_blocks(found, moving.volume.grid.region.split(block), threads=threads):
+    for some in over(found, WriteUnits(moving.volume.grid.shape, block), "labels-moving"):
         labels |= some
     return labels
 

@@ -25,6 +25,13 @@ def count_leading(values: NDArray[np.float32]) -> Counts:
     return found, counts
 
 
+def count_rest(values: NDArray[np.float32], near: NDArray[np.uint32]) -> Counts:
+    """Return the counts of the ordered bits of the values that begin as `near` has it, for `Percentiles.add_rest`."""
+    bits = ordered_bits(values.ravel())
+    found, counts = np.unique(bits[np.isin(bits >> np.uint32(_LOW_BITS), near)], return_counts=True)
+    return found, counts
+
+
 class Percentiles:
     """Percentiles of values that are added part by part, in any order, twice; interpolated linearly between ranks."""
 
@@ -49,12 +56,10 @@ class Percentiles:
                 self._leading_of(rank): np.zeros(1 << _LOW_BITS, np.int64) for rank in self._ranks() if rank >= 0
             }
 
-    def count_rest(self, values: NDArray[np.float32]) -> Counts:
-        """Return the counts of the ordered bits of the values near a wanted rank, for `add_rest`."""
-        bits = ordered_bits(values.ravel())
-        near = bits[np.isin(bits >> np.uint32(_LOW_BITS), np.array(list(self._low), np.uint32))]
-        found, counts = np.unique(near, return_counts=True)
-        return found, counts
+    @property
+    def near(self) -> NDArray[np.uint32]:
+        """The leading bits of the wanted ranks, for `count_rest`."""
+        return np.array(list(self._low), np.uint32)
 
     def add_rest(self, counts: Counts) -> None:
         """Add what `count_rest` found in a part: the second pass."""

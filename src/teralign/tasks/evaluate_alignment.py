@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+import teralign
 from teralign.alignment import ImageSource, Side, open_pair
-from teralign.cluster import worker_threads
+from teralign.blockwise import Workspace
+from teralign.cluster import Compute, worker_threads
 from teralign.errors import InputError
 from teralign.evaluation import (
     BLOCK,
@@ -24,6 +27,9 @@ from teralign.evaluation import (
     LabelVolumes,
     LandmarkErrors,
     OnGrid,
+    OnThreads,
+    OnWorkers,
+    OverBlocks,
     Still,
     Warped,
     check_same_grid,
@@ -91,8 +97,6 @@ class Measuring:
     distances: bool = True
     block: Triple = BLOCK
     field_spacing: FloatTriple | None = None
-    folder: Path | None = None
-    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ def evaluate_alignment(
     transforms: Sequence[str | Path] = (),
     outputs: Outputs = Outputs(),
     measuring: Measuring = Measuring(),
+    compute: Compute = Compute(),
 ) -> Evaluation:
     """Return the scores of an alignment.
 
@@ -136,37 +141,73 @@ def evaluate_alignment(
     are read, and fixed points are mapped; without, images and labels must have the fixed grid. Memory holds a few
     blocks of voxels, whatever the size of the volumes; `evaluation.surfaces` says what HD95 holds besides.
 
+    Blocks are computed by the workers of `compute` if it names a scheduler, a client, or workers to start, else on
+    threads of this process. Workers need a folder for unfinished work that they can reach: the work directory, else
+    RESULT.partial; the same call continues what is there. The figures do not depend on where they are computed.
+
     Raises InputError for bad input, before any long work, and for label volumes without a common label.
     """
     if not (compared.images or compared.labels or compared.points or transforms):
         raise InputError("there is nothing to compare: give images, label volumes, tables of points, or a transform.")
     _check(compared, outputs, measuring)
-    threads = measuring.threads or worker_threads()
     stack = _stack(transforms, compared)
     points = None if compared.points is None else landmark_pairs(*compared.points)
     images = None if compared.images is None else _opened(compared.images, bool(transforms))
     labels = None if compared.labels is None else _label_volumes(compared, stack, bool(transforms))
     nodes = _nodes(stack, images or (None if compared.labels is None else _opened(compared.labels, True)), measuring)
-    result = Evaluation(
-        labels=None
-        if labels is None
-        else score_labels(
-            labels,
-            distances=measuring.distances,
-            block=measuring.block,
-            folder=measuring.folder,
-            threads=threads,
-        ),
-        images=None if images is None else _image_scores(images, stack, bool(transforms), measuring.block, threads),
-        points=None if points is None else _point_scores(stack, points, bool(transforms), threads),
-        field=None if nodes is None else score_field(nodes[0], nodes[1], threads=threads),
-        run=Run(
-            inputs={**compared.described(), "transforms": [own_name(path) for path in transforms]},
-            parameters={"block": reverse_axes(measuring.block), "field_spacing_um": measuring.field_spacing},
-        ),
+    run = Run(
+        inputs={**compared.described(), "transforms": [own_name(path) for path in transforms]},
+        parameters={"block": reverse_axes(measuring.block), "field_spacing_um": measuring.field_spacing},
     )
+    key = {
+        "task": "evaluate-alignment",
+        "version": teralign.__version__,
+        "measuring": measuring,
+        "volumes": [*(source.digest() for source in images or ()), *_digest(labels)],
+        "transforms": stack.digest(),
+    }
+    with _computing(compute, outputs, key) as (over, folder):
+        result = Evaluation(
+            labels=None
+            if labels is None
+            else score_labels(
+                labels,
+                distances=measuring.distances,
+                block=measuring.block,
+                folder=folder,
+                over=over,
+            ),
+            images=None if images is None else _image_scores(images, stack, bool(transforms), measuring.block, over),
+            points=None if points is None else _point_scores(stack, points, bool(transforms), over.threads),
+            field=None if nodes is None else score_field(nodes[0], nodes[1], over=over),
+            run=run,
+        )
     _write(result, outputs, points)
     return result
+
+
+@contextmanager
+def _computing(
+    compute: Compute, outputs: Outputs, key: Mapping[str, object]
+) -> Iterator[tuple[OverBlocks, Path | None]]:
+    """Give the place where blocks are computed, and the folder of temporary files: workers, if `compute` has any."""
+    threads = compute.threads or worker_threads()
+    if not any((compute.scheduler, compute.client, compute.workers, compute.worker_cpus, compute.worker_mem_gb)):
+        yield OnThreads(threads), None if compute.work_dir is None else Path(compute.work_dir)
+        return
+    with Workspace.of(outputs.result or Path("evaluation.json"), compute.work_dir) as workspace:
+        workspace.prepare(key)
+        with compute.connect() as client:
+            yield OnWorkers(client, workspace, threads), workspace.output
+        workspace.remove()
+
+
+def _digest(labels: LabelVolumes | None) -> list[object]:
+    """Return what identifies the label volumes."""
+    if labels is None:
+        return []
+    volumes = [labels.fixed, labels.moving, *([labels.before] if isinstance(labels.before, Still) else [])]
+    return [[still.volume.digest(), still.channel, still.timepoint] for still in volumes]
 
 
 def _check(compared: Compared, outputs: Outputs, measuring: Measuring) -> None:
@@ -239,12 +280,17 @@ def _on_grid(fixed: ImageSource, moving: ImageSource, stack: Stack) -> Warped:
 
 
 def _image_scores(
-    pair: tuple[ImageSource, ImageSource], stack: Stack, warped: bool, block: Triple, threads: int
+    pair: tuple[ImageSource, ImageSource], stack: Stack, warped: bool, block: Triple, over: OverBlocks
 ) -> ImagePairScores:
     fixed, moving = pair
-    states = [_on_grid(*pair, Stack()), _on_grid(*pair, stack)] if warped else [_still(moving)]
-    found = [score_images(_still(fixed), state, fixed.grid.shape, block=block, threads=threads) for state in states]
-    return ImagePairScores(after=found[-1], before=found[0] if warped else None)
+    states = (
+        {"before": _on_grid(*pair, Stack()), "after": _on_grid(*pair, stack)} if warped else {"after": _still(moving)}
+    )
+    found = {
+        name: score_images(_still(fixed), state, fixed.grid.shape, block=block, over=over, stage=name)
+        for name, state in states.items()
+    }
+    return ImagePairScores(after=found["after"], before=found.get("before"))
 
 
 def _point_scores(stack: Stack, points: tuple[Floats, Floats], warped: bool, threads: int) -> PointScores:
