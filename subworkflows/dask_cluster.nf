@@ -2,7 +2,8 @@
 //
 // A driver has a worker of its own and waits for no other, so that few slots make a run slow but never stop it. Drivers
 // and workers meet in a directory: a driver that runs writes scheduler.json there, one that is done terminate. The gate
-// below holds the workers back until their driver runs; for a driver that is cached or done, it starts none.
+// below holds the workers back until their driver runs and has told how many its blocks can use; no more are started, and
+// for a driver that is cached or done, none.
 
 include { DASK_WORKER } from '../modules/dask_worker.nf'
 
@@ -23,7 +24,7 @@ workflow DASK_CLUSTER {
         .map { _dir -> nextRunning(waiting) }
         .filter { driver -> driver != null }
         .flatMap { driver ->
-            (1..workers).collect { index -> [[id: driver.name, index: index], driver.dir, driver.volumes] }
+            (0..<helpersOf(driver.dir, workers)).collect { number -> [[id: driver.name, index: number + 1], driver.dir, driver.volumes] }
         }
         .set { joining }
     DASK_WORKER(joining, anchor)
@@ -38,12 +39,12 @@ workflow DASK_CLUSTER {
     )
 }
 
-// Waits until any of the drivers runs or is done and takes it from the list; returns null for one that is done. Each
-// driver brings one call, so that all are taken in the end, in whichever order they start.
+// Waits until any of the drivers runs and has a plan, or is done, and takes it from the list; returns null for one that is
+// done. Each driver brings one call, so that all are taken in the end, in whichever order they start.
 def nextRunning(waiting) {
     def found = null
     (1..Integer.MAX_VALUE).find { _round ->
-        def dir = waiting.keySet().toList().find { dir -> isRunning(dir) || isDone(dir) }
+        def dir = waiting.keySet().toList().find { dir -> isDone(dir) || (isRunning(dir) && isPlanned(dir)) }
         found = dir == null ? null : waiting.remove(dir)
         found != null || !pause()
     }
@@ -60,6 +61,17 @@ def pause() {
     catch (InterruptedException _interrupted) {
         return false
     }
+}
+
+// Has a driver that runs told how many workers its blocks can use, or had a minute to do so?
+def isPlanned(dir) {
+    file("${dir}/useful_workers").exists() || System.currentTimeMillis() - file("${dir}/scheduler.json").lastModified() > 60000
+}
+
+// The number of workers to start for a driver, of `asked`: its own takes one block, each other one at least one more.
+def helpersOf(dir, asked) {
+    def told = file("${dir}/useful_workers")
+    told.exists() ? Math.max(0, Math.min(asked, told.text.trim().toInteger() - 1)) : asked
 }
 
 def isRunning(dir) {
@@ -81,7 +93,7 @@ def terminate(dir) {
 def prepareDirectory(path, workers) {
     def dir = file(path)
     dir.mkdirs()
-    ['scheduler.json', 'terminate', 'progress'].each { name -> dir.resolve(name).delete() }
+    ['scheduler.json', 'terminate', 'progress', 'useful_workers'].each { name -> dir.resolve(name).delete() }
     dir.resolve('workers').text = workers
     dir.toString()
 }

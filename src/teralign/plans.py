@@ -6,12 +6,16 @@ reading and writing keep up with the cores.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from teralign.cluster import ENDED_AT, GB, Capacity
 from teralign.errors import InputError
+from teralign.files import write_atomically
 from teralign.progress import counted, readable_time
 
 log = logging.getLogger(__name__)
@@ -21,6 +25,9 @@ WORKER_BYTES = (200 + 64) << 20
 
 START_SECONDS = 4.0
 """Time to start and to end workers: apply-transform of 256³ voxels on two."""
+
+USEFUL_WORKERS_VARIABLE = "TERALIGN_USEFUL_WORKERS_FILE"
+"""The environment variable with the file into which a command writes how many workers its blocks can use."""
 
 SAMPLED, CHECKED = 200, 16
 """Blocks that a plan looks at: to estimate the sum over all blocks, and to see whether workers are large enough."""
@@ -39,9 +46,10 @@ class Plan:
     estimated_seconds: int
 
     def checked(self, capacity: Capacity, hint: str = "") -> Plan:
-        """Log the plan and return it. Raises InputError when a block is too large for a worker of `capacity`.
+        """Log the plan, tell who starts workers how many it can use, and return it.
 
-        `hint` names the option that makes blocks smaller, for the error; empty if there is none.
+        `hint` names the option that makes blocks smaller, for the error; empty if there is none. Raises InputError
+        when a block is too large for a worker of `capacity`.
         """
         needed = self.worker_memory_bytes
         if capacity.memory and needed > ENDED_AT * capacity.memory:
@@ -57,4 +65,12 @@ class Plan:
             readable_time(self.estimated_seconds),
             capacity,
         )
+        if file := os.environ.get(USEFUL_WORKERS_VARIABLE):
+            with contextlib.suppress(OSError):  # who starts workers then starts all that were asked for
+                write_atomically(Path(file), f"{self.useful_workers}\n".encode())
         return self
+
+    @property
+    def useful_workers(self) -> int:
+        """The number of workers that the stage with the most blocks can keep busy."""
+        return max(self.blocks.values(), default=0)

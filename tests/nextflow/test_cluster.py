@@ -89,6 +89,12 @@ def results(run: Run, name: str = "moving-to-fixed") -> dict[str, str]:
 def test_workers_join_as_tasks_and_the_pair_is_aligned(reference: Run, pair: list[str]) -> None:
     assert {row["status"] for row in reference.trace} == {"COMPLETED"}
     assert reference.tasks("DASK_WORKER") in range(2, 5), "two for each driver that lasts long enough"
+    useful = {
+        path.parent.name.split("-")[0]: int(path.read_text()) for path in reference.folder.rglob("useful_workers")
+    }
+    assert useful["local"] > 2
+    warping = [row["name"] for row in reference.trace if "DASK_WORKER" in row["name"] and "warped" in row["name"]]
+    assert len(warping) < useful["apply"], "a worker for each block that the driver's own has no time for"
     score = subprocess.run(
         ["teralign", "demo-score", str(Path(pair[1]).parent), str(reference.folder / "results" / "moving-to-fixed")],
         env=environment(),

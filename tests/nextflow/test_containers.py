@@ -50,7 +50,7 @@ def test_the_demo_data_are_aligned_in_containers(image: str, data: Path, tmp_pat
     assert len(scripts) == len(run.trace)
     assert all("podman run" in script for script in scripts)
     # No worker was refused; ps, which measures tasks, is in the image.
-    assert run.tasks("DASK_WORKER") == (4 if cluster == "nextflow" else 0)
+    assert run.tasks("DASK_WORKER") in (range(2, 5) if cluster == "nextflow" else range(1))
     assert run.tasks("DASK_WORKER", "FAILED") == 0
     assert all(row["peak_rss"].endswith("B") for row in run.trace)
 
