@@ -31,11 +31,12 @@ async def serve(directory: Path, count: int) -> None:
     dask.config.set(_RARELY | {"distributed.worker.http.routes": []})
     found = rendezvous.read(directory)
     assert found is not None
+    security = found.security()
     one_of = asyncio.Semaphore(_AT_ONCE)
 
     async def start() -> Worker:
         async with one_of:
-            return await Worker(found.address, nthreads=1, memory_limit=0, dashboard=False)
+            return await Worker(found.address, nthreads=1, memory_limit=0, dashboard=False, security=security)
 
     workers = await asyncio.gather(*(start() for _ in range(count)))
     await asyncio.to_thread(sys.stdin.readline)

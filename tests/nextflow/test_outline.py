@@ -90,8 +90,9 @@ done
 """
 
 
-def test_commands_are_called_as_parameters_say(volumes: Path) -> None:
+def test_commands_are_called_as_parameters_say(volumes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a script in place of Teralign's commands; the parameters come from a file, some by their former names."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # where no bucket answers
     for name in ("global-align", "start-dask-scheduler", "report-alignment", "index-reports", "teralign"):
         path = volumes / "commands" / name
         path.parent.mkdir(exist_ok=True)
@@ -183,12 +184,17 @@ def test_profiles_can_be_read(profiles: str, parser: str, settings: list[str]) -
 
 def test_resume_notices_what_changed_and_nothing_else(volumes: Path) -> None:
     options = ["--fixed", "fix.n5", "--moving", "mov.n5", "-stub-run", "-profile", "demo", "--use_bigstream"]
+    chunk = volumes / "mov.n5" / "s2" / "7" / "0" / "0"
+    chunk.parent.mkdir(parents=True)
+    chunk.write_bytes(b"before")
     assert nextflow(volumes, *options).returncode == 0
 
     again = nextflow(volumes, *options, "-resume", "--bigstream_cluster", "nextflow", "--bigstream_workers", "5")
     assert {row["status"] for row in again.trace} == {"CACHED"}, "a cluster of another size is no other result"
 
-    (volumes / "mov.n5" / "s2" / "7").mkdir()
+    times = chunk.stat()
+    chunk.write_bytes(b"behind")
+    os.utime(chunk, ns=(times.st_atime_ns, times.st_mtime_ns))
     again = nextflow(volumes, *options, "-resume")
     states = {row["process"].rpartition(":")[2]: row["status"] for row in again.trace}
     assert states["GLOBAL_ALIGN"] == "CACHED", "it reads another scale"

@@ -1,36 +1,44 @@
-"""Fingerprints of datasets, which `-resume` compares, since Nextflow sees only the name of a folder."""
+"""Fingerprints of datasets, which `-resume` compares, since Nextflow sees only the name and the time of a folder."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
+from teralign.errors import TeralignError
 from teralign.uploads import METADATA_NAMES
+from teralign.volumes import open_volume
+from teralign.volumes.states import files_state, folder_state
 
-_MAX_ENTRIES = 5000
-_MAX_DEEPER = 10000
+_ANY = (1.0, 1.0, 1.0)  # µm: a voxel size, which some volumes lack
 
 
 def fingerprint(container: Path, dataset: str) -> str:
-    """Return a digest of the metadata from the container down to the dataset, and of the times of its files.
+    """Return a digest of the metadata from the container down to the dataset, and of the state of its files.
 
-    Files and folders count two levels down. Empty for a single file, which Nextflow looks at itself.
+    `teralign.volumes.states` says what the state covers. Raises InputError when a file cannot be read.
     """
     if not container.is_dir():
-        return ""
+        return _hex(files_state([container]))
     folder = container / dataset
     around = [*reversed([p for p in folder.parents if p.is_relative_to(container)]), folder]
-    metadata = [
-        path.read_text("utf-8") for at in around for path in (at / name for name in METADATA_NAMES) if path.is_file()
-    ]
-    chunks = folder / "c"
-    entries = _listing(chunks if chunks.is_dir() else folder, _MAX_ENTRIES)
-    parts = [entry for entry in entries if entry.is_dir()]
-    share = max(1, _MAX_DEEPER // max(1, len(parts)))
-    deeper = [entry for part in parts for entry in _listing(part, share)]
-    times = [f"{entry.relative_to(container)} {entry.stat().st_mtime_ns}" for entry in (*entries, *deeper)]
-    return hashlib.md5("\n".join((*metadata, *times)).encode(), usedforsecurity=False).hexdigest()
+    files = [path for at in around for path in (at / name for name in METADATA_NAMES) if path.is_file()]
+    return _hex(*(path.read_bytes() for path in files), folder_state(folder))
 
 
-def _listing(folder: Path, limit: int) -> list[Path]:
-    return sorted(folder.iterdir())[:limit] if folder.is_dir() else []
+def fingerprints_at(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Return the digest of the volume at each address; empty if one cannot be opened, which the task reports.
+
+    It is empty in buckets of gs:// too: their servers may need keys that only the tasks' machines have.
+    """
+    if any(address.startswith("gs://") for address in addresses.values()):
+        return dict.fromkeys(addresses, "")
+    try:
+        return {use: open_volume(address, spacing=_ANY).digest() for use, address in addresses.items()}
+    except TeralignError:
+        return dict.fromkeys(addresses, "")
+
+
+def _hex(*states: bytes) -> str:
+    return hashlib.blake2b(b"\n".join(states), digest_size=16).hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 from teralign.addresses import Address
 from teralign.errors import InputError
 from teralign.pipeline.entries import check_name
-from teralign.pipeline.fingerprint import fingerprint
+from teralign.pipeline.fingerprint import fingerprint, fingerprints_at
 from teralign.pipeline.parameters import Given
 from teralign.pipeline.resolved import StagedVolume
 from teralign.volumes import Volume, open_level
@@ -75,7 +75,7 @@ class Located:
     def staged(self) -> StagedVolume:
         """Return the volume as the pipeline takes it."""
         if self.container is None:
-            return StagedVolume(None, self.uri, self.name, self.datasets, dict.fromkeys(self.datasets, ""))
+            return StagedVolume(None, self.uri, self.name, self.datasets, fingerprints_at(self.datasets))
         return StagedVolume(
             self.container,
             None,

@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,16 @@ class Pixels(Protocol):
 
     def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
         """Read the (z, y, x) voxels of a region inside the volume. Raises DataError when they cannot be read."""
+        ...
+
+
+@runtime_checkable
+class PixelFiles(Protocol):
+    """Voxels in other files than those that identify the volume."""
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """The files that hold the voxels, or folders with such files."""
         ...
 
 

@@ -18,7 +18,6 @@ from teralign.volumes.json_values import Metadata
 DEEPEST_GROUP = 6
 """The depth to which groups are searched for datasets: plates and BigDataViewer go no deeper."""
 
-_DIGEST_WHOLE = 1 << 20
 _P = TypeVar("_P", bound=Place)
 
 
@@ -58,21 +57,6 @@ def _read_file(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise InputError(f"{path} is no regular file; repair or replace it.")
         return file.read()
-
-
-def file_state(path: Place) -> bytes:
-    """Return the identity of a file's present state: name, size, time and, unless it is large, content.
-
-    Of an address: name and content; empty if there is no file. Raises InputError when it cannot be read.
-    """
-    with opening(path):
-        try:
-            status = path.stat() if isinstance(path, Path) else None
-            content = path.read_bytes() if status is None or status.st_size <= _DIGEST_WHOLE else b""
-        except (FileNotFoundError, NotADirectoryError):
-            return b""
-        times = "" if status is None else f"{status.st_size} {status.st_mtime_ns}"
-        return f"{path.name} {times}".encode() + content
 
 
 def write_json(path: Path, content: Metadata) -> None:

@@ -33,4 +33,4 @@ def describe(container: Place, dataset: str) -> Description:
     if not names:
         raise InputError(f"{index} names no image; copy the folder again.")
     found = tiff.describe(folder / names[0], "")
-    return replace(found, files=(index, *found.files))
+    return replace(found, files=(index, *sorted(folder.glob("*.tif"))))

@@ -122,6 +122,11 @@ class Shards:
 
     array: StoredArray
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The folder of the shards."""
+        return self.array.places
+
     def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
         """The (z, y, x) voxels of `region`. Raises DataError when they cannot be read."""
         return self.array.read(region, channel, timepoint)
@@ -184,6 +189,11 @@ class CompressedChunks:
     offset: Triple
     size: Triple
     chunk: Triple
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The folder of the chunks."""
+        return (self.container / self.key,)
 
     def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
         """The (z, y, x) voxels of `region`: 0 where there is no chunk. Raises DataError when they cannot be read."""

@@ -76,6 +76,11 @@ class SlicePixels:
     names: SliceNames
     plane: Plane
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The slices."""
+        return tuple(self.names.path(index) for index in range(self.names.count))
+
     def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
         """Read the (z, y, x) voxels of `region`.
 

@@ -12,14 +12,16 @@ from typing import cast
 
 import numpy as np
 
-from teralign.addresses import Place, as_place
+from teralign.addresses import Address, Place, as_place
 from teralign.errors import InputError, understanding
 from teralign.grids import Grid, Region, Triple
 from teralign.volumes.arrays import StoredArray
-from teralign.volumes.description import Adapter, Description, DisplaySettings, Voxels
-from teralign.volumes.files import file_state, opening
+from teralign.volumes.chunk_files import ChunkFiles
+from teralign.volumes.description import Adapter, Description, DisplaySettings, PixelFiles, Pixels, Voxels
+from teralign.volumes.files import opening
 from teralign.volumes.orientation import Direction, Directions
 from teralign.volumes.spacing import place_voxels, warn_if_implausible
+from teralign.volumes.states import chunk_versions, files_state, folder_state
 from teralign.volumes.uri import locate, split_z_axis
 from teralign.volumes.z_axis import refuse_flat, stack_planes
 
@@ -121,11 +123,27 @@ class Volume:
         return self.description.files
 
     def digest(self) -> str:
-        """Return a fingerprint that changes with the metadata, the file or the voxel size, but not with chunks."""
+        """Return a fingerprint that changes with the metadata, the voxel size and the files of the voxels.
+
+        It takes seconds, since it does not read all voxels: `states` says what it covers. Raises InputError when a
+        file cannot be read.
+        """
         digest = hashlib.blake2b(repr((str(as_place(self.uri).resolve()), self.grid)).encode(), digest_size=16)
-        for file in self.description.files:
-            digest.update(file_state(file))
+        digest.update(files_state(self.description.files))
+        digest.update(_state_of_voxels(self.description.pixels))
         return digest.hexdigest()
+
+
+def _state_of_voxels(pixels: Pixels) -> bytes:
+    """Return the state of the files that hold voxels; at an address only that of arrays is known."""
+    places = pixels.places if isinstance(pixels, PixelFiles) else ()
+    folders = [place for place in places if isinstance(place, Path) and place.is_dir()]
+    archives = {archive for place in places if isinstance(place, Address) and (archive := place.archive)}
+    files = [place for place in places if isinstance(place, Path) and place not in folders]
+    states = [files_state([*files, *sorted(archives)]), *map(folder_state, folders)]
+    if isinstance(pixels, StoredArray) and not folders and not archives:
+        states += [chunk_versions(ChunkFiles.of(pixels.driver, path, pixels.scale)) for path in pixels.paths]
+    return b"".join(states)
 
 
 def open_volume(

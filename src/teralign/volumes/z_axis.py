@@ -6,14 +6,15 @@ Only the user knows, so the URI has an ending for it, which fits every command, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.grids import Region
-from teralign.volumes.description import Description, Pixels, Voxels
+from teralign.volumes.description import Description, PixelFiles, Pixels, Voxels
 
 _NAMES: Mapping[str, str] = {"t": "timepoint", "c": "channel"}
 
@@ -24,6 +25,11 @@ class StackedPixels:
 
     pixels: Pixels
     axis: str
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """The files of the image, or folders with its files."""
+        return self.pixels.places if isinstance(self.pixels, PixelFiles) else ()
 
     def read(self, region: Region, channel: int, timepoint: int) -> Voxels:
         """Read the (z, y, x) voxels of `region`. Raises DataError when they cannot be read."""
