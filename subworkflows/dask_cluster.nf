@@ -63,15 +63,16 @@ def pause() {
     }
 }
 
-// Has a driver that runs told how many workers its blocks can use, or had a minute to do so?
+// Has a driver told how many workers its blocks can use? One that is going to has an empty file, for minutes at most.
 def isPlanned(dir) {
-    file("${dir}/useful_workers").exists() || System.currentTimeMillis() - file("${dir}/scheduler.json").lastModified() > 60000
+    def told = file("${dir}/useful_workers")
+    !told.exists() || told.size() > 0 || System.currentTimeMillis() - told.lastModified() > 300000
 }
 
 // The number of workers to start for a driver, of `asked`: its own takes one block, each other one at least one more.
 def helpersOf(dir, asked) {
     def told = file("${dir}/useful_workers")
-    told.exists() ? Math.max(0, Math.min(asked, told.text.trim().toInteger() - 1)) : asked
+    told.exists() && told.size() > 0 ? Math.max(0, Math.min(asked, told.text.trim().toInteger() - 1)) : asked
 }
 
 def isRunning(dir) {

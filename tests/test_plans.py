@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from teralign.cluster import Capacity
+from teralign.cluster.useful_workers import USEFUL_WORKERS_VARIABLE
 from teralign.errors import InputError
-from teralign.plans import USEFUL_WORKERS_VARIABLE, Plan
+from teralign.plans import Plan
 
 PLAN = Plan(
     output="warped.zarr",

@@ -6,16 +6,13 @@ reading and writing keep up with the cores.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from teralign.cluster import ENDED_AT, GB, Capacity
+from teralign.cluster.useful_workers import tell_useful_workers
 from teralign.errors import InputError
-from teralign.files import write_atomically
 from teralign.progress import counted, readable_time
 
 log = logging.getLogger(__name__)
@@ -25,9 +22,6 @@ WORKER_BYTES = (200 + 64) << 20
 
 START_SECONDS = 4.0
 """Time to start and to end workers: apply-transform of 256³ voxels on two."""
-
-USEFUL_WORKERS_VARIABLE = "TERALIGN_USEFUL_WORKERS_FILE"
-"""The environment variable with the file into which a command writes how many workers its blocks can use."""
 
 SAMPLED, CHECKED = 200, 16
 """Blocks that a plan looks at: to estimate the sum over all blocks, and to see whether workers are large enough."""
@@ -65,9 +59,7 @@ class Plan:
             readable_time(self.estimated_seconds),
             capacity,
         )
-        if file := os.environ.get(USEFUL_WORKERS_VARIABLE):
-            with contextlib.suppress(OSError):  # who starts workers then starts all that were asked for
-                write_atomically(Path(file), f"{self.useful_workers}\n".encode())
+        tell_useful_workers(self.useful_workers)
         return self
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -100,3 +102,15 @@ def test_threads_are_those_of_the_worker(monkeypatch):
     assert worker_threads() == 3
     monkeypatch.delenv("TERALIGN_THREADS")
     assert worker_threads() == available_cores()
+
+
+def test_a_scheduler_may_have_as_many_connections_as_the_machine_allows():
+    code = """
+import resource
+from teralign.cluster.machine import allow_connections
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, most))
+allow_connections()
+assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == most > 100
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -22,11 +22,12 @@ from distributed import Scheduler
 
 from teralign.cluster import leash, rendezvous, settings
 from teralign.cluster.credentials import new_credentials, security_by
-from teralign.cluster.machine import WorkerSize, fit_workers
+from teralign.cluster.machine import WorkerSize, allow_connections, fit_workers
 from teralign.cluster.network import ANYWHERE, Network
 from teralign.cluster.rendezvous import SchedulerInfo, answers
 from teralign.cluster.servers import running_scheduler
 from teralign.cluster.signals import Signals
+from teralign.cluster.useful_workers import promise_useful_workers
 from teralign.cluster.worker import OwnWorkers, serving
 from teralign.errors import ClusterError, InputError
 from teralign.lock import PATIENCE_VARIABLE
@@ -71,6 +72,9 @@ def run_scheduler(
     if count:
         log.info("Workers of its own: %d × (%s)", count, size)
     settings.quieten()
+    allow_connections()
+    if command:
+        promise_useful_workers()
     environment = {
         **os.environ,
         SCHEDULER_VARIABLE: str(directory.absolute() / rendezvous.SCHEDULER_FILE),

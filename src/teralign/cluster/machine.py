@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +97,13 @@ def share_out(
 def worker_threads() -> int:
     """Return the cores to compute with: the cores of this Dask worker, or else all cores of this process."""
     return int(os.environ.get(THREADS_VARIABLE, 0)) or available_cores()
+
+
+def allow_connections() -> None:
+    """Raise this process's limit of open files as far as it may: a scheduler has two connections to each worker."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def available_cores(groups: ControlGroups = ControlGroups()) -> int:
