@@ -1,7 +1,7 @@
 """The number of workers that the blocks of a command can use, told to whoever starts workers for it.
 
-`TERALIGN_USEFUL_WORKERS_FILE` names a file. A driver empties it: its command is going to tell. The command then writes
-the number. Without the file, or where it stays empty, nobody tells.
+`TERALIGN_USEFUL_WORKERS_FILE` names a file. A driver empties it: its command is going to tell. The command then
+writes the number. Without the file, or where it stays empty, nobody tells.
 """
 
 from __future__ import annotations

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import stat
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -67,7 +69,7 @@ def folder_state(folder: Path) -> bytes:
     files: list[tuple[Path, int]] = []
     with opening(folder):
         for entry in _entries(folder) if folder.is_dir() else ():
-            status = entry.stat(follow_symlinks=os.path.exists(entry.path))  # noqa: PTH110 - a link may lead nowhere
+            status = _status(entry)
             size = status.st_size if stat.S_ISREG(status.st_mode) else 0
             digest.update(f"{os.path.relpath(entry.path, folder)} {size} {status.st_mtime_ns}\n".encode())
             if stat.S_ISREG(status.st_mode):  # not a pipe, which may have no end
@@ -85,7 +87,7 @@ def chunk_versions(files: ChunkFiles) -> bytes:
     place = files.path
     assert isinstance(place, Address)
     digest = hashlib.blake2b(digest_size=16)
-    total = int(np.prod(files.counts))
+    total = min(math.prod(files.counts), sys.maxsize)
     with opening(place):
         try:
             store = place.open()
@@ -120,6 +122,14 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
             left -= 1
             yield entry
         waiting.extend(entry.path for entry in found if entry.is_dir(follow_symlinks=False))
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result:
+    """Return the status of an entry of a folder, of a link that leads nowhere its own."""
+    try:
+        return entry.stat()
+    except FileNotFoundError:
+        return entry.stat(follow_symlinks=False)
 
 
 def _content(path: Path, size: int) -> bytes:
