@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +55,21 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """The address of a cluster of two workers that the tests of a module share."""
-    with Compute(workers=2, worker_cpus=1, worker_mem_gb=1).connect() as client:
-        yield client.scheduler.address
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The directory of a cluster of two workers that the tests of a module share."""
+    folder = tmp_path_factory.mktemp("cluster")
+    size = ["--workers", "2", "--worker-cpus", "1", "--worker-mem-gb", "1"]
+    command = [sys.executable, "-m", "teralign", "start-dask-scheduler", "--dir", str(folder), *size]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            while not (folder / "scheduler.json").exists():
+                assert process.poll() is None
+                time.sleep(0.1)
+            with Compute(str(folder)).connect() as client:
+                client.wait_for_workers(2)
+            yield str(folder)
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="session")

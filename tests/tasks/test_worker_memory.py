@@ -19,9 +19,9 @@ GRID = Grid((256, 256, 256), (1.0, 1.0, 1.0))
 
 @pytest.fixture
 def worker():
-    """A scheduler with one worker of its own, and the most memory that the worker has held (bytes)."""
+    """A client of one worker, and the most memory that the worker has held (bytes)."""
     with Compute(workers=1, worker_cpus=1, worker_mem_gb=4).connect() as client:
-        yield client.scheduler.address, lambda: max(client.run(_most_held).values())
+        yield client, lambda: max(client.run(_most_held).values())
 
 
 def _most_held() -> int:
@@ -44,8 +44,8 @@ def noise(tmp_path_factory):
 
 
 def test_a_conversion_stays_within_its_plan(noise, worker, tmp_path):
-    scheduler, most_held = worker
-    options = {"dtype": "float32", "chunk_size": (256, 256, 256), "compute": Compute(scheduler)}
+    client, most_held = worker
+    options = {"dtype": "float32", "chunk_size": (256, 256, 256), "compute": Compute(client=client)}
     plan = plan_convert_volume(noise, tmp_path / "b.zarr", **options)
     convert_volume(noise, tmp_path / "b.zarr", **options)
     assert plan.worker_memory_bytes / 4 < most_held() < plan.worker_memory_bytes
@@ -53,12 +53,12 @@ def test_a_conversion_stays_within_its_plan(noise, worker, tmp_path):
 
 def test_a_warp_stays_within_its_plan(noise, worker, tmp_path):
     """The fixed grid is large enough for shards of 256³ voxels; all but those in its corner see nothing."""
-    scheduler, most_held = worker
+    client, most_held = worker
     create_volume(tmp_path / "fixed.zarr", grid=Grid((516, 516, 516), GRID.spacing), dtype="uint8")
     turn = np.deg2rad(10)
     matrix = np.array([[1, 0, 0], [0, np.cos(turn), np.sin(turn)], [0, -np.sin(turn), np.cos(turn)]])
     Affine.from_parts(matrix, (0, 0, 0)).save(tmp_path / "turn.mat")
-    options = {"transforms": [tmp_path / "turn.mat"], "compute": Compute(scheduler)}
+    options = {"transforms": [tmp_path / "turn.mat"], "compute": Compute(client=client)}
     volumes = tmp_path / "fixed.zarr", noise
     plan = plan_apply_transform(*volumes, output=tmp_path / "b.zarr", **options)
     apply_transform(*volumes, output=tmp_path / "b.zarr", **options)
@@ -67,8 +67,8 @@ def test_a_warp_stays_within_its_plan(noise, worker, tmp_path):
 
 @pytest.mark.parametrize("steps", [["deform"], ["ransac", "affine"]])
 def test_an_alignment_stays_within_its_plan(pair, worker, tmp_path, steps):
-    scheduler, most_held = worker
-    options = {"initial_transforms": [pair.affine], "steps": steps, "compute": Compute(scheduler)}
+    client, most_held = worker
+    options = {"initial_transforms": [pair.affine], "steps": steps, "compute": Compute(client=client)}
     plan = plan_local_align(pair.fixed, pair.moving, output=tmp_path / "a.zarr", **options)
     local_align(pair.fixed, pair.moving, output=tmp_path / "a.zarr", **options)
     assert plan.worker_memory_bytes / 4 < most_held() < plan.worker_memory_bytes
@@ -101,6 +101,6 @@ def test_blocks_too_large_for_a_worker_are_an_error_before_the_start(pair, noise
 def test_workers_of_a_scheduler_are_asked_what_they_have(noise, tmp_path):
     with Compute(workers=2, worker_cpus=1, worker_mem_gb=0.3).connect() as client:
         client.wait_for_workers(2, timeout=60)
-        options = {"chunk_size": (256,) * 3, "compute": Compute(client.scheduler.address)}
+        options = {"chunk_size": (256,) * 3, "compute": Compute(client=client)}
         with pytest.raises(InputError, match=r"a worker has 0.30 GB"):
             plan_convert_volume(noise, tmp_path / "b.zarr", **options)
