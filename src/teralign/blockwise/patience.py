@@ -21,6 +21,10 @@ class Patience:
     had_workers: bool = False
     last_seen: float = field(default_factory=time.monotonic)
 
+    def seen(self) -> None:
+        """Note that a worker has just ended a task: a scheduler too busy to be asked may still have workers."""
+        self.had_workers, self.last_seen = True, time.monotonic()
+
     def without(self, workers: int) -> float | None:
         """Take the number of workers there are; return the time without any, when that is too long."""
         now = time.monotonic()

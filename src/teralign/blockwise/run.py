@@ -426,6 +426,7 @@ class _Dispatcher(Generic[B]):
     def _done(self, count: int) -> None:
         self._ledger.done(count)
         self._batch.ended(count)
+        self._patience.seen()
 
     def _try_again(self, blocks: Sequence[B], number: int, error: str) -> None:
         log.info("%s: block %s is tried again after %s", self._job.stage, blocks[0].name, error)

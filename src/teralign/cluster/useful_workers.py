@@ -1,7 +1,7 @@
-"""The number of workers that the blocks of a command can use, told to whoever starts workers for it.
+"""The number of workers that the blocks of a command can use, for the workflow that starts them.
 
 `TERALIGN_USEFUL_WORKERS_FILE` names a file. A driver empties it: its command is going to tell. The command then
-writes the number. Without the file, or where it stays empty, nobody tells.
+writes the number. Without the file, or while it stays empty, the number is not known.
 """
 
 from __future__ import annotations
