@@ -2,10 +2,11 @@
 
     TERALIGN_TEST_DATA=… python -m benchmarks [--only PART]…
     TERALIGN_TEST_DATA=… python -m benchmarks trust [--help]
+    TERALIGN_TEST_DATA=… python -m benchmarks error-estimate [--help]
     python -m benchmarks scale [--help]
 
-Two parts have options of their own and no peers: the verdict on pairs of known truth (`benchmarks.trust`), and a
-cluster of a thousand workers (`benchmarks.scale`).
+Three parts have options of their own and no peers: the verdict and the estimated error on pairs of known truth
+(`benchmarks.trust`, `benchmarks.error_estimate`), and a cluster of a thousand workers (`benchmarks.scale`).
 
 Tables go to stdout as markdown, and as JSON to `.bench/results.json`; progress goes to stderr. Peers are installed in
 environments of their own in `.bench/`, once.
@@ -22,7 +23,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import alignment, applying, blocks, commands, giant, robustness, scale, scaling, trust, warp_speed
+from benchmarks import (
+    alignment,
+    applying,
+    blocks,
+    commands,
+    error_estimate,
+    giant,
+    robustness,
+    scale,
+    scaling,
+    trust,
+    warp_speed,
+)
 from benchmarks.environments import FOLDER, PACKAGES
 from benchmarks.tables import Row, markdown, save
 
@@ -40,13 +53,15 @@ PARTS = (
     "warping",
 )
 
+_ALONE = {"trust": trust.main, "error-estimate": error_estimate.main, "scale": scale.main}
+
 
 def main() -> None:
     """Run the parts that are asked for, and print a table for each."""
-    for name, part in (("trust", trust.main), ("scale", scale.main)):
-        if sys.argv[1:2] == [name]:
-            part(sys.argv[2:])
-            return
+    name, *arguments = sys.argv[1:] or [""]
+    if name in _ALONE:
+        _ALONE[name](arguments)
+        return
     options = _options()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     results: dict[str, object] = {"machine": _machine(), "command": sys.argv[1:], "peers": dict(PACKAGES)}

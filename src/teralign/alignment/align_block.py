@@ -23,7 +23,7 @@ from teralign.files import writing
 from teralign.grids import Floats, FloatTriple, Grid, Region, Triple, as_float_triple
 from teralign.registration import Alignment, Image, Measure, StepConfig, Windows, align, measure_of
 from teralign.transforms import DisplacementField, Stack, StoredField, as_field, folding
-from teralign.trust import ERROR_MARGIN, cubes_in, cubes_over, deform_of, estimate_errors, rms, voxel_error_of
+from teralign.trust import ERROR_MARGIN, cubes_in, cubes_over, deform_of, estimate_errors, rms
 
 SEARCH_MARGIN = 0.1  # of the block's extent: how far from the start the moving partner is looked for
 REFINING_MARGIN = COARSER  # voxels, likewise, from the field of a coarser stage: one coarse voxel
@@ -92,7 +92,7 @@ class BlockAligner:
         chosen = self._choose(found, judge, initial, coarse, nodes, threads)
         with writing(self.workspace.payload(self.stage.aligning, block.name, ".npy")) as file:
             np.save(file, chosen.field.values)
-        error = self._estimate(block, fixed, moving, start, chosen, found, threads) if self.estimates else None
+        error = self._estimate(block, fixed, moving, start @ chosen.correction, threads) if self.estimates else None
         return replace(
             read,
             state=BlockState.KEPT if chosen.reason else BlockState.OK,
@@ -106,16 +106,7 @@ class BlockAligner:
             error_um=error,
         )
 
-    def _estimate(
-        self,
-        block: Block,
-        fixed: Image,
-        moving: Image,
-        start: Stack,
-        chosen: _Choice,
-        found: Alignment,
-        threads: int,
-    ) -> float | None:
+    def _estimate(self, block: Block, fixed: Image, moving: Image, transform: Stack, threads: int) -> float | None:
         """Store the estimated errors of the cubes in the block's core, and return their root mean square in µm."""
         grid, region = self.stage.layout.grid, cubes_in(self.stage.layout.grid, block.core)
         if region.size == 0:
@@ -124,10 +115,8 @@ class BlockAligner:
         errors = estimate_errors(
             fixed.crop(around.relative_to(block.region)),
             moving,
-            start=start,
-            found=Stack((chosen.correction,)),
+            transform=transform,
             config=deform_of(self.stage.steps),
-            voxel_error=voxel_error_of(found.reports),
             cubes=cubes_over(grid),
             region=region,
             threads=threads,

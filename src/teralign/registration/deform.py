@@ -65,7 +65,12 @@ def deform_further(
 
 def _straightened(fixed: Image, moving: Image, transform: Stack, threads: int) -> Image:
     """Return the moving image through a transform with fields, on the fixed grid and a rim around it."""
-    grid = fixed.grid.crop(fixed.grid.region.grow(_rim(fixed.grid)))
+    grid = fixed.grid
+    return seen_on(grid.crop(grid.region.grow(_rim(grid))), moving, transform, threads=threads)
+
+
+def seen_on(grid: Grid, moving: Image, transform: Stack, *, threads: int) -> Image:
+    """Return what the moving image shows on a grid of fixed points through `transform`, masked where it does not."""
     mask = np.ones(moving.array.shape, np.uint8) if moving.mask is None else moving.mask.astype(np.uint8)
     through = functools.partial(warp, grid=grid, region=grid.region, transform=transform, threads=threads)
     # Cubic: a second linear interpolation would blur what the engine has to tell apart.

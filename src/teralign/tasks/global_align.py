@@ -305,9 +305,7 @@ class _GlobalRequest:
         """Return the verdict on the whole transform with its estimated error and advice, in the log too."""
         transform = along_axes(found.transform, *self.directions)
         result = assess(fixed, moving, transform, threads=threads)
-        errors = estimate_whole(
-            fixed, moving, transform.simplified(), steps=self.steps, reports=found.reports, threads=threads
-        )
+        errors = estimate_whole(fixed, moving, transform.simplified(), steps=self.steps, threads=threads)
         result = with_errors(result, errors)
         log_verdict(result)
         clues = Clues(

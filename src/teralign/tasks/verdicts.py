@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from teralign.alignment import ImageSource
+from teralign.tasks.sampled_errors import sample_errors
 from teralign.transforms import Stack, along_axes
-from teralign.trust import OVERVIEW_VOXELS, Assessment, ErrorMap, Verdict, assess, left_to_move, with_errors
+from teralign.trust import OVERVIEW_VOXELS, Assessment, ErrorMap, Verdict, assess, with_errors
 from teralign.volumes import OverviewSize
 
 log = logging.getLogger(__name__)
@@ -28,14 +29,14 @@ def assess_volumes(
 ) -> Assessment:
     """Return the verdict on a map of world points, in the log too; reads coarse scales of both volumes.
 
-    `errors` are those that were estimated with the map; without them they are estimated at the coarse scale, unless
-    `estimate` is off.
+    `errors` are those that were estimated with the map; without them they are estimated in pieces at
+    full scale, unless `estimate` is off.
     """
     straight = along_axes(transform, fixed.direction, moving.direction)
     images = fixed.read_overview(_SIZE), moving.read_overview(_SIZE)
     result = assess(*images, straight, threads=threads)
     if errors is None and estimate and result.verdict is not Verdict.BAD:
-        errors = left_to_move(*images, straight, threads=threads)
+        errors = sample_errors(fixed, moving, images, straight, threads=threads)
     if errors is not None:
         result = with_errors(result, errors)
     log_verdict(result)

@@ -49,6 +49,14 @@ class Affine:
         return cls(matrix)
 
     @classmethod
+    def nearest(cls, points: ArrayLike, images: ArrayLike) -> Affine:
+        """Return the affine that takes points (n, 3) closest to their images (n, 3), by least squares."""
+        places = np.asarray(points, dtype=np.float64)
+        padded = np.concatenate([places, np.ones((len(places), 1))], axis=1)
+        solution = np.linalg.lstsq(padded, np.asarray(images, dtype=np.float64), rcond=None)[0]
+        return cls.from_parts(solution[:3].T, solution[3])
+
+    @classmethod
     def from_file(cls, path: str | Path) -> Affine:
         """Read four lines of four numbers. Raises InputError when the file holds anything else."""
         path = Path(path)

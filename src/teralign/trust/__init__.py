@@ -9,9 +9,11 @@ from teralign.trust.remaining_error import (
     ERROR_MARGIN,
     cubes_in,
     cubes_over,
+    error_of_piece,
     estimate_errors,
     floor_of,
-    voxel_error_of,
+    piece_edge,
+    typical_piece,
 )
 from teralign.trust.structures import OVERVIEW_VOXELS
 from teralign.trust.trials import find_remedy
@@ -38,14 +40,16 @@ __all__ = [
     "cubes_in",
     "cubes_over",
     "deform_of",
+    "error_of_piece",
     "estimate_errors",
     "estimate_whole",
     "find_remedy",
     "floor_of",
     "left_to_move",
     "not_assessed",
+    "piece_edge",
     "rms",
+    "typical_piece",
     "unlike",
-    "voxel_error_of",
     "with_errors",
 ]

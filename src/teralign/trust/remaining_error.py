@@ -1,43 +1,43 @@
 """An estimate of the error that a deformation leaves, in µm, in cubes of the fixed image.
 
-The true map is not known, but others can be found: two, between the images at half the resolution, an eighth of the
-voxels. One continues from the deformation, the other begins where the deformation began. Three lengths are combined:
+The true map is not known. Two lengths tell of it:
 
-    l   how far the first still moves a cube: root mean square; what stands out of the fixed image counts most
-    h   the distance of the second from the deformation, likewise
-    s   σ_residual / |∇f|: how far the residual of the full images misplaces a single voxel, of edge e
+    e   the error of the same deformation on an imitation of the images, whose map is known (`imitation`), in a piece
+        of a block: noise, blur, light and smoothing cost there what they cost here
+    l   how far another deformation still moves a cube, from the one that was found on and between the images at half
+        the resolution: root mean square; what stands out of the fixed image counts most
 
-    error = the larger of A · l + K · s and B · h · min(1, s / e)^Q
+    error = the larger of A · e and B · l
 
-l sees what the deformation has not reached, s what noise hides from both. Neither sees what is wrong in both alike:
-blur, stripes and saturation, which lead to other places from other starts, as h shows. But h is also large where the
-second cannot follow fine detail; there the residual is small, and h counts little. The constants are those of pairs
-with a known map; see docs/decisions/2026-11-28-remaining-error.md.
+An imitation does not know whether the deformation arrived: where it was given up, or spoilt, l is the larger. A
+and B are those of pairs with a known map; see docs/decisions/2026-11-28-remaining-error.md.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
+from scipy import ndimage
 
 from teralign.grids import Bools, Floats, Grid, Region, Triple, as_float_triple, as_triple
-from teralign.registration import DeformConfig, Image, StepReport
+from teralign.registration import DeformConfig, Image
 from teralign.registration.image import Volume32
 from teralign.transforms import Stack, node_positions
+from teralign.trust.imitation import measure_on_imitation
 
 CUBE = 32
 """Voxels along the edge of a cube: some cells. Smaller cubes have errors of their own that no estimate follows."""
-FACTOR = 1.9
-"""The true error of 80 % of cubes is within this factor of the estimate, on pairs with known maps."""
+FACTOR = 1.5
+"""The true error of 80 % of blocks is within this factor of the estimate, on pairs with known maps."""
 ERROR_MARGIN = 8
-"""Voxels around the cubes that the coarse deformations see: half a window."""
+"""Voxels around the cubes that the coarse deformation and the imitation see: half a window."""
 _FLOOR, _FLOOR_VOXELS = 0.1, 0.05  # µm, and voxels: smaller errors are not told apart
-_LEFT, _NOISE = 1.3, 0.05  # A and K
-_APART, _MISMATCH = 1.6, 1.25  # B and Q
-_MOST_NOISE = 10.0  # voxels: a larger s says nothing more
-_USUAL_NOISE = 0.5  # voxels: s where it is not known
+_IMITATED = 1.05  # A: a piece has no faces, and what is imitated is never all
+_LEFT = 0.8  # B: where parts are missing, l is too large
+_PIECE = 48  # voxels along the edge of a piece that is imitated
+_PART = 4  # cubes along the edge of what a piece stands for: a block of the usual size
 _COARSER = 2  # times the voxels of the images are those that are compared again
 _STRIDE = 2  # voxels at half the resolution between the points that are compared
 _LEAST = 0.25  # share of a cube's points that both images must show
@@ -77,54 +77,129 @@ def floor_of(grid: Grid) -> float:
     return max(_FLOOR, _FLOOR_VOXELS * _edge(grid))
 
 
-def voxel_error_of(reports: Sequence[StepReport]) -> float | None:
-    """Return s in µm as the last deformation of some steps reports it; None if none does."""
-    values = (report.details.get("voxel_error_um") for report in reversed(reports))
-    return next((float(value) for value in values if value is not None), None)
-
-
 def estimate_errors(
     fixed: Image,
     moving: Image,
     *,
-    start: Stack,
-    found: Stack,
+    transform: Stack,
     config: DeformConfig,
-    voxel_error: float | None,
     cubes: Grid,
     region: Region,
     threads: int = 1,
 ) -> Volume32:
     """Return the estimated errors (z, y, x) in µm, root mean squares over the cubes `region` of `cubes`.
 
-    The images are those between which `found` was, x_moving = start(found(x)), the fixed one as far as `ERROR_MARGIN`
-    voxels around the cubes at least. `config` is that of the deformation, and `voxel_error` its s in µm, if known.
-    NaN where the images do not show enough to tell. The number of threads does not change the result.
+    The images are those between which `transform` was found, the fixed one as far as `ERROR_MARGIN` voxels around the
+    cubes at least. `config` is that of the deformation. NaN where the images do not show enough to tell. The number
+    of threads does not change the result.
     """
+    fixed, moving = fixed.finite(), moving.finite()
+    left = _still_moved(fixed, moving, transform, config, cubes, region, threads)
+    errors = np.full(region.shape, np.nan, np.float32)
+    for part in _parts(region):
+        here = part.relative_to(region).slices
+        if np.isfinite(left[here]).any():
+            piece = typical_piece(fixed, cubes.crop(part), edge=piece_edge(fixed.grid))
+            level = _imitated_error(fixed, moving, piece, transform, config, threads)
+            errors[here] = np.fmax(np.float32(_IMITATED * level), np.float32(_LEFT) * left[here])
+    errors[~np.isfinite(left)] = np.nan
+    return np.maximum(errors, np.float32(floor_of(fixed.grid)))
+
+
+def error_of_piece(fixed: Image, moving: Image, piece: Region, transform: Stack, *, threads: int = 1) -> float:
+    """Return the estimated error of a map whose steps are not known, in µm, in `piece` of a fixed image.
+
+    It is what the default deformation would leave, or what it would still move. NaN where the images do not show
+    enough to tell.
+    """
+    fixed, moving, whole = fixed.finite(), moving.finite(), fixed.grid.crop(piece)
+    config = DeformConfig().with_window_for(_edge(fixed.grid))
+    one = Grid((1, 1, 1), as_float_triple(whole.extent), as_float_triple(whole.centre))
+    left = _still_moved(fixed, moving, transform, config, one, one.region, threads)
+    if not np.isfinite(left).any():
+        return math.nan
+    level = _imitated_error(fixed, moving, piece, transform, config, threads)
+    return float(np.fmax(_IMITATED * level, _LEFT * left.item()))
+
+
+def _imitated_error(
+    fixed: Image, moving: Image, piece: Region, transform: Stack, config: DeformConfig, threads: int
+) -> float:
+    """Return e in a piece, in µm: a root mean square, what stands out counts most; NaN where nothing is shown."""
+    around = fixed.crop(piece.grow((ERROR_MARGIN,) * 3).intersect(fixed.grid.region))
+    # All levels and steps: a block that was refined owes what it has to those before it.
+    whole = config.model_copy(update={"shrink_factors": None, "iterations": None})
+    measured = measure_on_imitation(around, moving, transform=transform, config=whole, threads=threads)
+    if measured is None:
+        return math.nan
+    grid, points = fixed.grid.crop(piece), measured.points
+    low, high = grid.to_physical((0, 0, 0)), grid.to_physical(np.array(grid.shape) - 1)
+    known = measured.known & ((points >= low) & (points <= high)).all(axis=1)
+    if not known.any():
+        return math.nan
+    weights = _foreground(around.sample(points)[0], known)
+    return math.sqrt(float(np.average(measured.squares[known], weights=weights[known])))
+
+
+def piece_edge(grid: Grid) -> float:
+    """Return the edge in µm of the pieces of a volume that are imitated."""
+    return _PIECE * _edge(grid)
+
+
+def typical_piece(fixed: Image, within: Grid, *, edge: float) -> Region:
+    """Return voxels of an image, `edge` µm an axis, in the box of the voxels of `within`.
+
+    Half of what stands out of the image there lies in pieces that show less of it, and half in those that show more.
+    """
+    half = np.array(within.spacing) / 2
+    low, high = within.to_physical((0, 0, 0)) - half, within.to_physical(np.array(within.shape) - 1) + half
+    box = fixed.grid.touching(low, high)
+    array = fixed.array[box.slices].astype(np.float32)
+    lively = np.abs(array - np.median(array))
+    if fixed.mask is not None:
+        lively *= fixed.mask[box.slices]
+    size = [min(n, f) for n, f in zip(box.shape, fixed.grid.factors_to(edge), strict=True)]
+    sums = ndimage.uniform_filter(lively, size, mode="constant")
+    # A box of n voxels around voxel i begins at i − n // 2.
+    inside = sums[tuple(slice(n // 2, n // 2 + have - n + 1) for n, have in zip(size, box.shape, strict=True))]
+    order = np.argsort(inside, axis=None, kind="stable")
+    shares = np.cumsum(np.maximum(inside.ravel()[order], 0), dtype=np.float64)
+    middle = order[min(int(np.searchsorted(shares, shares[-1] / 2)), order.size - 1)]
+    corner = np.unravel_index(int(middle), inside.shape)
+    start = [a + int(c) for a, c in zip(box.start, corner, strict=True)]
+    return Region(as_triple(start), as_triple(a + n for a, n in zip(start, size, strict=True)))
+
+
+def _parts(region: Region) -> Iterator[Region]:
+    """Yield parts of about `_PART` cubes an axis, as even as can be."""
+    size = as_triple(-(-n // max(1, round(n / _PART))) for n in region.shape)
+    for part in Region.whole(region.shape).split(size) if region.size else ():
+        corners = ([a + n for a, n in zip(region.start, end, strict=True)] for end in (part.start, part.stop))
+        yield Region(*map(as_triple, corners))
+
+
+def _still_moved(
+    fixed: Image, moving: Image, whole: Stack, config: DeformConfig, cubes: Grid, region: Region, threads: int
+) -> Volume32:
+    """Return l in the cubes `region`, in µm; NaN where the images do not show enough to tell."""
     from teralign.registration.deform import deform_further
 
-    spacing, whole, edge = _COARSER * min(fixed.grid.spacing), start @ found, _edge(fixed.grid)
-    small, other = fixed.downsample_to(spacing).finite(), moving.downsample_to(spacing).finite()
+    spacing = _COARSER * min(fixed.grid.spacing)
+    small, other = fixed.downsample_to(spacing), moving.downsample_to(spacing)
     plain = config.model_copy(update={"metric": None, "engine": "gauss_newton", "iterations": None})
     nodes = small.grid.nodes((_STRIDE,) * 3)
     # Even if worse: where a field is kept, nothing was compared.
-    further, afresh = (
-        deform_further(small, other, begin, plain.at_stage(_COARSER), nodes, even_if_worse=True, threads=threads)
-        for begin in (whole, start)
+    further = deform_further(
+        small, other, whole, plain.at_stage(_COARSER), nodes, even_if_worse=True, threads=threads
     )
-    if further is None or afresh is None:
+    if further is None:
         return np.full(region.shape, np.nan, np.float32)
     points = node_positions(nodes)
-    ends = found.map_points(points, threads=threads)
     values, shown = small.sample(points)
-    known = shown & other.sample(start.map_points(ends, threads=threads))[1]
-    weights = _foreground(values, known)
-    left, apart = (
-        np.sqrt(_means_in_cubes(points, np.square(miss).sum(axis=1), known, cubes, nodes, weights))
-        for miss in (further.values.reshape(-1, 3), ends - points - afresh.values.reshape(-1, 3))
-    )
-    error = _combine(left, apart, _USUAL_NOISE * edge if voxel_error is None else voxel_error, edge)
-    return _cropped(np.maximum(error, floor_of(fixed.grid)), cubes, region, points)
+    known = shown & other.sample(whole.map_points(points, threads=threads))[1]
+    squares = np.square(further.values.reshape(-1, 3)).sum(axis=1)
+    means = _means_in_cubes(points, squares, known, cubes, nodes, _foreground(values, known))
+    return _cropped(np.sqrt(means), cubes, region, points)
 
 
 def displacements_in_cubes(
@@ -145,13 +220,6 @@ def displacements_in_cubes(
     known = fixed.sample(points)[1] & moving.sample(transform.map_points(points, threads=threads))[1]
     squares = np.square(field.values.reshape(-1, 3)).sum(axis=1, dtype=np.float64)
     return _cropped(np.sqrt(_means_in_cubes(points, squares, known, cubes, nodes)), cubes, cubes.region, points)
-
-
-def _combine(left: Floats, apart: Floats, noise: float, edge: float) -> Floats:
-    """Return the errors of cubes in µm, from l, h (NaN where they are not known) and s in µm."""
-    unlike = min(1.0, noise / edge) ** _MISMATCH
-    error: Floats = np.maximum(_LEFT * left + _NOISE * min(noise, _MOST_NOISE * edge), _APART * unlike * apart)
-    return error
 
 
 def _foreground(values: Volume32, known: Bools) -> Floats:

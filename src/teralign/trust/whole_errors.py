@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from teralign.registration import DeformConfig, Image, StepConfig, StepReport
+from teralign.registration import DeformConfig, Image, StepConfig
 from teralign.registration.config import is_gauss_newton
 from teralign.registration.image import spacing_for
 from teralign.transforms import Stack
@@ -20,7 +20,6 @@ from teralign.trust.remaining_error import (
     displacements_in_cubes,
     estimate_errors,
     floor_of,
-    voxel_error_of,
 )
 
 _VOXELS = 1_000_000  # of the overview: a second, and displacements to some tenths of its voxels
@@ -32,21 +31,17 @@ def estimate_whole(
     transform: Stack,
     *,
     steps: Sequence[StepConfig],
-    reports: Sequence[StepReport],
     threads: int = 1,
 ) -> ErrorMap:
     """Return the estimated errors of a `transform` from fixed to moving points, which `steps` have found."""
-    first, rest = Stack(transform.transforms[:1]), Stack(transform.transforms[1:])
-    if not rest.transforms or first.affine is None:
+    if transform.affine is not None:
         return left_to_move(fixed, moving, transform, threads=threads)
     cubes = cubes_over(fixed.grid)
     errors = estimate_errors(
         fixed,
         moving,
-        start=first,
-        found=rest,
+        transform=transform,
         config=deform_of(steps),
-        voxel_error=voxel_error_of(reports),
         cubes=cubes,
         region=cubes.region,
         threads=threads,
