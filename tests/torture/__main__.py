@@ -41,6 +41,9 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what it has started
     with _folder(getattr(options, "folder", None)) as folder:
+        if getattr(options, "light", False):  # with results of its own
+            folder /= "light"
+            folder.mkdir(exist_ok=True)
         sys.exit({"commands": _commands, "runs": _runs, "pace": _pace}[options.kind](options, folder))
 
 

@@ -31,6 +31,7 @@ from torture.sites import Site
 END_SECONDS = 60.0
 """The time that a run has to end, and all of it to be gone, after the last kill."""
 
+_LONG_SECONDS = 90.0  # on a busy machine a run takes longer, but kills come as often
 _PATIENCE_SECONDS = 900.0  # a run that takes longer never ends
 _COMMANDS = ("local-align", "apply-transform")
 _STEPS = ("--aff_scale", "s1", "--def_scale", "s0", "--bigstream_global_steps", "ransac,affine")
@@ -224,16 +225,22 @@ def lightened(site: Site, folder: Path, arguments: Sequence[str]) -> Site:
 
 
 def in_peace(folder: Path, site: Site, arguments: tuple[str, ...]) -> Peace:
-    """Run a pair undisturbed."""
+    """Run a pair undisturbed, or take what such a run has left in `folder`."""
+    kept = folder / f"peace-{site.name}.json"
+    if kept.exists():
+        return Peace(arguments, **json.loads(kept.read_text()))
     live = Live(site, folder / "peace", arguments)
-    code = live.end()
-    if code != 0:
-        raise SystemExit(f"The run in peace ended with {code}:\n{(live.folder / 'output.txt').read_text()}")
-    found = Peace(arguments, results(live.folder), live.seconds())
-    left = live.left(END_SECONDS)
-    if left:
-        raise SystemExit(f"The run in peace left {left}")
+    try:
+        code = live.end()
+        if code != 0:
+            raise SystemExit(f"The run in peace ended with {code}:\n{(live.folder / 'output.txt').read_text()}")
+        found = Peace(arguments, results(live.folder), live.seconds())
+        if left := live.left(END_SECONDS):
+            raise SystemExit(f"The run in peace left {left}")
+    finally:
+        live.clear()
     shutil.rmtree(live.folder)
+    kept.write_text(json.dumps({"digests": found.digests, "seconds": found.seconds}))
     return found
 
 
@@ -282,7 +289,7 @@ def _strike(live: Live, peace: Peace, rng: random.Random, most: int) -> tuple[li
     names = victims.names(tasks=live.site.worker_tasks)
     last = live.started
     while len(kills) < most and live.runs():
-        _pause(live, rng.uniform(0, 2.0 * peace.seconds / (most + 1)))
+        _pause(live, rng.uniform(0, 2.0 * min(peace.seconds, _LONG_SECONDS) / (most + 1)))
         name, number = rng.choice(names), rng.choice([signal.SIGKILL, signal.SIGTERM])
         while live.runs() and live.seconds() < _PATIENCE_SECONDS:
             blocks = live.blocks()
