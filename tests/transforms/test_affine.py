@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from random_maps import random_affine
 
 from teralign.errors import InputError
-from teralign.transforms import load_transform
+from teralign.transforms import Affine, load_transform
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -84,3 +84,13 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_refused(tmp_path):
         load_transform(tmp_path / "field.nrrd")
     with pytest.raises(InputError, match="not a displacement field"):
         load_transform(tmp_path)
+
+
+def test_the_affine_nearest_to_points_in_a_plane_changes_nothing_across_it():
+    points = np.random.default_rng(0).uniform(0, 90, (50, 3))
+    affine = random_affine(np.random.default_rng(1), spread=0.3, shift=10)
+    assert np.allclose(Affine.nearest(points, affine.map_points(points)).matrix, affine.matrix)
+    points[:, 0] = 5.0
+    flat = Affine.nearest(points, affine.map_points(points))
+    assert np.allclose(flat.map_points(points), affine.map_points(points))
+    assert np.allclose(flat.matrix[:3, 0], (1, 0, 0))

@@ -50,11 +50,14 @@ class Affine:
 
     @classmethod
     def nearest(cls, points: ArrayLike, images: ArrayLike) -> Affine:
-        """Return the affine that takes points (n, 3) closest to their images (n, 3), by least squares."""
-        places = np.asarray(points, dtype=np.float64)
-        padded = np.concatenate([places, np.ones((len(places), 1))], axis=1)
-        solution = np.linalg.lstsq(padded, np.asarray(images, dtype=np.float64), rcond=None)[0]
-        return cls.from_parts(solution[:3].T, solution[3])
+        """Return the affine that takes points (n, 3) closest to their images (n, 3), by least squares.
+
+        Across a plane or a line in which all points lie it changes nothing.
+        """
+        places, moved = np.asarray(points, dtype=np.float64), np.asarray(images, dtype=np.float64)
+        centre, shift = places.mean(axis=0), (moved - places).mean(axis=0)
+        slope = np.linalg.lstsq(places - centre, moved - places - shift, rcond=None)[0].T
+        return cls.from_parts(np.eye(3) + slope, shift - slope @ centre)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Affine:
