@@ -3,10 +3,11 @@
     TERALIGN_TEST_DATA=… python -m benchmarks [--only PART]…
     TERALIGN_TEST_DATA=… python -m benchmarks trust [--help]
     TERALIGN_TEST_DATA=… python -m benchmarks error-estimate [--help]
-    python -m benchmarks scale [--help]
+    python -m benchmarks scale|viewing|imports [--help]
 
-Three parts have options of their own and no peers: the verdict and the estimated error on pairs of known truth
-(`benchmarks.trust`, `benchmarks.error_estimate`), and a cluster of a thousand workers (`benchmarks.scale`).
+Some parts have options of their own and no peers: the verdict and the estimated error on pairs of known truth
+(`benchmarks.trust`, `benchmarks.error_estimate`), a cluster of a thousand workers (`benchmarks.scale`), chunks of the
+viewer (`benchmarks.viewing`), and `import teralign` (`benchmarks.imports`).
 
 Tables go to stdout as markdown, and as JSON to `.bench/results.json`; progress goes to stderr. Peers are installed in
 environments of their own in `.bench/`, once.
@@ -30,10 +31,12 @@ from benchmarks import (
     commands,
     error_estimate,
     giant,
+    imports,
     robustness,
     scale,
     scaling,
     trust,
+    viewing,
     warp_speed,
 )
 from benchmarks.environments import FOLDER, PACKAGES
@@ -53,7 +56,13 @@ PARTS = (
     "warping",
 )
 
-_ALONE = {"trust": trust.main, "error-estimate": error_estimate.main, "scale": scale.main}
+_ALONE = {
+    "trust": trust.main,
+    "error-estimate": error_estimate.main,
+    "scale": scale.main,
+    "viewing": viewing.main,
+    "imports": imports.main,
+}
 
 
 def main() -> None:

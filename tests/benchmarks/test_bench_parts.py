@@ -10,10 +10,11 @@ from benchmarks.pairs import TrueMap
 from benchmarks.scaling import shapes
 from benchmarks.tables import markdown
 
-from benchmarks import scores
+from benchmarks import imports, scores, viewing
 from teralign.alignment.stages import BlockLayout
 from teralign.grids import Grid
 from teralign.transforms import Affine
+from teralign.volumes import create_volume
 
 EXTENT = np.array([200.0, 220.0, 300.0])
 
@@ -94,3 +95,25 @@ def test_a_field_with_kinks_at_faces_jumps_there():
     assert jumps_at_faces(smooth, layout) == pytest.approx(1, abs=0.01)
     kinked = smooth + np.abs(z)[..., None].astype(np.float32)
     assert jumps_at_faces(kinked, layout) > 2
+
+
+def test_imports_are_timed_against_an_empty_python(monkeypatch, capsys):
+    monkeypatch.setattr(imports, "STATEMENTS", ("import teralign",))
+    imports.main(["--times", "1"])
+    *_, row = capsys.readouterr().out.splitlines()
+    statement, _wall, _cpu, modules = (cell.strip() for cell in row.strip("|").split("|"))
+    assert statement == "import teralign"
+    assert 20 < int(modules) < 150
+
+
+def test_chunks_of_every_layer_and_scale_are_timed(tmp_path, capsys):
+    pytest.importorskip("neuroglancer", reason="the viewer needs the extra view")
+    images = np.random.default_rng(0).integers(1, 900, (2, 70, 80, 90), np.uint16)
+    for name, image in zip(("fixed", "moving"), images, strict=True):
+        grid = Grid(image.shape, (1.0, 1.0, 1.0))
+        create_volume(tmp_path / f"{name}.zarr", grid=grid, dtype=image.dtype).write(grid.region, image)
+    np.savetxt(tmp_path / "shift.mat", [[1, 0, 0, 2], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    viewing.main([str(tmp_path / name) for name in ("fixed.zarr", "moving.zarr", "shift.mat")] + ["--chunks", "2"])
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows][:2] == ["fixed", "aligned"]
+    assert all(float(row.split("|")[5]) > 0 for row in rows)  # CPU time

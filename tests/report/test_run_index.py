@@ -8,7 +8,9 @@ import pytest
 
 from browser import opened
 from teralign.errors import DataError, InputError
-from teralign.tasks.index_reports import index_reports
+from teralign.tasks.index_reports import RunInputs, index_reports
+
+COMMAND = "nextflow run . --fixed 'a b.n5' --id '<!-- end of run --><b>'"
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +24,30 @@ def results(reported, tmp_path_factory) -> Path:
         estimate = None if error is None else {"median": error, "p95": 2 * error, "factor": 1.5, "floor": 0.1}
         content |= {"name": name, "verdict": verdict, "error_um": estimate}
         (folder / name / "report" / "report.json").write_text(json.dumps(content))
-    index_reports(folder, trace=reported.folder / "trace.txt")
+    workflow = folder / "workflow.json"
+    workflow.write_text(json.dumps({"command": COMMAND, "parameters": {"fixed": "a b.n5", "seed": 0}}))
+    inputs = RunInputs(reported.folder / "trace.txt", workflow, ["lost"])
+    index_reports(folder, inputs=inputs, complete=True)
     return folder
+
+
+def test_a_report_gets_the_tasks_that_ended_after_it_and_the_command_of_the_run(browser, results):
+    content = json.loads((results / "pair" / "report" / "report.json").read_text())
+    assert content["workflow"] == {"command": COMMAND, "parameters": {"fixed": "a b.n5", "seed": 0}}
+    assert {task["pair"] for task in content["tasks"]} == {"pair"} and len(content["tasks"]) > 1
+    assert json.loads((results / "a" / "report" / "report.json").read_text())["tasks"] == []
+    with opened(browser, (results / "pair" / "report" / "index.html").as_uri()) as visit:
+        visit.page.get_by_role("link", name="The run").click()
+        assert visit.page.locator("#workflow").inner_text() == COMMAND, "text, whatever it holds"
+        assert visit.page.locator("#run").count() == 1
+        assert "LOCAL_ALIGN" in visit.page.locator("main").inner_text()
+        assert visit.console == []
+
+
+def test_pairs_without_a_report_are_named(results):
+    index = json.loads((results / "index.json").read_text())
+    assert index["without_report"] == ["lost"]
+    assert "4 pairs: 1 failed, 1 bad" in (results / "index.html").read_text()
 
 
 def test_the_worst_pair_is_first(results):

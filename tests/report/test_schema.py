@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from teralign.report.schema import SCHEMAS, schema_of
-from teralign.tasks.index_reports import index_reports
+from teralign.tasks.index_reports import RunInputs, index_reports
 
 DOCS = Path(__file__).parents[2] / "docs" / "schemas"
 
@@ -17,7 +17,9 @@ def test_the_schemas_of_the_documentation_are_those_of_the_code(name):
 
 def test_files_follow_their_schemas(reported, tmp_path):
     jsonschema = pytest.importorskip("jsonschema")
-    index = index_reports(reported.folder / "results", output=tmp_path, trace=reported.folder / "trace.txt")
+    index = index_reports(
+        reported.folder / "results", output=tmp_path, inputs=RunInputs(reported.folder / "trace.txt")
+    )
     for path, name in ((reported.result.json, "report.schema.json"), (index.json, "index.schema.json")):
         checker = jsonschema.Draft202012Validator(json.loads((DOCS / name).read_text()))
         content = json.loads(path.read_text())

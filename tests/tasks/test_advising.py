@@ -13,6 +13,7 @@ from teralign.alignment import Side
 from teralign.grids import Grid
 from teralign.tasks.advising import warn_of_bad_starts
 from teralign.tasks.global_align import global_align
+from teralign.tasks.report_alignment import report_alignment
 from teralign.transforms import Affine
 from teralign.trust import FailOn, Gates, Verdict
 from teralign.volumes import create_volume
@@ -53,6 +54,11 @@ def test_a_bad_alignment_is_told_what_would_do_and_that_does(pair: tuple[Path, P
     )
     assert again.verdict is Verdict.GOOD
     assert again.gates.passed
+    # Of a map without a record a report says the same.
+    (tmp_path / "bad.json").unlink()
+    found = report_alignment(fixed, moving, transforms=[tmp_path / "bad.mat"], output=tmp_path / "report")
+    assert [advice.cause for advice in found.assessment.advice] == ["mirrored along x"]
+    assert "mirrored along x" in found.report.read_text()
 
 
 def test_a_start_that_its_record_calls_bad_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -127,7 +127,7 @@ def test_the_index_of_a_run_shows_the_largest_error_first(folder, tmp_path):
     write(folder / "d.zarr", np.ones(GRID.shape, np.uint8), GRID.spacing)
     compare_rounds(table(folder, *rows), output=tmp_path / "rounds.json")
     triangles = read_triangles(tmp_path / "rounds.json")
-    index = index_of([], [], Run(inputs={}, parameters={}), list(reversed(triangles)))
+    index = index_of([], [], Run(inputs={}, parameters={}), triangles=list(reversed(triangles)))
     assert [one.closed_by for one in index.triangles] == ["maps", "nothing", "nothing"]
     page = run_page(index, {}, "rounds")
     assert "Consistency of rounds" in page

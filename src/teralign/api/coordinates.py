@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from teralign.api.elements import matrix_of, placement_of
 from teralign.errors import InputError
 from teralign.grids import Floats, FloatTriple, Grid, as_float_triple, as_triple
 from teralign.volumes import Direction
@@ -71,17 +72,27 @@ def spacing_of(role: str, spacing: float | Sequence[float]) -> FloatTriple:
 def grid_of(role: str, array: xr.DataArray, spacing: FloatTriple | None = None) -> Grid:
     """Return the grid of a DataArray (z, y, x): from its coordinates, or without any from `spacing` (µm).
 
+    The coordinates of an element of SpatialData count voxels, which its transformation places.
     Raises InputError where coordinates are missing, uneven, or of an unknown unit.
     """
+    matrix = matrix_of(array)
+    if matrix is not None:
+        sizes, zero = placement_of(role, matrix, spacing)
+        counted = [_axis(role, array, name, 1.0) for name in DIMENSIONS]
+        return Grid(
+            as_triple(array.sizes[name] for name in DIMENSIONS),
+            as_float_triple(size * step for size, (_, step) in zip(sizes, counted, strict=True)),
+            as_float_triple(o + size * first for o, size, (first, _) in zip(zero, sizes, counted, strict=True)),
+        )
     stated = array.attrs.get("spacing")
-    sizes: Sequence[float | None] = spacing or ((None,) * 3 if stated is None else as_float_triple(stated))
+    known: Sequence[float | None] = spacing or ((None,) * 3 if stated is None else as_float_triple(stated))
     lacking = [name for name in DIMENSIONS if name not in array.coords]
     if lacking and spacing is None:
         raise InputError(
             f"the {role} DataArray has no coordinates along {', '.join(lacking)}, so its voxel size is unknown: "
             "give spacing=(z, y, x) in µm, or coordinates."
         )
-    axes = [_axis(role, array, name, size) for name, size in zip(DIMENSIONS, sizes, strict=True)]
+    axes = [_axis(role, array, name, size) for name, size in zip(DIMENSIONS, known, strict=True)]
     return Grid(
         as_triple(array.sizes[name] for name in DIMENSIONS),
         as_float_triple(step for _, step in axes),

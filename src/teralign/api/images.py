@@ -15,6 +15,7 @@ from teralign.alignment import ImageSource, Side, open_source
 from teralign.alignment.masks import FoundMask, Mask, open_mask
 from teralign.api.arrays import NumpyOrDask, check_voxels, is_dask, is_data_array, volume_of
 from teralign.api.coordinates import DIMENSIONS, direction_of, grid_of, spacing_of
+from teralign.api.elements import finest_scale
 from teralign.api.frames import Frame
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Grid
@@ -46,6 +47,7 @@ class GivenImage:
         cls, role: str, image: ImageLike, spacing: float | Sequence[float] | None, mask: MaskLike | None
     ) -> GivenImage:
         """Check the kinds of all values. Raises InputError for what is no image, no voxel size or no mask."""
+        image, mask = finest_scale(image), finest_scale(mask)
         if not is_image(image):
             raise InputError(
                 f"the {role} image must be an array, a DataArray, or the path or URI of a volume, not a "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from teralign.api.elements import matrix_of
 from teralign.errors import InputError
 from teralign.grids import Floats
 from teralign.transforms import read_point_table
@@ -22,8 +23,8 @@ PointsLike: TypeAlias = "str | Path | pd.DataFrame"
 def read_points(points: PointsLike) -> Floats:
     """Return the points (n, 3), z, y, x in µm, of a table of text or of a data frame, in its order.
 
-    A table has columns named x, y and z, in µm, or has them first. A data frame of pandas or dask, such as the points
-    of SpatialData, has columns of these names.
+    A table has columns named x, y and z, in µm, or has them first. A data frame of pandas or dask has columns of
+    these names. The points of SpatialData are placed by their transformation to "global", which is taken to be in µm.
 
     Raises InputError for a table whose columns are not clear, with the line for a row that is no point.
 
@@ -42,4 +43,5 @@ def read_points(points: PointsLike) -> Floats:
     rows = points[["z", "y", "x"]]
     found = rows.compute() if hasattr(rows, "compute") else rows
     values: Floats = np.asarray(found, dtype=np.float64)
-    return values
+    matrix = matrix_of(points)
+    return values if matrix is None else values @ matrix[:3, :3].T + matrix[:3, 3]

@@ -15,6 +15,7 @@ from teralign.addresses import absolute_uri
 from teralign.alignment import Side
 from teralign.api.arrays import NumpyOrDask, is_dask, is_data_array
 from teralign.api.coordinates import DIMENSIONS, attributes_of, coordinates_of, grid_of
+from teralign.api.elements import finest_scale
 from teralign.api.frames import Frame
 from teralign.api.opening import labelled
 from teralign.cluster import worker_threads
@@ -100,6 +101,7 @@ def warp_image(
 ) -> NumpyOrDask | xr.DataArray:
     """Return an image on the fixed grid, of the kind that was given; a volume named by its URI as a DataArray."""
     warper = ImageWarper(transform, fixed, moving, order)
+    image = finest_scale(image)
     if is_data_array(image):
         return warper.data_array(image)
     if isinstance(image, np.ndarray) or is_dask(image):

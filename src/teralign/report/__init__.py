@@ -25,6 +25,7 @@ from teralign.report.states import Seen, seen_through, states_of
 from teralign.report.steps import GlobalSummary, StepSummary, summarise_steps
 from teralign.report.trace import TaskCost, read_trace
 from teralign.report.values import Histogram, histogram, sample_voxels
+from teralign.report.workflow_run import WorkflowRun, complete_report, read_workflow
 from teralign.report.zooms import CloseImages
 
 __all__ = [
@@ -47,7 +48,9 @@ __all__ = [
     "StepSummary",
     "TaskCost",
     "TriangleEntry",
+    "WorkflowRun",
     "close_views",
+    "complete_report",
     "covered_box",
     "histogram",
     "index_of",
@@ -63,6 +66,7 @@ __all__ = [
     "read_record",
     "read_trace",
     "read_triangles",
+    "read_workflow",
     "recorded_blocks",
     "run_page",
     "sample_voxels",

@@ -13,6 +13,7 @@ from teralign.report.fields import FieldSummary
 from teralign.report.inverse_consistency import InverseConsistency
 from teralign.report.steps import GlobalSummary
 from teralign.report.trace import TaskCost
+from teralign.report.workflow_run import WorkflowRun
 from teralign.trust import Assessment, ErrorEstimate, GateCheck, Verdict
 
 
@@ -36,8 +37,8 @@ class PairReport:
     `verdict` and `error_um` are those of the `assessment`; `gates` has the limits and what missed them. `similarity`
     and `landmarks` have each state of the alignment, `fields` each field by its path. `global_steps` summarises the
     global alignment and `blocks` the local one, with what they started from or skipped. `commands` repeat the
-    alignment; `tasks` are what a workflow run took for the pair, `seconds` the time of its steps; `run` has the
-    origin of all this.
+    alignment; `tasks` are what a workflow run took for the pair, `seconds` the time of its steps; `workflow` is how
+    that run was started, and `run` has the origin of all this.
     """
 
     verdict: Verdict
@@ -57,4 +58,5 @@ class PairReport:
     commands: Sequence[str]
     tasks: Sequence[TaskCost]
     seconds: float | None
+    workflow: WorkflowRun | None
     run: Run

@@ -35,6 +35,11 @@ def render(template: str, data: object, *, scripts: Sequence[str] = (), **values
     )
 
 
+def render_part(template: str, name: str, *values: object) -> str:
+    """Return the text of one macro of a template."""
+    return str(getattr(_environment().get_template(template).module, name)(*values))
+
+
 def embedded(data: object) -> Markup:
     """Return `data` as JSON that may stand within a script element: no text in it can end the element."""
     return Markup(to_json(data).replace("<", "\\u003c"))

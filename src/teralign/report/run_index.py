@@ -19,6 +19,7 @@ from teralign.report.page import render
 from teralign.report.pictures import HEADER
 from teralign.report.slices import webp
 from teralign.report.trace import TaskCost
+from teralign.report.workflow_run import WorkflowRun
 from teralign.trust import Verdict
 
 _WORST_FIRST = (Verdict.BAD, Verdict.DOUBTFUL, Verdict.UNKNOWN, Verdict.GOOD)
@@ -80,13 +81,18 @@ class TriangleEntry:
 
 @dataclass(frozen=True)
 class RunIndex:
-    """The content of index.json: pairs by verdict, the worst first, consistency of rounds, cost of processes."""
+    """The content of index.json: pairs by verdict, the worst first, consistency of rounds, cost of processes.
+
+    `without_report` names pairs of the run of which a task failed; `workflow` is how the run was started.
+    """
 
     verdicts: Mapping[str, int]
     pairs: Sequence[PairEntry]
+    without_report: Sequence[str]
     triangles: Sequence[TriangleEntry]
     processes: Sequence[ProcessCost]
     tasks: Sequence[TaskCost]
+    workflow: WorkflowRun | None
     run: Run
 
 
@@ -149,13 +155,28 @@ def _seconds(content: Mapping[str, Any], tasks: Sequence[TaskCost]) -> float | N
 
 
 def index_of(
-    entries: Sequence[PairEntry], tasks: Sequence[TaskCost], run: Run, triangles: Sequence[TriangleEntry] = ()
+    entries: Sequence[PairEntry],
+    tasks: Sequence[TaskCost],
+    run: Run,
+    *,
+    triangles: Sequence[TriangleEntry] = (),
+    without_report: Sequence[str] = (),
+    workflow: WorkflowRun | None = None,
 ) -> RunIndex:
     """Return the index of these pairs, the worst first, and of triangles, those with the largest error first."""
     ranked = sorted(entries, key=lambda e: (not e.failed_gates, _WORST_FIRST.index(e.verdict), e.name))
     worst = sorted(triangles, key=lambda t: -math.inf if t.median_um is None else t.median_um, reverse=True)
     counts = {verdict.value: sum(entry.verdict is verdict for entry in entries) for verdict in _WORST_FIRST}
-    return RunIndex({name: n for name, n in counts.items() if n}, ranked, worst, _costs(tasks), tasks, run)
+    return RunIndex(
+        verdicts={name: n for name, n in counts.items() if n},
+        pairs=ranked,
+        without_report=without_report,
+        triangles=worst,
+        processes=_costs(tasks),
+        tasks=tasks,
+        workflow=workflow,
+        run=run,
+    )
 
 
 def _costs(tasks: Sequence[TaskCost]) -> list[ProcessCost]:
@@ -193,8 +214,9 @@ def run_page(index: RunIndex, pictures: Mapping[str, Sequence[str]], title: str)
 
 def headline(index: RunIndex) -> str:
     """Return the verdicts of all pairs in one sentence."""
-    total = len(index.pairs)
-    counts = ", ".join(f"{n} {name}" for name, n in index.verdicts.items())
+    total = len(index.pairs) + len(index.without_report)
+    failed = {"failed": len(index.without_report)} if index.without_report else {}
+    counts = ", ".join(f"{n} {name}" for name, n in {**failed, **index.verdicts}.items())
     return f"{total} pair{'' if total == 1 else 's'}: {counts}." if total else "No pair has a report."
 
 

@@ -54,9 +54,10 @@ from teralign.report import (
     summarise_steps,
 )
 from teralign.results import write_json
+from teralign.tasks.advising import read_overviews, stated_spacing, with_advice
 from teralign.tasks.verdicts import assess_volumes
 from teralign.transforms import Resampler, Stack, StoredField, along_axes, load_stack
-from teralign.trust import Assessment, ErrorEstimate, GateCheck, Gates, Measured, Verdict
+from teralign.trust import Assessment, Clues, ErrorEstimate, GateCheck, Gates, Measured, Verdict
 from teralign.volumes import Overview, read_overview
 
 log = logging.getLogger(__name__)
@@ -234,8 +235,8 @@ class _ReportRequest:
         seen = {state: seen_through(part, fixed, moving, threads=self.threads) for state, part in self.states.items()}
         alike = {state: measure_similarity(fixed.array, one.array, one.covered) for state, one in seen.items()}
         errors = self.landmark_errors()
-        assessment = self.assess()
         fields = self.fields()
+        assessment = self.assess(fields)
         after = list(alike)[-1]
         tre = LandmarkErrors.of(errors[after]).median if errors else None
         content = PairReport(
@@ -256,6 +257,7 @@ class _ReportRequest:
             commands=[record.command for record in self.records.values() if record.command],
             tasks=self.tasks,
             seconds=self.seconds(),
+            workflow=None,
             run=self.run(shown),
         )
         evidence = Evidence(
@@ -306,13 +308,24 @@ class _ReportRequest:
             return {}
         return {state: errors_at(part, *pairs, threads=self.threads) for state, part in states_of(self.stack).items()}
 
-    def assess(self) -> Assessment:
-        """Return the assessment in the record of the transforms, or else a new one."""
+    def assess(self, fields: Mapping[str, MeasuredField]) -> Assessment:
+        """Return the assessment in the record of the transforms, or else a new one, with advice."""
         names = {Path(path).name for path in self.transforms}
         for record in self.records.values():
             if record.assessment is not None and {record.output} == names:
                 return record.assessment
-        return assess_volumes(*self.sources, self.stack, threads=self.threads)
+        fixed, moving = self.sources
+        found = assess_volumes(fixed, moving, self.stack, threads=self.threads)
+        clues = Clues(
+            verdict=found.verdict,
+            transform=self.states[list(self.states)[-1]],
+            fixed=fixed.grid,
+            moving=moving.grid,
+            spacing=stated_spacing(moving, self.sides[1]),
+            started=True,
+            min_jacobian=min((field.summary.jacobian.min for field in fields.values()), default=None),
+        )
+        return with_advice(found, clues, lambda: read_overviews(fixed, moving), threads=self.threads)
 
     def close_images(self) -> CloseImages:
         """Return the images at the scale that is given."""

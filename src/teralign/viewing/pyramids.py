@@ -12,6 +12,10 @@ from teralign.grids import Grid, Region
 from teralign.transforms import FIELD_STRIDE, Affine, Stack, node_positions
 from teralign.volumes import Volume, plan_levels, stored_levels
 
+_FIELD_CUBE = 128
+"""Nodes of the finest scale along a cube whose part of the fields is read at once, 25 MB a field; a chunk is less."""
+_LEAST_CUBE = 8
+
 
 class ScaledVolume(Protocol):
     """A volume at several scales, finest first; (z, y, x). Safe to read from several threads."""
@@ -72,7 +76,17 @@ class FieldMagnitude:
 
     def read(self, region: Region, *, channel: int = 0, timepoint: int = 0, level: int = 0) -> NDArray[Any]:
         """Return the (z, y, x) lengths in µm at the nodes of a region. Raises DataError when a field is damaged."""
-        nodes = node_positions(self.grids[level], region)
-        moved = self._transform.map_points(nodes) - self._affine.map_points(nodes)
-        lengths: NDArray[Any] = np.linalg.norm(moved, axis=1).astype(np.float32).reshape(region.shape)
+        lengths = np.empty(region.shape, np.float32)
+        for part in region.split((max(_LEAST_CUBE, _FIELD_CUBE >> level),) * 3):
+            lengths[part.relative_to(region).slices] = self._lengths(self.grids[level], part)
         return lengths
+
+    def _lengths(self, grid: Grid, region: Region) -> NDArray[np.float32]:
+        """Return the (z, y, x) lengths at the nodes of a region whose part of the fields fits in memory."""
+        box = grid.crop(region)
+        transform = self._transform.load(box.origin, box.to_physical(np.array(box.shape) - 1))
+        nodes = node_positions(grid, region)
+        moved = transform.map_points(nodes)
+        moved -= self._affine.map_points(nodes)
+        lengths: NDArray[np.float32] = np.sqrt(np.einsum("ij,ij->i", moved, moved)).astype(np.float32)
+        return lengths.reshape(region.shape)
