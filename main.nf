@@ -4,7 +4,7 @@
 include { REGISTER } from './subworkflows/register.nf'
 include { VERDICT } from './modules/verdict.nf'
 include { describe ; readPairs } from './subworkflows/pairs.nf'
-include { asBoolean ; checkParameters ; helpText ; isGiven } from './subworkflows/parameters.nf'
+include { asBoolean ; checkParameters ; helpText ; isGiven ; networkOptions } from './subworkflows/parameters.nf'
 include { showLife } from './subworkflows/head.nf'
 include { followDrivers } from './subworkflows/progress.nf'
 include { failedPairs ; lastLines ; readOutcome ; reportOf } from './subworkflows/verdicts.nf'
@@ -63,8 +63,14 @@ workflow {
 }
 
 // The workers of a driver: `own` is how many it starts itself ('cores': as many as fit), or the scheduler of another
-// cluster; `helpers` is how many tasks join them. configs/base.config gives the driver the cores for its own.
+// cluster; `helpers` is how many tasks join them; `network` holds the options that say where they listen. configs/base.config
+// gives the driver the cores for its own.
 def clusterOf(parameters) {
+    def size = sizeOf(parameters)
+    size + [network: size.helpers > 0 ? networkOptions(parameters) : '--local']
+}
+
+def sizeOf(parameters) {
     def mode = parameters.bigstream_cluster == 'auto' ? parameters.bigstream_cluster_auto : parameters.bigstream_cluster
     def workers = parameters.bigstream_workers.toString().toInteger()
     isGiven(parameters.dask_scheduler) ? [own: parameters.dask_scheduler, helpers: 0]

@@ -14,10 +14,10 @@ import warnings
 from pathlib import Path
 
 import dask
-from distributed import Worker
 
 from benchmarks.scale import carried
 from teralign.cluster import rendezvous, settings
+from teralign.cluster.servers import PrivateWorker
 
 _AT_ONCE = 8
 # Clocks of each worker, which together would fill the process: by default 250 workers wake it 12 500 times a second.
@@ -28,15 +28,15 @@ async def serve(directory: Path, count: int) -> None:
     """Run the workers until the line comes."""
     settings.quieten(logging.CRITICAL)
     warnings.filterwarnings("ignore", "Creating scratch directories")
-    dask.config.set(_RARELY | {"distributed.worker.http.routes": []})
+    dask.config.set(_RARELY)
     found = rendezvous.read(directory)
     assert found is not None
     security = found.security()
     one_of = asyncio.Semaphore(_AT_ONCE)
 
-    async def start() -> Worker:
+    async def start() -> PrivateWorker:
         async with one_of:
-            return await Worker(found.address, nthreads=1, memory_limit=0, dashboard=False, security=security)
+            return await PrivateWorker(found.address, nthreads=1, memory_limit=0, dashboard=False, security=security)
 
     workers = await asyncio.gather(*(start() for _ in range(count)))
     await asyncio.to_thread(sys.stdin.readline)

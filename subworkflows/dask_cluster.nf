@@ -88,13 +88,15 @@ def terminate(dir) {
     file("${dir}/terminate").text = ''
 }
 
-// Makes the directory of a driver: without the marks of an earlier run, and with the number of workers that run-on-dask
-// starts. The number stands in a file and not in the script, so that -resume does not take a cluster of another size for
-// another result. Unfinished blocks stay.
-def prepareDirectory(path, workers) {
+// Makes the directory of a driver: closed to other users, without the marks of an earlier run, and with the number of workers
+// that run-on-dask starts and where they listen. These stand in files and not in the script, so that -resume does not take
+// another cluster for another result. Unfinished blocks stay.
+def prepareDirectory(path, cluster) {
     def dir = file(path)
     dir.mkdirs()
-    ['scheduler.json', 'terminate', 'progress', 'useful_workers'].each { name -> dir.resolve(name).delete() }
-    dir.resolve('workers').text = workers
+    dir.setPermissions('rwx------')
+    ['scheduler.json', 'credentials.pem', 'terminate', 'progress', 'useful_workers'].each { name -> dir.resolve(name).delete() }
+    dir.resolve('workers').text = cluster.own
+    dir.resolve('network').text = cluster.network
     dir.toString()
 }

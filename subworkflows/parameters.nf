@@ -107,6 +107,14 @@ def asBoolean(value) {
     value.toString().toBoolean()
 }
 
+// Where a Dask scheduler or worker listens, as options of its command.
+def networkOptions(parameters) {
+    ['interface': parameters.dask_interface, ports: parameters.dask_ports]
+        .findAll { _name, value -> isGiven(value) }
+        .collect { name, value -> "--${name} ${value}" }
+        .join(' ')
+}
+
 // Has a parameter a value? 0 and false are values; an empty text is not.
 def isGiven(value) {
     value != null && value.toString() != ''

@@ -16,7 +16,7 @@ include { inputNames ; staged ; stagedTransforms ; uriIn } from './pairs.nf'
 workflow REGISTER {
     take:
     pairs    // a list of maps, as readPairs makes them
-    settings // a map: config, cluster (own, helpers), dask_dir, warped_dir, outdir, started (of the run, in ms)
+    settings // a map: config, cluster (own, helpers, network), dask_dir, warped_dir, outdir, started (of the run, in ms)
 
     main:
     def config = file(settings.config, checkIfExists: true)
@@ -42,7 +42,7 @@ workflow REGISTER {
 
     local = aligned.map { pair ->
         def (meta, call, fixed, moving, fixed_mask, moving_mask) = alignInputs(pair, 'local', [])
-        [meta, call, prepareDirectory("${settings.dask_dir}/local-${pair.id}", settings.cluster.own), fixed, moving, fixed_mask, moving_mask]
+        [meta, call, prepareDirectory("${settings.dask_dir}/local-${pair.id}", settings.cluster), fixed, moving, fixed_mask, moving_mask]
     }
     starts = GLOBAL_ALIGN.out.transform.mix(REUSE_GLOBAL.out.transform)
     LOCAL_ALIGN(local.join(starts), config, anchor)
@@ -53,7 +53,7 @@ workflow REGISTER {
 
     images = all.flatMap { pair ->
         pair.images.collect { image ->
-            def dir = prepareDirectory("${settings.dask_dir}/apply-${pair.id}-${image.name}", settings.cluster.own)
+            def dir = prepareDirectory("${settings.dask_dir}/apply-${pair.id}-${image.name}", settings.cluster)
             [[id: pair.id], [id: pair.id, name: image.name], applyCall(pair, image, settings.warped_dir), dir, staged(pair.fixed), staged(image.volume)]
         }
     }
@@ -94,7 +94,7 @@ workflow REGISTER {
         .flatMap { group -> starsOf(group) }
         .map { star ->
             def (call, volumes, files) = roundsInputs(star, 'apply')
-            [call, prepareDirectory("${settings.dask_dir}/merge-${call.output}", settings.cluster.own), volumes, files]
+            [call, prepareDirectory("${settings.dask_dir}/merge-${call.output}", settings.cluster), volumes, files]
         }
     MERGE_ROUNDS(merged, anchor)
 

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 MODULE = """
 import logging
 from teralign.compiling import compiled, compiled_fast
@@ -64,3 +66,16 @@ def test_code_of_another_version_is_replaced(tmp_path):
     for name in ("Former", "Latter"):
         (tmp_path / "loops.py").write_text(RENAMED.format(name=name))
         run(tmp_path, tmp_path / "cache")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_code_in_a_folder_of_another_user_is_not_loaded(tmp_path):
+    """As in /tmp, where anyone may have made the folder before."""
+    (tmp_path / "loops.py").write_text(MODULE)
+    cache = tmp_path / "cache"
+    run(tmp_path, cache)
+    for folder in (cache, *cache.iterdir()):
+        os.chown(folder, 12345, 12345)
+    said = run(tmp_path, cache)
+    assert "is neither used nor kept, since the folder belongs to another user" in said
+    assert "compiling numerical code" in said

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar, cast
 
 import numba
@@ -32,10 +34,26 @@ def compiled_fast(function: Function) -> Function:
 def _compiled(function: Function, *, fastmath: bool) -> Function:
     dispatcher = numba.njit(nogil=True, fastmath=fastmath)(function)
     try:
-        dispatcher._cache = _Cache(function)  # type: ignore[attr-defined, no-untyped-call]
+        cache = _Cache(function)  # type: ignore[no-untyped-call]
     except RuntimeError:  # no cache folder: both the installation and the home are read-only
         _say_that_nothing_is_kept()
+    else:
+        folder = Path(cache.cache_path)
+        if _is_trusted(folder, Path(function.__code__.co_filename)):
+            dispatcher._cache = cache  # type: ignore[attr-defined]
+        else:
+            _say_that_it_is_not_used(folder)
     return cast("Function", dispatcher)
+
+
+def _is_trusted(folder: Path, source: Path) -> bool:
+    """Return whether only this user, root or the owner of our source can have put code into a folder.
+
+    numba runs what it finds there. In a folder such as /tmp/numba-NAME, another user may have been first.
+    """
+    real = folder.resolve()
+    trusted = {os.geteuid(), 0, source.stat().st_uid}
+    return all(place.stat().st_uid in trusted for place in (real, real.parent))
 
 
 class _Cache(FunctionCache):
@@ -52,6 +70,15 @@ class _Cache(FunctionCache):
         except (AttributeError, ImportError):
             self.flush()  # type: ignore[no-untyped-call]
             return None
+
+
+@functools.cache
+def _say_that_it_is_not_used(folder: Path) -> None:
+    log.warning(
+        "compiled code in %s is neither used nor kept, since the folder belongs to another user: set NUMBA_CACHE_DIR "
+        "to a folder of your own",
+        folder,
+    )
 
 
 @functools.cache

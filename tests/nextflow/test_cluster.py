@@ -23,7 +23,9 @@ pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(900)]
 SMALL = ["--aff_scale", "s1", "--def_scale", "s0", "--bigstream_global_steps", "ransac,affine"]
 BLOCKS = ["--bigstream_local_steps", "affine", "--bigstream_block_size", "16"]  # 108 blocks: time to strike
 WORKERS = ["--use_bigstream", "--bigstream_workers", "2", "--bigstream_worker_mem_gb", "1.5", "-profile", "demo"]
-AS_TASKS = [*WORKERS, "--bigstream_cluster", "nextflow"]
+PORTS = range(20100, 20200)
+NETWORK = ["--dask_interface", "lo", "--dask_ports", f"{PORTS[0]}:{PORTS[-1]}"]
+AS_TASKS = [*WORKERS, "--bigstream_cluster", "nextflow", *NETWORK]
 
 
 @pytest.fixture(scope="session")
@@ -102,8 +104,14 @@ def test_workers_join_as_tasks_and_the_pair_is_aligned(reference: Run, pair: lis
         capture_output=True,
         text=True,
     )
-    assert "--worker-mem-gb 1.5\n" in task_files(reference.folder, ".command.sh")
+    assert f"--worker-mem-gb 1.5 {' '.join(NETWORK).replace('dask_', '')}\n" in task_files(
+        reference.folder, ".command.sh"
+    )
     assert "Workers of its own: 1 × (1 cpu, 1.5 GB)" in task_files(reference.folder, ".command.err")
+    listening = re.findall(r"listens at tls://127\.0\.0\.1:(\d+)", task_files(reference.folder, ".command.err"))
+    assert len(listening) == 2
+    assert {int(port) for port in listening} <= set(PORTS)
+    assert {folder.stat().st_mode & 0o777 for folder in reference.folder.glob("work/dask/*/*/")} == {0o700}
     errors = json.loads(score.stdout.splitlines()[-1])
     assert errors["tre_um_after"]["median"] < 0.2 * errors["tre_um_before"]["median"]
     report = reference.folder / "results" / "moving-to-fixed" / "report"
@@ -124,6 +132,7 @@ def test_workers_inside_the_driver_give_the_same_bytes(
     run = nextflow(tmp_path, *pair, *SMALL, *BLOCKS, *workers, **mark)
     assert run.returncode == 0, run.output
     assert run.tasks("DASK_WORKER") == 0
+    assert task_files(run.folder, ".command.err").count("listens at tls://127.0.0.1:") == 2
     assert results(run) == results(reference)
 
 

@@ -58,13 +58,25 @@ def _outward_address() -> str:
 
 
 def _address_of(interface: str) -> str:
-    addresses = {
-        name: [found.address for found in each if found.family == socket.AF_INET]
-        for name, each in psutil.net_if_addrs().items()
-    }
-    if not addresses.get(interface):
-        known = ", ".join(f"{name} ({found[0]})" for name, found in addresses.items() if found)
+    address = _addresses().get(interface)
+    if address is None:
         raise InputError(
-            f"{socket.gethostname()} has no network interface {interface!r} with an IPv4 address; it has {known}."
+            f"{socket.gethostname()} has no network interface {interface!r} with an IPv4 address: give one of "
+            f"{described_interfaces()}."
         )
-    return str(addresses[interface][0])
+    return address
+
+
+def described_interfaces() -> str:
+    """Return the network interfaces of this machine with their IPv4 addresses, as text."""
+    return ", ".join(f"{name} ({address})" for name, address in _addresses().items())
+
+
+def _addresses() -> dict[str, str]:
+    """Return the first IPv4 address of each network interface that has one."""
+    found: dict[str, str] = {}
+    for name, addresses in psutil.net_if_addrs().items():
+        for each in addresses:
+            if each.family == socket.AF_INET:
+                found.setdefault(name, each.address)
+    return found

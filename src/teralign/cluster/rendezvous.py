@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from teralign.cluster.network import LOOPBACK
 from teralign.errors import InputError
 from teralign.files import write_atomically
 
@@ -39,6 +40,10 @@ class SchedulerInfo:
     pid: int = 0
     host: str = ""
     credentials: str = ""
+
+    def is_local(self) -> bool:
+        """Return whether the scheduler listens on its machine only."""
+        return f"://{LOOPBACK}:" in self.address
 
     def security(self) -> Security:
         """Return Dask's settings for connections to the scheduler: of its credentials, or else of the user's Dask."""
@@ -125,8 +130,11 @@ def prepare(directory: Path, credentials: str) -> Path:
 
 def check_owner(directory: Path) -> None:
     """Raise InputError when the directory belongs to another user; what root makes is accepted, and root may all."""
-    if directory.exists() and os.geteuid() != 0 and directory.stat().st_uid not in (os.geteuid(), 0):
-        raise InputError(f"{directory} belongs to another user ({directory.owner()}): choose another --dir.")
+    if not directory.exists() or os.geteuid() == 0:
+        return
+    owner = directory.stat().st_uid
+    if owner not in (os.geteuid(), 0):
+        raise InputError(f"{directory} belongs to another user (number {owner}): choose another --dir.")
 
 
 async def answers(scheduler: SchedulerInfo) -> bool:
