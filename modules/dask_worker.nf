@@ -1,8 +1,13 @@
+include { afterWorker } from '../subworkflows/failures.nf'
+
 // A Dask worker that joins the driver of a directory, and leaves with it. Takes what the driver reads as inputs, so
 // that a container engine mounts it here too.
 process DASK_WORKER {
     tag "${meta.id}: ${meta.index}"
     label 'dask_worker'
+    errorStrategy { afterWorker(task, dir, meta.index, params) }
+    maxRetries 10000 // afterWorker counts
+    maxSubmitAwait '2h' // one that waits longer is submitted again if its driver still runs: none keeps a run open
     cache false
     scratch false
 
@@ -13,6 +18,8 @@ process DASK_WORKER {
     script:
     def args = task.ext.args ?: ''
     """
+    mkdir -p "${dir}/helpers"
+    touch "${dir}/helpers/${meta.index}"
     start-dask-worker \\
         --dir "${dir}" \\
         --worker-cpus ${task.cpus} \\

@@ -2,6 +2,7 @@
 // tasks are done: their results stay and are published, which an error in the workflow's own script would cut off.
 process VERDICT {
     cache false
+    executor 'local' // without a warning that no scheduler of jobs can run it
 
     input:
     val failures // a line for each failed pair

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .fake import Fake, fake_commands
 from .slurm import Slurm, missing_for_slurm, running_slurm
 
 
@@ -16,3 +17,9 @@ def slurm() -> Iterator[Slurm]:
         pytest.skip(missing)
     with running_slurm() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Fake:
+    """Commands in place of Teralign's, and a pair to call them with."""
+    return fake_commands(tmp_path_factory.mktemp("fake"))
