@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,26 @@ def test_runs_end_with_the_same_bytes_or_an_error_and_leave_nothing(
         rounds = list(runs.campaign(folder, lightened, undisturbed, kills=4, seed=12, each=4))
     assert [str(done) for done in rounds if done.faults] == []
     assert sum(len(done.kills) for done in rounds) == 4
+
+
+def test_tasks_end_when_their_head_is_killed_and_a_rerun_goes_on(peace: tuple[Path, runs.Peace]) -> None:
+    folder, undisturbed = peace
+    with site_of("tasks") as site:
+        lightened = runs.lightened(site, folder, undisturbed.arguments)
+        live = runs.Live(lightened, folder / "headless", undisturbed.arguments)
+        try:
+            while live.blocks() < 3:
+                assert live.runs(), (live.folder / "output.txt").read_text()
+                time.sleep(0.2)
+            live.head.kill()
+            assert live.left(runs.END_SECONDS) == []
+        finally:
+            live.clear()
+        again = runs.Live(lightened, live.folder, (*undisturbed.arguments, "-resume"))
+        try:
+            assert again.end() == 0, (live.folder / "output.txt").read_text()
+            assert again.left(runs.END_SECONDS) == []
+        finally:
+            again.clear()
+    assert runs.results(live.folder) == undisturbed.digests
+    assert again.locks() == []
