@@ -104,6 +104,12 @@ def on_file_system_of(path: Path, built: Path) -> Path:
     return copy
 
 
+def refuse_device(path: Path) -> None:
+    """Raise InputError for a device, whose content may have no end, in the place of a file."""
+    if path.is_char_device() or path.is_block_device():
+        raise InputError(f"{path} is a device; choose a file.")
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a whole folder, if it is there."""
     if path.is_dir() and not path.is_symlink():

@@ -10,7 +10,7 @@ from teralign.grids import FloatTriple, as_float_triple
 from teralign.pipeline.parameters import Given, Parameters
 from teralign.volumes.uri import FIND_MASK
 
-RESULT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+RESULT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """A name that a file or a folder of results may have."""
 
 _NUMBER = r"\d*\.?\d+(?:[eE][+-]?\d+)?"

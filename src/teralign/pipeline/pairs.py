@@ -146,7 +146,8 @@ def _pair_id(parameters: Parameters, fixed: Located, moving: Located) -> str:
     if not RESULT_NAME.fullmatch(name):
         where = given.where if given else "--id"
         raise InputError(
-            f"{where}: '{name}' cannot name a folder; use letters, digits, dots, dashes and underscores."
+            f"{where}: {name[:60]!r} cannot name a folder; use up to 200 letters, digits, dots, dashes and "
+            "underscores."
         )
     return name
 

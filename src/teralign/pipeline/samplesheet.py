@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from teralign.errors import InputError
+from teralign.files import refuse_device
 
 COLUMNS = (
     "id",
@@ -90,6 +91,7 @@ def read_samplesheet(path: Path) -> list[Row]:
 
 def _text(path: Path) -> str:
     try:
+        refuse_device(path)
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"--input: {path} does not exist.") from error
@@ -118,7 +120,10 @@ def _records(text: str) -> list[list[str]]:
     header = next((line for line in body if line.strip(" ,;\t")), "")
     separator = separator or next((mark for mark in "\t,;" if mark in header), ",")
     table = csv.reader(io.StringIO("\n".join(body)), delimiter=separator, skipinitialspace=True)
-    records = [[cell.strip() for cell in record] for record in table]  # no-break spaces as well
+    try:
+        records = [[cell.strip() for cell in record] for record in table]  # no-break spaces as well
+    except csv.Error as error:
+        raise InputError(f"--input: line {table.line_num} cannot be read: {error}; save it as CSV again.") from error
     while records and not any(records[0]):
         records.pop(0)
     return [records[0], *records[1:]] if any(any(record) for record in records[1:]) else records[:1]

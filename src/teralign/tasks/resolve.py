@@ -36,6 +36,8 @@ def _read(path: Path) -> Mapping[str, object]:
         raise InputError(f"the parameters {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise InputError(f"the parameters {path} are not valid JSON: {error}.") from error
+    except RecursionError as error:
+        raise InputError(f"the parameters {path} are nested too deeply; give values and lists of them.") from error
     if not isinstance(content, dict):
         raise InputError(f"the parameters {path} are not a JSON object.")
     return content

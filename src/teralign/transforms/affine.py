@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from teralign.errors import InputError
-from teralign.files import writing
+from teralign.files import refuse_device, writing
 from teralign.grids import Floats
 
 MAX_CONDITION = 1e9  # of the 3×3 part; beyond it a map is flat and has no useful inverse
@@ -63,6 +63,7 @@ class Affine:
     def from_file(cls, path: str | Path) -> Affine:
         """Read four lines of four numbers. Raises InputError when the file holds anything else."""
         path = Path(path)
+        refuse_device(path)
         try:
             matrix = np.array(
                 [[float(n) for n in line.split()] for line in path.read_text().splitlines() if line.strip()]

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from teralign.errors import InputError
+from teralign.files import refuse_device
 from teralign.transforms.itk_files import SitkTransform, sitk
 
 _ENTRY = re.compile(r"^\s*\(\s*(\w+)\s+(.*?)\s*\)\s*(?://.*)?$", re.MULTILINE)
@@ -42,6 +43,7 @@ def read_parts(path: Path) -> list[SitkTransform]:
 def _entries(path: Path) -> Entries:
     """Return the keys of a file with their values."""
     try:
+        refuse_device(path)
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the elastix transform {path} cannot be read.") from error

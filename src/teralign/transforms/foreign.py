@@ -7,6 +7,7 @@ from pathlib import Path
 
 from teralign import ome
 from teralign.errors import InputError
+from teralign.files import refuse_device
 from teralign.transforms import bigstream, itk_files, voxel_fields
 
 _HEAD = 4096
@@ -37,6 +38,7 @@ def kind_of(path: Path) -> Kind:
         raise InputError(f"there is no transform {path}.")
     if path.name.endswith((*itk_files.FIELD_SUFFIXES, *itk_files.COMPOSITE_SUFFIXES)):
         return Kind.ITK
+    refuse_device(path)
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from teralign.errors import InputError
-from teralign.files import write_atomically
+from teralign.files import refuse_device, write_atomically
 from teralign.grids import Floats
 
 log = logging.getLogger(__name__)
@@ -124,6 +124,7 @@ def _text(path: Path, *, max_bytes: int | None = None) -> str:
     Raises InputError when it cannot be read, or its encoding is not known.
     """
     try:
+        refuse_device(path)
         with path.open("rb") as file:
             content = file.read(-1 if max_bytes is None else max_bytes)
             whole = not file.read(1)
