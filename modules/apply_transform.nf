@@ -1,12 +1,9 @@
-include { afterDriver } from '../subworkflows/failures.nf'
-
 // Warps a volume onto the fixed one block by block, as the driver of a Dask cluster that others may join in `dir`. Where
 // the volume is written to an address, a JSON file in its place says so. A volume for a container of several is written
 // as one of its own, and moved into its place.
 process APPLY_TRANSFORM {
     tag "${meta.id}: ${meta.name}"
     label 'dask_driver'
-    errorStrategy { afterDriver(task, dir, params) }
     scratch false
 
     input:

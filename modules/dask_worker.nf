@@ -5,7 +5,7 @@ include { afterWorker } from '../subworkflows/failures.nf'
 process DASK_WORKER {
     tag "${meta.id}: ${meta.index}"
     label 'dask_worker'
-    errorStrategy { afterWorker(task, dir, meta.index, params) }
+    errorStrategy { afterWorker(task, dir) }
     maxRetries 10000 // afterWorker counts
     maxSubmitAwait '2h' // one that waits longer is submitted again if its driver still runs: none keeps a run open
     cache false
@@ -18,8 +18,6 @@ process DASK_WORKER {
     script:
     def args = task.ext.args ?: ''
     """
-    mkdir -p "${dir}/helpers"
-    touch "${dir}/helpers/${meta.index}"
     start-dask-worker \\
         --dir "${dir}" \\
         --worker-cpus ${task.cpus} \\

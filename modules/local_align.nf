@@ -1,10 +1,7 @@
-include { afterDriver } from '../subworkflows/failures.nf'
-
 // Refines the alignment of a pair block by block, as the driver of a Dask cluster that others may join in `dir`.
 process LOCAL_ALIGN {
     tag "${meta.id}"
     label 'dask_driver'
-    errorStrategy { afterDriver(task, dir, params) }
     scratch false
 
     input:

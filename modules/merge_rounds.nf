@@ -1,10 +1,7 @@
-include { afterDriver } from '../subworkflows/failures.nf'
-
 // Writes the channels of all rounds of a fixed volume as one, warped block by block on the workers of the task.
 process MERGE_ROUNDS {
     tag "${call.output}"
     label 'dask_driver'
-    errorStrategy { afterDriver(task, dir, params) }
     scratch false
 
     input:

@@ -96,7 +96,6 @@ def prepareDirectory(path, cluster) {
     dir.mkdirs()
     dir.setPermissions('rwx------')
     ['scheduler.json', 'credentials.pem', 'terminate', 'progress', 'useful_workers'].each { name -> dir.resolve(name).delete() }
-    ['helpers', 'cancelled'].each { name -> dir.resolve(name).deleteDir() }
     dir.resolve('workers').text = cluster.own
     dir.resolve('network').text = cluster.network
     dir.toString()

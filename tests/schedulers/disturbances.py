@@ -5,7 +5,6 @@ python -m pytest tests/schedulers/disturbances.py
 
 from __future__ import annotations
 
-import getpass
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -64,32 +63,6 @@ def test_a_run_goes_on_without_its_workers_and_without_a_controller(slurm: Slurm
 
 def driver_is_done(folder: Path) -> bool:
     return bool(list(folder.glob("work/dask/*/local-pair/terminate")))
-
-
-def test_a_run_whose_jobs_are_all_cancelled_ends_and_can_go_on(slurm: Slurm, fake: Fake, tmp_path: Path) -> None:
-    def cancel() -> None:
-        wait_until(
-            lambda: sum("DASK_WORKER" in job.name and job.state == "RUNNING" for job in slurm.queue()) == 2, 200
-        )
-        slurm.call("scancel", "--user", getpass.getuser())
-
-    done = disturbed(slurm, cancel, lambda: run(slurm, fake, tmp_path, blocks=30))
-    assert done.returncode == 1
-    assert "all other jobs of its cluster were cancelled: the run ends" in done.output
-    slurm.wait_until_empty()
-    assert_done(run(slurm, fake, tmp_path, "-resume"))
-
-
-def test_a_cancelled_driver_is_submitted_again_and_the_log_says_so(slurm: Slurm, fake: Fake, tmp_path: Path) -> None:
-    def cancel() -> None:
-        wait_until(lambda: has_worker(slurm), 400)
-        (driver,) = (job for job in slurm.queue() if "LOCAL_ALIGN" in job.name)
-        slurm.call("scancel", str(driver.number))
-
-    done = disturbed(slurm, cancel, lambda: run(slurm, fake, tmp_path, blocks=15))
-    assert_done(done)
-    assert "LOCAL_ALIGN (pair) was cancelled or preempted, and is submitted again. To end the run" in done.output
-    assert len(set(sizes(done, "LOCAL_ALIGN"))) == 1
 
 
 def test_workers_that_never_start_keep_no_run_open(slurm: Slurm, fake: Fake, tmp_path: Path) -> None:
