@@ -22,6 +22,7 @@ workflow {
         def pairs = readPairs(params, workflow.launchDir, workflow.containerEngine)
         def cluster = clusterOf(params)
         log.info((summary(pairs) + ["Computing on ${computer(cluster, params)}; results in ${params.outdir}"]).join('\n'))
+        def run = [started: workflow.start.toInstant().toEpochMilli(), work: workflow.workDir]
         def dask_dir = "${workflow.workDir}/dask/${workflow.sessionId}".toString()
         def clocks = [
             followDrivers(dask_dir, params.progress_seconds.toString().toInteger()),
@@ -36,14 +37,15 @@ workflow {
                 merge_rounds: asBoolean(params.merge_rounds),
                 dask_dir: dask_dir,
                 outdir: params.outdir,
-                started: workflow.start.toInstant().toEpochMilli(),
+                started: run.started,
+                run: [command: workflow.commandLine, parameters: params.findAll { _name, value -> !(value in [null, '']) }.collectEntries { name, value -> [name, value.toString()] }],
             ],
         )
         // After the last task, so that a pair that is bad takes nothing from the others.
         outcomes = REGISTER.out.reports.map { meta, folder -> readOutcome(meta.id, folder, reportOf(meta.id, params.outdir)) }
         failures = REGISTER.out.results.count()
             .combine(outcomes.toList().map { found -> [found] })
-            .map { _count, found -> failedPairs(pairs, found) }
+            .map { _count, found -> failedPairs(pairs, found, run) }
             .filter { lines -> lines }
         VERDICT(failures, pairs.size())
         def reported = Collections.synchronizedSet([] as Set)
@@ -56,7 +58,7 @@ workflow {
         workflow.onComplete = {
             clocks*.cancel()
             if (reported || !workflow.success) {
-                log.info((lastLines(pairs, reported, params.outdir, 20) + ["Results: ${file(params.outdir)}"]).join('\n'))
+                log.info((lastLines(pairs, reported, params.outdir, run, 20) + ["Results: ${file(params.outdir)}"]).join('\n'))
             }
         }
     }

@@ -11,12 +11,13 @@ include { INDEX_REPORTS } from '../modules/index_reports.nf'
 include { COMPARE_ROUNDS } from '../modules/compare_rounds.nf'
 include { MERGE_ROUNDS } from '../modules/merge_rounds.nf'
 include { DASK_CLUSTER ; prepareDirectory } from './dask_cluster.nf'
+include { traceOfRun } from './trace.nf'
 include { inputNames ; staged ; stagedTransforms ; uriIn } from './pairs.nf'
 
 workflow REGISTER {
     take:
     pairs    // a list of maps, as readPairs makes them
-    settings // a map: config, cluster (own, helpers, network), dask_dir, warped_dir, outdir, started (of the run, in ms)
+    settings // a map: config, cluster (own, helpers, network), dask_dir, warped_dir, outdir, started (of the run, in ms), run (command, parameters)
 
     main:
     def config = file(settings.config, checkIfExists: true)
@@ -98,15 +99,21 @@ workflow REGISTER {
         }
     MERGE_ROUNDS(merged, anchor)
 
-    // The pairs in the order of the samplesheet, whichever was first; the trace is read last, when it has their tasks.
+    // The pairs in the order of the samplesheet, whichever was first; the trace is read last, when it has all other tasks.
     def order = pairs.collect { pair -> pair.id }
-    listed = REPORT.out.report.toList().filter { found -> found }.map { found -> found.sort { entry -> order.indexOf(entry[0].id) } }
+    listed = REPORT.out.report.toList()
+        .filter { found -> found }
+        .map { found -> found.sort { entry -> order.indexOf(entry[0].id) } }
+        .combine(APPLY_TRANSFORM.out.warped.mix(TRANSFORM_POINTS.out.points, INDEX_CONTAINER.out, MERGE_ROUNDS.out.merged).count())
+        .map { found -> found.dropRight(1) }
     INDEX_REPORTS(
         listed.map { found -> found.collect { meta, _folder -> meta.id } },
         listed.map { found -> found.collect { _meta, folder -> folder } },
         COMPARE_ROUNDS.out.report.toList(),
-        listed.map { _found -> traceOf(settings) },
+        listed.map { _found -> traceOfRun(settings.started) ?: [] },
         settings.outdir.toString().tokenize('/')[-1] ?: 'results',
+        listed.map { found -> order - found.collect { meta, _folder -> meta.id } },
+        settings.run,
     )
 
     if (settings.cluster.helpers > 0) {
@@ -258,12 +265,6 @@ def resultNames(pair) {
     def starts = transforms.reused_pair ? ['start/1': transforms.reused_pair] : foldersOf('start', transforms.initial ?: transforms.reused)
     def maps = transforms.whole ? foldersOf('transforms', transforms.whole) : ['transforms/1': id]
     own + starts + maps + [(id): id]
-}
-
-// The trace that this run writes into its results, or nothing: without -with-trace, or at another place, there is none.
-def traceOf(settings) {
-    def trace = file("${settings.outdir}/pipeline_info/trace.txt")
-    trace.exists() && trace.lastModified() >= settings.started ? trace : []
 }
 
 def foldersOf(folder, transforms) {

@@ -1,6 +1,7 @@
 // What the reports say of each pair: verdict, estimated error, and whether the limits of the run hold.
 
 include { userName } from './pairs.nf'
+include { lastFailure ; traceOfRun } from './trace.nf'
 
 // Reads the report in `folder`. Returns a map: id, verdict, passed, line (verdict, error and `place`, where people find the
 // report), missed (limits, a sentence each) and advice. A report that cannot be read, as in a stub run, says nothing.
@@ -34,15 +35,25 @@ def shown(value) {
     new BigDecimal(value.toString()).round(new java.math.MathContext(2)).toPlainString()
 }
 
-// The lines of the pairs that missed a limit, or that have no report since one of their tasks failed.
-def failedPairs(pairs, outcomes) {
-    pairs.collect { pair -> outcomes.find { outcome -> outcome.id == pair.id } ?: withoutReport(pair.id) }
+// The lines of the pairs that missed a limit, or that have no report since one of their tasks failed. A run is a map: started
+// (in ms) and work, its work directory.
+def failedPairs(pairs, outcomes, run) {
+    pairs.collect { pair -> outcomes.find { outcome -> outcome.id == pair.id } ?: withoutReport(pair.id, run) }
         .findAll { outcome -> !outcome.passed }
         .collect { outcome -> ([outcome.line] + outcome.missed).join('; ') }
 }
 
-def withoutReport(id) {
-    [id: id, verdict: 'failed', passed: false, line: "${id}: no report; the log names the folder of a task that failed".toString(), missed: [], advice: []]
+def withoutReport(id, run) {
+    [id: id, verdict: 'failed', passed: false, line: "${id}: no report; ${reasonOf(id, run)}".toString(), missed: [], advice: []]
+}
+
+// Why a pair has no report: the last sentence of its last task that failed, which the trace names.
+def reasonOf(id, run) {
+    def task = lastFailure(traceOfRun(run.started), id)
+    def folders = task ? files("${run.work}/${task.hash}*", type: 'dir') : []
+    def log = folders ? folders[0].resolve('.command.err') : null
+    def said = log?.exists() ? log.readLines().findAll { line -> line.startsWith('Error: ') } : []
+    said ? said[-1].replaceFirst(/^Error: /, '') : 'the log names the folder of a task that failed'
 }
 
 def reportOf(id, outdir) {
@@ -51,9 +62,9 @@ def reportOf(id, outdir) {
 
 // The last lines of a run, from the reports in the folder of results: what is wrong first, and how to look at a pair.
 // Of the pairs only those that are `reported` have a report of this run.
-def lastLines(pairs, reported, outdir, most) {
+def lastLines(pairs, reported, outdir, run, most) {
     def found = pairs.collect { pair ->
-        pair.id in reported ? readOutcome(pair.id, file("${outdir}/${pair.id}/report"), reportOf(pair.id, outdir)) : withoutReport(pair.id)
+        pair.id in reported ? readOutcome(pair.id, file("${outdir}/${pair.id}/report"), reportOf(pair.id, outdir)) : withoutReport(pair.id, run)
     }
     def ordered = found.findAll { outcome -> !isFine(outcome) } + found.findAll { outcome -> isFine(outcome) }
     def lines = ordered.take(most).collectMany { outcome -> [outcome.line] + (outcome.missed + outcome.advice).collect { note -> "    ${note}" } }

@@ -1,8 +1,9 @@
-"""A good and a bad pair in one run: results of both are there, the bad one is named, and the run fails by option."""
+"""A good, a bad and a failed pair in one run: all results are there, the others are named, and the run fails."""
 
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ OPTIONS = [
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of two pairs: two rounds of one tissue, and a round with its own mirror image."""
+    """A run of three pairs: two rounds of one tissue, a round with its own mirror image, and one that is empty."""
     folder = tmp_path_factory.mktemp("verdicts")
     data = demo_pair(folder, "112,112,80", seed=3)
     moving = open_volume(data / "moving.n5" / "s0")
@@ -30,19 +31,44 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     voxels = np.ascontiguousarray(moving.read()[:, :, ::-1])
     for region in moving.grid.region.split(writer.write_shape):
         writer.write(region, voxels[region.slices])
+    create_volume(data / "empty.zarr", grid=moving.grid, dtype=moving.dtype, levels=1)
     (data / "sheet.csv").write_text(
         "id,fixed,moving,fixed_landmarks,moving_landmarks\n"
         "right,fixed.n5,moving.n5,landmarks_fixed.csv,landmarks_moving.csv\n"
         "wrong,fixed.n5,mirrored.zarr,,\n"
+        "empty,fixed.n5,empty.zarr,,\n"
     )
     return nextflow(folder, *OPTIONS)
 
 
 def test_a_run_with_a_bad_pair_fails_and_names_it_with_its_report(failed: Run) -> None:
     assert failed.returncode != 0
-    assert "1 of 2 pairs failed; all results are kept." in failed.output
+    assert "2 of 3 pairs failed; all results are kept." in failed.output
     assert "wrong: bad, " in failed.output
     assert "report results/wrong/report/index.html; the alignment is bad" in failed.output
+
+
+def test_a_pair_whose_task_fails_takes_nothing_from_the_others(failed: Run) -> None:
+    sentence = "there is nothing to align"
+    assert re.search(rf"empty: no report; .*empty\.zarr.*{sentence}", failed.output)
+    index = json.loads((failed.folder / "results" / "index.json").read_text())
+    assert [pair["name"] for pair in index["pairs"]] == ["wrong", "right"]
+    assert index["without_report"] == ["empty"]
+    assert "3 pairs: 1 failed, 1 bad, 1 good." in (failed.folder / "results" / "index.html").read_text()
+
+
+def test_reports_have_the_tasks_after_them_and_the_command_of_the_run(failed: Run) -> None:
+    for pair in ("right", "wrong"):
+        folder = failed.folder / "results" / pair / "report"
+        report = json.loads((folder / "report.json").read_text())
+        assert report["name"] == pair
+        assert {"GLOBAL_ALIGN", "LOCAL_ALIGN", "REPORT", "APPLY_TRANSFORM"} <= {t["process"] for t in report["tasks"]}
+        assert {task["pair"] for task in report["tasks"]} == {pair}
+        assert "--input data/sheet.csv -profile demo" in report["workflow"]["command"]
+        assert report["workflow"]["parameters"]["bigstream_global_steps"] == "ransac,affine"
+        page = (folder / "index.html").read_text()
+        assert f"Alignment report: {pair}" in page
+        assert "To do the whole run again" in page
 
 
 def test_all_results_of_both_pairs_are_published(failed: Run) -> None:
@@ -71,7 +97,10 @@ def test_the_log_shows_the_progress_of_blocks(failed: Run) -> None:
 
 
 def test_a_run_that_may_never_fail_ends_well_and_still_names_the_pair(failed: Run) -> None:
-    again = nextflow(failed.folder, *OPTIONS, "-resume", "--fail_on", "never")
+    sheet = failed.folder / "data" / "sheet.csv"
+    (sheet.parent / "two.csv").write_text("".join(sheet.read_text().splitlines(keepends=True)[:-1]))
+    options = ["--input", "data/two.csv", *OPTIONS[2:]]
+    again = nextflow(failed.folder, *options, "-resume", "--fail_on", "never")
     assert again.returncode == 0, again.output
     assert again.tasks("LOCAL_ALIGN", "CACHED") == 2
     assert "wrong: bad, " in again.output
@@ -81,7 +110,7 @@ def test_limits_are_parameters(failed: Run) -> None:
     limits = ["--min_correlation", "0.99", "--max_tre_um", "0.001"]
     again = nextflow(failed.folder, *OPTIONS, "-resume", "--fail_on", "never", *limits)
     assert again.returncode != 0
-    assert "2 of 2 pairs failed" in again.output
+    assert "3 of 3 pairs failed" in again.output
     assert "below the limit of 0.99" in again.output
     assert again.output.count("above the limit of 0.001 µm") == 2, (
         "of the pair with landmarks, in error and last lines"
