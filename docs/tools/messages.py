@@ -134,7 +134,7 @@ def _text(node: ast.expr) -> str:
 def _of_the_workflow() -> Iterator[Message]:
     """Yield the messages of the workflow and of the programs in bin/, which end with exit code 1."""
     for path in sorted([ROOT / "main.nf", *ROOT.glob("subworkflows/*.nf"), *ROOT.glob("modules/*.nf")]):
-        for call in re.findall(r"^\s*error\((.*)\)$", path.read_text(encoding="utf-8"), re.MULTILINE):
+        for call in re.findall(r"^\s*(?:log\.)?error\((.*)\)$", path.read_text(encoding="utf-8"), re.MULTILINE):
             yield from (Message(text, 1, "workflow") for text in _quoted(call))
     for path in sorted(ROOT.glob("bin/*")):
         lines = path.read_text(encoding="utf-8").splitlines()
