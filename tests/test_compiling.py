@@ -79,3 +79,17 @@ def test_code_in_a_folder_of_another_user_is_not_loaded(tmp_path):
     said = run(tmp_path, cache)
     assert "is neither used nor kept, since the folder belongs to another user" in said
     assert "compiling numerical code" in said
+
+
+def test_code_beside_the_source_is_used_and_never_written(tmp_path):
+    (tmp_path / "loops.py").write_text(MODULE)
+    beside = tmp_path / "__pycache__"
+    run(tmp_path, tmp_path / "cache")
+    beside.mkdir(exist_ok=True)
+    for path in (tmp_path / "cache").rglob("*.nb?"):
+        path.rename(beside / path.name)
+    before = {path: path.read_bytes() for path in beside.iterdir()}
+
+    assert run(tmp_path, tmp_path / "another") == ""
+    assert {path: path.read_bytes() for path in beside.iterdir()} == before
+    assert list((tmp_path / "another").rglob("*.nb?")) == []

@@ -6,6 +6,7 @@ The first run on a machine spends up to a minute on this; later runs load the co
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import os
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import TypeVar, cast
 
 import numba
 from numba.core import event
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def compiled_fast(function: Function) -> Function:
 def _compiled(function: Function, *, fastmath: bool) -> Function:
     dispatcher = numba.njit(nogil=True, fastmath=fastmath)(function)
     try:
-        cache = _Cache(function)  # type: ignore[no-untyped-call]
+        cache = _Cache(function)
     except RuntimeError:  # no cache folder: both the installation and the home are read-only
         _say_that_nothing_is_kept()
     else:
@@ -61,15 +62,37 @@ class _Cache(FunctionCache):
 
     numba detects another version by its source file, but only after it has read the types of the arguments, which may
     have other names in this version.
+
+    Code that lies beside the source is used too, even where it cannot be written: images of containers, and
+    installations that many users share, have it there.
     """
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        """Keep the code of `function`; RuntimeError where no folder for it can be written."""
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        self._beside = IndexDataCacheFile(  # type: ignore[no-untyped-call]
+            cache_path=str(Path(inspect.getfile(function)).parent / "__pycache__"),
+            filename_base=self._impl.filename_base,
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
 
     def load_overload(self, sig: object, target_context: object) -> object:
         """Return the code for these types of arguments, None if no readable code exists."""
         try:
-            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            kept = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except (AttributeError, ImportError):
             self.flush()  # type: ignore[no-untyped-call]
+            kept = None
+        return self._load_beside(sig, target_context) if kept is None else kept
+
+    def _load_beside(self, sig: object, target_context: object) -> object:
+        """Return the code that lies beside the source, None if there is none for these types and this processor."""
+        try:
+            key = self._index_key(sig, target_context.codegen())  # type: ignore[attr-defined, no-untyped-call]
+            stored = self._beside.load(key)  # type: ignore[no-untyped-call]
+        except (AttributeError, ImportError, OSError):  # of another version, or not ours to read
             return None
+        return None if stored is None else self._impl.rebuild(target_context, stored)
 
 
 @functools.cache
