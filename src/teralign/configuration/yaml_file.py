@@ -45,7 +45,9 @@ class YamlFile:
             problem = getattr(error, "problem", None) or "it cannot be parsed"
             raise InputError(f"the configuration {path} is not valid YAML{place}: {problem}.") from error
         except ValueError as error:  # of a date or a number
-            raise InputError(f"the configuration {path} has a value that is none of its type: {error}.") from error
+            raise InputError(
+                f"the configuration {path} has a value that is none of its type ({error}); correct it."
+            ) from error
         if content is None:
             return cls({}, frozenset())
         if not isinstance(content, dict):
