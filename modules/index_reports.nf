@@ -1,6 +1,8 @@
 // Lists the reports of all pairs on one page, with what the tasks took if Nextflow writes its trace, and adds to each report
 // the tasks of its pair and the command of the run (`run`: command and parameters). `failed` are pairs without a report.
 process INDEX_REPORTS {
+    cache false // the trace and the command of another run are others
+
     input:
     val ids
     path reports, stageAs: '.reports/?/*'

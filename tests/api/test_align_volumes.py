@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 from small_rounds import GRID, SPACING
 
 import teralign as ta
@@ -39,9 +39,12 @@ def test_arrays_in_memory_give_the_points_of_the_commands(rounds, of_commands):
     assert found.blocks.blocks > 1
 
 
-def test_volumes_on_the_client_of_the_user(rounds, of_commands, scheduler, tmp_path, monkeypatch):
+def test_volumes_on_the_client_of_the_user(rounds, of_commands, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with Client(scheduler, set_as_default=False) as client:
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
         found = ta.align(*rounds.files, steps=STEPS, blocks=BLOCKS, client=client)
         assert client.status == "running"
     np.testing.assert_allclose(found.map_points(POINTS), of_commands[1], rtol=0, atol=1e-9)

@@ -82,11 +82,15 @@ FAKE = """#!/bin/bash
 [ "$1" != resolve ] || exec {teralign} "$@"
 echo "${{0##*/}} $*" >> called.txt
 echo "$TERALIGN_INPUT_NAMES" > names.json
+make() {{
+    [ "${{0##*/}}" != report-alignment ] || exec mkdir -p "$1"
+    touch "$1" "${{1%.*}}.json" "${{1%.*}}.blocks.json"
+}}
 while [ $# -gt 0 ]; do
-    case $1 in --output | --aligned) touch "$2" "${{2%.*}}.json" "${{2%.*}}.blocks.json" ;; esac
+    case $1 in --output | --aligned) make "$2" ;; esac
     shift
 done
-[ "${{0##*/}}" != index-reports ] || touch index.html index.json teralign_mqc.json
+[ "${{0##*/}}" != index-reports ] || touch {{.,pair/report}}/{{index.html,report.json}} index.json teralign_mqc.json
 """
 
 
@@ -129,7 +133,7 @@ def test_commands_are_called_as_parameters_say(volumes: Path, monkeypatch: pytes
     own = str(volumes)
     assert names.items() >= {"fixed": own, "moving": own, "moving_mask": own, "pair": "pair"}.items()
     called = task_file(run, "REGISTER:LOCAL_ALIGN (pair)", "called.txt")
-    assert " --workers 1 --worker-cpus 1 --worker-mem-gb 1.250 -- local-align " in called
+    assert " --workers 1 --worker-cpus 1 --worker-mem-gb 1.250 --local -- local-align " in called
     assert "/moving_mask/image.zarr/s2 " in called
     names = json.loads(task_file(run, "REGISTER:LOCAL_ALIGN (pair)", "names.json"))
     assert names["affine.mat"] == "pair/affine.mat"
