@@ -5,19 +5,21 @@ python -m pytest tests/schedulers/disturbances.py
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from nextflow.runs import Run, nextflow
+from nextflow.runs import Run, read_trace
 
 from .fake import Fake
-from .grid_engine import missing_for_grid_engine, running_grid_engine
+from .heads import Head
+from .shims import Shims
 from .slurm import Slurm, missing_for_slurm, running_slurm, wait_until
-from .test_scenarios import QUICK, SIZES, SMALL, assert_done, run, sizes
+from .test_scenarios import assert_done, run, sizes
 
 pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -38,38 +40,46 @@ def has_worker(slurm: Slurm) -> bool:
 
 def test_a_run_goes_on_without_its_workers_and_without_a_controller(slurm: Slurm, fake: Fake, tmp_path: Path) -> None:
     """Workers are preempted and reach their time limit; the controller is away while jobs are due."""
+    blocks = 40
 
     def disturb() -> None:
         wait_until(lambda: has_worker(slurm), 400)
-        slurm.call("sbatch", "--output=/dev/null", "--nodes=3", "--ntasks-per-node=1", "--mem=5000", "--wrap=sleep 1")
-        wait_until(lambda: any(row["JobState"] == "PREEMPTED" for row in slurm.ended()), 120)
-        wait_until(lambda: any(row["JobState"] == "TIMEOUT" for row in slurm.ended()), 400)
-        wait_until(lambda: driver_is_done(tmp_path), 400)
+        take_place_of_a_worker(slurm)
+        wait_until(lambda: {"143", "140"} <= worker_codes(tmp_path), 400)
+        wait_until(lambda: len(finished(tmp_path)) > blocks - 3, 400)
         slurm.stop_controller()
-        time.sleep(20)  # more than the jobs that follow would wait by themselves
+        wait_until(lambda: "Unable to contact slurm controller" in (tmp_path / ".nextflow.log").read_text(), 400)
+        time.sleep(10)  # and again
         slurm.start_controller()
 
     before = {row["JobId"] for row in slurm.ended()}
-    config = "process { withLabel: dask_worker { time = 15.s } }"
+    config = "process { withLabel: dask_worker { time = 1.m } }"  # Nextflow has it warned 30 s before
     options = ["--worker_queue", "spot"]
-    done = disturbed(slurm, disturb, lambda: run(slurm, fake, tmp_path, *options, config=config, blocks=30))
+    done = disturbed(slurm, disturb, lambda: run(slurm, fake, tmp_path, *options, config=config, blocks=blocks))
     assert_done(done)
     assert {memory for memory, _ in sizes(done, "DASK_WORKER")} == {"1024M"}
-    ended = [row for row in slurm.ended() if row["JobId"] not in before]
-    states = {row["JobState"] for row in ended if "DASK_WORKER" in row["Name"]}
-    assert states >= {"PREEMPTED", "TIMEOUT"}
-    assert {row["Partition"] for row in ended if "DASK_WORKER" in row["Name"]} == {"spot"}
+    workers = [row for row in slurm.ended() if row["JobId"] not in before and "DASK_WORKER" in row["Name"]]
+    assert "PREEMPTED" in {row["JobState"] for row in workers}
+    assert {row["Partition"] for row in workers} == {"spot"}
 
 
-def driver_is_done(folder: Path) -> bool:
-    return bool(list(folder.glob("work/dask/*/local-pair/terminate")))
+def take_place_of_a_worker(slurm: Slurm) -> None:
+    """Have a short job wait for so many cores of a worker's node that the worker has to go."""
+    running = [job for job in slurm.queue() if job.state == "RUNNING"]
+    node = next(job.node for job in running if job.partition == "spot")
+    kept = sum(job.node == node and job.partition == "normal" for job in running)
+    size = ["--mem=100", f"--cpus-per-task={2 - kept}", f"--nodelist={node}"]
+    slurm.call("sbatch", "--output=/dev/null", *size, "--wrap=sleep 1")
 
 
-def test_workers_that_never_start_keep_no_run_open(slurm: Slurm, fake: Fake, tmp_path: Path) -> None:
-    config = "process { withLabel: dask_worker { clusterOptions = '--begin=now+3600'; maxSubmitAwait = 15.s } }"
-    done = run(slurm, fake, tmp_path, config=config)
-    assert_done(done)
-    slurm.wait_until_empty()
+def worker_codes(folder: Path) -> set[str]:
+    """How workers have ended."""
+    return {row["exit"] for row in read_trace(folder / "trace.txt") if row["process"].endswith("DASK_WORKER")}
+
+
+def finished(folder: Path) -> list[Path]:
+    """The records of aligned blocks."""
+    return list(folder.glob("work/dask/*/local-pair/blocks/records/align/0/*.json"))
 
 
 def test_one_slot_is_enough(fake: Fake, tmp_path: Path) -> None:
@@ -81,18 +91,30 @@ def test_one_slot_is_enough(fake: Fake, tmp_path: Path) -> None:
         assert {row["status"] for row in done.trace} == {"COMPLETED"}
 
 
-@pytest.fixture(scope="module")
-def grid_engine() -> Iterator[dict[str, str]]:
-    """A Grid Engine, as what its commands need in their environment."""
-    if (missing := missing_for_grid_engine()) is not None:
-        pytest.skip(missing)
-    with running_grid_engine() as environ:
-        yield environ
+def test_a_head_of_grid_engine_that_is_deleted_takes_its_jobs_with_it(
+    grid_engine: dict[str, str], fake: Fake, tmp_path: Path
+) -> None:
+    head = Head(tmp_path, fake, "sge", grid_engine)
+    number = head.call("qsub", "-terse", "configs/batch/head.qsub", *head.options).strip()
+    wait_until(lambda: head.call("qstat").count(" nf-") == 3, 400, head.log)  # a driver and two workers
+    head.call("qdel", number)
+    wait_until(lambda: not head.call("qstat"), 400, head.log)
+    head.call("qsub", "configs/batch/head.qsub", *head.options)
+    wait_until(lambda: not head.call("qstat"), 400, head.log)
+    assert_done(head.run())
+    assert head.run().tasks("GLOBAL_ALIGN", "CACHED") == 1
 
 
-def test_workers_join_and_nothing_is_refused(grid_engine: dict[str, str], fake: Fake, tmp_path: Path) -> None:
-    options = [*fake.pair, "-profile", "sge", "-c", str(QUICK), *SIZES, *SMALL]
-    done = nextflow(tmp_path, *options, **(fake.environ(blocks=8) | grid_engine))
-    assert done.returncode == 0, done.output
-    assert {row["status"] for row in done.trace} == {"COMPLETED"}
-    assert done.tasks("DASK_WORKER") >= 2
+@pytest.mark.parametrize("kind", ["lsf", "pbs", "pbspro"])
+def test_heads_of_shims(kind: str, slurm: Slurm, fake: Fake, tmp_path: Path) -> None:
+    shims = Shims.made(kind, tmp_path)
+    environ = slurm.environ | shims.environ(fake.environ()["PATH"])
+    head = Head(tmp_path, fake, kind, environ)
+    options = shlex.join(head.options)
+    if kind == "lsf":
+        head.call("bsub", INPUT="configs/batch/head.bsub", TERALIGN_OPTIONS=options)
+    else:
+        head.call("qsub", "-v", f"PATH,NXF_HOME,TERALIGN_OPTIONS={options}", "configs/batch/head.pbs")
+    slurm.wait_until_empty(400)
+    assert_done(head.run())
+    assert {row["status"] for row in head.run().trace} == {"COMPLETED"}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from .fake import Fake, fake_commands
+from .grid_engine import missing_for_grid_engine, running_grid_engine
 from .slurm import Slurm, missing_for_slurm, running_slurm
 
 
@@ -17,6 +18,15 @@ def slurm() -> Iterator[Slurm]:
         pytest.skip(missing)
     with running_slurm() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def grid_engine() -> Iterator[dict[str, str]]:
+    """A Grid Engine, as what its commands need in their environment, for the tests of a module."""
+    if (missing := missing_for_grid_engine()) is not None:
+        pytest.skip(missing)
+    with running_grid_engine() as environ:
+        yield environ
 
 
 @pytest.fixture(scope="session")

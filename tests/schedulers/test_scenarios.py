@@ -62,6 +62,13 @@ def test_a_retry_asks_for_more_of_what_ran_out_and_for_no_more_than_allowed(
     assert set(sizes(done, "DASK_WORKER")) == {("1024M", "04:00:00")}
 
 
+def test_workers_that_never_start_keep_no_run_open(slurm: Slurm, fake: Fake, tmp_path: Path) -> None:
+    config = "process { withLabel: dask_worker { clusterOptions = '--begin=now+3600'; maxSubmitAwait = 15.s } }"
+    done = run(slurm, fake, tmp_path, config=config)
+    assert_done(done)
+    slurm.wait_until_empty()
+
+
 def sizes(done: Run, process: str) -> list[tuple[str, str]]:
     """Memory and time that the jobs of a process asked for, in the order of their submission."""
     rows = sorted(
