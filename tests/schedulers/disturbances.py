@@ -1,4 +1,4 @@
-"""Longer scenarios, on Slurm and on Grid Engine, beside the suite for the time that they take:
+"""Longer scenarios, on Slurm, on Grid Engine and on shims of LSF and PBS, beside the suite for the time that they take:
 
 python -m pytest tests/schedulers/disturbances.py
 """
@@ -114,7 +114,7 @@ def test_heads_of_shims(kind: str, slurm: Slurm, fake: Fake, tmp_path: Path) -> 
     if kind == "lsf":
         head.call("bsub", INPUT="configs/batch/head.bsub", TERALIGN_OPTIONS=options)
     else:
-        head.call("qsub", "-v", f"PATH,NXF_HOME,TERALIGN_OPTIONS={options}", "configs/batch/head.pbs")
+        head.call("qsub", "-v", f"PATH,NXF_HOME,FAKE_TERALIGN,TERALIGN_OPTIONS={options}", "configs/batch/head.pbs")
     slurm.wait_until_empty(400)
     assert_done(head.run())
     assert {row["status"] for row in head.run().trace} == {"COMPLETED"}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nextflow.runs import Run, demo_pair, nextflow
 
-from .grid_engine import missing_for_grid_engine, running_grid_engine
 from .slurm import Slurm
 
 pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -39,15 +37,6 @@ def alone(pair: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str
     done = nextflow(tmp_path_factory.mktemp("alone"), *pair, "-profile", "local")
     assert done.returncode == 0, done.output
     return digests(done)
-
-
-@pytest.fixture(scope="module")
-def grid_engine() -> Iterator[dict[str, str]]:
-    """A Grid Engine, as what its commands need in their environment."""
-    if (missing := missing_for_grid_engine()) is not None:
-        pytest.skip(missing)
-    with running_grid_engine() as environ:
-        yield environ
 
 
 def digests(done: Run) -> dict[str, str]:

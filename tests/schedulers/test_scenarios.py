@@ -63,7 +63,7 @@ def test_a_retry_asks_for_more_of_what_ran_out_and_for_no_more_than_allowed(
 
 
 def test_workers_that_never_start_keep_no_run_open(slurm: Slurm, fake: Fake, tmp_path: Path) -> None:
-    config = "process { withLabel: dask_worker { clusterOptions = '--begin=now+3600'; maxSubmitAwait = 15.s } }"
+    config = "process { withLabel: dask_worker { clusterOptions = '--begin=now+3600'; maxSubmitAwait = 9.s } }"
     done = run(slurm, fake, tmp_path, config=config)
     assert_done(done)
     slurm.wait_until_empty()
