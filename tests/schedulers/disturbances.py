@@ -1,4 +1,4 @@
-"""Longer scenarios, on Slurm, on Grid Engine and on shims of LSF and PBS, beside the suite for the time that they take:
+"""Longer scenarios, on Slurm, Grid Engine and shims of LSF and PBS, beside the suite for the time that they take:
 
 python -m pytest tests/schedulers/disturbances.py
 """
