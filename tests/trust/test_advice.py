@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,13 +45,23 @@ def test_a_usual_map_needs_no_advice(verdict):
         ("little overlap", {"transform": scaled(shift=35.0)}),
         ("too few features", {"steps": (step(fixed_blobs=12, moving_blobs=900),)}),
         ("start out of reach", {"steps": (step("kept", fixed_blobs=900, moving_blobs=900),)}),
-        ("smoothing too strong", {"blocks": {"ok": 1, "kept": 9, "masked": 90}}),
-        ("smoothing too weak", {"min_jacobian": 0.03}),
+        ("start out of reach, or smoothing too strong", {"blocks": {"ok": 1, "kept": 9, "masked": 90}}),
+        ("smoothing too weak", {"min_jacobian": 0.03, "gain": 0.01}),
+        ("smoothing too weak", {"min_jacobian": -0.2, "gain": 0.01}),
+        ("squeezed", {"min_jacobian": 0.03, "gain": 0.2}),
         ("mirrored", {"transform": Stack((Affine(np.array(np.diag([1.0, 1.0, -1.0, 1.0]))),))}),
     ],
 )
 def test_each_measurement_that_is_off_gives_its_advice(expected, others):
     assert expected in causes(**others)
+
+
+def test_more_smoothing_is_only_for_a_field_that_gains_nothing():
+    clues = Clues(Verdict.GOOD, IDENTITY, GRID, GRID, (2.0, 1.0, 1.0), min_jacobian=0.015, gain=0.3)
+    (found,) = advise(clues)
+    assert (found.cause, found.option) == ("squeezed", None)
+    (found,) = advise(replace(clues, gain=0.0))
+    assert found.value == "deform: {smoothness: 5}"  # µm: four voxels of 1.26 µm
 
 
 def test_a_start_that_was_given_is_not_out_of_reach():

@@ -72,6 +72,13 @@ class StageSummary:
     fixed_reads: float
     moving_reads: float
 
+    @property
+    def gain(self) -> float | None:
+        """The gain of the median metric by the blocks; None where nothing was measured."""
+        if self.metric_before is None or self.metric_after is None:
+            return None
+        return self.metric_after - self.metric_before
+
     @classmethod
     def none(cls, fixed: Grid) -> StageSummary:
         """Return the summary of an alignment of no blocks."""

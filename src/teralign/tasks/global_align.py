@@ -305,8 +305,9 @@ class _GlobalRequest:
         """Return the verdict on the whole transform with its estimated error and advice, in the log too."""
         transform = along_axes(found.transform, *self.directions)
         result = assess(fixed, moving, transform, threads=threads)
-        errors = estimate_whole(fixed, moving, transform.simplified(), steps=self.steps, threads=threads)
-        result = with_errors(result, errors)
+        if result.verdict is not Verdict.BAD:  # of a wrong map no estimate is right
+            errors = estimate_whole(fixed, moving, transform.simplified(), steps=self.steps, threads=threads)
+            result = with_errors(result, errors)
         log_verdict(result)
         clues = Clues(
             verdict=result.verdict,

@@ -316,6 +316,7 @@ class _LocalRequest:
             started=bool(self.transforms),
             blocks={str(state): count for state, count in finest.states.items()},
             min_jacobian=finest.min_jacobian,
+            gain=finest.gain,
         )
         return with_advice(assessment, clues, lambda: read_overviews(fixed, moving), threads=threads)
 

@@ -7,6 +7,7 @@ ones, had no start that blobs agree on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,9 @@ from teralign.trust.trials import Remedy, option_value
 _STRETCH = 0.25  # of the logarithm of a stretch
 _FEW_BLOBS = 60
 _LITTLE_OVERLAP = 0.25  # of the fixed volume
-_SMALL_JACOBIAN = 0.1  # of a field that is smooth enough
+_SMALL_JACOBIAN = 0.1  # far below the bound of the engine
+_SMALL_GAIN = 0.02  # of the metric, which a deformation of noise gains too
+_SMOOTHER, _ROUGHER = 4.0, 1.0  # voxels of smoothness: twice the usual, and half
 _MOSTLY = 0.5  # of the blocks
 _POINTS = 8  # along each axis, where a map is looked at
 
@@ -33,6 +36,7 @@ class Clues:
     `transform` is the whole map from fixed to moving points, along the axes of the volumes, and `spacing` the voxel
     size (z, y, x) in µm of the moving volume as an option would state it. `started` tells whether transforms were
     given; `steps` are the reports of the steps, and `blocks` the number of blocks by state, where there are some.
+    `min_jacobian` is the least determinant of the field, and `gain` what it adds to the metric.
     """
 
     verdict: Verdict
@@ -44,6 +48,7 @@ class Clues:
     steps: Sequence[StepReport] = ()
     blocks: Mapping[str, int] | None = None
     min_jacobian: float | None = None
+    gain: float | None = None
 
     def points(self) -> tuple[Floats, Floats]:
         """Return points (n, 3) spread over the fixed grid, and where the map takes them."""
@@ -65,6 +70,10 @@ class Clues:
         index = self.moving.to_index(mapped)
         inside = np.all((index >= -0.5) & (index <= np.array(self.moving.shape) - 0.5), axis=1)
         return float(inside.mean())
+
+    def smoothness(self, voxels: float) -> str:
+        """Return a smoothness of so many voxels of the fixed grid, in µm as the configuration takes it."""
+        return f"{voxels * math.prod(self.fixed.spacing) ** (1 / 3):.2g}"
 
     def detail(self, name: str) -> float | None:
         """Return a number that the step ransac reported, or None."""
@@ -134,15 +143,32 @@ def _mirrored(clues: Clues) -> Iterator[Advice]:
         )
 
 
-def _bends(clues: Clues) -> Iterator[Advice]:
-    """Yield the advice for a field that nearly folds."""
-    if clues.min_jacobian is not None and clues.min_jacobian < _SMALL_JACOBIAN:
+def _squeezed(clues: Clues) -> Iterator[Advice]:
+    """Yield the advice for a field that folds or nearly does.
+
+    Small determinants of pairs that are aligned are noise, or lie where the field ends at the edge of a box, and more
+    smoothing costs detail. Only a field that gains nothing by its bending needs that.
+    """
+    least, gain = clues.min_jacobian, clues.gain
+    if least is None or least >= _SMALL_JACOBIAN:
+        return
+    seen = (
+        f"The field {'folds somewhere' if least <= 0 else f'squeezes space to {least:.2f} of its volume somewhere'}"
+    )
+    if gain is not None and gain < _SMALL_GAIN:
+        value = clues.smoothness(_SMOOTHER)
         yield Advice(
             "smoothing too weak",
-            f"The field shrinks space to {max(clues.min_jacobian, 0):.2f} of its volume somewhere, which noise does "
-            "and tissue seldom: try more smoothing (deform: smoothness: 8 in the configuration).",
+            f"{seen}, but the metric gains {gain:.3f} only, so it follows noise: smooth more (deform: smoothness: "
+            f"{value} in the configuration), or leave the deformation out.",
             "--config",
-            "deform: {smoothness: 8}",
+            f"deform: {{smoothness: {value}}}",
+        )
+    else:
+        yield Advice(
+            "squeezed",
+            f"{seen}, which noise and the edge of a box do and tissue seldom does: see in the report's map of the "
+            "Jacobian where. In tissue keep min_jacobian of deform at its default or above; smoothing costs detail.",
         )
 
 
@@ -187,15 +213,16 @@ def _kept(clues: Clues) -> Iterator[Advice]:
     worked = {state: n for state, n in (clues.blocks or {}).items() if state in ("ok", "kept", "outlier", "failed")}
     kept = worked.get("kept", 0)
     if kept > _MOSTLY * sum(worked.values()):
+        value = clues.smoothness(_ROUGHER)
         yield Advice(
-            "smoothing too strong",
-            f"{kept} of {sum(worked.values())} blocks found nothing better than their start: improve the start, or "
-            "let the field bend more (deform: smoothness: 1 in the configuration).",
+            "start out of reach, or smoothing too strong",
+            f"{kept} of {sum(worked.values())} blocks found nothing better than their start: improve the start, or, "
+            f"if it is right, let the field bend more (deform: smoothness: {value} in the configuration).",
             "--config",
-            "deform: {smoothness: 1}",
+            f"deform: {{smoothness: {value}}}",
         )
 
 
 _Rule = Callable[[Clues], Iterator[Advice]]
-_ALWAYS: tuple[_Rule, ...] = (_stretched, _mirrored, _bends)
+_ALWAYS: tuple[_Rule, ...] = (_stretched, _mirrored, _squeezed)
 _NOT_GOOD: tuple[_Rule, ...] = (_few_blobs, _little_overlap, _no_start, _kept)
