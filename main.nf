@@ -58,7 +58,7 @@ workflow {
         workflow.onComplete = {
             clocks*.cancel()
             if (reported || !workflow.success) {
-                log.info((lastLines(pairs, reported, params.outdir, run, 20) + ["Results: ${file(params.outdir)}"]).join('\n'))
+                log.info((lastLines(pairs, reported, params.outdir, run, 20) + ["Results: ${file(params.outdir, glob: false)}"]).join('\n'))
             }
         }
     }

@@ -1,4 +1,5 @@
 include { afterWorker } from '../subworkflows/failures.nf'
+include { word } from '../subworkflows/shell.nf'
 
 // A Dask worker that joins the driver of a directory, and leaves with it. Takes what the driver reads as inputs, so
 // that a container engine mounts it here too.
@@ -19,13 +20,13 @@ process DASK_WORKER {
     def args = task.ext.args ?: ''
     """
     start-dask-worker \\
-        --dir "${dir}" \\
+        --dir ${word(dir)} \\
         --worker-cpus ${task.cpus} \\
         --worker-mem-gb ${task.memory.toMega() / 1024} ${args}
     """
 
     stub:
     """
-    test -e "${dir}/terminate"
+    test -e ${word("${dir}/terminate")}
     """
 }

@@ -20,8 +20,8 @@ process GLOBAL_ALIGN {
     export TERALIGN_INPUT_NAMES=${call.names}
     mkdir -p ${meta.id}
     global-align \\
-        --fixed "${call.fixed}" \\
-        --moving "${call.moving}" \\
+        --fixed ${call.fixed} \\
+        --moving ${call.moving} \\
         ${starts} ${call.options} ${args} \\
         --config ${config} \\
         --output ${meta.id}/${call.output} \\

@@ -1,3 +1,5 @@
+include { word } from '../subworkflows/shell.nf'
+
 // Lists the reports of all pairs on one page, with what the tasks took if Nextflow writes its trace, and adds to each report
 // the tasks of its pair and the command of the run (`run`: command and parameters). `failed` are pairs without a report.
 process INDEX_REPORTS {
@@ -28,7 +30,7 @@ process INDEX_REPORTS {
     cat > .run.json << 'END OF RUN'
     ${groovy.json.JsonOutput.toJson(run)}
     END OF RUN
-    index-reports . --title '${title}' ${trace ? "--trace ${trace}" : ''} --workflow .run.json --complete ${lacking} ${args}
+    index-reports . --title ${word(title)} ${trace ? "--trace ${trace}" : ''} --workflow .run.json --complete ${lacking} ${args}
     """
 
     stub:

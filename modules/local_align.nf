@@ -1,3 +1,5 @@
+include { word } from '../subworkflows/shell.nf'
+
 // Refines the alignment of a pair block by block, as the driver of a Dask cluster that others may join in `dir`.
 process LOCAL_ALIGN {
     tag "${meta.id}"
@@ -20,13 +22,13 @@ process LOCAL_ALIGN {
     """
     export TERALIGN_INPUT_NAMES=${call.names}
     mkdir -p ${meta.id}
-    run-on-dask "${dir}" ${task.cpus} ${task.memory.toMega()} local-align \\
-        --fixed "${call.fixed}" \\
-        --moving "${call.moving}" \\
-        --initial-transform "\$PWD/${start}" \\
+    run-on-dask ${word(dir)} ${task.cpus} ${task.memory.toMega()} local-align \\
+        --fixed ${call.fixed} \\
+        --moving ${call.moving} \\
+        --initial-transform "\$PWD"/${start} \\
         ${call.options} ${args} \\
-        --config "\$PWD/${config}" \\
-        --work-dir "${dir}/blocks" \\
+        --config "\$PWD"/${config} \\
+        --work-dir ${word("${dir}/blocks")} \\
         --output "\$PWD/${meta.id}/transform.zarr"
     """
 

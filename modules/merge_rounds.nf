@@ -1,3 +1,5 @@
+include { word } from '../subworkflows/shell.nf'
+
 // Writes the channels of all rounds of a fixed volume as one, warped block by block on the workers of the task.
 process MERGE_ROUNDS {
     tag "${call.output}"
@@ -18,8 +20,8 @@ process MERGE_ROUNDS {
     export TERALIGN_INPUT_NAMES=${call.names}
     mkdir -p rounds
     printf '%s\\n' ${call.table} > table.csv
-    run-on-dask "${dir}" ${task.cpus} ${task.memory.toMega()} teralign merge-rounds \\
-        "\$PWD/table.csv" "\$PWD/rounds/${call.output}" ${args} --work-dir "${dir}/blocks"
+    run-on-dask ${word(dir)} ${task.cpus} ${task.memory.toMega()} teralign merge-rounds \\
+        "\$PWD/table.csv" "\$PWD/rounds/${call.output}" ${args} --work-dir ${word("${dir}/blocks")}
     """
 
     stub:

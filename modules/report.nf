@@ -16,13 +16,13 @@ process REPORT {
     def listed = [transforms].flatten().collect { file -> "--transform ${file}" } + [blocks].flatten().collect { file -> "--blocks ${file}" }
     listed += [steps].flatten().collect { file -> "--global-report ${file}" }
     def limit = fixed_landmarks ? task.ext.args2 ?: '' : ''
-    listed += [fixed_landmarks].flatten().collect { file -> "--fixed-landmarks \"${file}\"" } + [moving_landmarks].flatten().collect { file -> "--moving-landmarks \"${file}\"" }
+    listed += [fixed_landmarks].flatten().collect { file -> "--fixed-landmarks ${file}" } + [moving_landmarks].flatten().collect { file -> "--moving-landmarks ${file}" }
     """
     export TERALIGN_INPUT_NAMES=${call.names}
     mkdir -p ${meta.id}
     report-alignment \\
-        --fixed "${call.fixed}" \\
-        --moving "${call.moving}" \\
+        --fixed ${call.fixed} \\
+        --moving ${call.moving} \\
         ${listed.join(' ')} \\
         ${call.options} ${args} ${limit} \\
         --name "${meta.id}" \\

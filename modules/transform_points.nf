@@ -15,7 +15,7 @@ process TRANSFORM_POINTS {
     """
     mkdir -p ${meta.id}
     transform-points \\
-        --points "${points}" \\
+        --points ${points} \\
         --inverse \\
         ${listed} \\
         ${call.options} ${args} \\

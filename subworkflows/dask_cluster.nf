@@ -65,34 +65,34 @@ def pause() {
 
 // Has a driver told how many workers its blocks can use? One that is going to has an empty file, for minutes at most.
 def isPlanned(dir) {
-    def told = file("${dir}/useful_workers")
+    def told = file("${dir}/useful_workers", glob: false)
     !told.exists() || told.size() > 0 || System.currentTimeMillis() - told.lastModified() > 300000
 }
 
 // The number of workers to start for a driver, of `asked`: its own takes one block, each other one at least one more.
 def helpersOf(dir, asked) {
-    def told = file("${dir}/useful_workers")
+    def told = file("${dir}/useful_workers", glob: false)
     told.exists() && told.size() > 0 ? Math.max(0, Math.min(asked, told.text.trim().toInteger() - 1)) : asked
 }
 
 def isRunning(dir) {
-    file("${dir}/scheduler.json").exists()
+    file("${dir}/scheduler.json", glob: false).exists()
 }
 
 def isDone(dir) {
-    file("${dir}/terminate").exists()
+    file("${dir}/terminate", glob: false).exists()
 }
 
 // Tells the workers of a directory to leave.
 def terminate(dir) {
-    file("${dir}/terminate").text = ''
+    file("${dir}/terminate", glob: false).text = ''
 }
 
 // Makes the directory of a driver: closed to other users, without the marks of an earlier run, and with the number of workers
 // that run-on-dask starts and where they listen. These stand in files and not in the script, so that -resume does not take
 // another cluster for another result. Unfinished blocks stay.
 def prepareDirectory(path, cluster) {
-    def dir = file(path)
+    def dir = file(path, glob: false)
     dir.mkdirs()
     dir.setPermissions('rwx------')
     ['scheduler.json', 'credentials.pem', 'terminate', 'progress', 'useful_workers'].each { name -> dir.resolve(name).delete() }

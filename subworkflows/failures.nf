@@ -15,7 +15,7 @@ def isKilled(failed) {
 }
 
 def isDone(dir) {
-    file("${dir}/terminate").exists()
+    file("${dir}/terminate", glob: false).exists()
 }
 
 def isRefused(failed) {

@@ -3,9 +3,9 @@
 // Keeps a file up to date until the clock that it returns is cancelled. The file is for the tasks of this run alone: those of an
 // earlier head end even while a later one runs.
 def showLife(folder, run) {
-    def sign = file("${folder}/.head-${run}")
+    def sign = file("${folder}/.head-${run}", glob: false)
     def clock = new Timer(true)
-    def whole = file("${folder}/.head-${run}.new")
+    def whole = file("${folder}/.head-${run}.new", glob: false)
     def count = new java.util.concurrent.atomic.AtomicLong()
     def beat = { writeSign(sign, whole, count.incrementAndGet()) } as TimerTask
     sign.parent.mkdirs()

@@ -1,3 +1,5 @@
+include { word ; workPath } from './shell.nf'
+
 // The pairs of a run. `teralign resolve` reads the samplesheet and looks up each volume before anything runs, so that
 // what a path, a scale or a spacing means is decided in one place.
 
@@ -63,14 +65,14 @@ def staged(volume) {
     volume?.path ? file(volume.path, glob: false) : []
 }
 
-// What a task calls a volume that is staged into `folder` of its work directory; an address stays.
+// What a task calls a volume that is staged into `folder` of its work directory, as a word of the shell; an address stays.
 def uriIn(folder, volume, use) {
-    volume.address ? volume.datasets[use] : "\$PWD/${folder}/${volume.datasets[use]}".toString()
+    volume.address ? word(volume.datasets[use]) : workPath("${folder}/${volume.datasets[use]}")
 }
 
 // For the record in results, as a word of the shell: the users' own names of what a task sees in its work directory,
 // the folders that volumes are staged into and the `results` of other tasks.
 def inputNames(volumes, results) {
     def folders = volumes.findAll { _folder, volume -> volume?.path }.collectEntries { folder, volume -> [folder, file(volume.path, glob: false).parent.toString()] }
-    "'${groovy.json.JsonOutput.toJson(results + folders).replace("'", "'\\''")}'".toString()
+    word(groovy.json.JsonOutput.toJson(results + folders))
 }

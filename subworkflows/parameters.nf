@@ -67,7 +67,7 @@ def checkValue(name, value, rule) {
     if (rule.pattern && !(text ==~ rule.pattern)) {
         error("--${name} cannot be '${text}': ${rule.description.replaceFirst(/  \[default.*/, '')}")
     }
-    if (rule.exists && !(text ==~ /(tcp|tls|ucx|wss?):\/\/.+/) && !file(text).exists()) {
+    if (rule.exists && !(text ==~ /(tcp|tls|ucx|wss?):\/\/.+/) && !file(text, glob: false).exists()) {
         error("--${name}: the file ${text} does not exist.")
     }
 }

@@ -14,7 +14,7 @@ def followDrivers(folder, seconds) {
 
 // The lines that are not in `told`, by driver, which then holds them.
 def newLines(folder, told) {
-    (file(folder).exists() ? file(folder).listFiles() : []).toList().sort()
+    (file(folder, glob: false).exists() ? file(folder, glob: false).listFiles() : []).toList().sort()
         .collect { dir -> [dir.name, latestLine(dir)] }
         .findAll { name, line -> line && told.put(name, line) != line }
         .collect { name, line -> "${name}: ${line}".toString() }

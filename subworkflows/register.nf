@@ -12,6 +12,7 @@ include { COMPARE_ROUNDS } from '../modules/compare_rounds.nf'
 include { MERGE_ROUNDS } from '../modules/merge_rounds.nf'
 include { DASK_CLUSTER ; prepareDirectory } from './dask_cluster.nf'
 include { traceOfRun } from './trace.nf'
+include { word } from './shell.nf'
 include { inputNames ; staged ; stagedTransforms ; uriIn } from './pairs.nf'
 
 workflow REGISTER {
@@ -20,7 +21,7 @@ workflow REGISTER {
     settings // a map: config, cluster (own, helpers, network), dask_dir, warped_dir, outdir, started (of the run, in ms), run (command, parameters)
 
     main:
-    def config = file(settings.config, checkIfExists: true)
+    def config = file(settings.config, checkIfExists: true, glob: false)
     def anchor = writeAnchor(settings.dask_dir)
     all = channel.fromList(pairs)
     aligned = all.filter { pair -> !pair.transforms.whole }
@@ -192,7 +193,7 @@ def roundsInputs(group, use) {
             files << map
             "transforms/${files.size()}/${map.name}".toString()
         }
-        [pair.id, places[volumeName(pair.fixed)], places[volumeName(pair.moving)], maps.join(';'), pair.rounds[use]].join(',')
+        [pair.id, places[volumeName(pair.fixed)], places[volumeName(pair.moving)], maps.join(';')].collect { text -> cell(text) }.plus(pair.rounds[use]).join(',')
     }
     def fixed = group.rounds[0].pair.fixed
     def volumes = staged.withIndex(1).collectEntries { path, number -> ["volumes/${number}".toString(), [path: path]] }
@@ -202,14 +203,19 @@ def roundsInputs(group, use) {
         .collectEntries { id, number -> ["transforms/${number}".toString(), id] }
     def call = [
         table: (['id,fixed,moving,transform,fixed_channel,moving_channel,fixed_spacing,moving_spacing,fixed_expansion,moving_expansion'] + rows)
-            .collect { row -> "'${row.replace("'", "'\\''")}'" }
+            .collect { row -> word(row) }
             .join(' '),
-        output: "${volumeName(fixed).tokenize('/')[-1].replaceFirst(/\.[a-z0-9.]+$/, '')}.zarr".toString(),
+        output: "${volumeName(fixed).tokenize('/')[-1].replaceFirst(/\.[a-z0-9.]+$/, '').replaceAll(/[^A-Za-z0-9._-]/, '_')}.zarr".toString(),
         report: group.report,
         names: inputNames(volumes, maps),
         fingerprint: group.rounds.collect { round -> [round.pair.fixed, round.pair.moving].collect { volume -> volume.fingerprints[use] }.join(' ') }.join(' '),
     ]
     [call, staged.collect { path -> file(path, glob: false) }, files]
+}
+
+// A text as a cell of a table.
+def cell(text) {
+    "\"${text.replace('"', '""')}\"".toString()
 }
 
 // The tables of landmarks of a pair that its report stages, of the fixed and the moving volume.
@@ -229,7 +235,7 @@ def alignInputs(pair, task, transforms) {
     def use = task == 'report' ? 'global' : task
     def volumes = ['fixed', 'moving', 'fixed_mask', 'moving_mask'].collectEntries { name -> [name, pair[name]] }
     def masks = ['fixed_mask', 'moving_mask'].findAll { name -> pair[name] }.collect { name ->
-        "--${name.replace('_', '-')} \"${uriIn(name, pair[name], use)}\""
+        "--${name.replace('_', '-')} ${uriIn(name, pair[name], use)}"
     }
     def call = [
         fixed: uriIn('fixed', pair.fixed, use),
@@ -274,7 +280,7 @@ def foldersOf(folder, transforms) {
 // A file that drivers and workers all take as input: with it a container engine mounts the whole work directory, and
 // so the directories where they meet and the drivers' outputs.
 def writeAnchor(folder) {
-    def anchor = file("${folder}/../.anchor").normalize()
+    def anchor = file("${folder}/../.anchor", glob: false).normalize()
     anchor.parent.mkdirs()
     if (!anchor.exists()) {
         anchor.text = ''

@@ -4,7 +4,7 @@
 // older than the run, which `started` then, belongs to another.
 def traceOfRun(started) {
     def path = nextflow.Global.session.config.trace?.file
-    def trace = path ? file(path) : null
+    def trace = path ? file(path, glob: false) : null
     trace?.exists() && trace.lastModified() >= started ? trace : null
 }
 

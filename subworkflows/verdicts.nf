@@ -1,6 +1,7 @@
 // What the reports say of each pair: verdict, estimated error, and whether the limits of the run hold.
 
 include { userName } from './pairs.nf'
+include { word } from './shell.nf'
 include { lastFailure ; traceOfRun } from './trace.nf'
 
 // Reads the report in `folder`. Returns a map: id, verdict, passed, line (verdict, error and `place`, where people find the
@@ -64,7 +65,7 @@ def reportOf(id, outdir) {
 // Of the pairs only those that are `reported` have a report of this run.
 def lastLines(pairs, reported, outdir, run, most) {
     def found = pairs.collect { pair ->
-        pair.id in reported ? readOutcome(pair.id, file("${outdir}/${pair.id}/report"), reportOf(pair.id, outdir)) : withoutReport(pair.id, run)
+        pair.id in reported ? readOutcome(pair.id, file("${outdir}/${pair.id}/report", glob: false), reportOf(pair.id, outdir)) : withoutReport(pair.id, run)
     }
     def ordered = found.findAll { outcome -> !isFine(outcome) } + found.findAll { outcome -> isFine(outcome) }
     def lines = ordered.take(most).collectMany { outcome -> [outcome.line] + (outcome.missed + outcome.advice).collect { note -> "    ${note}" } }
@@ -80,5 +81,10 @@ def isFine(outcome) {
 
 def viewCommand(pair, outdir) {
     def maps = pair.transforms.whole ? pair.transforms.whole.collect { map -> map.path } : ["${outdir}/${pair.id}/transform.zarr"]
-    (["view-alignment --fixed ${userName(pair.fixed)} --moving ${userName(pair.moving)}"] + maps.collect { map -> "--transform ${map}" }).join(' ')
+    (["view-alignment --fixed ${typed(userName(pair.fixed))} --moving ${typed(userName(pair.moving))}"] + maps.collect { map -> "--transform ${typed(map)}" }).join(' ')
+}
+
+// A text as people type it in a shell: in quotes only where it needs them.
+def typed(text) {
+    text.toString() ==~ /[\w.\/:@%+,=-]+/ ? text.toString() : word(text)
 }

@@ -6,9 +6,12 @@ A message is one sentence: what is wrong, where (URI, block, option) and what to
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Iterator
 
 _DETAIL = 200  # characters of the text of another error
+_LONGEST = 1500  # characters of a message
+_NO_TEXT = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # categories of characters that break a line, or that a terminal obeys
 
 
 class TeralignError(Exception):
@@ -45,6 +48,16 @@ class GateError(TeralignError):
     """A result that is written, but misses a limit that the caller set, such as --fail-on or --max-error-um."""
 
     exit_code = 6
+
+
+def as_line(message: str) -> str:
+    """Return a message as one line that any terminal shows, without the middle of what is very long.
+
+    It may hold texts of users and of files, with anything in them.
+    """
+    if len(message) > _LONGEST:
+        message = f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 2 :]}"
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in _NO_TEXT else c for c in message)
 
 
 @contextlib.contextmanager

@@ -47,6 +47,10 @@ WRONG_PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "list": (PAIR | {"outdir": ["a", "b"]}, r"--outdir takes one value, not the list \[a, b\]"),
     "short list": (PAIR | {"fixed_roi": [0, 0, 0, 5]}, r"--fixed_roi cannot be '0,0,0,5': Align only in this box"),
     "name": (PAIR | {"id": "a/b"}, r"--id cannot be 'a/b'"),
+    "name that runs": (PAIR | {"id": "$(touch canary)"}, r"--id cannot be '\$\(touch canary\)'"),
+    "name above": (PAIR | {"warped_name": ".."}, r"--warped_name cannot be '\.\.'"),
+    "name below": (PAIR | {"warped_name": "a/b"}, r"--warped_name cannot be 'a/b'"),
+    "bucket that runs": (PAIR | {"warped_dir": "s3://b/$(touch canary)"}, r"--warped_dir cannot be 's3://b/\$\("),
 }  # fmt: skip
 
 RIGHT: list[dict[str, Any]] = [

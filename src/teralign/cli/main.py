@@ -20,7 +20,7 @@ import click
 from teralign import __version__
 from teralign.cli.logs import say_error
 from teralign.cli.names import in_users_names
-from teralign.errors import TeralignError
+from teralign.errors import TeralignError, as_line
 from teralign.progress import close_bars
 
 GROUPS = {
@@ -143,20 +143,24 @@ def _leave(code: int) -> NoReturn:
 def _explain(error: Exception) -> int:
     """Print one sentence about an error and return its exit code; print the traceback only with --verbose."""
     if isinstance(error, TeralignError):
-        say_error(f"Error: {in_users_names(str(error))}", error)
+        say_error(f"Error: {as_line(in_users_names(str(error)))}", error)
         return error.exit_code
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        say_error(f"Error: {error.filename or 'a file'} cannot be used: {error.strerror}.", error)
-        return 3
+        say_error(as_line(f"Error: {error.filename or 'a file'} cannot be used: {error.strerror}."), error)
+        return 2 if error.errno in _NAME_ERRORS else 3
     if isinstance(error, MemoryError):
         say_error("Error: not enough memory; use a coarser scale or smaller blocks.", error)
         return 3
-    text = " ".join(str(error).split())
+    text = as_line(" ".join(str(error).split()))
     say_error(f"Error: unexpected {type(error).__name__}: {text} (run again with --verbose for details).", error)
     return 1
 
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOENT}
+_NAME_ERRORS = {errno.ENAMETOOLONG, errno.ELOOP}
+_DISK_ERRORS = {
+    *_NAME_ERRORS,
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOENT),
+}
 
 
 def main() -> None:

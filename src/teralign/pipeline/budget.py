@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teralign.pipeline.levels import Budget
+from teralign.pipeline.lookup import absolute
 from teralign.pipeline.parameters import Parameters, as_text
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _config(parameters: Parameters) -> Config:
     from teralign.configuration import load_config
 
     given = parameters.shared("bigstream_config")
-    path = given.folder / Path(given.text).expanduser() if given else None
+    path = absolute(given.text, given) if given else None
     return load_config(path if path is not None and path.is_file() else None)
 
 

@@ -20,7 +20,9 @@ _ENDINGS = {
     "spacing": re.compile(rf"{_NUMBER}(,{_NUMBER}){{2}}"),
     "name": RESULT_NAME,
 }
-_UNSAFE = re.compile(r"""["'$`\\\n*?{}\[\]]""")
+_UNSAFE = re.compile(r"""["'$`\\*?{}\[\]\x00-\x1f\x7f]""")  # where Nextflow stages a file it quotes the rest
+
+_LONGEST_PATH, _LONGEST_NAME = 4095, 255  # bytes
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,24 @@ class Entry:
 
 
 def check_name(uri: str, given: Given) -> None:
-    """Raise InputError for a name that the scripts of tasks cannot quote."""
+    """Raise InputError for a path that cannot be quoted where Nextflow stages it, or that no file can have."""
+    check_path(uri, given)
     if _UNSAFE.search(uri):
         raise given.refuse(
-            f"{uri} has quotes, brackets or other characters in its name that a shell would take apart; rename it or "
-            "link to it."
+            f"{uri} has quotes, brackets or other characters in its name that a shell would take apart; "
+            "rename it or link to it."
+        )
+
+
+def check_path(uri: str, given: Given) -> None:
+    """Raise InputError for a path that no file can have: it is too long, or has characters that no name has."""
+    content = uri.encode(errors="replace")
+    if "\0" in uri or content.decode() != uri:
+        raise given.refuse(f"{uri} has characters that no file has in its name; check it.")
+    if len(content) > _LONGEST_PATH or max(map(len, content.split(b"/"))) > _LONGEST_NAME:
+        raise given.refuse(
+            f"{uri} is longer than a path may be ({_LONGEST_PATH} bytes, {_LONGEST_NAME} for each name); "
+            "check it, or link to it."
         )
 
 

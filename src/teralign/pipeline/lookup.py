@@ -76,6 +76,8 @@ class Located:
         """Return the volume as the pipeline takes it."""
         if self.container is None:
             return StagedVolume(None, self.uri, self.name, self.datasets, fingerprints_at(self.datasets))
+        for use in self.datasets:  # the names inside are those of metadata
+            check_name(self.dataset_uri(use), self.given)
         return StagedVolume(
             self.container,
             None,
@@ -153,8 +155,15 @@ def is_address(uri: str) -> bool:
 
 
 def absolute(uri: str, given: Given) -> Path:
-    """Return a path that a user gave as an absolute one; links are kept."""
-    path = given.folder.absolute() / Path(uri).expanduser()
+    """Return a path that a user gave as an absolute one; links are kept.
+
+    Raises InputError for one that the scripts of tasks cannot quote.
+    """
+    try:
+        path = given.folder.absolute() / Path(uri).expanduser()
+    except RuntimeError as error:
+        raise given.refuse(f"{uri} names no home folder; give a name that begins with ~ as ./~name.") from error
+    check_name(str(path), given)
     parts: list[str] = []
     for part in path.parts:
         parts = parts[:-1] if part == ".." and len(parts) > 1 else [*parts, part]

@@ -10,7 +10,14 @@ from pathlib import Path
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Triple, as_float_triple, reverse_axes
 from teralign.pipeline.budget import budget_of, skipped_alignments
-from teralign.pipeline.entries import RESULT_NAME, mask_options, parse_channel, parse_expansion, parse_region
+from teralign.pipeline.entries import (
+    RESULT_NAME,
+    check_path,
+    mask_options,
+    parse_channel,
+    parse_expansion,
+    parse_region,
+)
 from teralign.pipeline.images import find_images, find_target, options_of
 from teralign.pipeline.levels import Budget
 from teralign.pipeline.lookup import Located, Scale, find_volume, locate_table, open_anyhow, select_scales
@@ -48,6 +55,7 @@ def read_pairs(values: Mapping[str, object], folder: Path) -> list[Pair]:
 
 
 def _rows(sheet: Given, run: Parameters) -> list[Parameters]:
+    check_path(sheet.text, sheet)
     path = sheet.folder / Path(sheet.text).expanduser()
     return [
         replace(run, row=row.cells, sheet_folder=path.parent, row_name=f"{path.name}, row {row.number}")
