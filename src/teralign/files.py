@@ -45,7 +45,8 @@ def writing(path: Path, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
     It is made with the permissions of `mode` that the umask leaves.
     """
     with _temporary(path) as temporary:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+        # by an opener, so that the file has a name, which tifffile reads
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
