@@ -12,7 +12,18 @@ from pathlib import Path
 from teralign.alignment import ImageSource, Side
 from teralign.grids import FloatTriple, as_float_triple
 from teralign.registration import Image
-from teralign.trust import OVERVIEW_VOXELS, Advice, Assessment, Clues, Verdict, advice_of, advise, find_remedy, unlike
+from teralign.trust import (
+    OVERVIEW_VOXELS,
+    Advice,
+    Assessment,
+    Clues,
+    Verdict,
+    advice_of,
+    advise,
+    find_remedy,
+    find_symptoms,
+    unlike,
+)
 from teralign.volumes import OverviewSize
 
 log = logging.getLogger(__name__)
@@ -25,11 +36,15 @@ def with_advice(
 ) -> Assessment:
     """Return the assessment with the advice that follows from the clues, in the log too.
 
-    `images`, which is called only if the alignment is bad, returns both images, along the axes of their volumes.
+    `images`, which is called only if the alignment is bad or doubtful, returns both images, along the axes of their
+    volumes.
     """
+    pair = images() if assessment.verdict in (Verdict.BAD, Verdict.DOUBTFUL) else None
+    if pair is not None:
+        clues = replace(clues, symptoms=find_symptoms(*pair, clues.transform, threads=threads))
     found = advise(clues)
-    if assessment.verdict is Verdict.BAD:
-        found = _tried(images(), clues, threads) or [*found, unlike()]
+    if pair is not None and assessment.verdict is Verdict.BAD:
+        found = _tried(pair, clues, threads) or [*found, unlike(clues.symptoms)]
     for advice in found:
         log.warning("advice: %s", advice.sentence)
     return replace(assessment, advice=tuple(found))

@@ -16,6 +16,7 @@ from teralign.trust.remaining_error import (
     typical_piece,
 )
 from teralign.trust.structures import OVERVIEW_VOXELS
+from teralign.trust.symptoms import Drift, Symptoms, find_symptoms
 from teralign.trust.trials import find_remedy
 from teralign.trust.whole_errors import deform_of, estimate_whole, left_to_move
 
@@ -26,6 +27,7 @@ __all__ = [
     "AssessedBlock",
     "Assessment",
     "Clues",
+    "Drift",
     "ErrorEstimate",
     "ErrorMap",
     "FailOn",
@@ -33,6 +35,7 @@ __all__ = [
     "GateCheck",
     "Gates",
     "Measured",
+    "Symptoms",
     "Verdict",
     "advice_of",
     "advise",
@@ -44,6 +47,7 @@ __all__ = [
     "estimate_errors",
     "estimate_whole",
     "find_remedy",
+    "find_symptoms",
     "floor_of",
     "left_to_move",
     "not_assessed",

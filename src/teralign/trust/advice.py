@@ -17,6 +17,7 @@ from teralign.grids import Floats, FloatTriple, Grid
 from teralign.registration import StepReport
 from teralign.transforms import Stack
 from teralign.trust.assessment import Advice, Verdict
+from teralign.trust.symptoms import Symptoms
 from teralign.trust.trials import Remedy, option_value
 
 _STRETCH = 0.25  # of the logarithm of a stretch
@@ -26,6 +27,9 @@ _SMALL_JACOBIAN = 0.1  # far below the bound of the engine
 _SMALL_GAIN = 0.02  # of the metric, which a deformation of noise gains too
 _SMOOTHER, _ROUGHER = 4.0, 1.0  # voxels of smoothness: twice the usual, and half
 _MOSTLY = 0.5  # of the blocks
+_SHARED, _DRIFT = 0.4, 1.2  # part of the offsets that neighbours share (chance: 0.25), and voxels of the overview
+_ALIKE = 0.5  # correlation of coarse brightness; that of two tissues has 0.1
+_PATTERN = 0.3  # correlation of planes; without a pattern another shift wins
 _POINTS = 8  # along each axis, where a map is looked at
 
 
@@ -36,7 +40,8 @@ class Clues:
     `transform` is the whole map from fixed to moving points, along the axes of the volumes, and `spacing` the voxel
     size (z, y, x) in µm of the moving volume as an option would state it. `started` tells whether transforms were
     given; `steps` are the reports of the steps, and `blocks` the number of blocks by state, where there are some.
-    `min_jacobian` is the least determinant of the field, and `gain` what it adds to the metric.
+    `min_jacobian` is the least determinant of the field, and `gain` what it adds to the metric;
+    `symptoms` are of the images, where the alignment is not good.
     """
 
     verdict: Verdict
@@ -49,6 +54,7 @@ class Clues:
     blocks: Mapping[str, int] | None = None
     min_jacobian: float | None = None
     gain: float | None = None
+    symptoms: Symptoms | None = None
 
     def points(self) -> tuple[Floats, Floats]:
         """Return points (n, 3) spread over the fixed grid, and where the map takes them."""
@@ -106,12 +112,23 @@ def advice_of(remedy: Remedy, spacing: FloatTriple) -> Advice:
     return Advice(trial.what, sentence, "--initial-transform", rows)
 
 
-def unlike() -> Advice:
+def unlike(symptoms: Symptoms | None = None) -> Advice:
     """Return the advice where no trial aligns images that have structure enough."""
+    tried = "No voxel size, mirror or quarter turn that was tried aligns the volumes"
+    coarse = None if symptoms is None else symptoms.coarse
+    if coarse is not None and abs(coarse) > _ALIKE:
+        return Advice(
+            "another channel, or other tissue",
+            f"{tried}, but their coarse brightness agrees (correlation {coarse:.2f}): another channel or stain of "
+            "the same tissue, or other tissue of the same outline; choose channels that show the same "
+            "(--fixed-channel, --moving-channel).",
+            "--moving-channel",
+        )
     return Advice(
         "different structures",
-        "No voxel size, mirror or quarter turn that was tried aligns the volumes: check that both show the same "
-        "tissue, and the same stain in these channels (--fixed-channel, --moving-channel).",
+        f"{tried}{'' if coarse is None else ', and their coarse brightness does not agree either'}: other tissue, "
+        "another place of it, or a start out of reach; check that both show the same "
+        "stain in these channels (--fixed-channel, --moving-channel).",
         "--moving-channel",
     )
 
@@ -223,6 +240,49 @@ def _kept(clues: Clues) -> Iterator[Advice]:
         )
 
 
+def _off(clues: Clues) -> Iterator[Advice]:
+    """Yield the advice for blocks that lie off the map like those beside them."""
+    drift = None if clues.symptoms is None else clues.symptoms.drift
+    if drift is None or drift.shared < _SHARED or drift.voxels < _DRIFT:
+        return
+    if math.hypot(*drift.middle) > _MOSTLY * drift.um:
+        shift = ", ".join(f"{v:.3g}" for v in drift.middle)
+        yield Advice(
+            "shifted",
+            f"Most structures agree off the map by the same {shift} µm (z, y, x in the fixed volume): the start is "
+            "wrong by that (--initial-transform).",
+            "--initial-transform",
+        )
+    elif clues.transform.affine is None:
+        value = clues.smoothness(_ROUGHER)
+        yield Advice(
+            "smoothing too strong",
+            f"Whole regions agree off the map by about {drift.um:.2g} µm: let the field bend more (deform: "
+            f"smoothness: {value} in the configuration), or the start is too far off there "
+            "for the deformation to reach.",
+            "--config",
+            f"deform: {{smoothness: {value}}}",
+        )
+    else:
+        yield Advice(
+            "tissue that bends",
+            f"Whole regions agree off the linear map by about {drift.um:.2g} µm, each its own way: the tissue bends, "
+            "so find a deformation too (local-align, or the step deform).",
+        )
+
+
+def _pattern(clues: Clues) -> Iterator[Advice]:
+    """Yield the advice for a pattern that both images have at equal voxels."""
+    pattern = None if clues.symptoms is None else clues.symptoms.pattern
+    if pattern is not None and pattern > _PATTERN:
+        yield Advice(
+            "pattern of the camera",
+            f"Planes of different depth agree at equal voxels (correlation {pattern:.2f}), as no tissue does: the "
+            "camera puts a pattern into both volumes, which passes for structure; correct both by a dark and a flat "
+            "field first.",
+        )
+
+
 _Rule = Callable[[Clues], Iterator[Advice]]
 _ALWAYS: tuple[_Rule, ...] = (_stretched, _mirrored, _squeezed)
-_NOT_GOOD: tuple[_Rule, ...] = (_few_blobs, _little_overlap, _no_start, _kept)
+_NOT_GOOD: tuple[_Rule, ...] = (_few_blobs, _little_overlap, _no_start, _kept, _off, _pattern)

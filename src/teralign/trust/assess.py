@@ -9,7 +9,6 @@ map, with its fine detail, says.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +19,10 @@ from teralign.registration import Image
 from teralign.transforms import Affine, Stack
 from teralign.trust.assessment import AssessedBlock, Assessment, ErrorEstimate, Verdict
 from teralign.trust.confirmation import Examination, Examined, examine
-from teralign.trust.smoothed_map import smooth_map
+from teralign.trust.offsets import offsets_of
+from teralign.trust.smoothed_map import MAP_SMOOTHING, smooth_map
 from teralign.trust.structures import overview, structures_of
 
-MAP_SMOOTHING = 16.0
-"""Voxels of the overview: detail of a map below this is left out, since a wrong map can invent it."""
 _GOOD, _BAD = 0.70, 0.45
 """Shares of confirmed blocks. Of the known pairs (docs/trust.md) all wrong ones had less than `_BAD`, all right ones
 more than 0.6, and those with a fifth to a third of their tissue wrong lay about `_GOOD`."""
@@ -60,7 +58,7 @@ def assess(
     sigma = as_float_triple(MAP_SMOOTHING * d for d in fixed.grid.spacing)
     smooth = smooth_map(transform, fixed.grid, sigma, threads=threads)
     examination = examine(structures_of(fixed, moving, smooth, threads=threads))
-    offsets = _offsets(examination.blocks, transform, smooth, fixed.grid)
+    offsets = _distances(offsets_of(examination.blocks, transform, smooth, fixed.grid), fixed.grid)
     tally = Tally.of(examination, offsets)
     verdict, sentence, reasons = _judge(tally, linear=all(isinstance(part, Affine) for part in transform.transforms))
     return Assessment(
@@ -176,31 +174,10 @@ def _doubts(tally: Tally, counted: str, *, linear: bool) -> list[str]:
     return reasons
 
 
-def _offsets(blocks: Sequence[Examined], transform: Stack, smooth: Stack, grid: Grid) -> Floats:
-    """Return how far (n, 2) the structures of blocks lie from the place of the whole map, in voxels and in µm.
-
-    Structures of the fixed image at x agree with those that the smoothed map S shows at x + d, so that the true map
-    has S(x + d) at x. The whole map T has T(x), and the difference is brought back to the fixed image.
-    """
-    if not blocks:
-        return np.zeros((0, 2))
-    low = np.array([b.region.start for b in blocks], np.float64)
-    size = np.array([b.region.shape for b in blocks], np.float64)
-    at = np.stack([(low + size * share - 0.5) for share in _QUARTERS], axis=1)
-    points = grid.to_physical(at)
-    moved = np.array([b.offset for b in blocks]) * np.array(grid.spacing)
-    flat = points.reshape(-1, 3)
-    wanted = smooth.map_points((points + moved[:, None]).reshape(-1, 3))
-    affine = smooth.transforms[0].affine or Affine.identity()
-    back = np.linalg.inv(affine.matrix[:3, :3])
-    apart = np.einsum("ni,ji->nj", transform.map_points(flat) - wanted, back).reshape(points.shape)
-    # The middle of several points: the fine detail of the map varies within a block.
-    middle = np.median(apart, axis=1)
-    voxels = middle / np.array(grid.spacing)
-    return np.stack([np.sqrt((voxels**2).sum(axis=1)), np.sqrt((middle**2).sum(axis=1))], axis=1)
-
-
-_QUARTERS = np.stack(np.meshgrid(*[[0.25, 0.5, 0.75]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+def _distances(offsets: Floats, grid: Grid) -> Floats:
+    """Return how long offsets (n, 3) in µm are: (n, 2), in voxels and in µm."""
+    voxels = offsets / np.array(grid.spacing)
+    return np.stack([np.sqrt((voxels**2).sum(axis=1)), np.sqrt((offsets**2).sum(axis=1))], axis=1)
 
 
 def _assessed_blocks(examination: Examination, offsets: Floats, grid: Grid) -> list[AssessedBlock]:

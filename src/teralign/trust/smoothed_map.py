@@ -12,6 +12,8 @@ from scipy import ndimage
 from teralign.grids import Floats, FloatTriple, Grid
 from teralign.transforms import Affine, DisplacementField, Stack, as_field, node_positions
 
+MAP_SMOOTHING = 16.0
+"""Voxels of the overview: detail of a map below this is left out, since a wrong map can invent it."""
 _NODES_A_SIGMA = 4  # nodes within a standard deviation: finer ones change the result by less than a tenth of a voxel
 
 
