@@ -13,7 +13,7 @@ include { MERGE_ROUNDS } from '../modules/merge_rounds.nf'
 include { DASK_CLUSTER ; prepareDirectory } from './dask_cluster.nf'
 include { traceOfRun } from './trace.nf'
 include { word } from './shell.nf'
-include { inputNames ; staged ; stagedTransforms ; uriIn } from './pairs.nf'
+include { inputNames ; staged ; stagedTransforms ; uriIn } from './staging.nf'
 
 workflow REGISTER {
     take:
