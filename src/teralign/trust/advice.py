@@ -27,8 +27,8 @@ _SMALL_JACOBIAN = 0.1  # far below the bound of the engine
 _SMALL_GAIN = 0.02  # of the metric, which a deformation of noise gains too
 _SMOOTHER, _ROUGHER = 4.0, 1.0  # voxels of smoothness: twice the usual, and half
 _MOSTLY = 0.5  # of the blocks
-_SHARED, _DRIFT = 0.4, 1.2  # part of the offsets that neighbours share (chance: 0.25), and voxels of the overview
-_ALIKE = 0.5  # correlation of coarse brightness; that of two tissues has 0.1
+_SHARED, _DRIFT = 0.4, 1.2  # part of the offsets that neighbours share, and voxels of the overview: seen on one scene
+_ALIKE = 0.5  # correlation of coarse brightness; two tissues of one scene had 0.1
 _PATTERN = 0.3  # correlation of planes; without a pattern another shift wins
 _POINTS = 8  # along each axis, where a map is looked at
 
