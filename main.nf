@@ -23,11 +23,16 @@ workflow {
         def cluster = clusterOf(params)
         log.info((summary(pairs) + ["Computing on ${computer(cluster, params)}; results in ${params.outdir}"]).join('\n'))
         def run = [started: workflow.start.toInstant().toEpochMilli(), work: workflow.workDir]
-        def dask_dir = "${workflow.workDir}/dask/${workflow.sessionId}".toString()
-        def clocks = [
+        // Tasks share a work directory that is a folder. Of one in a bucket each has a copy of its own files, and no more.
+        def shared = workflow.workDir.fileSystem == java.nio.file.FileSystems.default
+        if (!shared && cluster.helpers > 0) {
+            error("Workers as tasks of their own meet their driver in the work directory, and ${workflow.workDir.toUriString()} is no folder: give --bigstream_cluster local, or a -work-dir that all machines mount.")
+        }
+        def dask_dir = shared ? "${workflow.workDir}/dask/${workflow.sessionId}".toString() : 'dask'
+        def clocks = shared ? [
             followDrivers(dask_dir, params.progress_seconds.toString().toInteger()),
             showLife("${workflow.workDir}/dask", workflow.runName),
-        ]
+        ] : []
         REGISTER(
             pairs,
             [

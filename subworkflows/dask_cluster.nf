@@ -90,8 +90,11 @@ def terminate(dir) {
 
 // Makes the directory of a driver: closed to other users, without the marks of an earlier run, and with the number of workers
 // that run-on-dask starts and where they listen. These stand in files and not in the script, so that -resume does not take
-// another cluster for another result. Unfinished blocks stay.
+// another cluster for another result. Unfinished blocks stay. A path that is relative is that of a task, which makes it.
 def prepareDirectory(path, cluster) {
+    if (!path.startsWith('/')) {
+        return path
+    }
     def dir = file(path, glob: false)
     dir.mkdirs()
     dir.setPermissions('rwx------')

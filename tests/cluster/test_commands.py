@@ -12,6 +12,7 @@ import pytest
 from processes import wait_until
 
 JOB = Path(__file__).with_name("job.py")
+RUN_ON_DASK = Path(__file__).parents[2] / "bin" / "run-on-dask"
 SMALL = ("--worker-cpus", 1, "--worker-mem-gb", 1)
 
 
@@ -63,6 +64,16 @@ def test_a_command_gives_its_exit_code_and_leaves_the_directory_for_what_comes(p
     assert good.wait(120) == 0
     assert (directory / "terminate").exists()
     assert not (directory / "scheduler.json").exists()
+
+
+def test_without_a_folder_that_tasks_share_a_task_has_workers_of_its_own(processes, tmp_path, directory):
+    seen = tmp_path / "seen"
+    script = ("sh", "-c", f'cp "$TERALIGN_SCHEDULER" {seen}; echo told > "$TERALIGN_PROGRESS_FILE"')
+    done = processes.start(RUN_ON_DASK, directory, 2, 4096, *script, TERALIGN_WORKERS="2", TERALIGN_RETRIED="")
+    assert done.wait(120) == 0, processes.log
+    assert json.loads(seen.read_text())["address"].startswith("tls://127.0.0.1:")
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert (directory / "progress").read_text() == "told\n"
 
 
 def test_a_command_that_a_signal_ends_gives_128_and_the_signal(processes, directory):
