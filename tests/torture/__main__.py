@@ -80,8 +80,7 @@ def _runs(options: argparse.Namespace, folder: Path) -> bool:
         with site_of(name) as site:
             site, peace = _in_peace(options, site, folder)
             print(f"{name}: {peace.seconds:.0f} s in peace", flush=True)
-            start = max((done.number + 1 for done in before), default=0)
-            how = {"kills": wanted, "seed": options.seed, "each": options.each, "start": start}
+            how = {"kills": wanted, "seed": options.seed, "each": options.each, "before": before}
             for done in runs.campaign(folder, site, peace, **how):
                 print(done, flush=True)
                 runs.logged(log, done)

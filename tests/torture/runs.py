@@ -10,6 +10,7 @@ lock.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -143,6 +144,10 @@ def _described(process: psutil.Process) -> str:
         return f"process {process.pid}"
 
 
+VICTIMS = ("worker process", "worker task", "driver", "scheduler", "client", "head")
+"""What is killed. There are worker tasks only where workers are tasks of their own."""
+
+
 class Victims:
     """The processes of a run that may be killed, by what they are."""
 
@@ -156,10 +161,6 @@ class Victims:
             "client": lambda: [p for name in _COMMANDS for p in self._of(name)],
             "head": lambda: [psutil.Process(live.head.pid)] if live.runs() else [],
         }
-
-    def names(self, *, tasks: bool) -> list[str]:
-        """All kinds of victims; worker tasks only where there are any."""
-        return [name for name in self._finders if tasks or name != "worker task"]
 
     def strike(self, name: str, number: signal.Signals, rng: random.Random) -> bool:
         """Send a signal to one of these; False where there is none."""
@@ -220,7 +221,8 @@ def lightened(site: Site, folder: Path, arguments: Sequence[str]) -> Site:
             text=True,
         )
         resolved.write_text(answer.stdout)
-    path = f"{Path(__file__).parent / 'light'}{os.pathsep}{environment()['PATH']}"
+    path = site.environment.get("PATH", environment()["PATH"])
+    path = f"{Path(__file__).parent / 'light'}{os.pathsep}{path}"
     return replace(site, environment={**site.environment, "PATH": path, "TORTURE_RESOLVED": str(resolved)})
 
 
@@ -253,23 +255,55 @@ def results(folder: Path) -> dict[str, str]:
 
 
 def campaign(
-    folder: Path, site: Site, peace: Peace, *, kills: int, seed: int, each: int = 5, start: int = 0
+    folder: Path, site: Site, peace: Peace, *, kills: int, seed: int, each: int = 5, before: Sequence[Round] = ()
 ) -> Iterator[Round]:
-    """Rounds with up to `each` kills, until there were so many; from the round of this number."""
-    number, done = start, 0
+    """Rounds with up to `each` kills, until there were so many more than `before`, in rounds that these follow."""
+    number, done = max((found.number + 1 for found in before), default=0), 0
+    draws = Draws(site, seed)
+    for _ in range(sum(len(found.kills) for found in before)):
+        draws.take()
     while done < kills:
         rng = random.Random(f"{seed}-{site.name}-{number}")
-        found = disturb(folder / f"{site.name}-{number}", site, peace, number, rng, min(each, kills - done))
+        found = disturb(folder / f"{site.name}-{number}", site, peace, number, rng, draws, min(each, kills - done))
         done += len(found.kills)
         number += 1
         yield found
 
 
-def disturb(folder: Path, site: Site, peace: Peace, number: int, rng: random.Random, most: int) -> Round:
+class Draws:
+    """Victims and signals without end: each pair once, in a random order, before any comes again."""
+
+    def __init__(self, site: Site, seed: int) -> None:
+        self._rng = random.Random(f"{seed}-{site.name}")
+        names = [name for name in VICTIMS if site.worker_tasks or name != "worker task"]
+        self._pairs = list(itertools.product(names, (signal.SIGKILL, signal.SIGTERM)))
+        self._left: list[tuple[str, signal.Signals]] = []
+
+    def next(self) -> tuple[str, signal.Signals]:
+        """Return the next pair, the same one until it is taken."""
+        if not self._left:
+            self._left = self._rng.sample(self._pairs, len(self._pairs))
+        return self._left[-1]
+
+    def take(self) -> None:
+        """Go on to the pair after the next."""
+        self.next()
+        self._left.pop()
+
+
+def disturb(
+    folder: Path,
+    site: Site,
+    peace: Peace,
+    number: int,
+    rng: random.Random,
+    draws: Draws,
+    most: int,
+) -> Round:
     """One round; its folder is kept where something is wrong."""
     live = Live(site, folder, peace.arguments)
     try:
-        kills, last = _strike(live, peace, rng, most)
+        kills, last = _strike(live, peace, rng, draws, most)
         code = live.end()
         seconds, ended = live.seconds(), time.monotonic() - last
         faults = list(_faults_of_end(live, peace, code, ended, last))
@@ -282,19 +316,19 @@ def disturb(folder: Path, site: Site, peace: Peace, number: int, rng: random.Ran
     return Round(site.name, number, tuple(kills), -999 if code is None else code, seconds, ended, tuple(faults))
 
 
-def _strike(live: Live, peace: Peace, rng: random.Random, most: int) -> tuple[list[Kill], float]:
+def _strike(live: Live, peace: Peace, rng: random.Random, draws: Draws, most: int) -> tuple[list[Kill], float]:
     """Kill one victim after another, at most so many; return the kills, and the time of the last one."""
     kills: list[Kill] = []
     victims = Victims(live)
-    names = victims.names(tasks=live.site.worker_tasks)
     last = live.started
     while len(kills) < most and live.runs():
         _pause(live, rng.uniform(0, 2.0 * min(peace.seconds, _LONG_SECONDS) / (most + 1)))
-        name, number = rng.choice(names), rng.choice([signal.SIGKILL, signal.SIGTERM])
+        name, number = draws.next()
         while live.runs() and live.seconds() < _PATIENCE_SECONDS:
             blocks = live.blocks()
             if victims.strike(name, number, rng):
                 last = time.monotonic()
+                draws.take()
                 kills.append(Kill(name, number.name, live.seconds(), blocks))
                 break
             time.sleep(0.2)

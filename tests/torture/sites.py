@@ -15,8 +15,7 @@ from nextflow.runs import processes
 class Site:
     """A place where the tasks of a run compute.
 
-    `jobs` lists what its scheduler and its container engine still hold, `containers` the first process of each
-    container (their processes have an environment of their own, and so no mark).
+    `jobs` lists what its scheduler or its container engine still holds.
     """
 
     name: str
@@ -24,18 +23,10 @@ class Site:
     environment: Mapping[str, str] = field(default_factory=dict)
     worker_tasks: bool = True
     jobs: Callable[[], list[str]] = list
-    containers: Callable[[], list[int]] = list
 
     def processes(self, mark: str) -> list[psutil.Process]:
-        """The processes of a run, which has this mark, and of all containers."""
-        found = {process.pid: process for process in processes(mark)}
-        for pid in self.containers():
-            try:
-                first = psutil.Process(pid)
-                found |= {process.pid: process for process in [first, *first.children(recursive=True)]}
-            except psutil.Error:
-                continue
-        return [process for process in found.values() if _runs(process)]
+        """The processes of a run, which has this mark."""
+        return [process for process in processes(mark) if _runs(process)]
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -48,8 +39,10 @@ def _runs(process: psutil.Process) -> bool:
 _SMALL = ("--use_bigstream", "--bigstream_workers", "2", "--bigstream_worker_mem_gb", "1.5")
 _HERE = ("-profile", "demo", "--bigstream_cluster")
 
-SITES = ("local", "tasks", "slurm")
-"""All workers of a driver in its own task; workers as tasks of their own, on this machine; and as jobs of a Slurm."""
+SITES = ("local", "tasks", "slurm", "podman")
+"""All workers of a driver in its own task; workers as tasks of their own, on this machine; as jobs of a Slurm; and in
+containers of Podman.
+"""
 
 
 @contextlib.contextmanager
@@ -60,7 +53,7 @@ def site_of(name: str) -> Iterator[Site]:
     elif name == "tasks":
         yield Site(name, (*_SMALL, *_HERE, "nextflow"))
     else:
-        with _slurm() as site:
+        with {"slurm": _slurm, "podman": _podman}[name]() as site:
             yield site
 
 
@@ -74,4 +67,17 @@ def _slurm() -> Iterator[Site]:
             (*_SMALL, "-profile", "slurm"),
             slurm.environ,
             jobs=lambda: [f"job {job.number} ({job.name}, {job.state})" for job in slurm.queue()],
+        )
+
+
+@contextlib.contextmanager
+def _podman() -> Iterator[Site]:
+    from torture.podman import running_podman
+
+    with running_podman() as podman:
+        yield Site(
+            "podman",
+            (*_SMALL, *("-profile", "demo,podman"), "--container", podman.image, "--bigstream_cluster", "nextflow"),
+            podman.environ,
+            jobs=podman.containers,
         )
