@@ -1,7 +1,7 @@
 """Podman with a storage of its own, and an image that holds nothing: containers see this machine's programs.
 
 So it takes a second and no network, and the containers are real ones: namespaces of processes and of mounts, limits
-of memory, and an engine that starts and ends them. tests/nextflow/test_containers.py runs the image of the Dockerfile.
+of memory, an engine that starts and ends them. tests/nextflow/test_containers.py runs the image of the Dockerfile.
 """
 
 from __future__ import annotations
