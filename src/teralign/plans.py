@@ -29,7 +29,10 @@ SAMPLED, CHECKED = 200, 16
 
 @dataclass(frozen=True)
 class Plan:
-    """The work of a command, as `--dry-run` prints it; `blocks` counts the blocks of each stage."""
+    """The work of a command, as `--dry-run` prints it.
+
+    `blocks` counts the blocks of each stage; `largest_block` names the one that takes the most memory, and its stage.
+    """
 
     dry_run: bool = field(default=True, init=False)
     output: str
@@ -38,6 +41,7 @@ class Plan:
     write_bytes: int
     worker_memory_bytes: int
     estimated_seconds: int
+    largest_block: str = ""
 
     def checked(self, capacity: Capacity, hint: str = "") -> Plan:
         """Log the plan, tell who starts workers how many it can use, and return it.
@@ -49,8 +53,9 @@ class Plan:
         if capacity.memory and needed > ENDED_AT * capacity.memory:
             wanted = f"{hint}, or larger workers" if hint else "larger workers"
             raise InputError(
-                f"a block takes up to {needed / GB:.2f} GB of memory, but a worker has {capacity.memory / GB:.2f} GB "
-                f"and is ended at {ENDED_AT:.0%} of that; give {wanted} (--worker-mem-gb)."
+                f"a block ({self.largest_block}) takes up to {needed / GB:.2f} GB of memory, but a worker has "
+                f"{capacity.memory / GB:.2f} GB and is ended at {ENDED_AT:.0%} of that; give {wanted} "
+                "(--worker-mem-gb)."
             )
         log.info(
             "%s of up to %.2f GB of memory, about %s on %s",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from teralign.cluster import Compute
+from teralign.cluster import ENDED_AT, GB, Compute
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.tasks.apply_transform import apply_transform, plan_apply_transform
@@ -74,6 +74,22 @@ def test_an_alignment_stays_within_its_plan(pair, worker, tmp_path, steps):
     assert plan.worker_memory_bytes / 4 < most_held() < plan.worker_memory_bytes
 
 
+def test_the_smallest_worker_that_a_plan_allows_is_enough(pair, tmp_path):
+    """One that is a hundredth smaller is an error that names the block, its need and the option."""
+    options = {"initial_transforms": [pair.affine], "output": tmp_path / "a.zarr"}
+    volumes = pair.fixed, pair.moving
+    plan = plan_local_align(*volumes, **options)
+    least = plan.worker_memory_bytes / ENDED_AT / GB
+    need = rf"\({plan.largest_block}\) takes up to {plan.worker_memory_bytes / GB:.2f} GB .*--worker-mem-gb"
+    with pytest.raises(InputError, match=need):
+        local_align(*volumes, **options, compute=Compute(workers=1, worker_mem_gb=0.99 * least))
+    assert list(tmp_path.iterdir()) == []
+    with Compute(workers=1, worker_cpus=1, worker_mem_gb=1.001 * least).connect() as client:
+        local_align(*volumes, **options, compute=Compute(client=client))
+        assert max(client.run(_most_held).values()) < plan.worker_memory_bytes
+        assert client.get_events("worker-restart-memory") == ()
+
+
 def test_blocks_too_large_for_a_worker_are_an_error_before_the_start(pair, noise, tmp_path):
     small = {"workers": 1, "worker_cpus": 1, "worker_mem_gb": 0.3}
 
@@ -91,9 +107,16 @@ def test_blocks_too_large_for_a_worker_are_an_error_before_the_start(pair, noise
         transforms, output = [tmp_path / "affine.mat"], tmp_path / "new" / "w.zarr"
         task(noise, noise, transforms=transforms, output=output, compute=Compute(**small))
 
-    for command, remedy in ((convert, "--chunk-size"), (align, "--block-size"), (warp, "--moving-channel")):
+    for command, stage, remedy in (
+        (convert, "convert", "--chunk-size"),
+        (align, "align", "--block-size"),
+        (warp, "warp", "--moving-channel"),
+    ):
+        name = rf"a block \(z\d+_y\d+_x\d+ of {stage}\)"
         for options in ({}, {"dry_run": True}):
-            with pytest.raises(InputError, match=rf"GB of memory, but a worker has 0.30 GB .* 95% .*{remedy}"):
+            with pytest.raises(
+                InputError, match=rf"{name} takes up to .* GB .* a worker has 0.30 GB .* 95% .*{remedy}"
+            ):
                 command(**options)
     assert not (tmp_path / "new").exists()
 

@@ -1,7 +1,7 @@
 """Local alignment in blocks: stages from coarse to fine, blocks aligned in memory, fields screened and merged."""
 
 from teralign.alignment.error_volume import ERROR_ENDING, write_error_volume
-from teralign.alignment.plan import alignment_bytes, plan_alignment, step_seconds
+from teralign.alignment.plan import alignment_bytes, fixed_alignment_bytes, plan_alignment, step_seconds
 from teralign.alignment.records import AlignedBlock, StageSummary
 from teralign.alignment.run_stage import StageResult, StageRunner
 from teralign.alignment.side import Side
@@ -20,6 +20,7 @@ __all__ = [
     "StageSummary",
     "alignment_bytes",
     "described_steps",
+    "fixed_alignment_bytes",
     "open_pair",
     "open_source",
     "plan_alignment",

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from teralign.alignment.align_block import moving_region, search_box
-from teralign.alignment.stages import BlockLayout, Stage
-from teralign.blockwise import WriteUnits
+from teralign.alignment.stages import BlockLayout, BlockOptions, Stage
+from teralign.blockwise import Block, WriteUnits
 from teralign.cluster import Capacity
-from teralign.grids import Region
+from teralign.grids import Grid, Region
 from teralign.plans import START_SECONDS, WORKER_BYTES, Plan
 from teralign.registration import StepConfig
 from teralign.registration.config import is_gauss_newton
@@ -44,20 +44,34 @@ def plan_alignment(output: str, stages: Sequence[Stage], initial: Stack, capacit
     At most `samples` blocks of each stage are examined. Raises InputError when a block is too large for a worker.
     """
     plans = [_StagePlan.of(stage, initial, samples, refining=number > 0) for number, stage in enumerate(stages)]
+    largest = max(plans, key=lambda plan: plan.block_voxels)
     seconds = START_SECONDS + sum(capacity.seconds(plan.cpu_seconds, plan.aligned) for plan in plans)
     return Plan(
         output=output,
         blocks={name: count for plan in plans for name, count in plan.blocks.items()},
         read_bytes=sum(plan.read for plan in plans),
         write_bytes=sum(plan.written for plan in plans),
-        worker_memory_bytes=alignment_bytes(max(plan.block_voxels for plan in plans)),
+        worker_memory_bytes=alignment_bytes(largest.block_voxels),
         estimated_seconds=round(seconds),
+        largest_block=largest.largest,
     ).checked(capacity, "smaller blocks (--block-size)")
 
 
 def alignment_bytes(voxels: int) -> int:
     """Return the memory of a process that aligns images of so many voxels, fixed and moving together."""
     return WORKER_BYTES + _COMPILED + _BYTES_A_VOXEL * voxels
+
+
+def fixed_alignment_bytes(grid: Grid, options: BlockOptions) -> tuple[int, str]:
+    """Return the bytes that the largest block of a fixed image takes without the moving one, and the block's name.
+
+    `options` have a size and an overlap.
+    """
+    assert options.size is not None
+    assert options.overlap is not None
+    layout = BlockLayout.of(grid, options.field_spacing, options.size, options.overlap)
+    block = layout.blocks.largest()
+    return alignment_bytes(block.region.size), block.name
 
 
 def step_seconds(steps: Sequence[StepConfig], blocks: int, voxels: int) -> float:
@@ -72,13 +86,17 @@ def step_seconds(steps: Sequence[StepConfig], blocks: int, voxels: int) -> float
 
 @dataclass(frozen=True)
 class _StagePlan:
-    """Blocks by stage, the blocks to align, bytes read and written, voxels of the largest block, and CPU seconds."""
+    """Blocks by stage, the blocks to align, bytes read and written, the largest block and CPU seconds.
+
+    `block_voxels` is no less than what any block reads of both volumes; `largest` names the one that reads the most.
+    """
 
     blocks: dict[str, int]
     aligned: int
     read: int
     written: int
     block_voxels: int
+    largest: str
     cpu_seconds: float
 
     @classmethod
@@ -86,7 +104,8 @@ class _StagePlan:
         layout, box = stage.layout, stage.fixed.box
         aligned, fixed, largest = _fixed_voxels(layout, box)
         sampled = _sampled(layout, box, samples)
-        moving = [_moving_voxels(stage, initial, region, refining=refining) for region in sampled]
+        moving = [_moving_voxels(stage, initial, block.region, refining=refining) for block in sampled]
+        of_both = [block.region.size + voxels for block, voxels in zip(sampled, moving, strict=True)]
         all_moving = round(sum(moving) / len(moving) * aligned)
         nodes = math.prod(layout.nodes.shape) + fixed // math.prod(layout.strides)  # merged, and block by block
         merged = WriteUnits(layout.nodes.shape, CHUNK_SHAPE)
@@ -96,6 +115,7 @@ class _StagePlan:
             read=fixed * stage.fixed.voxel_bytes + all_moving * stage.moving.voxel_bytes,
             written=nodes * NODE_BYTES,
             block_voxels=largest + max(moving),
+            largest=f"{sampled[of_both.index(max(of_both))].name} of {stage.aligning}",
             cpu_seconds=step_seconds(stage.steps, aligned, fixed),
         )
 
@@ -105,22 +125,25 @@ def _fixed_voxels(layout: BlockLayout, box: Region) -> tuple[int, int, int]:
 
     Halos count in each block; in memory a block also has its voxels outside the region of interest.
     """
-    lengths, sides = [], []
+    sides = []
     for axis, (edges, halo, n) in enumerate(
         zip(layout.blocks.edges, layout.blocks.halo, layout.grid.shape, strict=True)
     ):
         ends = [(max(a - halo, 0), min(b + halo, n)) for a, b in pairwise(edges)]
-        lengths.append(max(b - a for a, b in ends))
         inside = (min(b, box.stop[axis]) - max(a, box.start[axis]) for a, b in ends)
         sides.append([length for length in inside if length > 0])
-    return math.prod(len(side) for side in sides), math.prod(sum(side) for side in sides), math.prod(lengths)
+    return (
+        math.prod(len(side) for side in sides),
+        math.prod(sum(side) for side in sides),
+        layout.blocks.largest().region.size,
+    )
 
 
-def _sampled(layout: BlockLayout, box: Region, samples: int) -> list[Region]:
-    """Return the regions of some blocks, spread evenly over all that touch the region of interest."""
+def _sampled(layout: BlockLayout, box: Region, samples: int) -> list[Block]:
+    """Return some blocks, spread evenly over all that touch the region of interest."""
     blocks = layout.blocks if box == layout.grid.region else layout.blocks.touching(box)
     step = -(-len(blocks) // samples)
-    return [blocks[i].region for i in range(step // 2, len(blocks), step)]
+    return [blocks[i] for i in range(step // 2, len(blocks), step)]
 
 
 def _moving_voxels(stage: Stage, initial: Stack, region: Region, *, refining: bool) -> int:

@@ -113,6 +113,11 @@ class BlockPlan(Sequence[Block]):
         (x0, x1), (x2, x3) = columns[x]
         return Block((z, y, x), Region((z0, y0, x0), (z1, y1, x1)), Region((z2, y2, x2), (z3, y3, x3)))
 
+    def largest(self) -> Block:
+        """Return the first of the blocks that read the most voxels."""
+        lengths = [[stop - start for _, (start, stop) in sides] for sides in self._sides]
+        return self.block([along.index(max(along)) for along in lengths])
+
     def touching(self, region: Region) -> list[Block]:
         """Return the blocks that read a voxel of `region`, in the order of the plan."""
         ranges = [

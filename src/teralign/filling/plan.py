@@ -47,15 +47,22 @@ def plan_fill(filling: Filling, capacity: Capacity, *, samples: int = SAMPLED) -
     images = layout.channels * layout.timepoints
     if one_file:
         later["file"] = images * sum(1 for _ in pieces(layout))
-    sampled = [batch.core for batch in batches.sample(samples)]
-    parts = [part for batch in sampled for core in batch.split(layout.write_shape) if (part := source.part(core))]
-    share = sum(batch.size for batch in sampled) / finest.region.size
+    sampled = batches.sample(samples)
+    named = [
+        (part, batch.name)
+        for batch in sampled
+        for core in batch.core.split(layout.write_shape)
+        if (part := source.part(core))
+    ]
+    parts = [part for part, _ in named]
+    share = sum(batch.core.size for batch in sampled) / finest.region.size
     sizes = [math.prod(grid.shape) * layout.dtype.itemsize * images for grid in layout.levels]
     copied = sizes[0] if one_file else 0
     read = sum(part.needed.size for part in parts) * source.voxel_bytes * layout.timepoints
     made = sum(part.core.size for part in parts) * images
     unit = math.prod(layout.write_shape) * layout.dtype.itemsize
-    largest = max((source.part_bytes(part) for part in parts), default=0)
+    sizes_of_parts = [(source.part_bytes(part), name) for part, name in named] or [(0, sampled[0].name)]
+    largest, name = max(sizes_of_parts, key=lambda found: found[0])
     seconds = START_SECONDS + capacity.seconds(made / share * source.voxel_seconds, len(batches))
     return Plan(
         output=filling.destination.uri,
@@ -64,4 +71,5 @@ def plan_fill(filling: Filling, capacity: Capacity, *, samples: int = SAMPLED) -
         write_bytes=sum(sizes) + copied,
         worker_memory_bytes=WORKER_BYTES + largest + (layout.channels + WRITING) * unit,
         estimated_seconds=round(seconds),
+        largest_block=f"{name} of {filling.stage}",
     ).checked(capacity, source.hint)

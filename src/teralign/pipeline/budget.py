@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from teralign.grids import Triple, as_triple, reverse_axes
 from teralign.pipeline.levels import Budget
-from teralign.pipeline.lookup import absolute
+from teralign.pipeline.lookup import Located, absolute, open_anyhow
 from teralign.pipeline.parameters import Parameters, as_text
 
 if TYPE_CHECKING:
@@ -42,6 +43,35 @@ def budget_of(parameters: Parameters) -> Budget:
 
     memory = round(_number(parameters, "bigstream_global_align_mem_gb", 16) * GB)
     return Budget(memory, alignment_bytes, global_seconds, local_seconds)
+
+
+def check_worker_memory(parameters: Parameters, fixed: Located) -> None:
+    """Raise InputError where the workers of a run are smaller than what a block of the fixed volume takes alone.
+
+    The voxels of the moving volume come on top; the command knows them once it has its initial transform.
+    """
+    given = parameters.shared("bigstream_worker_mem_gb")
+    joins = parameters.shared("dask_scheduler") is not None
+    if given is None or joins or not _is_true(parameters, "use_bigstream") or fixed.container is None:
+        return
+    from teralign.alignment import BlockOptions, fixed_alignment_bytes
+    from teralign.cluster import ENDED_AT, GB
+
+    config = _config(parameters)
+    if not _steps(config, parameters, "local_align"):
+        return
+    dataset = fixed.datasets["local"]
+    options = BlockOptions(
+        _block_size(config, parameters), _number(parameters, "bigstream_block_overlap", config.block_overlap)
+    )
+    needed, block = fixed_alignment_bytes(open_anyhow(fixed.container, dataset).grid, options)
+    has = float(given.text) * GB
+    if needed > ENDED_AT * has:
+        raise given.refuse(
+            f"a block of the local alignment ({block} of {fixed.dataset_uri('local')}) takes more than "
+            f"{needed / GB:.2f} GB of memory, but a worker has {has / GB:.2f} GB and is ended at {ENDED_AT:.0%} of "
+            "that; give larger workers, or smaller blocks (--bigstream_block_size)."
+        )
 
 
 def skipped_alignments(parameters: Parameters) -> list[str]:
@@ -81,10 +111,13 @@ def _workers(parameters: Parameters) -> Capacity:
     return Capacity(count, count * round(_number(parameters, "bigstream_worker_cpus", 1)))
 
 
-def _block_size(config: Config, parameters: Parameters) -> tuple[int, ...]:
+def _block_size(config: Config, parameters: Parameters) -> Triple:
+    """Return the size (z, y, x) of a block in voxels."""
     given = parameters.shared("bigstream_block_size")
     sizes = [int(n) for n in re.findall(r"\d+", given.text)] if given else []
-    return tuple(sizes * 3 if len(sizes) == 1 else sizes) if len(sizes) in (1, 3) else config.block_size
+    if len(sizes) not in (1, 3):
+        return config.block_size
+    return as_triple(reverse_axes(sizes * (3 // len(sizes))))
 
 
 def _number(parameters: Parameters, name: str, default: float) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from teralign.errors import InputError
 from teralign.grids import FloatTriple, Triple, as_float_triple, reverse_axes
-from teralign.pipeline.budget import budget_of, skipped_alignments
+from teralign.pipeline.budget import budget_of, check_worker_memory, skipped_alignments
 from teralign.pipeline.entries import (
     RESULT_NAME,
     check_path,
@@ -82,6 +82,8 @@ def _pair(parameters: Parameters, ids: Collection[str], budget: Callable[[], Bud
     images, points = find_images(parameters, moving, target, given[1])
     pair_id = _pair_id(parameters, fixed, moving)
     transforms = find_transforms(parameters, pair_id, ids)
+    if not transforms.whole:
+        check_worker_memory(parameters, fixed)
     return Pair(
         id=pair_id,
         fixed=fixed.staged(),

@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 
 import teralign
 from teralign.addresses import absolute_uri
-from teralign.blockwise import Workspace, WriteUnits
+from teralign.blockwise import Workspace, WriteUnits, block_name
 from teralign.cluster import Capacity, Compute
 from teralign.errors import InputError
 from teralign.filling import WRITING, make_levels, stored_files
@@ -127,5 +127,6 @@ def _plan(source: Volume, extension: Extension, levels: int | None, capacity: Ca
         write_bytes=made * item,
         worker_memory_bytes=WORKER_BYTES + (1 + WRITING) * math.prod(unit) * item + 8 * slab * (item + 1),
         estimated_seconds=round(START_SECONDS + capacity.seconds(made * _VOXEL_SECONDS, sum(blocks.values()))),
+        largest_block=f"{block_name((0, 0, 0))} of level-1",
     )
     return plan.checked(capacity)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from teralign.blockwise import BlockRecord, Workspace, run_blocks
 from teralign.cluster import Compute
+from teralign.cluster.useful_workers import tell_useful_workers
 from teralign.errors import TeralignError
 from teralign.files import writing
 
@@ -52,6 +53,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with Workspace(options["--work-dir"]) as workspace, Compute(os.environ["TERALIGN_SCHEDULER"]).connect() as client:
         workspace.prepare({"command": command})
+        tell_useful_workers(_BLOCKS)
         function = functools.partial(work, command=command, folder=workspace.output)
         run_blocks(function, [Block(n) for n in range(_BLOCKS)], client=client, workspace=workspace, stage="work")
         workspace.finish(workspace.output, output)
