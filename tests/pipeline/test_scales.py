@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import zarr
 
+from teralign.errors import InputError
 from teralign.pipeline import Pair, read_pairs
 from teralign.pipeline.levels import Budget, KnownScale, choose_global, choose_local, pair_levels
 
@@ -72,6 +73,16 @@ def test_the_memory_of_the_run_decides(rounds: Path) -> None:
     """64³ voxels take 6 MB beside the libraries; the local alignment is not coarser than the global one."""
     pair = resolved(rounds, bigstream_global_align_mem_gb=0.4)
     assert (pair.fixed.datasets["global"], pair.fixed.datasets["local"]) == ("fix.zarr/2", "fix.zarr/1")
+
+
+def test_workers_too_small_for_a_block_are_refused_before_any_task(rounds: Path) -> None:
+    small = {"use_bigstream": True, "bigstream_worker_mem_gb": 0.5}
+    named = r"--bigstream_worker_mem_gb: .* \(z000_y000_x000 of .*fix\.zarr/1\) takes more than 0\.55 GB .*"
+    with pytest.raises(InputError, match=named + r"a worker has 0\.50 GB .*--bigstream_block_size"):
+        resolved(rounds, **small)
+    steps_of_none = {"bigstream_local_steps": True}
+    for enough in ({"bigstream_worker_mem_gb": 0.6}, {"use_bigstream": False}, steps_of_none):
+        resolved(rounds, **(small | enough))
 
 
 def test_one_scale_may_be_named(rounds: Path) -> None:
