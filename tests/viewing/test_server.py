@@ -20,6 +20,8 @@ from teralign.cluster import Compute
 from teralign.errors import InputError
 from teralign.tasks.apply_transform import apply_transform
 from teralign.tasks.view_alignment import SeenBeside, open_view, serve_view
+from teralign.transforms import Affine, load_stack, node_positions
+from teralign.viewing import FieldMagnitude
 from teralign.viewing.bricks import in_bricks
 from teralign.viewing.server import parse_range
 from teralign.volumes import open_volume
@@ -94,14 +96,20 @@ def test_stored_voxels_are_served_as_they_are_and_placed_in_micrometres(link, ca
 
 
 def test_displacements_are_lengths_beside_the_affine(link, case):
-    from teralign.transforms import load_stack, node_positions
-
     stack = load_stack([case.transform])
     nodes = node_positions(open_volume(case.fixed).grid.nodes((4, 4, 4)))
     moved = stack.map_points(nodes) - stack.transforms[0].map_points(nodes)
     found = served(link, "displacement (µm)", 0)
     np.testing.assert_allclose(found.ravel(), np.linalg.norm(moved, axis=1), atol=1e-5)
     assert found.max() > 1
+
+
+def test_lengths_read_at_the_nodes_are_those_of_mapped_points(case):
+    """A further map, which moves nothing, leaves no field whose nodes could be read as they are."""
+    stack, grid = load_stack([case.transform]), open_volume(case.fixed).grid
+    read, mapped = FieldMagnitude(stack, grid), FieldMagnitude(stack @ Affine.identity(), grid)
+    region = read.grids[0].region
+    np.testing.assert_allclose(read.read(region), mapped.read(region), rtol=1e-4, atol=1e-4)
 
 
 def test_the_state_shows_fixed_and_aligned_over_each_other(link):

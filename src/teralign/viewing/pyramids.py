@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teralign.grids import Grid, Region
-from teralign.transforms import FIELD_STRIDE, Affine, Stack, node_positions
+from teralign.transforms import FIELD_STRIDE, Affine, DisplacementField, Stack, node_positions
 from teralign.volumes import Volume, plan_levels, stored_levels
 
 _FIELD_CUBE = 128
@@ -85,8 +85,23 @@ class FieldMagnitude:
         """Return the (z, y, x) lengths at the nodes of a region whose part of the fields fits in memory."""
         box = grid.crop(region)
         transform = self._transform.load(box.origin, box.to_physical(np.array(box.shape) - 1))
-        nodes = node_positions(grid, region)
-        moved = transform.map_points(nodes)
-        moved -= self._affine.map_points(nodes)
+        moved = self._moved_at_nodes(transform, grid, region)
+        if moved is None:
+            nodes = node_positions(grid, region)
+            moved = transform.map_points(nodes)
+            moved -= self._affine.map_points(nodes)
         lengths: NDArray[np.float32] = np.sqrt(np.einsum("ij,ij->i", moved, moved)).astype(np.float32)
         return lengths.reshape(region.shape)
+
+    def _moved_at_nodes(self, transform: Stack, grid: Grid, region: Region) -> NDArray[Any] | None:
+        """Return A u (n, 3) where the map is [A, u] and the nodes of u are those of `grid`, as local-align has it.
+
+        Mapping each node takes several times as long. None for other maps and at coarser scales.
+        """
+        *outer, field = transform.loaded() or (None,)
+        if not isinstance(field, DisplacementField) or any(not isinstance(part, Affine) for part in outer):
+            return None
+        if field.grid != grid or region.intersect(field.region) != region:
+            return None
+        values = field.values[region.relative_to(field.region).slices].reshape(-1, 3)
+        return np.asarray(values @ self._affine.matrix[:3, :3].T.astype(np.float32))
