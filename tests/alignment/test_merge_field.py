@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from teralign.alignment.align_block import node_region
-from teralign.alignment.merge_field import FieldMerger, UsableBlocks, find_outliers
+from teralign.alignment.merge_field import RETURN, FieldMerger, UsableBlocks, find_outliers
 from teralign.alignment.stages import BlockLayout
 from teralign.blockwise import Workspace, plan_blocks
 from teralign.files import writing
 from teralign.grids import Grid, Region
-from teralign.transforms import create_field, node_positions
+from teralign.transforms import DisplacementField, create_field, folding, node_positions
 
 FIXED = Grid((50, 61, 47), (2.0, 1.5, 1.5), (3.0, 0.0, -7.0))
 STRIDES = (3, 4, 4)
@@ -24,7 +24,7 @@ def linear(points):
     return (points - 20) @ np.array([[0.02, 0.01, 0.0], [0.0, -0.03, 0.02], [0.01, 0.0, 0.015]]) + [1.0, -2.0, 3.0]
 
 
-def merger(tmp_path, displacement, missing=()):
+def merger(tmp_path, displacement, missing=(), box=FIXED.region, fade=1.0):
     """A merger of blocks which each found `displacement`, but those at the indices `missing`."""
     workspace = Workspace(tmp_path / "work")
     workspace.prepare({})
@@ -42,9 +42,7 @@ def merger(tmp_path, displacement, missing=()):
     UsableBlocks(np.array(index).reshape(-1, 3), np.array(means).reshape(-1, 3)).save(usable)
     writer = create_field(tmp_path / "field.zarr", NODES, (8, 8, 8))
     workspace.close()
-    return FieldMerger(
-        BlockLayout(FIXED, PLAN, NODES, STRIDES), FIXED.region, "align", usable, None, workspace, writer
-    )
+    return FieldMerger(BlockLayout(FIXED, PLAN, NODES, STRIDES), box, fade, "align", usable, None, workspace, writer)
 
 
 def test_blocks_that_agree_merge_to_what_they_agree_on(tmp_path):
@@ -73,6 +71,29 @@ def test_a_filled_block_stays_within_what_its_neighbours_found(tmp_path):
     assert np.abs(merged - truth).max() < 0.5 * np.ptp(truth)
     assert merged.min() >= truth.min() - 1e-4
     assert merged.max() <= truth.max() + 1e-4
+
+
+def test_beyond_a_box_the_field_returns_to_the_start_without_squeezing_space(tmp_path):
+    """The box ends within a block; a return within one overlap of 8 voxels would fold space along y."""
+    constant, box = np.array([4.0, -12.0, 6.0]), Region((0, 0, 0), (50, 25, 47))
+    job = merger(
+        tmp_path, lambda p: np.broadcast_to(constant, p.shape), box=box, fade=RETURN * np.linalg.norm(constant)
+    )
+    merged = job.merge(NODES.region)
+    inside = node_positions(NODES)[:, 1].reshape(NODES.shape) <= FIXED.to_physical((0, 24, 0))[1]
+    np.testing.assert_allclose(merged[inside], np.broadcast_to(constant, merged[inside].shape), atol=1e-5)
+    assert folding(DisplacementField(merged, NODES)).min_jacobian > 1 - 1.5 / RETURN
+    assert np.linalg.norm(merged[:, -1], axis=-1).max() < 0.9 * np.linalg.norm(constant)
+    for region in NODES.region.split((5, 7, 3)):
+        np.testing.assert_array_equal(job.merge(region), merged[region.slices])
+
+
+def test_far_from_a_box_the_field_is_the_start(tmp_path):
+    job = merger(tmp_path, linear, box=Region((0, 0, 0), (20, 20, 20)), fade=20.0)
+    merged, positions = job.merge(NODES.region), node_positions(NODES).reshape(*NODES.shape, 3)
+    far = (positions - FIXED.to_physical((21, 20, 20)) > 20).any(axis=-1)
+    assert not merged[far].any()
+    assert merged[:7, :6, :6].any(axis=-1).all()
 
 
 def test_with_no_block_at_all_the_start_stays(tmp_path):

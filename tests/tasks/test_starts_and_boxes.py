@@ -235,9 +235,10 @@ def test_blocks_outside_a_box_keep_the_start_and_those_at_its_border_are_right(p
     assert np.median(errors[places < 35]) < 0.5
     assert np.median(errors[(places > 24) & (places < 35)]) < 0.5
     whole_map = load_stack([output])
+    assert result.min_jacobian > 0.5
     field = whole_map.transforms[1].read()
-    assert field.values[:, :, 36 // 4].any()
-    assert not field.values[:, :, 56 // 4 :].any()
+    lengths = np.linalg.norm(field.values, axis=-1)
+    assert (lengths[:, :, -1] < lengths[:, :, 36 // 4]).all()
 
     part = Side(pair.moving, roi=((-1e6, -1e6, -1e6), (*far, moving.to_physical((0, 0, 30))[2])))
     result = local_align(pair.fixed, part, output=tmp_path / "part.zarr", **options)

@@ -102,6 +102,7 @@ class BlockAligner:
             min_jacobian=folding(chosen.field, threads=threads).min_jacobian,
             share=chosen.share,
             displacement=self._mean_over_core(block, chosen.field.values, nodes),
+            max_displacement=round(float(np.linalg.norm(chosen.field.values, axis=-1).max()), 4),
             correction=self._mean_over_core(block, chosen.field.values - chosen.coarse_field.values, nodes),
             error_um=error,
         )

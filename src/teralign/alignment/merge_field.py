@@ -9,7 +9,11 @@ by more than `OUTLIER_SPREADS` times the spread of its neighbours (their median 
 Filling: a block without a field of its own (failed, empty, outside, outlier) gets the coarser field plus the mean
 corrections of the nearest blocks that have a field, weighted by the inverse square of their distance (Shepard 1968,
 "A two-dimensional interpolation function for irregularly-spaced data"). Where no block has a field, the coarser field
-alone remains. A block outside the region of interest gets a field of 0: the start.
+alone remains.
+
+Outside a region of interest the field returns to the start, 0: a node has the field of the nearest node of the
+region, less of it the farther it lies from there. The distance of the return is a multiple of the greatest
+displacement, so that the return squeezes space by a small, known share. Blocks outside the region add nothing.
 
 Merging: each chunk of the output is the sum of the blocks that touch it, in their order, with weights that add up to
 1. Each chunk has a single writer.
@@ -32,7 +36,7 @@ from teralign.alignment.records import MergedChunk
 from teralign.alignment.stages import BlockLayout
 from teralign.blockwise import Block, Workspace, WriteUnit
 from teralign.files import write_arrays, writing
-from teralign.grids import Floats, Region, Triple
+from teralign.grids import Floats, Region, Triple, as_triple
 from teralign.transforms import (
     DisplacementField,
     FieldWriter,
@@ -45,6 +49,7 @@ from teralign.transforms import (
 OUTLIER_SHARE = 0.15  # an affine slope over the blocks passes; decisions: outliers-by-median
 OUTLIER_SPREADS = 6.0  # where the neighbours themselves differ, a block may differ more
 NEIGHBOURS = 8  # blocks that fill a block: about those around it
+RETURN = 8.0  # greatest displacements; the steepest slope of the return is 1.5 / RETURN, so space keeps 80 %
 
 
 @dataclass(frozen=True)
@@ -118,12 +123,14 @@ def find_outliers(blocks: UsableBlocks, extent: Sequence[float]) -> NDArray[np.b
 class FieldMerger:
     """Merges any chunk of the output field. Picklable.
 
-    `box` are the fixed voxels of the region of interest, `aligned` is the stage of the blocks' fields, `usable` the
-    file of the `UsableBlocks`, and `coarse` the merged field of the stage before.
+    `box` are the fixed voxels of the region of interest, and `fade` is the distance from it in µm at which the field
+    has returned to the start. `aligned` is the stage of the blocks' fields, `usable` the file of the `UsableBlocks`,
+    and `coarse` the merged field of the stage before.
     """
 
     layout: BlockLayout
     box: Region
+    fade: float
     aligned: str
     usable: Path
     coarse: StoredField | None
@@ -140,19 +147,40 @@ class FieldMerger:
 
     def merge(self, region: Region) -> NDArray[np.float32]:
         """Return the merged field (z, y, x, 3) in µm over a region of nodes."""
+        if self.box == self.layout.grid.region:
+            return self._merged(region)
+        box, nodes = self._box_nodes(), self.layout.nodes
+        wanted = [np.arange(a, b) for a, b in zip(region.start, region.stop, strict=True)]
+        nearest = [np.clip(i, a, b - 1) for i, a, b in zip(wanted, box.start, box.stop, strict=True)]
+        z, y, x = (((i - j) * d) ** 2 for i, j, d in zip(wanted, nearest, nodes.spacing, strict=True))
+        away = np.minimum(np.sqrt(z[:, None, None] + y[None, :, None] + x[None, None, :]) / self.fade, 1.0)
+        if away.min() == 1:
+            return np.zeros((*region.shape, 3), np.float32)
+        part = Region(as_triple(int(i[0]) for i in nearest), as_triple(int(i[-1]) + 1 for i in nearest))
+        places = np.ix_(*(i - a for i, a in zip(nearest, part.start, strict=True)))
+        left = 1 - away**2 * (3 - 2 * away)
+        return np.asarray(left[..., None] * self._merged(part)[places], dtype=np.float32)
+
+    def _box_nodes(self) -> Region:
+        """Return the nodes of the region of interest, with those between which its outermost voxels lie."""
+        strides = self.layout.strides
+        start = as_triple(a // s for a, s in zip(self.box.start, strides, strict=True))
+        stop = as_triple(-(-(b - 1) // s) + 1 for b, s in zip(self.box.stop, strides, strict=True))
+        return Region(start, stop).intersect(self.layout.nodes.region)
+
+    def _merged(self, region: Region) -> NDArray[np.float32]:
+        """Return the sum of the blocks (z, y, x, 3) in µm over a region of nodes, which lies in the box."""
         usable = UsableBlocks.load(self.usable)
         total = np.zeros((*region.shape, 3))
         weight = np.zeros((*region.shape, 1))
         for block in self.layout.blocks.touching(self._voxels(region)):
             own = node_region(block, self.layout.strides, self.layout.nodes)
             part = own.intersect(region)
-            if part.size == 0:
+            if part.size == 0 or block.region.intersect(self.box).size == 0:
                 continue
             values: NDArray[Any]
             if usable.has(block.index):
                 values = self._stored(block)[part.relative_to(own).slices]
-            elif block.region.intersect(self.box).size == 0:
-                values = np.zeros((*part.shape, 3))
             else:
                 values = self._filled(block, part, usable)
             w = self.layout.blocks.blend_weights(block, self._axes(part))[..., None]

@@ -20,8 +20,8 @@ class AlignedBlock(BlockRecord):
     `fixed_read` and `moving_read` are voxels. The metrics (higher is better) are those of the initial transforms and
     of the field used, `share` is the used share of the correction, `min_jacobian` the field's smallest determinant.
     `displacement` and `correction` (z, y, x) are means over the block's core in µm: of the field, and of its
-    difference from the field of the coarser stage. `error_um` is the estimated error that remains, the root mean
-    square over the core in µm.
+    difference from the field of the coarser stage. `max_displacement` is the field's greatest length in µm.
+    `error_um` is the estimated error that remains, the root mean square over the core in µm.
     """
 
     metric_before: float | None = None
@@ -29,6 +29,7 @@ class AlignedBlock(BlockRecord):
     min_jacobian: float | None = None
     share: float | None = None
     displacement: FloatTriple | None = None
+    max_displacement: float | None = None
     correction: FloatTriple | None = None
     error_um: float | None = None
     fixed_read: int | None = None
@@ -41,7 +42,17 @@ class AlignedBlock(BlockRecord):
 
 _REPORTED = (
     *("block", "state", "reason", "error", "metric_before", "metric_after"),
-    *("min_jacobian", "share", "displacement", "correction", "error_um", "seconds", "fixed_read", "moving_read"),
+    *(
+        "min_jacobian",
+        "share",
+        "displacement",
+        "max_displacement",
+        "correction",
+        "error_um",
+        "seconds",
+        "fixed_read",
+        "moving_read",
+    ),
 )
 
 

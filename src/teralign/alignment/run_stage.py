@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from teralign.alignment.align_block import BlockAligner
-from teralign.alignment.merge_field import FieldMerger, UsableBlocks, find_outliers
+from teralign.alignment.merge_field import RETURN, FieldMerger, UsableBlocks, find_outliers
 from teralign.alignment.records import AlignedBlock, MergedChunk, StageSummary
 from teralign.alignment.stages import Stage
 from teralign.blockwise import BlockState, Workspace, WriteUnits, block_index, block_name, run_blocks
@@ -74,7 +74,7 @@ class StageRunner:
         log.info("%s", stage.sentence())
         resumed = self._align(stage, coarse, max_failed)
         usable, records = self._screen(stage)
-        field = self._merge(stage, coarse, usable, built)
+        field = self._merge(stage, coarse, usable, built, _fade(stage, records))
         chunks = list(self.workspace.records(stage.merging, MergedChunk))
         summary = StageSummary.of(records, chunks, stage.fixed.grid, stage.moving.grid)
         return StageResult(field, summary, records, resumed, time.monotonic() - began)
@@ -111,13 +111,22 @@ class StageRunner:
             log.warning("block %s disagrees wildly with its neighbours and is replaced by them", name)
         return path, [_as_outlier(r) if r.block in bad else r for r in records]
 
-    def _merge(self, stage: Stage, coarse: StoredField | None, usable: Path, built: Path) -> StoredField:
+    def _merge(self, stage: Stage, coarse: StoredField | None, usable: Path, built: Path, fade: float) -> StoredField:
         writer = create_field(built, stage.layout.nodes, resume=True)
-        merger = FieldMerger(stage.layout, stage.fixed.box, stage.aligning, usable, coarse, self.workspace, writer)
+        merger = FieldMerger(
+            stage.layout, stage.fixed.box, fade, stage.aligning, usable, coarse, self.workspace, writer
+        )
         units = WriteUnits(stage.layout.nodes.shape, writer.chunk_shape)
         run_blocks(merger, units, client=self.client, workspace=self.workspace, stage=stage.merging)
         finish_map(built, Stack((writer.field,)))
         return writer.field
+
+
+def _fade(stage: Stage, records: Sequence[AlignedBlock]) -> float:
+    """Return the distance in µm from the region of interest at which the field has returned to the start."""
+    used = (r.max_displacement for r in records if r.state is not BlockState.OUTLIER)
+    greatest = max((length for length in used if length is not None), default=0.0)
+    return max(RETURN * greatest, *stage.layout.nodes.spacing)
 
 
 def _as_outlier(record: AlignedBlock) -> AlignedBlock:
