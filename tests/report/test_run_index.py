@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from browser import opened
 from teralign.errors import DataError, InputError
+from teralign.report.workflow_run import read_workflow
 from teralign.tasks.index_reports import RunInputs, index_reports
 
 COMMAND = "nextflow run . --fixed 'a b.n5' --id '<!-- end of run --><b>'"
@@ -42,6 +44,15 @@ def test_a_report_gets_the_tasks_that_ended_after_it_and_the_command_of_the_run(
         assert visit.page.locator("#run").count() == 1
         assert "LOCAL_ALIGN" in visit.page.locator("main").inner_text()
         assert visit.console == []
+
+
+def test_the_command_of_the_run_keeps_its_empty_values(tmp_path):
+    record = tmp_path / "workflow.json"
+    said = "nextflow run . --bigstream_local_steps  --def_scale s0 --initial_transform "
+    record.write_text(json.dumps({"command": said, "parameters": {}}))
+    assert shlex.split(read_workflow(record).command)[3:] == [
+        *("--bigstream_local_steps", "", "--def_scale", "s0", "--initial_transform", "")
+    ]
 
 
 def test_pairs_without_a_report_are_named(results):

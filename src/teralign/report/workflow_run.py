@@ -34,11 +34,16 @@ def read_workflow(path: Path) -> WorkflowRun:
     """Return the record of a run that the workflow writes for `index-reports`. Raises InputError for another file."""
     try:
         content = json.loads(path.read_text("utf-8"))
-        return WorkflowRun(str(content["command"]), dict(content["parameters"]))
+        return WorkflowRun(_with_empty_values(str(content["command"])), dict(content["parameters"]))
     except OSError as error:
         raise InputError(f"--workflow {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"--workflow {path} is not the record of a workflow run.") from error
+
+
+def _with_empty_values(command: str) -> str:
+    """Return a command line in which empty values are quoted; Nextflow joins the words by blanks, without quotes."""
+    return " ".join(word or "''" for word in command.split(" "))
 
 
 def complete_report(folder: Path, tasks: Sequence[TaskCost], workflow: WorkflowRun | None) -> None:

@@ -103,8 +103,8 @@ def local_align(
     `output` is a `.zarr` group: the field u in µm on a grid of nodes, followed by the initial transforms (files,
     outermost first), so that x_moving = initial(x + u(x)). `steps` replaces the list of steps of `config`, a YAML
     file or a mapping of the same shape. `NAME.blocks.json` beside it has the state and metrics of each block.
-    Blocks that fail are filled from their neighbours and counted; those outside the fixed region of interest keep
-    the initial transforms. Unfinished work stays in the work directory of `compute`, and the same call continues it.
+    Blocks that fail are filled from their neighbours and counted; beyond the fixed region of interest the map returns
+    to the initial transforms. Unfinished work stays in the work directory of `compute`, and the same call goes on.
     Without any step the map is the initial transforms, or the identity, and no worker starts. With `error`, the error
     that remains is estimated: in the records of the blocks, and in cubes in `NAME.error.zarr` beside the map. The
     report says which of the `gates` failed, and nothing is raised then; `max_failed_blocks` is that of `blocks`.
