@@ -70,11 +70,12 @@ workflow {
 }
 
 // The workers of a driver: `own` is how many it starts itself ('cores': as many as fit), or the scheduler of another
-// cluster; `helpers` is how many tasks join them; `network` holds the options that say where they listen. configs/base.config
-// gives the driver the cores for its own.
+// cluster; `helpers` is how many tasks join them; `network` holds the options that say where they listen, and for how long the
+// first is waited for. configs/base.config gives the driver the cores for its own.
 def clusterOf(parameters) {
     def size = sizeOf(parameters)
-    size + [network: size.helpers > 0 ? networkOptions(parameters) : '--local']
+    def wait = isGiven(parameters.dask_worker_wait) ? " --worker-wait ${parameters.dask_worker_wait}" : ''
+    size + [network: (size.helpers > 0 ? networkOptions(parameters) : '--local') + wait]
 }
 
 def sizeOf(parameters) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import time
@@ -178,6 +179,23 @@ def test_a_worker_leaves_when_no_scheduler_comes(processes, directory):
     assert processes.start("start-dask-worker", "--dir", directory, "--wait", 1).wait(15) == 0
     assert "no scheduler was started" in processes.log
     assert f"Waiting up to 1 s for a scheduler in {directory}" in processes.log
+
+
+def test_a_command_without_workers_says_what_to_look_at_and_ends_after_its_wait(processes, directory, tmp_path):
+    alone = driver(processes, directory, *job(tmp_path, 3, 0.1), options=["--workers", 0, "--worker-wait", 8])
+    assert alone.wait(120) == 1
+    log = processes.log
+    assert re.search(r"work: no worker for [4-7] s: see whether the jobs of start-dask-worker run, .* for 8 s", log)
+    assert re.search(r"ClusterError: work: there has been no worker for \d+ s \(--worker-wait\)", log)
+    assert calls(tmp_path) == {}
+
+
+def test_workers_that_cannot_start_are_said_to_be_the_driver_s_own(processes, directory, tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", '["no_such_module"]')
+    alone = driver(processes, directory, *job(tmp_path, 3, 0.1), options=["--worker-wait", 12])
+    assert alone.wait(120) == 1
+    assert re.search(r"Worker 0 could not be started .*no_such_module", processes.log)
+    assert re.search(r"work: no worker for \d+ s: its own are started again and again", processes.log)
 
 
 def test_a_scheduler_stands_alone_until_it_is_stopped(processes, directory, tmp_path):

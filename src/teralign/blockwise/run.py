@@ -41,6 +41,7 @@ from teralign.blockwise.patience import Patience
 from teralign.blockwise.records import BlockRecord, BlockState
 from teralign.blockwise.workspace import Workspace
 from teralign.cluster.own_workers import count_own_workers
+from teralign.cluster.worker_wait import worker_wait
 from teralign.errors import AlignmentError, ClusterError, DataError
 from teralign.progress import Progress, counted, readable_time
 
@@ -106,7 +107,7 @@ def run_blocks(
     max_failed: float = 0.0,
     window: int | None = None,
     patience: float = 60.0,
-    start_patience: float = 600.0,
+    start_patience: float | None = None,
 ) -> RunSummary:
     """Call `function` for each block that `workspace` has no record of, on the workers of `client` or, without, here.
 
@@ -116,8 +117,9 @@ def run_blocks(
 
     `window` is the most blocks that Dask holds at once (default: a few for each worker); `patience` is how many
     seconds a cluster may be without a worker once it had one, `start_patience` how many its workers may take to
-    start. A share of up to `max_failed` of the blocks may fail; the summary lists them. When more fail, raises
-    DataError if files were the reason, else AlignmentError. Raises ClusterError when the cluster is lost.
+    start (default: Dask's setting, which --worker-wait changes). A share of up to `max_failed` of the blocks may
+    fail; the summary lists them. When more fail, raises DataError if files were the reason, else AlignmentError.
+    Raises ClusterError when the cluster is lost.
     """
     ledger = _Ledger(stage, len(blocks), max_failed)
     shared = cast("Callable[[Named], BlockRecord]", function) if client is None else cloudpickle.dumps(function)
@@ -126,7 +128,8 @@ def run_blocks(
     if client is None:
         _run_here(todo, job, ledger)
     else:
-        dispatcher: _Dispatcher[B] = _Dispatcher(client, job, ledger, window, Patience(patience, start_patience))
+        waits = Patience(patience, worker_wait() if start_patience is None else start_patience)
+        dispatcher: _Dispatcher[B] = _Dispatcher(client, job, ledger, window, waits)
         dispatcher.run(todo)
     return ledger.summary()
 
@@ -244,6 +247,10 @@ class _Ledger:
         self._progress.advance(failed=1)
         if self._failed_in_a_row >= _HOPELESS:
             self._check()
+
+    def warn(self, text: str) -> None:
+        """Log a warning, also for those who follow the progress only."""
+        log.warning("%s: %s", self._stage, text, extra={"progress": self._progress.counts(time.monotonic())})
 
     def summary(self) -> RunSummary:
         """Return the outcome of the run; raises when more blocks failed than allowed."""
@@ -446,9 +453,11 @@ class _Dispatcher(Generic[B]):
         without = self._patience.without(self._workers)
         if without is not None:
             raise ClusterError(
-                f"{self._job.stage}: there has been no worker for {readable_time(without)}; "
+                f"{self._job.stage}: there has been no worker for {readable_time(without)} (--worker-wait); "
                 "finished blocks are kept: start workers, and give the same command again."
             )
+        if (warning := self._patience.warning()) is not None:
+            self._ledger.warn(warning)
         self._resubmit_lost()
 
     def _check_client(self) -> None:

@@ -231,6 +231,12 @@ into_options = chain(
 work_dir_option = click.option(
     "--work-dir", type=PATH, help="Folder for unfinished work, which a rerun continues.  [default: OUTPUT.partial]"
 )
+worker_wait_option = click.option(
+    "--worker-wait",
+    type=NumberRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End with an error when no worker has started for so long.  [default: 600]",
+)
 cluster_options = chain(
     click.option(
         "--scheduler",
@@ -242,6 +248,7 @@ cluster_options = chain(
     click.option("--workers", type=click.IntRange(min=1), help="Workers to start on this machine."),
     click.option("--worker-cpus", type=click.IntRange(min=1), help="Cores of each worker."),
     click.option("--worker-mem-gb", type=NumberRange(min=0, min_open=True), help="Memory of each worker in GB."),
+    worker_wait_option,
 )
 network_options = chain(
     click.option("--interface", metavar="NAME", help="Network interface to listen on, such as ib0."),
@@ -252,7 +259,7 @@ network_options = chain(
 
 _SIDE = ("spacing", "channel", "timepoint", "mask", "mask_labels", "roi", "expansion")
 _WORKERS = ("workers", "worker_cpus", "worker_mem_gb")
-_COMPUTE = ("scheduler", *_WORKERS, "threads", "work_dir")
+_COMPUTE = ("scheduler", *_WORKERS, "threads", "work_dir", "worker_wait")
 
 
 def side(role: Literal["fixed", "moving"]) -> Callable[[Body], Body]:

@@ -37,6 +37,7 @@ from teralign.errors import InputError
     type=values.NumberRange(min=0, min_open=True),
     help="Memory of each worker in GB; a worker that exceeds it is replaced.  [default: a share of free memory]",
 )
+@options.worker_wait_option
 @options.network_options
 @click.option("--local", is_flag=True, help="Listen on this machine only: no worker joins from elsewhere.")
 @click.option(
@@ -52,6 +53,7 @@ def start_dask_scheduler(
     workers: int | None,
     worker_cpus: int | None,
     worker_mem_gb: float | None,
+    worker_wait: float | None,
     interface: str | None,
     ports: tuple[int, int] | None,
     local: bool,
@@ -78,6 +80,7 @@ def start_dask_scheduler(
         workers=workers,
         worker_cpus=worker_cpus,
         worker_mem_gb=worker_mem_gb,
+        worker_wait=worker_wait,
         network=Network(interface, ports, local),
         last_attempt=last_attempt,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from teralign.cluster.capacity import Capacity
 from teralign.cluster.client import client_of, client_of_new_workers
 from teralign.cluster.machine import CPUS, WorkerSize, fit_workers
+from teralign.cluster.worker_wait import waiting
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -26,7 +27,8 @@ class Compute:
     `scheduler` is an address, a scheduler.json, or a directory with such a file; `client` is a connection to one that
     the caller keeps and closes. Without either, `workers` are started
     with `worker_cpus` cores and `worker_mem_gb` GB each; None chooses as many as fit. `threads` (default: the cores
-    of a worker) compute in each process. `work_dir` (default: OUTPUT.partial) keeps unfinished work.
+    of a worker) compute in each process. `work_dir` (default: OUTPUT.partial) keeps unfinished work. A run waits
+    `worker_wait` seconds (default: 600) for a first worker.
     """
 
     scheduler: str | None = None
@@ -35,6 +37,7 @@ class Compute:
     worker_mem_gb: float | None = None
     threads: int | None = None
     work_dir: str | Path | None = None
+    worker_wait: float | None = None
     client: Client | None = None
 
     @contextlib.contextmanager
@@ -50,7 +53,10 @@ class Compute:
             yield self.client
             return
         settings.quieten()
-        with client_of(self.scheduler) if self.scheduler else client_of_new_workers(*self._fitted()) as client:
+        with (
+            waiting(self.worker_wait),
+            client_of(self.scheduler) if self.scheduler else client_of_new_workers(*self._fitted()) as client,
+        ):
             if self.scheduler:
                 workers = len(client.nthreads())
                 log.info("Connected to the Dask scheduler at %s; workers: %d", self.scheduler, workers)

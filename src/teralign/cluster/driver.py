@@ -29,6 +29,7 @@ from teralign.cluster.servers import running_scheduler
 from teralign.cluster.signals import Signals
 from teralign.cluster.useful_workers import promise_useful_workers
 from teralign.cluster.worker import OwnWorkers, serving
+from teralign.cluster.worker_wait import wait_variables, waiting
 from teralign.errors import ClusterError, InputError
 from teralign.lock import PATIENCE_VARIABLE
 
@@ -49,6 +50,7 @@ def run_scheduler(
     workers: int | None = None,
     worker_cpus: int | None = None,
     worker_mem_gb: float | None = None,
+    worker_wait: float | None = None,
     network: Network = ANYWHERE,
     last_attempt: bool = False,
 ) -> int:
@@ -59,8 +61,9 @@ def run_scheduler(
     otherwise they wait for the next attempt. Without a command, the scheduler lasts until a signal or the directory
     stops it.
 
-    `workers` (default: 1 with a command, 0 without) run in this process tree. Scheduler and workers listen in
-    `network`. Only processes of this user find the credentials of the cluster in `directory`; others are refused.
+    `workers` (default: 1 with a command, 0 without) run in this process tree. The command waits `worker_wait` seconds
+    (default: 600) for a first worker. Scheduler and workers listen in `network`. Only processes of this user find the
+    credentials of the cluster in `directory`; others are refused.
     Raises InputError when the command or the network interface cannot be found, ClusterError when the directory has a
     running scheduler.
     """
@@ -79,13 +82,15 @@ def run_scheduler(
         **os.environ,
         SCHEDULER_VARIABLE: str(directory.absolute() / rendezvous.SCHEDULER_FILE),
         PATIENCE_VARIABLE: str(_PREDECESSOR_SECONDS),
+        **wait_variables(worker_wait),
     }
     os.environ.update(settings.worker_environment(size))  # for our workers, not for the command
 
     async def work(signals: Signals) -> int:
         return await (_run(command, environment, directory, signals) if command else _stand(directory, signals))
 
-    return asyncio.run(_drive(work, directory.absolute(), count, size, network, last_attempt))
+    with waiting(worker_wait):
+        return asyncio.run(_drive(work, directory.absolute(), count, size, network, last_attempt))
 
 
 async def _drive(
