@@ -3,9 +3,10 @@
 ARG BASE=python:3.11.14-slim-bookworm
 
 FROM ${BASE} AS system
-# Nextflow measures tasks with ps. Slim images of Python lack only that; images of Debian lack Python, too.
+# Nextflow measures tasks with ps. Slim images of Python lack only that; images of Debian lack Python and certificates, too.
 RUN missing=""; \
     command -v ps >/dev/null || missing="procps"; \
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"; \
     command -v python3 >/dev/null || missing="$missing python3"; \
     [ -z "$missing" ] || { \
         apt-get update \
@@ -35,9 +36,11 @@ RUN python3 -m venv /opt/venv \
     && find . -type d -name tests -prune -exec rm -r {} + \
     && find . -name '*.so' -not -path '*.libs/*' -exec strip --strip-unneeded {} +
 
+# Layers keep times of files in whole seconds; by the time of its source, compiled code is found to be up to date.
 COPY src src
 RUN pip install --no-compile --no-deps . \
-    && pip uninstall --yes setuptools pip
+    && pip uninstall --yes setuptools pip \
+    && find /opt/venv/lib/python3*/site-packages/teralign -name '*.py' -exec touch --date="@$(date +%s)" {} +
 
 # The first use of a command compiles the Python that it imports, and kernels for processors like this one: here once, kept
 # beside the sources, where tasks find it though the image is read-only. Other processors compile the kernels again.

@@ -8,7 +8,7 @@ import pytest
 from browser import CHROMIUM, started
 from servers import Bucket, s3_server, web_server
 
-pytest_plugins = ["demo_pair", "schedulers.fixtures"]
+pytest_plugins = ["demo_pair", "schedulers.fixtures", "containers.fixtures", "nextflow.small_rounds"]
 
 
 @pytest.fixture(autouse=True)
