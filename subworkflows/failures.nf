@@ -2,16 +2,12 @@
 
 // A worker is a helper: the work goes on without it. Where its driver runs, one that was killed is replaced, up to 20 times,
 // and one that failed by itself twice. But a job that the scheduler refuses is never passed over: Nextflow would wait for it
-// for ever, and no worker would come.
-def afterWorker(failed, dir) {
+// for ever, and no worker would come. `killed` holds the exit codes of tasks that were killed.
+def afterWorker(failed, dir, killed) {
     isRefused(failed) ? refused(failed)
         : isDone(dir) ? 'ignore'
-        : failed.attempt <= (isKilled(failed) ? 20 : 2) ? 'retry'
+        : failed.attempt <= (failed.exitStatus.toString() in killed.tokenize() ? 20 : 2) ? 'retry'
         : 'ignore'
-}
-
-def isKilled(failed) {
-    failed.exitStatus in [5, 104, 2147483647] + (130..145)
 }
 
 def isDone(dir) {

@@ -14,11 +14,12 @@ def showLife(folder, run) {
     clock
 }
 
-// Whole or not at all, since a task may be reading it. A full disk must not end the clock.
+// Whole, and there at any time: a task that finds none takes the head for gone, and REPLACE_EXISTING removes the old one before it
+// renames the new one. A full disk must not end the clock.
 def writeSign(sign, whole, count) {
     try {
         whole.text = "${count} ${hostOf()} ${ProcessHandle.current().pid()}\n"
-        java.nio.file.Files.move(whole, sign, java.nio.file.StandardCopyOption.REPLACE_EXISTING)
+        java.nio.file.Files.move(whole, sign, java.nio.file.StandardCopyOption.ATOMIC_MOVE)
     }
     catch (IOException error) {
         log.debug("No sign of life: ${error}")

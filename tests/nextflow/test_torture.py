@@ -37,6 +37,15 @@ def test_runs_end_with_the_same_bytes_or_an_error_and_leave_nothing(
     assert sum(len(done.kills) for done in rounds) == kills
 
 
+def is_always_there(sign: Path, seconds: float) -> bool:
+    """Whether a file is there each time, of millions, while it is replaced every two seconds."""
+    end = time.monotonic() + seconds
+    while sign.exists():
+        if time.monotonic() > end:
+            return True
+    return False
+
+
 def test_tasks_end_when_their_head_is_killed_and_a_rerun_goes_on(peace: tuple[Path, runs.Peace]) -> None:
     folder, undisturbed = peace
     with site_of("tasks") as site:
@@ -46,6 +55,7 @@ def test_tasks_end_when_their_head_is_killed_and_a_rerun_goes_on(peace: tuple[Pa
             while live.blocks() < 3:
                 assert live.runs(), (live.folder / "output.txt").read_text()
                 time.sleep(0.2)
+            assert is_always_there(next(live.folder.glob("work/dask/.head-*[!w]")), seconds=7)
             live.head.kill()
             assert live.left(runs.END_SECONDS) == []
         finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from nextflow.runs import Run, nextflow
 
 from .fake import Fake
-from .slurm import Slurm
+from .slurm import Slurm, wait_until
 
 pytestmark = [pytest.mark.nextflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -60,6 +62,22 @@ def test_a_retry_asks_for_more_of_what_ran_out_and_for_no_more_than_allowed(
     assert sizes(done, "GLOBAL_ALIGN") == [("1024M", "12:00:00"), ("1536M", "12:00:00"), ("1536M", "20:00:00")]
     assert sizes(done, "LOCAL_ALIGN") == [("1536M", "12:00:00")]
     assert set(sizes(done, "DASK_WORKER")) == {("1024M", "04:00:00")}
+
+
+def test_jobs_that_are_cancelled_together_do_not_come_back(slurm: Slurm, fake: Fake, tmp_path: Path) -> None:
+    """As by scancel --user: the run ends, although jobs that are killed or preempted are submitted again."""
+
+    def cancel() -> None:
+        wait_until(lambda: sum(job.state == "RUNNING" for job in slurm.queue()) == 3, 400)  # a driver and two workers
+        slurm.call("scancel", f"--user={getpass.getuser()}")
+
+    beside = threading.Thread(target=cancel)
+    beside.start()
+    done = run(slurm, fake, tmp_path, blocks=60)
+    beside.join()
+    assert done.returncode == 1
+    assert [row["exit"] for row in done.trace if row["process"].endswith("LOCAL_ALIGN")] == ["143"]
+    slurm.wait_until_empty()
 
 
 def test_workers_that_never_start_keep_no_run_open(slurm: Slurm, fake: Fake, tmp_path: Path) -> None:
