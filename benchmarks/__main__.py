@@ -3,11 +3,11 @@
     TERALIGN_TEST_DATA=… python -m benchmarks [--only PART]…
     TERALIGN_TEST_DATA=… python -m benchmarks trust [--help]
     TERALIGN_TEST_DATA=… python -m benchmarks error-estimate [--help]
-    python -m benchmarks scale|viewing|imports [--help]
+    python -m benchmarks scale|tls|viewing|imports [--help]
 
 Some parts have options of their own and no peers: the verdict and the estimated error on pairs of known truth
-(`benchmarks.trust`, `benchmarks.error_estimate`), a cluster of a thousand workers (`benchmarks.scale`), chunks of the
-viewer (`benchmarks.viewing`), and `import teralign` (`benchmarks.imports`).
+(`benchmarks.trust`, `benchmarks.error_estimate`), a cluster of a thousand workers (`benchmarks.scale`), what TLS
+costs (`benchmarks.tls`), chunks of the viewer (`benchmarks.viewing`), and `import teralign` (`benchmarks.imports`).
 
 Tables go to stdout as markdown, and as JSON to `.bench/results.json`; progress goes to stderr. Peers are installed in
 environments of their own in `.bench/`, once.
@@ -35,6 +35,7 @@ from benchmarks import (
     robustness,
     scale,
     scaling,
+    tls,
     trust,
     viewing,
     warp_speed,
@@ -60,6 +61,7 @@ _ALONE = {
     "trust": trust.main,
     "error-estimate": error_estimate.main,
     "scale": scale.main,
+    "tls": tls.main,
     "viewing": viewing.main,
     "imports": imports.main,
 }

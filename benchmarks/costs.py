@@ -55,7 +55,7 @@ def run(command: Sequence[str | Path], *, limit: float, env: Mapping[str, str] |
 
     Nothing else may be run by this process at the same time: what its children used is told for all together.
     """
-    before, start = _children_cpu(), time.monotonic()
+    before, start = children_cpu(), time.monotonic()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=err, env=env)
         tree = _ProcessTree(psutil.Process(process.pid))
@@ -66,7 +66,7 @@ def run(command: Sequence[str | Path], *, limit: float, env: Mapping[str, str] |
             stopped = tree.end(process)
         fault = "" if process.returncode == 0 else f"failed: {_last_line(err)}"
         cost = Cost(
-            cpu_s=_children_cpu() - before,
+            cpu_s=children_cpu() - before,
             wall_s=time.monotonic() - start,
             peak_gib=tree.peak / 2**30,
             largest_gib=tree.largest / 2**30,
@@ -113,7 +113,8 @@ def _look(process: psutil.Process) -> tuple[int, float]:
         return 0, 0.0
 
 
-def _children_cpu() -> float:
+def children_cpu() -> float:
+    """The CPU seconds of all children of this process that have ended, with theirs."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

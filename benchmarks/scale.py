@@ -61,11 +61,17 @@ def sleep_through(block: Block, *, seconds: float) -> BlockRecord:
     return BlockRecord()
 
 
-def scale(blocks: int, workers: int, processes: int, seconds: float, folder: Path) -> Row:
-    """Run `blocks` blocks of `seconds` on `workers` workers in a few processes; then resume the finished run."""
+def scale(
+    blocks: int, workers: int, processes: int, seconds: float, folder: Path, scheduler_command: Sequence[str] = ()
+) -> Row:
+    """Run `blocks` blocks of `seconds` on `workers` workers in a few processes; then resume the finished run.
+
+    `scheduler_command` starts a scheduler for the folder that is added to it (default: start-dask-scheduler).
+    """
     plan = blocks_in_all(blocks)
     function = functools.partial(sleep_through, seconds=seconds)
-    with _scheduler(folder / "dask") as scheduler, ExitStack() as hosts:
+    command = scheduler_command or ("teralign", "start-dask-scheduler", "--workers", "0", "--dir")
+    with running(command, folder / "dask") as scheduler, ExitStack() as hosts:
         started = [hosts.enter_context(_host(folder / "dask", workers // processes)) for _ in range(processes)]
         with Compute(scheduler=str(folder / "dask")).connect() as client:
             client.wait_for_workers(workers, timeout=_START_SECONDS)
@@ -84,6 +90,7 @@ def scale(blocks: int, workers: int, processes: int, seconds: float, folder: Pat
         "wall_s": wall,
         "rate": len(plan) / wall,
         "busy": len(plan) * seconds / wall / workers,
+        "start_s": sum(cpu[1:]),
         "client_ms": used[0],
         "scheduler_ms": used[1],
         "workers_ms": sum(used[2:]),
@@ -120,8 +127,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 @contextmanager
-def _scheduler(directory: Path) -> Iterator[psutil.Process]:
-    command = [sys.executable, "-m", "teralign", "start-dask-scheduler", "--dir", str(directory), "--workers", "0"]
+def running(module: Sequence[str], directory: Path) -> Iterator[psutil.Process]:
+    """Run a module that publishes a scheduler in a directory, with that as its last argument, within the context."""
+    command = [sys.executable, "-m", *module, str(directory)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while not (directory / "scheduler.json").exists():
