@@ -10,7 +10,7 @@ from benchmarks.pairs import TrueMap
 from benchmarks.scaling import shapes
 from benchmarks.tables import markdown
 
-from benchmarks import imports, scores, viewing
+from benchmarks import imports, scores, tls, viewing
 from teralign.alignment.stages import BlockLayout
 from teralign.grids import Grid
 from teralign.transforms import Affine
@@ -117,3 +117,11 @@ def test_chunks_of_every_layer_and_scale_are_timed(tmp_path, capsys):
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row.split("|")[1].strip() for row in rows][:2] == ["fixed", "aligned"]
     assert all(float(row.split("|")[5]) > 0 for row in rows)  # CPU time
+
+
+def test_what_tls_costs_is_the_median_of_the_differences_of_pairs():
+    of_pairs = [(10.0, 11.0), (40.0, 40.5), (20.0, 26.0)]
+    found = [("ms", kind, cpu) for pair in of_pairs for kind, cpu in zip(("plain", "tls"), pair, strict=True)]
+    (row,) = tls.summed_up(found)
+    assert (row["plain"], row["tls"], row["more"], row["least"], row["most"]) == (20, 26, 1, 0.5, 6)
+    assert row["percent"] == 5
