@@ -29,6 +29,7 @@ from benchmarks import (
     applying,
     blocks,
     commands,
+    error_blocks,
     error_estimate,
     giant,
     imports,
@@ -59,6 +60,7 @@ PARTS = (
 
 _ALONE = {
     "trust": trust.main,
+    "error-blocks": error_blocks.main,
     "error-estimate": error_estimate.main,
     "scale": scale.main,
     "tls": tls.main,

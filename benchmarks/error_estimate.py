@@ -192,8 +192,8 @@ def _true_squares(pair: KnownPair, found: Stack) -> tuple[Floats, Floats]:
 
 def _row(label: str, trials: Sequence[_Trial]) -> Row:
     true, estimate = (np.array([trial.whole[k] for trial in trials]) for k in (0, 1))
-    in_cubes = _distance(*(np.concatenate([trial.cubes[k] for trial in trials]) for k in (0, 1)))
-    away = _distance(true, estimate)
+    in_cubes = distance(*(np.concatenate([trial.cubes[k] for trial in trials]) for k in (0, 1)))
+    away = distance(true, estimate)
     deform_s, estimate_s = np.mean([trial.seconds for trial in trials], axis=0)
     return {
         "label": label,
@@ -214,9 +214,10 @@ def _row(label: str, trials: Sequence[_Trial]) -> Row:
     }
 
 
-def _distance(true: Floats, estimate: Floats) -> Floats:
-    distance: Floats = np.abs(np.log(np.maximum(true, _FLOOR) / np.maximum(estimate, _FLOOR)))
-    return distance
+def distance(true: Floats, estimate: Floats) -> Floats:
+    """Return |log(true / estimate)|, with values below the floor as the floor."""
+    away: Floats = np.abs(np.log(np.maximum(true, _FLOOR) / np.maximum(estimate, _FLOOR)))
+    return away
 
 
 def _rank_correlation(first: Floats, second: Floats) -> float:

@@ -84,19 +84,22 @@ class KnownPair:
 _HOLE = 22.0  # µm
 
 
-def known_pair(data: Path, regime: Regime, seed: int, corner: Triple) -> KnownPair:
-    """Return the pair of a regime, whose fixed image begins at voxel `corner` (z, y, x) of a highres volume."""
+def known_pair(data: Path, regime: Regime, seed: int, corner: Triple, shape: Triple = SHAPE) -> KnownPair:
+    """Return the pair of a regime, whose fixed image begins at voxel `corner` (z, y, x) of a highres volume.
+
+    `shape` (z, y, x) are its rendered voxels, twice as many an axis as those of the image.
+    """
     rng = np.random.default_rng([seed, 7])
     if regime.content == "phantom":
-        return _phantom_pair(regime, seed)
-    scene, offset, spacing = _scene(data, regime, rng, corner)
-    grid = Grid(SHAPE, spacing)
+        return _phantom_pair(regime, seed, shape)
+    scene, offset, spacing = _scene(data, regime, rng, corner, shape)
+    grid = Grid(shape, spacing)
     true = _random_map(rng, grid, regime)
-    inner = scene[tuple(slice(o, o + n) for o, n in zip(offset, SHAPE, strict=True))]
+    inner = scene[tuple(slice(o, o + n) for o, n in zip(offset, shape, strict=True))]
     plane = grid.centre[2]
     moving = _seen(scene, offset, grid, true, regime.slip, plane)
     moving, holes = _with_holes(moving, grid, regime.holes, rng)
-    moving = _changed(moving, grid, regime) * _light(SHAPE)
+    moving = _changed(moving, grid, regime) * _light(shape)
     fixed = _photographed(rng, inner, gain=1.0, offset=200.0, photons=1.0)
     seen = _photographed(rng, moving, gain=0.6, offset=215.0, photons=regime.photons)
     images = []
@@ -118,8 +121,8 @@ def _image(array: NDArray[np.float32], grid: Grid) -> Image:
     return Image(np.clip(array + 0.5, 0, 65535).astype(np.uint16), grid)
 
 
-def _phantom_pair(regime: Regime, seed: int) -> KnownPair:
-    phantom = make_phantom(SHAPE, seed)
+def _phantom_pair(regime: Regime, seed: int, shape: Triple) -> KnownPair:
+    phantom = make_phantom(shape, seed)
     images = []
     for view in (phantom.fixed, phantom.moving):
         grid = view.grid
@@ -137,11 +140,11 @@ def _smoothed(data: Path, name: str) -> tuple[NDArray[np.float32], tuple[float, 
 
 
 def _scene(
-    data: Path, regime: Regime, rng: np.random.Generator, corner: Triple
+    data: Path, regime: Regime, rng: np.random.Generator, corner: Triple, shape: Triple
 ) -> tuple[NDArray[np.float32], Triple, tuple[float, float, float]]:
     """Return a part of the scene with a margin, and where in it the fixed image begins."""
     whole, spacing = _smoothed(data, regime.volume)
-    box = Region(corner, tuple(c + n for c, n in zip(corner, SHAPE, strict=True)))
+    box = Region(corner, tuple(c + n for c, n in zip(corner, shape, strict=True)))
     around = box.grow((_MARGIN,) * 3).intersect(Region((0, 0, 0), whole.shape))
     scene = whole[around.slices]
     offset = box.relative_to(around).start

@@ -13,6 +13,7 @@ from teralign.trust import (
     ErrorMap,
     cubes_in,
     cubes_over,
+    cubes_shown,
     error_of_piece,
     estimate_errors,
     piece_edge,
@@ -184,3 +185,21 @@ def test_a_map_of_errors_is_summed_up_without_its_unknown_cubes():
     assert errors.within((0.0, 0.0, 0.0), (10.0, 10.0, 10.0)) is None
     assert errors.within((0.0, 10.0, 0.0), (20.0, 10.0, 10.0)) == pytest.approx(np.sqrt((0.25 + 4) / 2), abs=1e-4)
     assert ErrorMap(np.full((1, 1, 1), np.nan, np.float32), Grid((1, 1, 1), (1, 1, 1)), 0.1).estimate() is None
+
+
+def test_the_cubes_in_which_an_error_can_be_told_are_those_of_a_measurement():
+    fixed, moving, _, start = pair()
+    mask = np.ones(fixed.array.shape, bool)
+    mask[:, :30] = False
+    seen, cubes = Image(fixed.array, fixed.grid, mask), cubes_over(fixed.grid)
+    measured = np.isfinite(estimate(found(), fixed=seen))
+    shown = cubes_shown(seen, moving, transform=start @ found(), cubes=cubes, region=cubes.region)
+    np.testing.assert_array_equal(shown, measured)
+    assert 0 < shown.mean() < 1
+
+
+def test_values_that_stand_for_many_cubes_have_a_longer_tail():
+    values, grid = np.full((4, 4, 4), 0.5, np.float32), Grid((4, 4, 4), (10.0, 10.0, 10.0))
+    plain, spread = (ErrorMap(values, grid, 0.1, scatter).estimate() for scatter in (0.0, 0.3))
+    assert (plain.median, plain.p95) == (spread.median, 0.5)
+    assert 1.4 < spread.p95 / plain.p95 < 1.6

@@ -8,6 +8,7 @@ u(x) = c(f(x)) − x. At every stage the whole map is therefore initial(x + u(x)
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,13 +24,13 @@ from teralign.files import writing
 from teralign.grids import Floats, FloatTriple, Grid, Region, Triple, as_float_triple
 from teralign.registration import Alignment, Image, Measure, StepConfig, Windows, align, measure_of
 from teralign.transforms import DisplacementField, Stack, StoredField, as_field, folding
-from teralign.trust import ERROR_MARGIN, cubes_in, cubes_over, deform_of, estimate_errors, rms
+from teralign.trust import cubes_in, cubes_over, cubes_shown
 
 SEARCH_MARGIN = 0.1  # of the block's extent: how far from the start the moving partner is looked for
 REFINING_MARGIN = COARSER  # voxels, likewise, from the field of a coarser stage: one coarse voxel
 MIN_JACOBIAN = 0.05  # a field with a smaller determinant nearly folds, and is not used
-ESTIMATES = ".error.npy"
-"""The ending of the files with the estimated errors of a block, by cubes."""
+SHOWN = ".shown.npy"
+"""The ending of the files with the cubes of a block in which an error can be told."""
 OUTSIDE_BOX = "the block lies outside the fixed region of interest"
 _SHARES = (1.0, 0.75, 0.5, 0.25)  # of the correction found, tried in this order
 
@@ -38,7 +39,7 @@ _SHARES = (1.0, 0.75, 0.5, 0.25)  # of the correction found, tried in this order
 class BlockAligner:
     """Aligns any block of a stage; `coarse` is the merged field of the stage before. Picklable.
 
-    With `estimates` it also estimates the error that remains: a measurement that does not change the field.
+    With `estimates` it also notes the cubes in which the error that remains can be told.
     """
 
     stage: Stage
@@ -92,7 +93,8 @@ class BlockAligner:
         chosen = self._choose(found, judge, initial, coarse, nodes, threads)
         with writing(self.workspace.payload(self.stage.aligning, block.name, ".npy")) as file:
             np.save(file, chosen.field.values)
-        error = self._estimate(block, fixed, moving, start @ chosen.correction, threads) if self.estimates else None
+        if self.estimates:
+            self._note_cubes(block, fixed, moving, start @ chosen.correction)
         return replace(
             read,
             state=BlockState.KEPT if chosen.reason else BlockState.OK,
@@ -104,27 +106,16 @@ class BlockAligner:
             displacement=self._mean_over_core(block, chosen.field.values, nodes),
             max_displacement=round(float(np.linalg.norm(chosen.field.values, axis=-1).max()), 4),
             correction=self._mean_over_core(block, chosen.field.values - chosen.coarse_field.values, nodes),
-            error_um=error,
+            voxel_error_um=_voxel_error(found),
         )
 
-    def _estimate(self, block: Block, fixed: Image, moving: Image, transform: Stack, threads: int) -> float | None:
-        """Store the estimated errors of the cubes in the block's core, and return their root mean square in µm."""
-        grid, region = self.stage.layout.grid, cubes_in(self.stage.layout.grid, block.core)
-        if region.size == 0:
-            return None
-        around = block.core.grow((ERROR_MARGIN,) * 3).intersect(block.region)
-        errors = estimate_errors(
-            fixed.crop(around.relative_to(block.region)),
-            moving,
-            transform=transform,
-            config=deform_of(self.stage.steps),
-            cubes=cubes_over(grid),
-            region=region,
-            threads=threads,
-        )
-        with writing(self.workspace.payload(self.stage.aligning, block.name, ESTIMATES)) as file:
-            np.save(file, errors)
-        return rms(errors)
+    def _note_cubes(self, block: Block, fixed: Image, moving: Image, transform: Stack) -> None:
+        """Store in which cubes of the block's core both images show enough to tell an error."""
+        grid = self.stage.layout.grid
+        region = cubes_in(grid, block.core)
+        shown = cubes_shown(fixed, moving, transform=transform, cubes=cubes_over(grid), region=region)
+        with writing(self.workspace.payload(self.stage.aligning, block.name, SHOWN)) as file:
+            np.save(file, shown)
 
     def _choose(
         self, found: Alignment, judge: _Judge, initial: Stack, coarse: Stack, nodes: Region, threads: int
@@ -231,6 +222,15 @@ class _Choice:
     after: float
     share: float
     reason: str
+
+
+def _voxel_error(found: Alignment) -> float | None:
+    """Return how far the residual of the last deformation misplaces a voxel, in µm; None where it is not known."""
+    for report in reversed(found.reports):
+        error = report.details.get("voxel_error_um")
+        if isinstance(error, float) and math.isfinite(error):
+            return error
+    return None
 
 
 def _why_not(min_jacobian: float, before: float, after: float) -> str:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from teralign.alignment.align_block import ESTIMATES
+from teralign.alignment.align_block import SHOWN
+from teralign.alignment.estimate_blocks import ESTIMATES, ESTIMATING, spread_by_block
 from teralign.alignment.stages import BlockLayout, Stage
 from teralign.blockwise import Block, BlockRecord, Workspace, WriteUnit, WriteUnits, run_blocks
 from teralign.grids import Region
-from teralign.trust import ErrorMap, cubes_in, cubes_over, floor_of
+from teralign.trust import SCATTER, ErrorMap, cubes_in, cubes_over, floor_of
 from teralign.volumes import (
     Directions,
     DisplaySettings,
@@ -58,10 +60,22 @@ class _ErrorFiller:
         for block in self._blocks(unit.core):
             cubes = cubes_in(self.layout.grid, block.core)
             part = cubes.intersect(unit.core)
-            path = self.workspace.payload(self.aligned, block.name, ESTIMATES)
-            if part.size and path.exists():
-                values[part.relative_to(unit.core).slices] = np.load(path)[part.relative_to(cubes).slices]
+            if part.size:
+                errors = self._errors(block, cubes)
+                values[part.relative_to(unit.core).slices] = errors[part.relative_to(cubes).slices]
         return StoredErrors(stored=tuple(self.writer.write(unit.core, values)))
+
+    def _errors(self, block: Block, cubes: Region) -> NDArray[np.float32]:
+        """Return the errors (z, y, x) in µm of a block's cubes: measured, or one number for all that show enough."""
+        measured = self.workspace.payload(ESTIMATING, block.name, ESTIMATES)
+        if measured.exists():
+            return np.asarray(np.load(measured))
+        error = spread_by_block(self.workspace).get(block.name, np.nan)
+        shown = self.workspace.payload(self.aligned, block.name, SHOWN)
+        if not shown.exists() or not np.isfinite(error):
+            return np.full(cubes.shape, np.nan, np.float32)
+        level = np.float32(max(error, floor_of(self.layout.grid)))
+        return np.where(np.load(shown), level, np.float32(np.nan))
 
     def _blocks(self, cubes: Region) -> list[Block]:
         """Return the blocks whose cores may hold the middle of one of the cubes."""
@@ -88,4 +102,5 @@ def write_error_volume(
     writer.finish(file for record in workspace.records(_STAGE, StoredErrors) for file in record.stored)
     if grid.region.size > _MOST_CUBES:
         return None
-    return ErrorMap(np.asarray(writer.read(grid.region), np.float32), grid, floor_of(stage.layout.grid))
+    values = np.asarray(writer.read(grid.region), np.float32)
+    return ErrorMap(values, grid, floor_of(stage.layout.grid), SCATTER)

@@ -21,7 +21,9 @@ class AlignedBlock(BlockRecord):
     of the field used, `share` is the used share of the correction, `min_jacobian` the field's smallest determinant.
     `displacement` and `correction` (z, y, x) are means over the block's core in µm: of the field, and of its
     difference from the field of the coarser stage. `max_displacement` is the field's greatest length in µm.
-    `error_um` is the estimated error that remains, the root mean square over the core in µm.
+    `voxel_error_um` is how far the residual misplaces a single voxel in µm, and `error_um` the estimated error that
+    remains, the root mean square over the core in µm. `error_measured` is whether it was measured in this block; else
+    it follows from others.
     """
 
     metric_before: float | None = None
@@ -31,7 +33,9 @@ class AlignedBlock(BlockRecord):
     displacement: FloatTriple | None = None
     max_displacement: float | None = None
     correction: FloatTriple | None = None
+    voxel_error_um: float | None = None
     error_um: float | None = None
+    error_measured: bool | None = None
     fixed_read: int | None = None
     moving_read: int | None = None
 
@@ -41,18 +45,9 @@ class AlignedBlock(BlockRecord):
 
 
 _REPORTED = (
-    *("block", "state", "reason", "error", "metric_before", "metric_after"),
-    *(
-        "min_jacobian",
-        "share",
-        "displacement",
-        "max_displacement",
-        "correction",
-        "error_um",
-        "seconds",
-        "fixed_read",
-        "moving_read",
-    ),
+    *("block", "state", "reason", "error", "metric_before", "metric_after", "min_jacobian", "share"),
+    *("displacement", "max_displacement", "correction", "error_um", "error_measured"),
+    *("seconds", "fixed_read", "moving_read"),
 )
 
 

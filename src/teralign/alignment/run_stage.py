@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from teralign.alignment.align_block import BlockAligner
+from teralign.alignment.estimate_blocks import BlockEstimator, estimate_blocks
 from teralign.alignment.merge_field import RETURN, FieldMerger, UsableBlocks, find_outliers
 from teralign.alignment.records import AlignedBlock, MergedChunk, StageSummary
 from teralign.alignment.stages import Stage
@@ -77,6 +78,9 @@ class StageRunner:
         field = self._merge(stage, coarse, usable, built, _fade(stage, records))
         chunks = list(self.workspace.records(stage.merging, MergedChunk))
         summary = StageSummary.of(records, chunks, stage.fixed.grid, stage.moving.grid)
+        if self.estimates:
+            estimator = BlockEstimator(stage, self.initial, field, self.threads, self.workspace)
+            records = estimate_blocks(estimator, self.client, records)
         return StageResult(field, summary, records, resumed, time.monotonic() - began)
 
     def _align(self, stage: Stage, coarse: StoredField | None, max_failed: float) -> int:

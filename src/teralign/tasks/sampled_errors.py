@@ -17,6 +17,7 @@ from teralign.registration import Image
 from teralign.transforms import Stack
 from teralign.trust import (
     ERROR_MARGIN,
+    SCATTER,
     ErrorMap,
     error_of_piece,
     floor_of,
@@ -44,7 +45,7 @@ def sample_errors(
             values[part.slices] = np.fmax(np.float32(error), told[part.slices])
     floor = floor_of(fixed.grid)
     values[~np.isfinite(left.values)] = np.nan
-    return replace(left, values=np.maximum(values, np.float32(floor)), floor=floor)
+    return replace(left, values=np.maximum(values, np.float32(floor)), floor=floor, scatter=SCATTER)
 
 
 def _halved(shape: Triple) -> Triple:

@@ -3,18 +3,20 @@
 from teralign.trust.advice import Clues, advice_of, advise, unlike
 from teralign.trust.assess import assess, not_assessed
 from teralign.trust.assessment import Advice, AssessedBlock, Assessment, ErrorEstimate, Verdict
-from teralign.trust.error_map import ErrorMap, rms, with_errors
+from teralign.trust.error_map import SCATTER, ErrorMap, rms, with_errors
 from teralign.trust.gates import FailedGate, FailOn, GateCheck, Gates, Measured
 from teralign.trust.remaining_error import (
     ERROR_MARGIN,
     cubes_in,
     cubes_over,
+    cubes_shown,
     error_of_piece,
     estimate_errors,
     floor_of,
     piece_edge,
     typical_piece,
 )
+from teralign.trust.spread_errors import choose_blocks, spread_errors
 from teralign.trust.structures import OVERVIEW_VOXELS
 from teralign.trust.symptoms import Drift, Symptoms, find_symptoms
 from teralign.trust.trials import find_remedy
@@ -23,6 +25,7 @@ from teralign.trust.whole_errors import deform_of, estimate_whole, left_to_move
 __all__ = [
     "ERROR_MARGIN",
     "OVERVIEW_VOXELS",
+    "SCATTER",
     "Advice",
     "AssessedBlock",
     "Assessment",
@@ -40,8 +43,10 @@ __all__ = [
     "advice_of",
     "advise",
     "assess",
+    "choose_blocks",
     "cubes_in",
     "cubes_over",
+    "cubes_shown",
     "deform_of",
     "error_of_piece",
     "estimate_errors",
@@ -53,6 +58,7 @@ __all__ = [
     "not_assessed",
     "piece_edge",
     "rms",
+    "spread_errors",
     "typical_piece",
     "unlike",
     "with_errors",

@@ -5,31 +5,44 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import ndtri
 
 from teralign.grids import FloatTriple, Grid
 from teralign.registration.image import Volume32
 from teralign.trust.assessment import AssessedBlock, Assessment, ErrorEstimate, Verdict
 from teralign.trust.remaining_error import FACTOR
 
+SCATTER = 0.3
+"""The scatter of the true errors of cubes of `CUBE` voxels within a block, on pairs with known maps."""
+_QUANTILES = ndtri((np.arange(20) + 0.5) / 20)  # of a normal distribution, enough for its 95th percentile
+_ENOUGH = 1_000_000  # cubes for a percentile
+
 
 @dataclass(frozen=True)
 class ErrorMap:
     """Estimated errors `values` (z, y, x) in µm in the cubes of `grid`, NaN where nothing is known.
 
-    Errors below `floor` µm are not told apart.
+    Errors below `floor` µm are not told apart. Where a value stands for many cubes, theirs scatter about it; then
+    `scatter` is the standard deviation of their logarithms.
     """
 
     values: Volume32
     grid: Grid
     floor: float
+    scatter: float = 0.0
 
     def estimate(self) -> ErrorEstimate | None:
-        """Return the median and the 95th percentile over all cubes; None if nothing is known."""
+        """Return the median and the 95th percentile over all cubes; None if nothing is known.
+
+        The percentile is that of the values with their scatter, which leaves their root mean square as it is.
+        """
         known = self.values[np.isfinite(self.values)]
         if not known.size:
             return None
-        median, p95 = (round(float(v), 4) for v in np.percentile(known, (50, 95)))
-        return ErrorEstimate(median, p95, FACTOR, round(self.floor, 4))
+        some = known[:: -(-known.size // _ENOUGH)] if self.scatter else known
+        shares = np.exp(self.scatter * _QUANTILES - self.scatter**2) if self.scatter else np.ones(1)
+        p95 = np.percentile(some[:, None] * shares, 95)
+        return ErrorEstimate(round(float(np.median(known)), 4), round(float(p95), 4), FACTOR, round(self.floor, 4))
 
     def within(self, start: FloatTriple, size: FloatTriple) -> float | None:
         """Return the root mean square over the box from `start` on, of `size` (z, y, x) µm; None if nothing is known.

@@ -202,6 +202,15 @@ def _still_moved(
     return _cropped(np.sqrt(means), cubes, region, points)
 
 
+def cubes_shown(fixed: Image, moving: Image, *, transform: Stack, cubes: Grid, region: Region) -> Bools:
+    """Return the cubes (z, y, x) in which both images show enough to tell an error, without estimating it."""
+    nodes = fixed.grid.nodes((2 * _STRIDE,) * 3)
+    points = node_positions(nodes)
+    known = fixed.sample(points)[1] & moving.sample(transform.map_points(points))[1]
+    means = _means_in_cubes(points, np.zeros(len(points)), known, cubes, nodes)
+    return np.isfinite(_cropped(means, cubes, region, points))
+
+
 def displacements_in_cubes(
     fixed: Image, moving: Image, transform: Stack, cubes: Grid, *, threads: int = 1
 ) -> Volume32:

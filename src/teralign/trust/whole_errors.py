@@ -14,7 +14,7 @@ from teralign.registration import DeformConfig, Image, StepConfig
 from teralign.registration.config import is_gauss_newton
 from teralign.registration.image import spacing_for
 from teralign.transforms import Stack
-from teralign.trust.error_map import ErrorMap
+from teralign.trust.error_map import SCATTER, ErrorMap
 from teralign.trust.remaining_error import (
     cubes_over,
     displacements_in_cubes,
@@ -46,7 +46,7 @@ def estimate_whole(
         region=cubes.region,
         threads=threads,
     )
-    return ErrorMap(errors, cubes, floor_of(fixed.grid))
+    return ErrorMap(errors, cubes, floor_of(fixed.grid), SCATTER)
 
 
 def left_to_move(fixed: Image, moving: Image, transform: Stack, *, threads: int = 1) -> ErrorMap:
