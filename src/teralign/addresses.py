@@ -28,6 +28,8 @@ REFUSED = (ValueError, NotImplementedError, OSError)
 """The errors that tensorstore raises when it cannot fulfil a request."""
 
 _ARCHIVE = "zip://"
+_READ_AT_ONCE = 64 << 20  # bytes of a file in an archive; tensorstore expands each whole
+_MOST_EXPANDED = 20  # times its compressed size, above that
 _NOT_OURS = "__MACOSX/"  # which macOS adds to archives
 _READ = ("s3", "gs", "http", "https")
 _CACHE_BYTES = 64 << 20
@@ -190,9 +192,29 @@ class Address:
 
 @functools.lru_cache(maxsize=64)
 def _only_folder(archive: Path, changed: int) -> str:
-    """Return the name of the folder that holds all of a zip archive, "" if there is more than one."""
+    """Return the name of the folder that holds all of a zip archive, "" if there is more than one.
+
+    Raises InputError for an archive with a file that tensorstore would leave out, or that would take much memory.
+    """
     with zipfile.ZipFile(archive) as file:
+        entries = file.infolist()
         names = [name for name in file.namelist() if not name.startswith(_NOT_OURS)]
+    store: Store = {"driver": "zip", "base": {"driver": "file", "path": str(archive.resolve())}}
+    try:
+        found = {name.decode("utf-8", "replace") for name in ts.KvStore.open(store).result().list().result()}
+    except REFUSED as error:
+        raise InputError(f"{archive} is damaged: {reason(error)}; copy it again.") from error
+    found -= {
+        entry.filename
+        for entry in entries
+        if entry.file_size > max(_READ_AT_ONCE, _MOST_EXPANDED * entry.compress_size)
+    }
+    left_out = next((name for name in names if not name.endswith("/") and name not in found), None)
+    if left_out is not None:
+        raise InputError(
+            f"{archive} holds {left_out}, which is encrypted, or compressed in a way or to a degree that is not read "
+            "in place; unpack the archive and give the folder."
+        )
     tops = {name.partition("/")[0] for name in names}
     return min(tops) if len(tops) == 1 and any("/" in name for name in names) else ""
 

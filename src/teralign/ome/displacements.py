@@ -11,6 +11,7 @@ Images of vectors without a scene (also of 0.5), and vectors along any axis, are
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from teralign.ome.writing import GROUP_FILE, image_attributes, write_group
 _TRANSFORMATIONS = "coordinateTransformations"
 FIELD_LEVEL = "s0"
 """The path of the array of vectors in an image of vectors that is written here."""
+_MOST_NODES = 1 << 50  # 12 PB: more than any disk
 SPACE = tuple(Axis(name, "space", "micrometer") for name in "zyx")
 """The axes of points."""
 
@@ -102,6 +104,8 @@ def _vector_axis(path: Path, axes: tuple[Axis, ...]) -> int:
 
 def _grid(level: Level, vector_axis: int, shape: list[int]) -> Grid:
     """Return the grid of the nodes, an array of `shape` (z, y, x); steps of three numbers lack the vector axis."""
+    if not all(isinstance(n, int) and n > 0 for n in shape) or math.prod(shape) > _MOST_NODES:
+        raise ValueError(f"an array of {shape} nodes")
     steps = (_spatial(step, vector_axis) for step in level.steps)
     scale, translation = Level(level.path, tuple(steps)).transform(3)
     (z, y, x), (dz, dy, dx), (oz, oy, ox) = shape, scale.tolist(), translation.tolist()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from teralign.volumes.units import micrometres
 
 _N5_DATASET = "s0"
 _SPACING, _FACTORS = "pixelResolution", "downsamplingFactors"
+_MOST_NUMBERS = 1 << 52
 ArrayAttributes = dict[str, Any]
 
 
@@ -47,6 +49,8 @@ def open_field(path: Path, fixed: Grid | None) -> StoredField:
     driver, shape, attributes = found
     if len(shape) != 4 or shape[-1] != 3:
         raise InputError(f"{path} is not a displacement field: its shape is {tuple(shape)}, not (z, y, x, 3).")
+    if not all(isinstance(n, int) and n > 0 for n in shape) or math.prod(shape) > _MOST_NUMBERS:
+        raise InputError(f"{path} declares the shape {tuple(shape)}, more than any disk holds; repair its metadata.")
     nodes = as_triple(shape[:3])
     spacing = _stated_spacing(attributes)
     if spacing is None and fixed is None:
@@ -113,7 +117,7 @@ def _array(path: Path) -> tuple[str, list[int], ArrayAttributes] | None:
 def _read_json(path: Path) -> ArrayAttributes:
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

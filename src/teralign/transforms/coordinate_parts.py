@@ -32,9 +32,12 @@ from teralign.ome.transformations import (
     VectorField,
 )
 from teralign.transforms.affine import MAX_CONDITION
+from teralign.volumes.arrays import check_chunk_size
+from teralign.volumes.blosc import BloscChunks
 
 # Elements of a rotation times its transpose may be off by this much: writers round to two or three decimals.
 _ROTATION_TOLERANCE = 0.01
+_MOST_AXES = 100  # of a matrix: images have five
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +83,19 @@ def with_numbers(root: Path, transformation: Transformation) -> Transformation:
 def _read_rows(root: Path, path: str) -> tuple[tuple[float, ...], ...]:
     try:
         spec = {"driver": "zarr3", "kvstore": file_store(root / path.strip("/"))}
-        rows = np.asarray(tensorstore.open(spec, open=True, read=True).result().read().result(), dtype=np.float64)
+        array = tensorstore.open(spec, open=True, read=True).result()
+        if array.ndim != 2 or max(array.shape) > _MOST_AXES:
+            raise InputError(f"{root} names the matrix {path}, whose shape is {array.shape}; repair or replace it.")
+        check_chunk_size(array, root / path)
+        blosc = BloscChunks.of(array, root / path)
+        if blosc is not None:
+            blosc.check(array)
+        rows = np.asarray(array.read().result(), dtype=np.float64)
+    except InputError:  # a ValueError too
+        raise
     except (ValueError, OSError, RuntimeError) as error:
         raise InputError(f"{root} names the matrix {path}, which cannot be read: {reason(error)}.") from error
-    if rows.ndim != 2 or not np.isfinite(rows).all():
+    if not np.isfinite(rows).all():
         raise InputError(f"{root} names the matrix {path}, which is no array of rows and columns of numbers.")
     return tuple(tuple(row) for row in rows.tolist())
 

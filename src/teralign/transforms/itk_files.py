@@ -35,7 +35,7 @@ def read_parts(path: Path) -> list[SitkTransform]:
         return _finite(path, [_read_field(path)])
     try:
         found = sitk.ReadTransform(str(path))
-    except (RuntimeError, KeyError, TypeError) as error:  # the last two where ITK has read a type, SimpleITK has none
+    except (RuntimeError, KeyError, TypeError, UnicodeDecodeError) as error:  # the second and third: unknown types
         raise InputError(f"{path} is not a transform that SimpleITK can read{_types_in(path)}.") from error
     if found.GetDimension() != 3:
         raise InputError(

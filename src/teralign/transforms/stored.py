@@ -19,7 +19,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorstore
@@ -32,6 +32,8 @@ from teralign.files import file_store
 from teralign.grids import Floats, Grid, Region, Triple
 from teralign.transforms.field import DisplacementField
 from teralign.transforms.tiles import inverse_in_tiles, map_in_tiles, nodes_around
+from teralign.volumes.arrays import check_chunk_size
+from teralign.volumes.blosc import BloscChunks
 
 TensorStore: TypeAlias = Any  # tensorstore has no types
 CHUNK_SHAPE: Triple = (64, 64, 64)
@@ -53,6 +55,32 @@ def field_context() -> TensorStore:
             "cache_pool": {"total_bytes_limit": FIELD_CACHE_BYTES},
         }
     )
+
+
+class StoredNodes(NamedTuple):
+    """The array of a field, its axes in any order, and its chunks that need a look before they are read."""
+
+    array: TensorStore
+    blosc: BloscChunks | None
+
+
+def open_nodes(driver: str, array: Path, name: Path, region: Region) -> StoredNodes:
+    """Open the array of the field `name`. Raises DataError when that fails, InputError for unreadable chunks."""
+    with store_errors(f"the field {name} cannot be read", region):
+        spec = {"driver": driver, "kvstore": file_store(array)}
+        store = tensorstore.open(spec, open=True, read=True, context=field_context()).result()
+    check_chunk_size(store, name)
+    return StoredNodes(store, BloscChunks.of(store, name))
+
+
+def read_nodes(nodes: StoredNodes, index: tuple[slice, ...], name: Path, region: Region) -> NDArray[Any]:
+    """Read the part `index` of the array of the field `name`. Raises DataError when it cannot be read."""
+    with store_errors(f"the field {name} cannot be read", region):
+        view = nodes.array[index]
+        if nodes.blosc is not None:
+            nodes.blosc.check(view)
+        values: NDArray[Any] = view.read(order="C").result()
+    return values
 
 
 @dataclass(frozen=True)
@@ -93,8 +121,7 @@ class StoredField:
     def read(self, region: Region | None = None) -> DisplacementField:
         """Read the nodes of `region`, by default all. Raises DataError when they are missing or cannot be read."""
         region = region or self.grid.region
-        with store_errors(f"the field {self.path} cannot be read", region):
-            values = self._store[region.slices].read(order="C").result()
+        values = read_nodes(self._store, region.slices, self.path, region)
         if not np.isfinite(values).all():
             raise DataError(
                 f"the field {self.path} has missing nodes in {region.start} to {region.stop} (zyx): it is "
@@ -124,15 +151,12 @@ class StoredField:
         return digest.hexdigest()
 
     @functools.cached_property
-    def _store(self) -> TensorStore:
+    def _store(self) -> StoredNodes:
         """The array, with axes in the order (z, y, x, c)."""
-        with store_errors(f"the field {self.path} cannot be read", self.grid.region):
-            spec = {"driver": self.driver, "kvstore": file_store(self.array_path)}
-            store = tensorstore.open(spec, open=True, read=True, context=field_context()).result()
-        if self.driver == "n5":
-            store = store.transpose([3, 2, 1, 0])
+        nodes = open_nodes(self.driver, self.array_path, self.path, self.grid.region)
+        store = nodes.array.transpose([3, 2, 1, 0]) if self.driver == "n5" else nodes.array
         spatial = [axis for axis in range(4) if axis != self.vector_axis]
-        return store.transpose([*spatial, self.vector_axis])
+        return nodes._replace(array=store.transpose([*spatial, self.vector_axis]))
 
     def __getstate__(self) -> dict[str, object]:
         """Return the state without the open array, which cannot be sent to another process."""

@@ -12,17 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorstore
 from numpy.typing import ArrayLike, NDArray
 
 from teralign import ome
 from teralign.errors import DataError
-from teralign.files import file_store
 from teralign.grids import Floats, FloatTriple, Grid, Region, as_float_triple, as_triple
 from teralign.transforms.affine import Affine
 from teralign.transforms.field_kind import FieldKind, Interpolation
 from teralign.transforms.interpolated_field import FITTED_NODES, InterpolatedField, first_guess, spline_coefficients
-from teralign.transforms.stored import TensorStore, field_context, store_errors
+from teralign.transforms.stored import StoredNodes, open_nodes, read_nodes
 from teralign.transforms.tiles import inverse_in_tiles, map_in_tiles, nodes_around
 
 _SPLINE_TILE = (64, 64, 64)  # nodes; the lattice on which splines are fitted
@@ -53,8 +51,7 @@ class StoredVectors:
         """
         kept = [axis for axis in range(3) if self.axes[axis] is not None]
         index = tuple(slice(region.start[axis], region.stop[axis], step) for axis in kept)
-        with store_errors(f"the field {self.path} cannot be read", region):
-            stored = np.asarray(self._store[index].read(order="C").result(), dtype=np.float64)
+        stored = np.asarray(read_nodes(self._store, index, self.path, region), dtype=np.float64)
         if not np.isfinite(stored).all():
             raise DataError(f"the field {self.path} has missing nodes in {region.start} to {region.stop} (zyx).")
         missing = tuple(axis for axis in range(3) if self.axes[axis] is None)
@@ -66,12 +63,11 @@ class StoredVectors:
         return values
 
     @functools.cached_property
-    def _store(self) -> TensorStore:
+    def _store(self) -> StoredNodes:
         """The array, with the axes of z, y, x that it has, then that of the vectors."""
-        with store_errors(f"the field {self.path} cannot be read", Region((0, 0, 0), (0, 0, 0))):
-            spec = {"driver": "zarr3", "kvstore": file_store(self.array)}
-            store = tensorstore.open(spec, open=True, read=True, context=field_context()).result()
-        return store.transpose([*(axis for axis in self.axes if axis is not None), self.vector_axis])
+        nodes = open_nodes("zarr3", self.array, self.path, Region((0, 0, 0), (0, 0, 0)))
+        axes = [*(axis for axis in self.axes if axis is not None), self.vector_axis]
+        return nodes._replace(array=nodes.array.transpose(axes))
 
     def __getstate__(self) -> dict[str, object]:
         """Return the state without the open array, which cannot be sent to another process."""

@@ -24,7 +24,7 @@ from teralign.files import writing_by_name
 from teralign.grids import Grid, Region, Triple
 from teralign.transforms.field import DisplacementField
 from teralign.transforms.stored import CHUNK_SHAPE, StoredField
-from teralign.volumes.h5_nodes import H5Node, import_h5py
+from teralign.volumes.h5_nodes import H5Node, check_chunks, find_node, import_h5py
 
 _SUFFIXES = (".h5", ".hdf5")
 _LOCK = threading.Lock()  # h5py reads in one thread at a time anyway
@@ -44,7 +44,7 @@ def has_field(file: Path, dataset: str) -> bool:
     if not file.exists():
         return False
     with _opened(file) as nodes:
-        return dataset in nodes
+        return find_node(nodes, dataset) is not None
 
 
 class VoxelField(StoredField):
@@ -61,7 +61,7 @@ class VoxelField(StoredField):
             raise InputError(f"there is no transform {path}.")
         file, dataset = found
         with _opened(file) as nodes:
-            node: H5Node = nodes.get(dataset) if dataset else nodes
+            node: H5Node = find_node(nodes, dataset)
             if not hasattr(node, "shape"):
                 names = ", ".join(nodes)
                 raise InputError(f"{file} has no field {dataset!r}; name one of {names} after the file.")
@@ -78,7 +78,10 @@ class VoxelField(StoredField):
         region = region or self.grid.region
         with _LOCK, _opened(self.path) as nodes:
             try:
-                voxels = np.asarray(nodes[self.image][region.slices], np.float64)
+                node = find_node(nodes, self.image)
+                index = (*region.slices, slice(None))
+                check_chunks(node, index, self.path)
+                voxels = np.asarray(node[index], np.float64)
             except (OSError, KeyError, RuntimeError, ValueError) as error:
                 raise DataError(
                     f"the field {self.path} cannot be read in {region.start} to {region.stop}."

@@ -6,10 +6,11 @@ Its memory and threads are bounded for the whole process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import tensorstore as ts
@@ -19,6 +20,7 @@ from teralign.errors import DataError, InputError
 from teralign.files import file_store
 from teralign.grids import Region, Triple
 from teralign.volumes.array_metadata import metadata_file, respelled
+from teralign.volumes.blosc import BloscChunks
 from teralign.volumes.description import Voxels
 from teralign.volumes.files import opening, read_json
 from teralign.volumes.json_values import Metadata
@@ -27,7 +29,15 @@ GZIP_LEVEL = 1
 """Of chunks that are written: higher levels take much longer, for voxels with noise hardly fewer bytes."""
 
 _SPACE = "zyx"
+_LARGEST_CHUNK = 4 << 30  # bytes; writers make chunks of megabytes
 _KINDS_READ = "buif"
+
+
+class OpenedArray(NamedTuple):
+    """An array, and its chunks that need a look before they are read."""
+
+    array: ts.TensorStore
+    blosc: BloscChunks | None
 
 
 @dataclass
@@ -43,7 +53,7 @@ class StoredArray:
     paths: tuple[Place, ...]
     axes: str
     scale: str = ""
-    _arrays: dict[Place, ts.TensorStore] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _arrays: dict[Place, OpenedArray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type[StoredArray], tuple[str, tuple[Place, ...], str, str]]:
         return StoredArray, (self.driver, self.paths, self.axes, self.scale)
@@ -62,7 +72,8 @@ class StoredArray:
         """The (z, y, x) voxels of `region`, C order. Raises DataError when they cannot be read."""
         path = self._path(channel)
         inside = 0 if len(self.paths) > 1 else channel
-        return read_view(self._array(path), self.axes, region, inside, timepoint, path / self.scale)
+        array, blosc = self._opened(path)
+        return read_view(array, self.axes, region, inside, timepoint, path / self.scale, blosc)
 
     def is_blank(self, region: Region, channel: int, timepoint: int) -> bool:
         """Return whether no chunk of a region is stored, which then reads as 0; False if that is slow to find out."""
@@ -92,8 +103,12 @@ class StoredArray:
         return self.paths[channel] if len(self.paths) > 1 else self.paths[0]
 
     def _array(self, path: Place) -> ts.TensorStore:
+        return self._opened(path).array
+
+    def _opened(self, path: Place) -> OpenedArray:
         if path not in self._arrays:
-            self._arrays[path] = open_array(self.driver, path, self.scale)
+            array = open_array(self.driver, path, self.scale)
+            self._arrays[path] = OpenedArray(array, BloscChunks.of(array, path / self.scale))
         return self._arrays[path]
 
 
@@ -114,10 +129,13 @@ def read_view(
     channel: int,
     timepoint: int,
     name: Place,
+    blosc: BloscChunks | None = None,
 ) -> Voxels:
     """The (z, y, x) voxels of a region of an opened array, C order. Raises DataError when they cannot be read."""
     try:
         view = spatial_view(array, axes, channel, timepoint)[region.slices]
+        if blosc is not None:
+            blosc.check(view)
         voxels: Voxels = view.read(order="C").result()
     except REFUSED as error:
         raise DataError(
@@ -163,7 +181,18 @@ def _opened(spec: Metadata, context: ts.Context, name: Place, metadata: Place | 
     dtype = np.dtype(array.dtype.numpy_dtype)
     if dtype.kind not in _KINDS_READ:
         raise InputError(f"{name} holds {array.dtype.name} values; only integers, floats and booleans can be read.")
+    check_chunk_size(array, name)
     return array[ts.d[:].translate_to[0]] if any(array.domain.origin) else array
+
+
+def check_chunk_size(array: ts.TensorStore, name: object) -> None:
+    """Raise InputError for an array whose chunks no memory holds: tensorstore would end the process."""
+    chunk = math.prod(n or 1 for n in array.chunk_layout.read_chunk.shape or ())
+    size = chunk * np.dtype(array.dtype.numpy_dtype).itemsize
+    if size > _LARGEST_CHUNK:
+        raise InputError(
+            f"{name} has chunks of {size / 2**30:.3g} GB, and each is read whole; save it with smaller chunks."
+        )
 
 
 def _constraints(driver: str, path: Place, scale: str) -> Metadata:

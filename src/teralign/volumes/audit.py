@@ -23,7 +23,9 @@ from teralign.addresses import REFUSED, Place, reason
 from teralign.errors import DataError
 from teralign.grids import Region, Triple, as_triple
 from teralign.volumes.arrays import open_array
-from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
+from teralign.volumes.blosc import BloscChunks
+from teralign.volumes.chunk_files import ChunkFiles, checksum
+from teralign.volumes.chunk_names import Index
 from teralign.volumes.manifest import Manifest
 from teralign.volumes.volume import Volume
 
@@ -82,11 +84,14 @@ class _Array:
     opened: ts.TensorStore
     files: ChunkFiles
     manifest: Manifest | None
+    blosc: BloscChunks | None
 
     @classmethod
     def open(cls, driver: str, path: Place, scale: str) -> _Array:
         files = ChunkFiles.of(driver, path, scale)
-        return cls(open_array(driver, path, scale), files, Manifest.load(files.path, files.counts))
+        array = open_array(driver, path, scale)
+        manifest = Manifest.load(files.path, files.counts)
+        return cls(array, files, manifest, BloscChunks.of(array, files.path))
 
     def places(self) -> Iterator[Index]:
         return itertools.product(*map(range, self.files.counts))
@@ -118,8 +123,13 @@ class _Array:
         if not path.exists():
             return "empty", ""
         for chunk in self.files.chunks(place):
+            view = self.opened[chunk]
             try:
-                self.opened[chunk].read().result()
+                if self.blosc is not None:
+                    self.blosc.check(view)
+                view.read().result()
+            except DataError as error:
+                return "corrupt", str(error).rstrip(".")
             except REFUSED as error:
                 return "corrupt", reason(error)
         return "whole", ""

@@ -15,8 +15,8 @@ import numpy as np
 
 from teralign.errors import InputError
 from teralign.grids import Floats, FloatTriple, as_float_triple
-from teralign.volumes.files import opening
-from teralign.volumes.h5_nodes import H5Node
+from teralign.volumes.files import opening, read_metadata
+from teralign.volumes.h5_nodes import H5Node, find_node
 from teralign.volumes.units import micrometres
 
 _CELLS = re.compile(r"(t\d+/(s(\d+)))/(\d+)/cells")
@@ -39,21 +39,22 @@ def find(container: Path, file: H5Node, name: str) -> BdvLevel | None:
     Raises InputError when the XML file cannot be understood.
     """
     match = _CELLS.fullmatch(name)
-    if match is None or f"{match[2]}/resolutions" not in file:
+    resolutions = find_node(file, f"{match[2]}/resolutions") if match is not None else None
+    if match is None or resolutions is None:
         return None
-    group, setup, level = match[1], match[2], int(match[4])
-    factors = np.array(file[f"{setup}/resolutions"], dtype=float)[level, ::-1]
+    group, level = match[1], int(match[4])
+    factors = np.array(resolutions, dtype=float)[level, ::-1]
     xml = container.with_suffix(".xml")
     size = _voxel_size(xml, int(match[3]))
     shift = (factors - 1) / 2
-    stored = file[name].dtype.newbyteorder("=")
+    stored = find_node(file, name).dtype.newbyteorder("=")
     return BdvLevel(
         spacing=None if size is None else as_float_triple(size * factors),
         origin=as_float_triple(
             shift / factors if size is None else np.where(size > 0, size * shift, shift / factors)
         ),
         dtype=np.dtype(np.uint16) if stored == np.int16 else stored,
-        others=tuple(f"{group}/{other}/cells" for other in file[group] if other != match[4]),
+        others=tuple(f"{group}/{other}/cells" for other in find_node(file, group) if other != match[4]),
         xml=xml,
     )
 
@@ -64,7 +65,7 @@ def _voxel_size(xml: Path, setup: int) -> Floats | None:
         return None
     try:
         with opening(xml):
-            root = ElementTree.parse(xml)
+            root = ElementTree.fromstring(read_metadata(xml))
         setups = root.findall("SequenceDescription/ViewSetups/ViewSetup")
         found = next((s.find("voxelSize") for s in setups if int(s.findtext("id", "-1")) == setup), None)
         if found is None:

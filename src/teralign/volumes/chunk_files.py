@@ -13,9 +13,9 @@ from pathlib import Path
 
 from teralign.addresses import Place
 from teralign.volumes.arrays import open_array
+from teralign.volumes.chunk_names import Index, KeyEncoding
 from teralign.volumes.json_values import Metadata
 
-Index = tuple[int, ...]
 _PIECE = 1 << 20
 
 
@@ -28,8 +28,7 @@ class ChunkFiles:
     file_shape: Index
     chunk_shape: Index
     codecs: tuple[str, ...]
-    _prefix: str
-    _separator: str
+    _encoding: KeyEncoding
     _offset: Index | None
 
     @classmethod
@@ -44,9 +43,9 @@ class ChunkFiles:
             tuple(side or n for side, n in zip(chunk.shape or (None,) * array.ndim, shape, strict=True))
             for chunk in (layout.write_chunk, layout.read_chunk)
         )
-        prefix, separator = _key_encoding(driver, metadata)
         offset = tuple(metadata["voxel_offset"]) if scale else None
-        return cls(path / scale, shape, whole, inner, _codecs(driver, metadata), prefix, separator, offset)
+        encoding = KeyEncoding.of(driver, metadata)
+        return cls(path / scale, shape, whole, inner, _codecs(driver, metadata), encoding, offset)
 
     @property
     def counts(self) -> Index:
@@ -55,14 +54,11 @@ class ChunkFiles:
 
     def file(self, index: Index) -> Place:
         """Return the file at a place of the lattice; it may be missing."""
-        return self.path / (self._prefix + self._separator.join(self._parts(index)))
+        return self.path / (self._encoding.key(index) if self._offset is None else "_".join(self._sides(index)))
 
-    def _parts(self, index: Index) -> Iterator[str]:
-        """Yield the part of a file's name for each axis: its place, or the voxels x, y, z of a scale."""
-        if self._offset is None:
-            yield from map(str, index)
-            return
-        for i, size, n, offset in zip(index, self.file_shape, self.shape, self._offset, strict=False):
+    def _sides(self, index: Index) -> Iterator[str]:
+        """Yield the part of a file's name for each axis: the voxels x, y, z of a scale."""
+        for i, size, n, offset in zip(index, self.file_shape, self.shape, self._offset or (), strict=False):
             yield f"{offset + i * size}-{offset + min((i + 1) * size, n)}"
 
     def chunks(self, index: Index) -> Iterator[tuple[slice, ...]]:
@@ -97,20 +93,6 @@ def _pieces(path: Place) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
             yield piece
-
-
-def _key_encoding(driver: str, metadata: Metadata) -> tuple[str, str]:
-    """Return the beginning of the names of the files, and the separator between their numbers."""
-    if driver == "n5":
-        return "", "/"
-    if driver == "zarr":
-        return "", metadata.get("dimension_separator", ".")
-    if driver == "neuroglancer_precomputed":
-        return "", "_"
-    encoding = metadata["chunk_key_encoding"]
-    nested = encoding["name"] == "default"
-    separator = encoding.get("configuration", {}).get("separator", "/" if nested else ".")
-    return (f"c{separator}" if nested else ""), separator
 
 
 def _codecs(driver: str, metadata: Metadata) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from teralign import ome
 from teralign.addresses import Place
 from teralign.errors import InputError, understanding
-from teralign.volumes.files import folders_around, opening
+from teralign.volumes.files import folders_around, opening, read_metadata
 from teralign.volumes.json_values import Metadata
 from teralign.volumes.zarr_nodes import Node, read_node
 
@@ -142,7 +142,7 @@ def _series(group: Place) -> tuple[str, ...]:
     xml = group / "OME" / _XML
     with opening(xml):
         try:
-            count = len(_IMAGE_ELEMENT.findall(xml.read_bytes()))
+            count = len(_IMAGE_ELEMENT.findall(read_metadata(xml)))
         except (FileNotFoundError, NotADirectoryError):
             count = 0
     if count:

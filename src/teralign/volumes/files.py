@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from teralign.addresses import Place
 from teralign.errors import DataError, InputError
@@ -17,6 +17,9 @@ from teralign.volumes.json_values import Metadata
 
 DEEPEST_GROUP = 6
 """The depth to which groups are searched for datasets: plates and BigDataViewer go no deeper."""
+
+LARGEST_METADATA = 64 << 20
+"""Bytes of a file of metadata: that of a thousand wells, with copies of all inside, takes a tenth."""
 
 _P = TypeVar("_P", bound=Place)
 
@@ -38,9 +41,11 @@ def read_json(path: Place) -> Metadata:
     """The object in a JSON file, {} when there is no such file. Raises InputError when it cannot be read."""
     with opening(path):
         try:
-            content = json.loads(_read_file(path) if isinstance(path, Path) else path.read_bytes())
+            content = json.loads(read_metadata(path))
         except (FileNotFoundError, NotADirectoryError):
             return {}
+        except InputError:  # a ValueError too
+            raise
         except ValueError as error:
             raise InputError(f"{path} is not valid JSON ({error}); repair the metadata.") from error
         except RecursionError as error:
@@ -50,13 +55,28 @@ def read_json(path: Place) -> Metadata:
     return content
 
 
-def _read_file(path: Path) -> bytes:
-    """Return the content of a file. A pipe or a device, which may have no end, is an InputError."""
+def read_metadata(path: Place) -> bytes:
+    """Return the content of a file of metadata. Raises OSError where it cannot be read.
+
+    A pipe or a device, which may have no end, and a file that is far too large are an InputError.
+    """
+    if not isinstance(path, Path):
+        return path.read_bytes()
+    with open_regular(path) as file:
+        content = file.read(LARGEST_METADATA + 1)
+    if len(content) > LARGEST_METADATA:
+        raise InputError(f"{path} has more than {LARGEST_METADATA >> 20} MB of metadata; repair or replace it.")
+    return content
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file to read. Raises OSError, and InputError for a pipe or a device, which may have no end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would block
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InputError(f"{path} is no regular file; repair or replace it.")
-        return file.read()
+    file = open(descriptor, "rb")  # noqa: PTH123, SIM115 - of a descriptor
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise InputError(f"{path} is no regular file; repair or replace it.")
+    return file
 
 
 def write_json(path: Path, content: Metadata) -> None:

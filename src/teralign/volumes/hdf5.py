@@ -21,7 +21,7 @@ from teralign.errors import DataError, InputError
 from teralign.grids import FloatTriple, Region, Triple
 from teralign.volumes import bdv, imaris
 from teralign.volumes.description import Description, Voxels, axes_by_name, axes_by_position
-from teralign.volumes.h5_nodes import H5Node, import_h5py
+from teralign.volumes.h5_nodes import H5Node, check_chunks, find_node, import_h5py
 from teralign.volumes.uri import nearest_name
 
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError)
@@ -58,8 +58,13 @@ class Hdf5Pixels:
         chosen: dict[str, slice | int] = dict(zip("zyx", region.slices, strict=True)) | {"c": channel, "t": timepoint}
         left = [axis for axis in self.axes if axis in "zyx"]
         name = self.name.format(t=timepoint, c=channel)
+        index = tuple(chosen[axis] for axis in self.axes)
         try:
-            found = self._open()[name][tuple(chosen[axis] for axis in self.axes)]
+            dataset = find_node(self._open(), name)
+            if dataset is None:
+                raise KeyError(f"there is no {name}")
+            check_chunks(dataset, index, self.path / name)
+            found = dataset[index]
         except _DAMAGE as error:
             raise DataError(
                 f"{self.path / name} cannot be read from {region.start} to {region.stop} (zyx): {error}."
@@ -88,13 +93,14 @@ def _opened(path: Path) -> Iterator[H5Node]:
         raise InputError(f"{path} is not an HDF5 file that can be read: {error}.") from error
 
 
-def _find(container: Path, file: H5Node, dataset: str) -> H5Node:
-    node = file.get(dataset or "/")
+def _find(container: Path, file: H5Node, dataset: str) -> str:
+    """Return the path of a dataset: the one named, or the only one."""
+    node = find_node(file, dataset)
     if node is not None and hasattr(node, "shape"):
-        return node
+        return dataset.strip("/")
     found = [name for name in _volumes(file) if name.startswith(f"{dataset}/") or not dataset]
     if len(found) == 1:
-        return file[found[0]]
+        return found[0]
     if dataset:
         raise InputError(f"{container} has no dataset {dataset}; {nearest_name(dataset, found or _volumes(file))}.")
     raise InputError(f"{container} does not hold exactly one volume, so name a dataset; {nearest_name('', found)}.")
@@ -107,8 +113,8 @@ def _volumes(file: H5Node) -> list[str]:
     return names
 
 
-def _describe(container: Path, file: H5Node, dataset: H5Node) -> Description:
-    name = dataset.name.strip("/")
+def _describe(container: Path, file: H5Node, name: str) -> Description:
+    dataset = find_node(file, name)
     axes = _axes(f"{container}/{name}", dataset)
     size = dict(zip(axes, dataset.shape, strict=True))
     dtype = _dtype(container, dataset)
@@ -135,7 +141,9 @@ def _describe(container: Path, file: H5Node, dataset: H5Node) -> Description:
 def _describe_imaris(container: Path, file: H5Node, image: imaris.ImarisLevel) -> Description:
     name = f"{image.group}/TimePoint {{t}}/Channel {{c}}/Data"
     try:
-        first = file[name.format(t=0, c=0)]
+        first = find_node(file, name.format(t=0, c=0))
+        if first is None:
+            raise KeyError("it has no voxels")
         shape, spacing, origin = imaris.geometry(file, image.group)
     except (KeyError, ValueError) as error:
         raise InputError(

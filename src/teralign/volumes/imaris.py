@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from teralign.grids import FloatTriple, Triple, as_float_triple, as_triple
-from teralign.volumes.h5_nodes import H5Node
+from teralign.volumes.h5_nodes import H5Node, find_node
 
 _LEVEL = "DataSet/ResolutionLevel {}"
 _IMAGE = "DataSetInfo/Image"
@@ -34,20 +34,20 @@ def find(file: H5Node, dataset: str) -> ImarisLevel | None:
     """Return the level with this path, the finest if none is named; None for another path or kind of file."""
     group = dataset or _LEVEL.format(0)
     match = re.fullmatch(_LEVEL.format(r"\d+"), group)
-    if match is None or _IMAGE not in file or group not in file:
+    if match is None or find_node(file, _IMAGE) is None or find_node(file, group) is None:
         return None
-    levels = _numbered(file["DataSet"], "ResolutionLevel")
+    levels = _numbered(find_node(file, "DataSet"), "ResolutionLevel")
     return ImarisLevel(
         group=group,
-        timepoints=_numbered(file[group], "TimePoint"),
-        channels=_numbered(file[group].get("TimePoint 0", ()), "Channel"),
+        timepoints=_numbered(find_node(file, group), "TimePoint"),
+        channels=_numbered(find_node(file, f"{group}/TimePoint 0") or (), "Channel"),
         others=tuple(_LEVEL.format(n) for n in range(levels) if _LEVEL.format(n) != group),
     )
 
 
 def geometry(file: H5Node, group: str) -> tuple[Triple, FloatTriple, FloatTriple]:
     """Return shape, spacing, origin (z, y, x) of a level, µm. Raises KeyError or ValueError if they are missing."""
-    extent = file[_IMAGE].attrs
+    extent = find_node(file, _IMAGE).attrs
     low, high = (np.array([_number(extent[f"Ext{end}{i}"]) for i in (2, 1, 0)]) for end in ("Min", "Max"))
     fine, shape = _shape(file, _LEVEL.format(0)), _shape(file, group)
     factors = [2 ** round(math.log2(n / m)) for n, m in zip(fine, shape, strict=True)]
@@ -57,13 +57,15 @@ def geometry(file: H5Node, group: str) -> tuple[Triple, FloatTriple, FloatTriple
 
 def channel_names(file: H5Node, channels: int) -> tuple[str, ...]:
     """Return the names of the channels; empty if any has none."""
-    groups = [file.get(f"DataSetInfo/Channel {c}") for c in range(channels)]
+    groups = [find_node(file, f"DataSetInfo/Channel {c}") for c in range(channels)]
     names = [_text(group.attrs.get("Name", "")) if group is not None else "" for group in groups]
     return tuple(names) if all(names) else ()
 
 
 def _shape(file: H5Node, group: str) -> Triple:
-    channel = file[group]["TimePoint 0/Channel 0"]
+    channel = find_node(file, f"{group}/TimePoint 0/Channel 0")
+    if channel is None:
+        raise KeyError(f"{group} has no channel 0 at timepoint 0")
     return as_triple(int(_number(channel.attrs[f"ImageSize{axis}"])) for axis in "ZYX")
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import math
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import SimpleITK
@@ -30,6 +30,9 @@ from teralign.volumes.whole_file import WholeFilePixels
 LONGEST_HEADER = 1 << 20
 """Bytes in which the end of a text header must come."""
 
+_COPIED_AT_ONCE = 1 << 20
+_SKIPPED = 1 << 20  # bytes before the voxels that NRRD's fields `line skip` and `byte skip` leave out
+
 sitk: Any = SimpleITK  # half annotated: as good as untyped
 
 
@@ -43,8 +46,8 @@ class StandIn:
     is_bzip2: bool = False
 
     @contextlib.contextmanager
-    def written(self, path: Path, *, voxels: bool) -> Iterator[Path]:
-        """Write the file for a while, named like `path`; without voxels only its header.
+    def written(self, path: Path, *, voxels: int) -> Iterator[Path]:
+        """Write the file for a while, named like `path`, with the first bytes of its `voxels`.
 
         Raises OSError or EOFError where the voxels are damaged.
         """
@@ -55,8 +58,15 @@ class StandIn:
                 if voxels:
                     with self.source.open("rb") as source:
                         source.seek(self.offset)
-                        shutil.copyfileobj(bz2.BZ2File(source) if self.is_bzip2 else source, target)
+                        _copy(bz2.BZ2File(source) if self.is_bzip2 else source, target, voxels)
             yield copy
+
+
+def _copy(source: IO[bytes], target: IO[bytes], size: int) -> None:
+    """Copy bytes up to a number: what a compressed file holds besides may be without an end."""
+    while size > 0 and (piece := source.read(min(size, _COPIED_AT_ONCE))):
+        target.write(piece)
+        size -= len(piece)
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ def describe_image(path: Path, io: str, header: ItkHeader) -> Description:
     if header.sizes is not None and not header.units:
         note_micrometres(str(path))
     return Description(
-        pixels=ItkPixels(path, io, orientation, header.stand_in),
+        pixels=ItkPixels(path, io, orientation, header.stand_in, _bytes_of_voxels(path, reader)),
         shape=shape,
         dtype=_dtype(path, reader.GetPixelIDValue()),
         chunk_shape=shape,
@@ -134,10 +144,11 @@ class ItkPixels(WholeFilePixels):
     io: str
     orientation: Orientation
     stand_in: StandIn | None
+    size: int  # bytes of all voxels
 
     def _load(self) -> Voxels:
         try:
-            with _readable(self.path, self.stand_in, voxels=True) as path:
+            with _readable(self.path, self.stand_in, voxels=self.size + _SKIPPED) as path:
                 image = sitk.ReadImage(str(path), imageIO=self.io)
         except (RuntimeError, OSError, EOFError) as error:
             raise DataError(f"{self.path} cannot be read: {_reason(error)}.") from error
@@ -150,7 +161,7 @@ def _read_information(path: Path, io: str, stand_in: StandIn | None) -> Any:  # 
     reader = sitk.ImageFileReader()
     reader.SetImageIO(io)
     try:
-        with _readable(path, stand_in, voxels=False) as readable:
+        with _readable(path, stand_in, voxels=0) as readable:
             reader.SetFileName(str(readable))
             reader.ReadImageInformation()
     except RuntimeError as error:
@@ -158,8 +169,13 @@ def _read_information(path: Path, io: str, stand_in: StandIn | None) -> Any:  # 
     return reader
 
 
-def _readable(path: Path, stand_in: StandIn | None, *, voxels: bool) -> contextlib.AbstractContextManager[Path]:
+def _readable(path: Path, stand_in: StandIn | None, *, voxels: int) -> contextlib.AbstractContextManager[Path]:
     return contextlib.nullcontext(path) if stand_in is None else stand_in.written(path, voxels=voxels)
+
+
+def _bytes_of_voxels(path: Path, reader: Any) -> int:  # noqa: ANN401 (SimpleITK's reader)
+    sample = _dtype(path, reader.GetPixelIDValue()).itemsize
+    return math.prod(int(n) for n in reader.GetSize()) * int(reader.GetNumberOfComponents()) * sample
 
 
 def _dtype(path: Path, pixel_id: int) -> np.dtype[np.generic]:

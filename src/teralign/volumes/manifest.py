@@ -10,10 +10,11 @@ warns of unknown files in a group.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,11 @@ from numpy.typing import NDArray
 from teralign.addresses import Place
 from teralign.errors import DataError
 from teralign.files import write_arrays, writing
-from teralign.volumes.chunk_files import Index
+from teralign.volumes.chunk_names import Index
 
 FILE = "manifest.npz"
+_BYTES_OF_FILE = 12
+_HEADERS = 4096  # bytes
 
 
 class StoredFile(NamedTuple):
@@ -56,7 +59,9 @@ class Manifest:
         """
         path = folder / FILE
         try:
-            with np.load(io.BytesIO(path.read_bytes())) as file:
+            content = io.BytesIO(path.read_bytes())
+            _check_size(content, counts)
+            with np.load(content) as file:
                 found = cls(file["sizes"], file["crcs"])
         except FileNotFoundError:
             return None
@@ -82,3 +87,11 @@ class Manifest:
                 write_arrays(file, {"sizes": self.sizes, "crcs": self.crcs})
         except OSError as error:
             raise DataError(f"{folder / FILE} cannot be written: {error.strerror or error}.") from error
+
+
+def _check_size(content: IO[bytes], counts: Index) -> None:
+    """Raise ValueError for an archive that would expand to more than the manifest of a lattice."""
+    with zipfile.ZipFile(content) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > math.prod(counts) * _BYTES_OF_FILE + _HEADERS:
+        raise ValueError(f"it holds {size} bytes, more than a manifest of its array")

@@ -7,18 +7,15 @@ its own, the level that is read here. https://github.com/micro-manager/NDTiffSto
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
-
-import tifffile
 
 from teralign.addresses import Place
 from teralign.errors import InputError
 from teralign.volumes import tiff
 from teralign.volumes.description import Description
+from teralign.volumes.tiff_parts import INDEX, check_index
 from teralign.volumes.whole_file import check_one_image
 
-INDEX = "NDTiff.index"
 FINEST = "Full resolution"
 
 
@@ -29,8 +26,5 @@ def describe(container: Place, dataset: str) -> Description:
     check_one_image(container, dataset)
     folder = container / FINEST if (container / FINEST / INDEX).exists() else container
     index = folder / INDEX
-    names = [entry[1] for entry in islice(tifffile.read_ndtiff_index(index), 1)]
-    if not names:
-        raise InputError(f"{index} names no image; copy the folder again.")
-    found = tiff.describe(folder / names[0], "")
+    found = tiff.describe(folder / check_index(index), "")
     return replace(found, files=(index, *sorted(folder.glob("*.tif"))))

@@ -45,6 +45,7 @@ _LONGEST_NUMBER = 8  # bytes: longer floats differ between machines
 _LAST_CODE = 5  # NIFTI_XFORM_TEMPLATE_OTHER
 _TO_ITK = np.array([-1.0, -1.0, 1.0])
 _UNZIPPED_AT_ONCE = 1 << 20
+_MOST_AFTER = 64  # times that, after the voxels
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error)
 
 
@@ -151,8 +152,10 @@ def _read_voxels(path: Path, values: StoredValues) -> Voxels:
         return found
     with gzip.open(path) as zipped:
         found = array_from_file(values.shape, values.dtype, zipped, values.offset, order="C", mmap=False)
-        while zipped.read(_UNZIPPED_AT_ONCE):
-            pass  # the checksum is at the very end
+        for _ in range(_MOST_AFTER):  # the checksum is at the very end
+            if not zipped.read(_UNZIPPED_AT_ONCE):
+                return found
+    raise ValueError("it holds far more than the voxels that its header declares")
     return found
 
 

@@ -15,10 +15,10 @@ voxel of its own (`voxel_offset`), so that an origin between voxels is moved to 
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import logging
+import math
 import os
 import re
 import zlib
@@ -55,6 +55,8 @@ _CHUNK = re.compile(rf"{_SIDE}_{_SIDE}_{_SIDE}(\.\w+)?")
 _NESTED = "/"
 _STORED = ("", ".gz", ".br", ".zstd")  # endings of the names of chunks, by their compression
 _DTYPES = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32"}
+_TABLES = 1 << 20  # bytes that an encoding may add to small chunks
+_GZIP = 31  # to zlib: a window of 32 kB, with gzip's header
 _VISIBLE = 1e-3  # voxels by which an origin may be moved without a warning
 
 
@@ -140,8 +142,10 @@ def _chunk_files(container: Place, info: Metadata, scale: Metadata) -> Pixels | 
     chunk = scale["chunk_sizes"][0]
     alone = json.dumps({**info, "scales": [{**scale, "chunk_sizes": [chunk]}]})
     offset = scale.get("voxel_offset", (0, 0, 0))
-    zyx = (as_triple(reverse_axes(values)) for values in (offset, scale["size"], chunk))
-    files = CompressedChunks(container, str(scale["key"]), alone, *zyx)
+    first, size, step = (as_triple(reverse_axes(values)) for values in (offset, scale["size"], chunk))
+    voxels = math.prod(chunk) * int(info["num_channels"])
+    limit = 2 * voxels * np.dtype(str(info["data_type"])).itemsize + _TABLES
+    files = CompressedChunks(container, str(scale["key"]), alone, first, size, step, limit)
     usual = _has_usual_names(container, scale) if isinstance(container, Path) else files.have_usual_names()
     return None if usual else files
 
@@ -180,7 +184,8 @@ def _endings(folder: Path) -> Iterator[str]:
 class CompressedChunks:
     """A scale with a file for each chunk, compressed or not, in one folder or nested ones.
 
-    `info` is that of this scale alone; `offset`, `size` and `chunk` are in voxels, (z, y, x).
+    `info` is that of this scale alone; `offset`, `size` and `chunk` are in voxels, (z, y, x). `limit` is the most
+    bytes to which a file may expand.
     """
 
     container: Place
@@ -189,6 +194,7 @@ class CompressedChunks:
     offset: Triple
     size: Triple
     chunk: Triple
+    limit: int
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -235,7 +241,7 @@ class CompressedChunks:
         """Return the decompressed chunk, None if there is none."""
         for path, ending in self._places(sides):
             try:
-                return _decompressed(path.read_bytes(), ending)
+                return _decompressed(path.read_bytes(), ending, self.limit)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except (OSError, EOFError, zlib.error, RuntimeError) as error:
@@ -243,18 +249,31 @@ class CompressedChunks:
         return None
 
 
-def _decompressed(content: bytes, ending: str) -> bytes:
+def _decompressed(content: bytes, ending: str, limit: int) -> bytes:
     """Return the content of a file whose name has this ending, decompressed.
 
-    Raises OSError, EOFError, zlib.error or RuntimeError if it is damaged.
+    Raises OSError, EOFError, zlib.error or RuntimeError if it is damaged, or expands to more than `limit` bytes.
     """
     if ending == "":
         return content
     if ending == ".gz":
-        return gzip.decompress(content)
+        return _unzipped(content, limit)
     import imagecodecs  # takes a second
 
-    return bytes(imagecodecs.brotli_decode(content) if ending == ".br" else imagecodecs.zstd_decode(content))
+    return bytes((imagecodecs.brotli_decode if ending == ".br" else imagecodecs.zstd_decode)(content, out=limit))
+
+
+def _unzipped(content: bytes, limit: int) -> bytes:
+    found = bytearray()
+    while content:  # a file may have several members
+        member = zlib.decompressobj(_GZIP)
+        found += member.decompress(content, limit + 1 - len(found))
+        if len(found) > limit:
+            raise EOFError(f"it expands to more than the {limit} bytes that its voxels take at most")
+        if not member.eof:
+            raise EOFError("it was cut off")
+        content = member.unused_data.lstrip(b"\0")
+    return bytes(found)
 
 
 def check_layout(uri: str | Path, layout: PyramidLayout) -> None:

@@ -24,10 +24,10 @@ from teralign.volumes.description import Description, Voxels
 from teralign.volumes.slice_names import SliceNames, find_slices
 from teralign.volumes.tiff import DAMAGE, Indexable
 from teralign.volumes.tiff_metadata import TiffMetadata, read_metadata
+from teralign.volumes.tiff_segments import PNG, limit_images
 from teralign.volumes.whole_file import check_one_image
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_AXES = {0: "yx", 2: "yxs", 4: "yxs", 6: "yxs"}
+_PNG_SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}  # by the type of colour
 
 
 @dataclass(frozen=True)
@@ -130,22 +130,39 @@ def _open_page(path: Path, tiff: tifffile.TiffFile) -> tuple[Plane, Indexable]:
     tile = (page.imagelength, page.imagewidth) if whole else (page.chunks[0], page.chunks[1])
     plane = Plane(axes, page.shape, dtype.newbyteorder("="), tile)
     if not whole:
+        limit_images([page])
         return plane, cast(Indexable, zarr.open_array(page.aszarr(), mode="r"))
     stored = dtype.newbyteorder(tiff.byteorder)
     return plane, np.memmap(path, dtype=stored, mode="r", offset=page.dataoffsets[0], shape=page.shape)
 
 
-def _open_png(content: bytes) -> tuple[Plane, Voxels]:
-    """Return the header and the pixels of a PNG, decoded whole: its lines are compressed in one piece."""
-    if not content.startswith(_PNG) or len(content) < 29:
+@dataclass(frozen=True)
+class _Png:
+    """The pixels of a PNG, decoded whole when they are asked for: its lines are compressed in one piece."""
+
+    content: bytes
+    plane: Plane
+
+    def __getitem__(self, index: tuple[slice | int, ...], /) -> Voxels:
+        array: Voxels = imagecodecs.png_decode(self.content)
+        if (array.shape, array.dtype) != (self.plane.shape, self.plane.dtype):
+            raise ValueError(f"its pixels are {array.shape} {array.dtype}, other than its header says")
+        return array[index]
+
+
+def _open_png(content: bytes) -> tuple[Plane, Indexable]:
+    """Return the header and the pixels of a PNG."""
+    if not content.startswith(PNG) or len(content) < 29:
         raise ValueError("it is not a PNG")
     width, height, depth, colour = struct.unpack_from(">IIBB", content, 16)
-    if depth not in (8, 16) or colour not in _PNG_AXES:
+    if depth not in (8, 16) or colour not in _PNG_SAMPLES:
         raise ValueError(
             f"it has {depth} bits a sample, or a palette; only grey and colours of 8 or 16 bits can be read"
         )
-    array: Voxels = imagecodecs.png_decode(content)
-    return Plane(_PNG_AXES[colour], array.shape, array.dtype, (height, width)), array
+    samples = _PNG_SAMPLES[colour]
+    shape = (height, width) if samples == 1 else (height, width, samples)
+    plane = Plane("yxs"[: len(shape)], shape, np.dtype(f"uint{depth}"), (height, width))
+    return plane, _Png(content, plane)
 
 
 def _metadata(path: Path) -> TiffMetadata:

@@ -24,7 +24,8 @@ from teralign.grids import Grid, Triple, as_triple, reverse_axes
 from teralign.uploads import MARK
 from teralign.volumes.additions import check_writable, locate_container, locked
 from teralign.volumes.arrays import StoredArray, create_array, open_array, spatial
-from teralign.volumes.chunk_files import ChunkFiles, Index
+from teralign.volumes.chunk_files import ChunkFiles
+from teralign.volumes.chunk_names import Index
 from teralign.volumes.description import DisplaySettings, PyramidLayout
 from teralign.volumes.json_values import Metadata
 from teralign.volumes.manifest import Manifest, StoredFile

@@ -28,6 +28,8 @@ from teralign.grids import FloatTriple, Region, as_float_triple
 from teralign.volumes.description import Description, StatedSpacing, Voxels
 from teralign.volumes.files import opening
 from teralign.volumes.tiff_metadata import read_metadata
+from teralign.volumes.tiff_parts import check_parts
+from teralign.volumes.tiff_segments import limit_images
 from teralign.volumes.units import is_size
 from teralign.volumes.uri import nearest_name
 from teralign.volumes.whole_file import check_one_image
@@ -43,6 +45,8 @@ DAMAGE = (
     KeyError,
     IndexError,
     TypeError,
+    ArithmeticError,
+    AssertionError,
     zlib.error,
     struct.error,
     tifffile.TiffFileError,
@@ -63,6 +67,7 @@ def describe(container: Path, dataset: str) -> Description:
     with opening(container):
         try:
             with open_tiff(container) as tiff:
+                check_parts(container, tiff)
                 _check_ome(container, tiff)
                 return _describe(container, dataset, tiff)
         except (InputError, OSError):
@@ -137,6 +142,7 @@ def _pixels_of(tiff: tifffile.TiffFile, path: Path, level: int) -> Indexable:
     if _missing_planes(series):
         raise ValueError("some of its planes are missing")
     if series.dataoffset is None:
+        limit_images(page for page in series if page is not None)
         return cast(Indexable, zarr.open_array(tiff.series[0].aszarr(level=level), mode="r"))
     dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
     return np.memmap(path, dtype=dtype, mode="r", offset=series.dataoffset, shape=series.shape)

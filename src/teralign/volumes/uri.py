@@ -109,6 +109,7 @@ def locate_by_name(path: Place) -> tuple[Place, str, str] | None:
         if file_form is not None and isinstance(part, Address):
             raise InputError(f"{part} is read from a disk only; copy it to a disk and give its path. {_BY_ADDRESS}")
         if file_form is not None and isinstance(part, Path) and not part.is_dir():
+            _check_regular(part)
             return part, _inside(path, part), file_form
     return None
 
@@ -146,11 +147,18 @@ def no_dataset(container: Place, wanted: str, dataset: str, found: Callable[[Pat
 
 def _opened_archive(path: Path) -> Address:
     """Return the folder in an archive. Raises InputError when it cannot be read."""
+    _check_regular(path)
     with opening(path):
         try:
             return Address.in_archive(path)
         except zipfile.BadZipFile as error:
             raise InputError(f"{path} is damaged: {error}; copy it again.") from error
+
+
+def _check_regular(path: Path) -> None:
+    """Raise InputError for a pipe or a device, from which a read may never end; a file may be missing."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no regular file; choose another.")
 
 
 def _by_suffix(path: Place, forms: Mapping[str, str]) -> str | None:

@@ -14,7 +14,8 @@ from teralign.grids import Grid, Region, Triple, as_triple, product
 from teralign.volumes import n5, precomputed, pyramid
 from teralign.volumes import ome_zarr as ome_zarr_format
 from teralign.volumes.arrays import StoredArray, spatial
-from teralign.volumes.chunk_files import ChunkFiles, Index, checksum
+from teralign.volumes.chunk_files import ChunkFiles, checksum
+from teralign.volumes.chunk_names import Index
 from teralign.volumes.description import DisplaySettings, PyramidLayout, Voxels
 from teralign.volumes.manifest import Manifest, StoredFile
 from teralign.volumes.outputs import LayoutOptions, batch_shape, locate_output, plan_volume
