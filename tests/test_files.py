@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,28 @@ def test_arrays_are_written_as_the_same_bytes_by_every_python() -> None:
         assert (file["a"].tolist(), float(file["b"])) == ([[0, 1, 2], [3, 4, 5]], 2.5)
     digest = hashlib.blake2b(content.getvalue(), digest_size=8).hexdigest()
     assert digest == "c9e2cf1be18cc1fe", "the bytes that Python 3.6 to 3.13 write"
+
+
+def test_what_is_replaced_is_never_missing(tmp_path: Path) -> None:
+    """A process that is killed at any moment leaves the old or the new folder in its place."""
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    seen, done = [], threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            seen.append(path.is_dir())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for number in range(300):
+        built = tmp_path / f"built{number}"
+        built.mkdir()
+        (built / "number").write_text(str(number))
+        put_in_place(built, path)
+    done.set()
+    looking.join()
+    assert (path / "number").read_text() == "299"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
+    assert all(seen)
+    assert seen

@@ -7,6 +7,8 @@ old file or the new file, even after a power cut.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import io
 import logging
 import os
@@ -25,6 +27,8 @@ from teralign.errors import InputError
 
 log = logging.getLogger(__name__)
 
+_HERE = -100  # AT_FDCWD: paths count from the working directory
+_EXCHANGE = 2  # RENAME_EXCHANGE
 _UNIX = 3  # as zipfile numbers the systems that write archives
 _READABLE = 0o600
 
@@ -79,13 +83,34 @@ def writing_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def put_in_place(built: Path, path: Path) -> None:
-    """Rename a finished file or folder to `path`; an old file or folder there is removed once the new is in place."""
+    """Rename a finished file or folder to `path`; an old file or folder there is removed once the new is in place.
+
+    Where the file system can exchange the two, the old or the new one is there at any time. Elsewhere (NFS) a process
+    that ends between two renames leaves the old one beside `path`, under a temporary name.
+    """
+    if path.exists() and _exchange(built, path):
+        _flush_folder(path.parent)
+        remove(built)
+        return
     old = temporary_name(path)
     if path.exists():
         path.rename(old)
     built.rename(path)
     _flush_folder(path.parent)
     remove(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two files or folders in one step, and return whether the system and the file system can."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # of Linux, in glibc and musl
+    if rename is None:
+        return False
+    if rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
 
 
 def on_file_system_of(path: Path, built: Path) -> Path:

@@ -44,6 +44,7 @@ COLUMNS = (
     "fixed_landmarks",
     "moving_landmarks",
 )
+_LARGEST_SHEET = 16 << 20  # bytes: a hundred thousand pairs
 _REQUIRED = ("id", "fixed", "moving")
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -92,11 +93,14 @@ def read_samplesheet(path: Path) -> list[Row]:
 def _text(path: Path) -> str:
     try:
         refuse_device(path)
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_SHEET + 1)
     except FileNotFoundError as error:
         raise InputError(f"--input: {path} does not exist.") from error
     except OSError as error:
         raise InputError(f"--input: {path} cannot be read: {error.strerror}.") from error
+    if len(content) > _LARGEST_SHEET:
+        raise InputError(f"{path.name} has more than {_LARGEST_SHEET >> 20} MB; choose the table of pairs.")
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise InputError(f"{path.name} is a spreadsheet; save it as CSV and give that.")
     marked = next((encoding for mark, encoding in _MARKS.items() if content.startswith(mark)), None)

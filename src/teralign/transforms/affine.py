@@ -18,6 +18,7 @@ from teralign.errors import InputError
 from teralign.files import refuse_device, writing
 from teralign.grids import Floats
 
+_LONGEST_TEXT = 1 << 16
 MAX_CONDITION = 1e9  # of the 3×3 part; beyond it a map is flat and has no useful inverse
 
 
@@ -65,9 +66,9 @@ class Affine:
         path = Path(path)
         refuse_device(path)
         try:
-            matrix = np.array(
-                [[float(n) for n in line.split()] for line in path.read_text().splitlines() if line.strip()]
-            )
+            with path.open() as file:
+                text = file.read(_LONGEST_TEXT)  # of a longer one, the beginning is no affine either
+            matrix = np.array([[float(n) for n in line.split()] for line in text.splitlines() if line.strip()])
         except OSError as error:
             raise InputError(f"the transform {path} cannot be read: {error.strerror}.") from error
         except ValueError as error:
