@@ -17,7 +17,7 @@ import pytest
 
 from teralign.blockwise import BlockRecord, BlockState, Workspace
 from teralign.errors import DataError, InputError
-from teralign.files import write_atomically, writing
+from teralign.files import temporary_name, write_atomically, writing
 
 KEY = {"block_size": (64, 64, 64), "fixed": "digest", "overlap": 0.5}
 
@@ -119,6 +119,16 @@ def test_what_killed_writers_left_is_removed(workspace):
     payload.with_name(".z000.npz.host-1-abc.tmp").write_bytes(b"torn")
     assert workspace.prepare(KEY) is True
     assert [p.name for p in payload.parent.iterdir()] == [payload.name]
+
+
+def test_what_workers_left_that_were_killed_during_the_run_is_not_in_the_output(workspace, tmp_path):
+    workspace.prepare(KEY)
+    left = temporary_name(workspace.output / "c" / "0")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    (left.parent / "0").write_bytes(b"whole")
+    workspace.finish(workspace.output, tmp_path / "out.zarr")
+    assert [path.name for path in (tmp_path / "out.zarr").rglob("*")] == ["c", "0"]
 
 
 def test_the_finished_output_is_renamed_into_place_and_the_workspace_goes(workspace, tmp_path):

@@ -81,7 +81,7 @@ class Workspace:
                 self._discard()
             for part in _PARTS:
                 (self.path / part).mkdir(exist_ok=True)
-            self._sweep()
+            _sweep(self.path)
             write_atomically(self.path / _KEY, to_json(key, indent=1).encode())
         except OSError as error:
             self.close()
@@ -131,6 +131,7 @@ class Workspace:
         Raises as `place` and `upload` do. During an upload the records stay, so that an interrupted run resumes.
         """
         if isinstance(output, Address):
+            _sweep(built)
             upload(built, output, overwrite=overwrite)
         else:
             self.place(built, output, overwrite=overwrite)
@@ -147,6 +148,7 @@ class Workspace:
         if output.exists() and not overwrite:
             raise InputError(f"{output} exists already; give --overwrite to replace it.")
         output.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(built)  # workers may have been killed since the run began
         source = on_file_system_of(output, built)
         remove(self.path / _KEY)
         put_in_place(source, output)
@@ -200,16 +202,17 @@ class Workspace:
         for name in (_KEY, *_PARTS):
             remove(self.path / name)
 
-    def _sweep(self) -> None:
-        """Remove the half-written files of killed writers."""
-        for folder, _, files in os.walk(self.path):
-            for name in files:
-                if name.endswith(UNFINISHED):
-                    Path(folder, name).unlink(missing_ok=True)
-
     def _place(self, part: str, stage: str, name: str, suffix: str) -> Path:
         """Return the path of a block's file; each plane of blocks has a folder, since large folders are slow."""
         return Path(f"{self.path}/{part}/{stage}/{_plane(name)}/{name}{suffix}")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the half-written files of killed writers."""
+    for inner, _, files in os.walk(folder):
+        for name in files:
+            if name.endswith(UNFINISHED):
+                Path(inner, name).unlink(missing_ok=True)
 
 
 class _Recorded(Container[str]):
