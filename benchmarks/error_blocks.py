@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,12 +63,12 @@ class _Block:
     seconds: tuple[float, float]
 
 
-def error_blocks(data: Path, regimes: Sequence[Regime], seed: int, corner: Triple) -> Iterator[Row]:
-    """Yield a row for each regime, and one for all."""
+def error_blocks(data: Path, regimes: Mapping[int, Regime], corner: Triple) -> Iterator[Row]:
+    """Yield a row for each regime, by its seed, and one for all."""
     everything: list[dict[str, list[float]]] = []
     seconds: list[tuple[float, float]] = []
-    for number, regime in enumerate(regimes):
-        blocks = list(_aligned(known_pair(data, regime, seed + number, corner, _SHAPE)))
+    for seed, regime in regimes.items():
+        blocks = list(_aligned(known_pair(data, regime, seed, corner, _SHAPE)))
         everything.append(_scores(blocks))
         seconds += [block.seconds for block in blocks]
         row = _row(regime.name, everything[-1:], [block.seconds for block in blocks])
@@ -143,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     known, names = (FITTED, _LOOKED_AT) if options.fitted else (HELD_OUT, _HELD_OUT)
-    regimes = [r for r in known if r.name in (options.only or names)]
+    base, corner = _PLACES[options.fitted]
+    numbered = dict(enumerate((regime for regime in known if regime.name in names), start=base))
+    regimes = {seed: r for seed, r in numbered.items() if not options.only or r.name in options.only}
     data = Path(os.environ["TERALIGN_TEST_DATA"]) / "easifish"
-    print(markdown(list(error_blocks(data, regimes, *_PLACES[options.fitted])), COLUMNS))
+    print(markdown(list(error_blocks(data, regimes, corner)), COLUMNS))
