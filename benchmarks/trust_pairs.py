@@ -31,6 +31,7 @@ _UNIT = 1.84  # µm: the voxel for which the amplitudes of `TrueMap` are made
 _SHAPE: Triple = (64, 80, 96)
 _SIGNAL = 1000.0  # counts of the brightest 0.1 %
 _OFFSET = 200.0
+_GLOW = 150.0  # of tissue that is cut out by an outline
 _POINTS = 4000
 _BRIGHT = 75.0  # percentile of the scene above which its points are scored
 
@@ -66,14 +67,22 @@ class Kind:
     bend: float = 1.0
     effects: Mapping[str, float] = field(default_factory=dict)
     hopeless: bool = False  # the moving image shows nothing of the fixed one
+    start: tuple[float, float, float] | None = None  # (z, y, x): a start that is given, which is wrong by so much
+    smoothness: float | None = None  # of the deformation, if it is not found from the images
+    fault: tuple[str, ...] = ()  # the causes of advice of which any names the fault that was made
 
 
-def _with(**effects: float) -> Kind:
-    return Kind(effects=effects)
+def _with(fault: tuple[str, ...] = (), **effects: float) -> Kind:
+    return Kind(effects=effects, fault=fault)
 
 
-def _lost(**effects: float) -> Kind:
-    return Kind(effects=effects, hopeless=True)
+def _lost(fault: tuple[str, ...] = (), **effects: float) -> Kind:
+    return Kind(effects=effects, fault=fault, hopeless=True)
+
+
+_SIZE = ("voxel size", *(f"voxel size along {axes}" for axes in ("z", "y", "x", "z, y, x", "y, x")))
+_CAMERA = ("pattern of the camera",)
+_OTHER = ("different structures", "another channel, or other tissue")
 
 
 KINDS: Mapping[str, Kind] = {
@@ -103,30 +112,39 @@ KINDS: Mapping[str, Kind] = {
     "slab of 5": Kind(shape=(5, 128, 144), bend=0.4),
     "small": Kind(shape=(40, 44, 48), bend=0.6),
     "slipped": _with(slip=8),
-    "z ×5": Kind(declared=(5, 1, 1)),
-    "z ×2": Kind(declared=(2, 1, 1)),
-    "z ÷3": Kind(declared=(1 / 3, 1, 1)),
-    "x ×2": Kind(declared=(1, 1, 2)),
-    "x ×5": Kind(declared=(1, 1, 5)),
-    "mirrored": Kind(mirror=True),
-    "turned 90°": Kind(turn=90),
-    "turned 180°": Kind(turn=180),
-    "tilted 180°": Kind(tilt=180),
-    "twice as large": Kind(scale=2.0),
+    "z ×5": Kind(declared=(5, 1, 1), fault=_SIZE),
+    "z ×2": Kind(declared=(2, 1, 1), fault=_SIZE),
+    "z ÷3": Kind(declared=(1 / 3, 1, 1), fault=_SIZE),
+    "x ×2": Kind(declared=(1, 1, 2), fault=_SIZE),
+    "x ×5": Kind(declared=(1, 1, 5), fault=_SIZE),
+    "mirrored": Kind(mirror=True, fault=("mirrored", "mirrored along z", "mirrored along y", "mirrored along x")),
+    "turned 90°": Kind(turn=90, fault=("turned by 90° about z",)),
+    "turned 180°": Kind(turn=180, fault=("turned by 180° about z",)),
+    "tilted 180°": Kind(tilt=180, fault=("turned by 180° about y",)),
+    "twice as large": Kind(scale=2.0, fault=_SIZE),
     "overlap 5 %": Kind(shift=(0, 0, 0.95)),
     "no overlap": Kind(shift=(0, 0, 1.3), hopeless=True),
     "other place": _with(elsewhere=1),
-    "other tissue": _lost(tissue=1),
+    "other tissue": _lost(_OTHER, tissue=1),
     "noise": _lost(noise_only=0),
     "noise with structure": _lost(noise_only=2.5),
     "scrambled phases": _lost(phases=1),
     "background": _lost(background=1),
-    "wrong channel": _lost(channel=1),
-    "camera's pattern in both": _with(elsewhere=1, pattern=0.3),
-    "camera's stripes in both": _with(elsewhere=1, grid=0.5),
+    "wrong channel": _lost(_OTHER, channel=1),
+    "camera's pattern in both": _with(_CAMERA, elsewhere=1, pattern=0.3),
+    "camera's stripes in both": _with(_CAMERA, elsewhere=1, grid=0.5),
     "other slab": Kind(shape=(12, 112, 128), effects={"elsewhere": 1}),
     "other spots": _with(elsewhere=1, spots=300),
     "one bright spot": _lost(noise_only=0, beacon=1),
+    "smoothing too weak": Kind(smoothness=0.3, effects={"noise": 1.0}, fault=("smoothing too weak",)),
+    "smoothing too strong": Kind(
+        smoothness=300.0, bend=1.8, fault=("smoothing too strong", "start out of reach, or smoothing too strong")
+    ),
+    "shifted start": Kind(start=(20.0, -18.0, 26.0), bend=0.3, fault=("shifted",)),
+    "sharp outline": _with(outline=1),
+    "other place, same outline": _lost(_OTHER, outline=1, inside=1),
+    "other tissue, same outline": _lost(_OTHER, outline=1, inside=2),
+    "other place, same box": _lost(_OTHER, outline=2, inside=1),
 }
 
 
@@ -166,7 +184,8 @@ def known_pair(kind: str, place: str, seed: int) -> KnownPair:
     window = Region(start, as_triple(a + n for a, n in zip(start, shape, strict=True)))
     true = _SeenMap.random(rng, grid, wanted)
     seen_from = _elsewhere(scene.shape, window) if "elsewhere" in wanted.effects else start
-    shown, missing = _render(scene, seen_from, grid, true)
+    scene, other = _outlined(scene, window, wanted, rng, place)
+    shown, missing = _render(other, seen_from, grid, true)
     moving, more = _effects(shown, wanted, rng, place)
     missing |= more
     fixed = scene[window.slices]
@@ -272,6 +291,37 @@ def _elsewhere(shape: tuple[int, ...], window: Region) -> Triple:
         size = b - a
         starts.append(0 if a > n - b else n - size)
     return as_triple(starts)
+
+
+def _outlined(
+    scene: Volume, window: Region, kind: Kind, rng: np.random.Generator, place: str
+) -> tuple[Volume, Volume]:
+    """Return the scenes that both images see: cut by one sharp outline, with what lies inside of it.
+
+    An outline is a ball with bumps in the window (1), or a box (2); all tissue in it glows. The moving image shows
+    the same inside of it, another place of the scene (1), or other tissue (2).
+    """
+    if not (outline := kind.effects.get("outline")):
+        return scene, scene
+    shape = window.shape
+    if outline == 1:
+        axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
+        bumps = ndimage.gaussian_filter(rng.normal(size=shape), 10)
+        mask = np.sqrt(sum(axis**2 for axis in axes)) + 0.12 * bumps / bumps.std() < 0.9
+    else:
+        mask = np.zeros(shape, bool)
+        mask[tuple(slice(n // 10, n - n // 10) for n in shape)] = True
+    inside = {
+        0: scene[window.slices],
+        1: scene[Region(start := _elsewhere(scene.shape, window), as_triple(np.add(start, shape))).slices],
+        2: _other_tissue(scene[window.slices], 1.0, rng, place),
+    }
+    cut = []
+    for part in (inside[0], inside[int(kind.effects.get("inside", 0))]):
+        whole = np.zeros_like(scene)
+        whole[window.slices] = mask * (part + np.float32(_GLOW))
+        cut.append(whole)
+    return cut[0], cut[1]
 
 
 def _render(scene: Volume, start: Triple, grid: Grid, true: _SeenMap) -> tuple[Volume, Bools]:

@@ -81,9 +81,17 @@ def enveloped(image: Image) -> Image:
     return Image((200 + 4 * (image.array.astype(np.float64) - 100) * light).astype(np.uint16), image.grid)
 
 
+def cut_out(image: Image) -> Image:
+    """The image in a sharp outline, before a dark background."""
+    axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in image.grid.shape], indexing="ij")
+    inside = sum(axis**2 for axis in axes) < 0.9**2
+    return Image((200 + inside * (300 + image.array.astype(np.float64))).astype(np.uint16), image.grid)
+
+
 def test_other_structures_of_one_outline_may_be_another_channel():
     fixed, other = rounds()[0], tissue(5).draw(GRID, seed=1)
     assert causes(enveloped(fixed), enveloped(other), Stack((NONE,))) == ["another channel, or other tissue"]
+    assert causes(cut_out(fixed), cut_out(other), Stack((NONE,))) == ["another channel, or other tissue"]
     assert causes(fixed, other, Stack((NONE,))) == ["different structures"]
 
 

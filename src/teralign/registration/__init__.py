@@ -2,7 +2,7 @@
 
 from teralign.registration.align import Alignment, StepReport, align
 from teralign.registration.config import DeformConfig, StepConfig
-from teralign.registration.foreground import find_foreground
+from teralign.registration.foreground import find_foreground, find_valleys
 from teralign.registration.image import Image
 from teralign.registration.linear import measure_of
 from teralign.registration.metrics import Measure, Windows
@@ -17,5 +17,6 @@ __all__ = [
     "Windows",
     "align",
     "find_foreground",
+    "find_valleys",
     "measure_of",
 ]

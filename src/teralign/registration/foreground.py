@@ -98,9 +98,17 @@ def _by_brightness(mean: Floats, texture: Floats) -> Bools:
 
 def _valley(values: Floats) -> float:
     """Return the value at the bottom of the first valley of the histogram; infinite if there is none."""
+    return next(iter(find_valleys(values)), math.inf)
+
+
+def find_valleys(values: Floats) -> list[float]:
+    """Return the values (n,) at the bottoms of the valleys of a histogram, rising; none if it has one peak only.
+
+    A valley is below half of the lower of the highest peaks before and after it.
+    """
     low, high = np.percentile(values, (0.05, 99.95)) if values.size else (0, 0)
     if not high > low:
-        return math.inf
+        return []
     counts, edges = np.histogram(values, bins=_BINS, range=(low, high))
     counts = ndimage.gaussian_filter1d(counts.astype(np.float64), _BLUR, mode="constant")
     peak_before, peak_after = np.maximum.accumulate(counts), np.maximum.accumulate(counts[::-1])[::-1]
@@ -108,10 +116,10 @@ def _valley(values: Floats) -> float:
     depth = counts / np.minimum(peak_before, peak_after)
     deep = np.flatnonzero((depth < _VALLEY) & (above > _EMPTIEST) & (above < _FULLEST))
     if deep.size == 0:
-        return math.inf
-    first = np.split(deep, np.flatnonzero(np.diff(deep) > 1) + 1)[0]
-    bottom = first[np.argmin(depth[first])]
-    return float((edges[bottom] + edges[bottom + 1]) / 2)
+        return []
+    runs = np.split(deep, np.flatnonzero(np.diff(deep) > 1) + 1)
+    bottoms = [run[np.argmin(depth[run])] for run in runs]
+    return [float((edges[b] + edges[b + 1]) / 2) for b in bottoms]
 
 
 def _close(found: Bools) -> Bools:

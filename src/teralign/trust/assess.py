@@ -83,7 +83,7 @@ class Tally:
     """Numbers of blocks by what they say; `independent` is the share of them that do not overlap.
 
     `off` blocks are confirmed, but their structures lie `_OFF` voxels and more from the place of the whole map;
-    `off_um` is their median distance in µm.
+    `off_um` is their median distance in µm. Blocks `at_surfaces` show little but the surfaces of tissue.
     """
 
     examined: int
@@ -94,6 +94,7 @@ class Tally:
     off_um: float
     empty: int
     outside: int
+    at_surfaces: int
     independent: float
 
     @classmethod
@@ -110,6 +111,7 @@ class Tally:
             off_um=float(np.median(offsets[off, 1])) if off.any() else 0.0,
             empty=len(examination.empty),
             outside=len(examination.outside),
+            at_surfaces=len(examination.at_surfaces),
             independent=examination.independent,
         )
 
@@ -141,6 +143,8 @@ def _judge(tally: Tally, *, linear: bool) -> tuple[Verdict, str, list[str]]:
         return _no(Verdict.BAD, "Not aligned: the moving image shows nothing where the fixed image shows tissue.")
     if not tally.examined:
         why = "no block shows structures in both images"
+        if tally.at_surfaces:
+            why = "the images show little but the surfaces of tissue, which other tissue may have in common"
         if tally.outside:
             why = "the map puts nearly all of the fixed image outside the moving one"
         return _no(Verdict.UNKNOWN, f"It cannot be told: {why}.")
@@ -186,7 +190,7 @@ def _assessed_blocks(examination: Examination, offsets: Floats, grid: Grid) -> l
     for block, (off, _) in zip(examination.blocks, offsets, strict=True):
         start, size = _box(block.region, grid)
         found.append(AssessedBlock(start, size, _verdict_of(block, off), round(block.margin, 4), None))
-    for region in (*examination.empty, *examination.outside):
+    for region in (*examination.empty, *examination.outside, *examination.at_surfaces):
         found.append(AssessedBlock(*_box(region, grid), Verdict.UNKNOWN, None, None))
     return sorted(found, key=lambda block: block.start)
 

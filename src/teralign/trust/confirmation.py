@@ -33,6 +33,7 @@ _MOST = 400  # blocks: beyond, they overlap less, so that the cost is bounded
 _NEAR, _FAR = 2, 5  # voxels: within the first a map is right, from the second on it is wrong
 _STRONG = 4.0  # standard deviations of r over the far shifts: chance alone reaches it in 2 % of blocks
 _COVERED, _SHOWN = 0.6, 0.75  # least shares of a block's voxels inside both images, and with structures
+_INSIDE = 0.5  # least share of them that no surface is beside, of which the others are shares
 _FAINT = 0.15  # of the structures' usual strength, below which a block shows but the pattern of a camera
 _INVERTED = -0.1  # median correlation at the map below which bright and dark are exchanged
 
@@ -78,13 +79,15 @@ class Examined:
 class Examination:
     """The blocks that were compared, and those that could not be: where the moving image is `empty`, or `outside`.
 
-    All of them show structures in the fixed image. `independent` is the share of blocks that do not overlap others:
-    n blocks are worth n · `independent`. `inverted` is True if bright and dark are exchanged.
+    All of them show structures in the fixed image. `at_surfaces` are those that show little but the surfaces of
+    tissue, in either image: they would say that two outlines agree. `independent` is the share of blocks that do not
+    overlap others: n blocks are worth n · `independent`. `inverted` is True if bright and dark are exchanged.
     """
 
     blocks: Sequence[Examined]
     empty: Sequence[Region]
     outside: Sequence[Region]
+    at_surfaces: Sequence[Region]
     independent: float
     inverted: bool
 
@@ -93,10 +96,14 @@ def examine(structures: Structures) -> Examination:
     """Compare the blocks that show structures in both images; in the order z, y, x."""
     shape = block_shape(structures.grid.shape)
     regions, independent = _lattice(structures.grid.shape, shape)
-    shown = [r for r in regions if structures.fixed_shows[r.slices].mean() >= _SHOWN]
+    showing = structures.fixed_shows | ~structures.fixed_inside
+    shown = [r for r in regions if showing[r.slices].mean() >= _SHOWN]
     shown = _not_faint(structures.fixed, shown)
     covered = [r for r in shown if structures.covered[r.slices].mean() >= _COVERED]
-    full = [r for r in covered if structures.moving_shows[r.slices].mean() >= _SHOWN * _COVERED]
+    both = structures.fixed_inside & structures.moving_inside
+    between = [r for r in covered if both[r.slices].mean() >= _INSIDE]
+    moving = structures.moving_shows, structures.moving_inside
+    full = [r for r in between if _shows(*moving, r) >= _SHOWN * _COVERED]
     reach = [min(REACH, n // 4) for n in structures.grid.shape]
     correlator = _Correlator.of(structures, shape, reach)
     found = [correlator(region) for region in full]
@@ -105,11 +112,18 @@ def examine(structures: Structures) -> Examination:
     shifts = _shifts(reach)
     return Examination(
         blocks=[_examined(region, -r if inverted else r, shifts) for region, r in zip(full, found, strict=True)],
-        empty=[r for r in covered if r not in set(full)],
+        empty=[r for r in between if r not in set(full)],
         outside=[r for r in shown if r not in set(covered)],
+        at_surfaces=[r for r in covered if r not in set(between)],
         independent=independent,
         inverted=inverted,
     )
+
+
+def _shows(shows: Bools, inside: Bools, region: Region) -> float:
+    """Return the share of the voxels of a block, of those that no surface is beside, that show structures."""
+    counts = inside[region.slices]
+    return float((shows[region.slices] & counts).sum() / max(1, counts.sum()))
 
 
 def block_shape(shape: Triple) -> Triple:

@@ -20,7 +20,7 @@ from teralign.transforms import Stack, warp
 from teralign.trust.confirmation import Examined, block_shape, examine
 from teralign.trust.offsets import offsets_of
 from teralign.trust.smoothed_map import MAP_SMOOTHING, smooth_map
-from teralign.trust.structures import overview, structures_of
+from teralign.trust.structures import overview, structures_of, without_steps
 
 _LEAST_BLOCKS = 8  # of which the offsets are compared with those of their neighbours
 _BESIDE, _APART = 1.15, 0.99  # edges of a block, between the middles of those beside each other
@@ -131,7 +131,7 @@ def _pattern(fixed: Image, moving: Image) -> float | None:
 
 def _halves(image: Image) -> tuple[Floats, Floats]:
     """Return what the planes of the upper and of the lower half have in common, (y, x)."""
-    planes = compress_brightness(image.array)
+    planes = without_steps(image)
     third = max(1, image.grid.shape[0] // 3)
     upper, lower = (ndimage.gaussian_filter(half.mean(axis=0), _FINE) for half in (planes[:third], planes[-third:]))
     return upper - ndimage.gaussian_filter(upper, _SMOOTH), lower - ndimage.gaussian_filter(lower, _SMOOTH)
