@@ -28,7 +28,7 @@ def small_rounds(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="session")
 def digests_alone(small_rounds: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The digests of the results of a run with the profile `local`."""
-    done = nextflow(tmp_path_factory.mktemp("alone"), *small_rounds, "-profile", "local")
+    done = nextflow(tmp_path_factory.mktemp("alone"), *small_rounds, "-profile", "local", timeout=900)
     assert done.returncode == 0, done.output
     return _digests(done)
 
