@@ -39,6 +39,33 @@ def test_a_mirrored_axis_is_named_with_a_start(axis, name):
     assert np.linalg.norm(Affine(np.array(rows)).map_points(middle[np.newaxis])[0] - truth) < 4
 
 
+@cache
+def small_rounds() -> tuple[Image, Image]:
+    """Two rounds of a small tissue: turns are tried last, after all else."""
+    grid = Grid((40, 44, 48), GRID.spacing)
+    scene = Scene.cells(np.array(grid.extent), count=300, radius=4.5)
+    return scene.draw(grid), scene.draw(grid, SHIFT.inverse().map_points, seed=1)
+
+
+def test_a_turned_volume_is_named_with_a_start_that_would_do():
+    fixed, moving = small_rounds()
+    axes = (0, 2)
+    turned = np.rot90(moving.array, -1, axes).copy()
+    found = find_remedy(fixed, Image(turned, Grid(turned.shape, GRID.spacing)))
+    assert found is not None
+    advice = advice_of(found, GRID.spacing)
+    assert (advice.cause, advice.option) == ("turned by 90° about y", "--initial-transform")
+    assert advice.value is not None
+    start = Affine(np.array([[float(v) for v in row.split()] for row in advice.value.split("; ")]))
+    # Which voxel each one of the turned array shows, as turning an array of numbers says itself.
+    shape = moving.array.shape
+    numbers = np.rot90(np.arange(moving.array.size).reshape(shape), -1, axes)
+    places = np.array([[15, 20, 20], [20, 15, 25], [22, 25, 18]])
+    shown = np.stack(np.unravel_index(numbers[tuple(places.T)], shape), axis=1) * np.array(GRID.spacing)
+    mapped = start.map_points(SHIFT.inverse().map_points(shown))
+    assert np.linalg.norm(mapped - places * np.array(GRID.spacing), axis=1).max() < 4
+
+
 @pytest.mark.parametrize(("axis", "factor", "value"), [(0, 5.0, "2,2,2"), (0, 0.5, "2,2,2")])
 def test_a_voxel_size_that_is_wrong_on_one_axis_is_named(axis, factor, value):
     fixed, moving = rounds()
