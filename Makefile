@@ -16,7 +16,7 @@ help:
 	@echo "make test     lint, types and all tests"
 	@echo "make floors   the fast tests with the lowest version of each dependency"
 	@echo "make torture  what is killed a hundred times must end with the same bytes; ARGS=--help lists the choices"
-	@echo "make fuzz     mutated files of every format, ten minutes long, each of which must end in a result or a sentence"
+	@echo "make fuzz     hostile files of every format, half an hour long, each of which must end in a result or a sentence"
 	@echo "make bench    accuracy and cost of Teralign and its peers; ARGS=--help lists the choices"
 	@echo "make docs     the documentation as a site, in build/site"
 	@echo "make screenshots  the pictures of the documentation, in docs/images; needs Chromium"
@@ -65,6 +65,8 @@ torture: dev
 
 fuzz: dev
 	$(BIN)/python tests/fuzz.py $(ARGS)
+	TERALIGN_EXAMPLES=500 $(BIN)/pytest -q tests/hostile/test_properties.py
+	$(BIN)/python tests/fuzz_headers.py
 
 bench: dev
 	@test -d "$$TERALIGN_TEST_DATA" || { echo "make bench: set TERALIGN_TEST_DATA to the folder of the data." >&2; exit 1; }

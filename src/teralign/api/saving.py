@@ -39,13 +39,20 @@ def save_registration(path: Path, transform: Stack, rest: SavedRegistration, *, 
     record = record_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for file in (path, record):
-        check_new_file(file, overwrite=overwrite)
+        check_new_place(file, overwrite=overwrite)
+        check_new_file(file, overwrite=True)
     remove(record)  # it would not fit the new map, if this is cut off
     if path.suffix == ".mat" and affine is not None:
         affine.save(path)
     else:
         save_map(path, transform.simplified(), overwrite=overwrite)
     write_json(record, rest)
+
+
+def check_new_place(path: Path, *, overwrite: bool) -> None:
+    """Raise InputError for a path that exists, which `overwrite` allows; in the words of Python, not of commands."""
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; choose another name, or give overwrite=True.")
 
 
 def record_of(path: Path) -> Path:

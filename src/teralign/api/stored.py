@@ -12,6 +12,7 @@ from pathlib import Path
 from teralign.alignment import BlockOptions, Side, alignment_bytes, step_seconds
 from teralign.api.loading import load
 from teralign.api.registration import Registration
+from teralign.api.saving import check_new_place
 from teralign.api.starts import TransformLike, stack_of
 from teralign.api.steps import ChosenSteps
 from teralign.cluster import Capacity, Compute, available_memory
@@ -49,6 +50,8 @@ class Stored:
             self._check_memory(volumes[0].grid)
         elif self.output.suffix not in (suffix, ".zarr"):
             raise InputError(f"output {self.output} must be a .zarr, since the map holds a displacement field.")
+        if self.output is not None:
+            check_new_place(self.output, overwrite=self.overwrite)
         with self._folder() as folder:
             output = self.output or folder / f"transform{suffix}"
             found = self._align(volumes, start, folder, output)
