@@ -11,7 +11,6 @@ Images of vectors without a scene (also of 0.5), and vectors along any axis, are
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +19,13 @@ import numpy as np
 from teralign.errors import InputError
 from teralign.grids import Grid
 from teralign.ome.model import Axis, Level, Multiscale, Step
-from teralign.ome.reading import read_multiscale
+from teralign.ome.reading import read_multiscale, read_shape
 from teralign.ome.scene import SCENE_VERSION, read_ome, senseless
 from teralign.ome.writing import GROUP_FILE, image_attributes, write_group
 
 _TRANSFORMATIONS = "coordinateTransformations"
 FIELD_LEVEL = "s0"
 """The path of the array of vectors in an image of vectors that is written here."""
-_MOST_NODES = 1 << 50  # 12 PB: more than any disk
 SPACE = tuple(Axis(name, "space", "micrometer") for name in "zyx")
 """The axes of points."""
 
@@ -75,7 +73,7 @@ def read_field_layout(path: Path, image: str) -> FieldLayout:
         vector_axis = _vector_axis(path, found.axes)
         level = found.levels[0]
         array = group / level.path
-        shape = list(json.loads((array / GROUP_FILE).read_text())["shape"])
+        shape = read_shape(json.loads((array / GROUP_FILE).read_text())["shape"])[:]
         if len(shape) != 4 or shape.pop(vector_axis) != 3:
             raise InputError(f"the field {path} must have 3 components on 3 axes, not an array of another shape.")
         return FieldLayout(array, vector_axis, _grid(level, vector_axis, shape))
@@ -104,8 +102,6 @@ def _vector_axis(path: Path, axes: tuple[Axis, ...]) -> int:
 
 def _grid(level: Level, vector_axis: int, shape: list[int]) -> Grid:
     """Return the grid of the nodes, an array of `shape` (z, y, x); steps of three numbers lack the vector axis."""
-    if not all(isinstance(n, int) and n > 0 for n in shape) or math.prod(shape) > _MOST_NODES:
-        raise ValueError(f"an array of {shape} nodes")
     steps = (_spatial(step, vector_axis) for step in level.steps)
     scale, translation = Level(level.path, tuple(steps)).transform(3)
     (z, y, x), (dz, dy, dx), (oz, oy, ox) = shape, scale.tolist(), translation.tolist()

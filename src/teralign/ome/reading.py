@@ -27,6 +27,8 @@ OmeJson = Mapping[str, Any]
 OmeObject = dict[str, Any]
 """A JSON object that is made."""
 
+_LARGEST_ARRAY = 1 << 52  # 18 PB of float32
+
 
 def read_multiscale(group: Place, attributes: OmeJson) -> Multiscale | None:
     """Return the (first) image that the attributes of a group declare, None if they declare none.
@@ -83,6 +85,17 @@ def _levels(content: OmeJson) -> Iterator[Level]:
 def _steps_of(content: OmeJson) -> list[OmeJson]:
     declared = json_list(content.get("coordinateTransformations") or (), "transformations")
     return [json_object(step, "transformation") for step in declared]
+
+
+def read_shape(declared: object) -> list[int]:
+    """Return the shape of an array. Raises ValueError for what is no shape, or more than any disk holds."""
+    if (
+        not isinstance(declared, list)
+        or not all(isinstance(n, int) and n >= 0 for n in declared)
+        or math.prod(declared) > _LARGEST_ARRAY
+    ):
+        raise ValueError(f"{reprlib.repr(declared)} is no shape of an array")
+    return declared
 
 
 def path_inside(declared: object) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from teralign.errors import InputError
 from teralign.ome.model import Axis, Level, Multiscale
-from teralign.ome.reading import OmeObject, malformed, read_axis, read_multiscale, read_steps
+from teralign.ome.reading import OmeObject, malformed, read_axis, read_multiscale, read_shape, read_steps
 from teralign.ome.writing import GROUP_FILE
 
 KIND_OF_AXIS = {"displacement": "displacements", "coordinate": "coordinates"}
@@ -48,7 +48,7 @@ def read_vectors(path: Path, image: str) -> VectorLayout:
         metadata = json.loads((place / GROUP_FILE).read_text())
         array, axes, level, further = _of_array(place, metadata) or _of_group(place, metadata)
         stored = json.loads((array / GROUP_FILE).read_text())
-        shape = [int(n) for n in stored["shape"]]
+        shape = read_shape(stored["shape"])
     except InputError:  # a ValueError too
         raise
     except OSError as error:

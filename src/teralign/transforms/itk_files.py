@@ -33,6 +33,8 @@ def read_parts(path: Path) -> list[SitkTransform]:
     """
     if path.name.endswith(FIELD_SUFFIXES):
         return _finite(path, [_read_field(path)])
+    if path.name.endswith(COMPOSITE_SUFFIXES):
+        _check_hdf5(path)
     try:
         found = sitk.ReadTransform(str(path))
     except (RuntimeError, KeyError, TypeError, UnicodeDecodeError) as error:  # the second and third: unknown types
@@ -42,6 +44,19 @@ def read_parts(path: Path) -> list[SitkTransform]:
             f"{path} holds a transform of {found.GetDimension()} dimensions; only 3-D ones can be converted."
         )
     return _finite(path, _flattened(found))
+
+
+def _check_hdf5(path: Path) -> None:
+    """Raise InputError for a damaged HDF5 file, which would end the process in ITK; without h5py it is not seen."""
+    try:
+        import h5py
+    except ImportError:
+        return
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            file.visititems(lambda _, node: None)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a transform that SimpleITK can read: {error}.") from error
 
 
 def type_name(transform: SitkTransform) -> str:
