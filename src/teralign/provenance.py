@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,15 @@ class Run:
 def config_content(config: str | Path | Mapping[str, object] | None) -> object:
     """Return the text of a configuration file; a mapping, or None, as it is."""
     return Path(config).read_text(encoding="utf-8") if isinstance(config, str | Path) else config
+
+
+def in_own_names(text: str) -> str:
+    """Return a text with the user's own name in place of each path of an input."""
+    for given, own in _names().items():
+        if "://" not in given:
+            path = re.escape(str(Path(given).absolute()))
+            text = own.rstrip("/").join(re.split(rf"{path}(?![\w.-])", text))
+    return text
 
 
 def own_name(uri: str | Path) -> str:

@@ -13,6 +13,7 @@ import tifffile
 
 from teralign.cli.main import load_command
 from teralign.cli.names import OPTION_NAMES_VARIABLE, in_users_names
+from teralign.provenance import INPUT_NAMES_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +24,14 @@ def test_only_whole_names_of_options_are_replaced(monkeypatch):
     assert in_users_names(message) == "give --bigstream_block, --block-size or --fixed_mask=auto; not a--block"
     monkeypatch.delenv(OPTION_NAMES_VARIABLE)
     assert in_users_names(message) == message
+
+
+def test_an_input_of_a_task_is_called_as_the_user_calls_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(INPUT_NAMES_VARIABLE, json.dumps({"moving": "/data/day 2/", "affine.mat": "pair/affine.mat"}))
+    message = f"{tmp_path}/moving/m.n5/s0 and {tmp_path}/moving.n5, after {tmp_path}/affine.mat: moving"
+    told = f"/data/day 2/m.n5/s0 and {tmp_path}/moving.n5, after pair/affine.mat: moving"
+    assert in_users_names(message) == told
 
 
 @pytest.mark.parametrize(
