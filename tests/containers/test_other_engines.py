@@ -56,7 +56,7 @@ def test_charliecloud_gives_the_bytes_of_the_machine(
     unpacked: Path, small_rounds: list[str], digests_alone: dict[str, str], tmp_path: Path
 ) -> None:
     options = ["-profile", "demo,charliecloud", "-c", str(QUICK), *AS_TASKS, "--container", str(unpacked)]
-    done = nextflow(tmp_path, *small_rounds, *options, USER="root")
+    done = nextflow(tmp_path, *small_rounds, *options, timeout=1200, USER="root")
     assert_the_same(done, digests_alone)
     assert_in_containers(done, "ch-run", workers=3)
 
@@ -67,7 +67,7 @@ def test_apptainer_by_a_shim_is_asked_for_what_it_knows_and_gives_the_same_bytes
     """The folders that Nextflow names are enough for volumes, results and credentials; the image is read-only."""
     path = in_place_of(tmp_path, "apptainer", APPTAINER)
     options = ["-profile", "apptainer", "-c", str(QUICK), "--container", str(unpacked)]
-    done = nextflow(tmp_path, *small_rounds, *options, **path)
+    done = nextflow(tmp_path, *small_rounds, *options, timeout=1200, **path)
     assert_the_same(done, digests_alone)
     assert_in_containers(done, "apptainer exec", workers=0)
     assert not [call for call in calls(tmp_path) if "refused" in call]
@@ -82,7 +82,7 @@ def test_command_lines_of_others_are_understood(
     path = in_place_of(tmp_path, engine, APPTAINER if engine == "singularity" else _as_docker(tmp_path))
     name = str(unpacked) if engine == "singularity" else image.name
     options = ["-stub-run", "-profile", f"demo,{engine}", *AS_TASKS, "--container", name]
-    done = nextflow(tmp_path, *small_rounds, *options, **image.environ, **path)
+    done = nextflow(tmp_path, *small_rounds, *options, timeout=1200, **image.environ, **path)
     assert done.returncode == 0, done.output
     assert {row["status"] for row in done.trace} == {"COMPLETED"}
     assert_in_containers(done, f"{engine} exec" if engine == "singularity" else "docker run", workers=0)

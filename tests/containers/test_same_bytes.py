@@ -33,7 +33,7 @@ def test_containers_of_podman_give_the_bytes_of_the_machine(
     image: Image, small_rounds: list[str], digests_alone: dict[str, str], tmp_path: Path
 ) -> None:
     options = ["-profile", "podman", "-c", str(QUICK), "--container", image.name]
-    done = nextflow(tmp_path, *small_rounds, *options, **image.environ)
+    done = nextflow(tmp_path, *small_rounds, *options, timeout=1200, **image.environ)
     assert_the_same(done, digests_alone)
     assert_in_containers(done, "podman run", workers=0)
 
@@ -43,7 +43,7 @@ def test_containers_of_podman_in_jobs_of_slurm_give_the_bytes_of_the_machine(
 ) -> None:
     """Workers join their drivers with the credentials that only the user of the run can read."""
     options = ["-profile", "slurm,podman", "-c", str(QUICK), "--container", image.name]
-    done = nextflow(tmp_path, *small_rounds, *options, **slurm.environ, **image.environ)
+    done = nextflow(tmp_path, *small_rounds, *options, timeout=1200, **slurm.environ, **image.environ)
     assert_the_same(done, digests_alone)
     assert_in_containers(done, "podman run", workers=3)
     slurm.wait_until_empty()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import signal
@@ -111,7 +112,8 @@ def _ask_and_kill(value: str) -> str:
             continue
     time.sleep(3)
     for process in processes(value):
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     return "\n".join(lines)
 
 
