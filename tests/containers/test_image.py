@@ -38,7 +38,7 @@ def test_every_command_is_there_with_what_nextflow_needs(image: Image) -> None:
 
 def test_it_says_nothing_about_where_it_was_built(image: Image) -> None:
     """No server of packages, proxy or certificate of this machine."""
-    places = "/etc/apt/sources.list* /etc/apt/apt.conf.d/99machine /etc/pip.conf /root/.config /root/.pip"
+    places = "/etc/apt/sources.list* /etc/apt/apt.conf.d/99machine /etc/pip.conf ~root/.config ~root/.pip"
     left = image.run("bash", "-c", f"find {places} -type f -size +0 2>/dev/null || true", options=["--user", "0"])
     assert (left.returncode, left.stdout) == (0, "")
     told = image.described()
