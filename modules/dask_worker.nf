@@ -6,7 +6,7 @@ include { word } from '../subworkflows/shell.nf'
 process DASK_WORKER {
     tag "${meta.id}: ${meta.index}"
     label 'dask_worker'
-    errorStrategy { afterWorker(task, dir, params.retry_exit_codes) }
+    errorStrategy { afterWorker(task, dir, task.ext.retry_exit_codes) }
     maxRetries 10000 // afterWorker counts
     maxSubmitAwait '2h' // one that waits longer is submitted again if its driver still runs: none keeps a run open
     cache false

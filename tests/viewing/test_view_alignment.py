@@ -20,6 +20,7 @@ from PIL import Image
 from browser import Visit, opened
 
 WEBGL = True  # Neuroglancer draws with it
+HEADER = 50  # pixels at the top of the page, which hold names of layers in their colours
 READY = "window.viewer?.layerManager?.managedLayers.length == 5 && window.viewer.isReady()"
 
 
@@ -45,14 +46,14 @@ def columns(tmp_path):
 
 
 def colours(visit: Visit, path: Any, wanted: Callable[..., bool]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where a picture is red, green and blue, as soon as they are as `wanted`, or after a while.
+    """Where a picture below the header is red, green and blue, as soon as they are as `wanted`, or after a while.
 
     The viewer calls itself ready before what it has is drawn.
     """
     end = time.monotonic() + 60
     while True:
         visit.page.screenshot(path=path)
-        red, green, blue = np.moveaxis(np.asarray(Image.open(path).convert("RGB")).astype(int), 2, 0)
+        red, green, blue = np.moveaxis(np.asarray(Image.open(path).convert("RGB")).astype(int), 2, 0)[:, HEADER:]
         found = red > 150, green > 150, blue > 150
         if wanted(*found) or time.monotonic() > end:
             return found
