@@ -28,6 +28,8 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 FORMAT = 1
 """The format of the documents; it rises when a key changes its meaning or goes."""
 
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
 
 def to_json(value: object, *, indent: int | None = None) -> str:
     """Return `value` as JSON text. Raises TypeError for a type that this module's docstring does not name."""
@@ -45,6 +47,20 @@ def document(value: object) -> dict[str, Json]:
     if not isinstance(plain, dict):
         raise TypeError(f"a document is an object, not {type(value).__name__}")
     return {"format": FORMAT, "teralign": __version__, **plain}
+
+
+def schema_of(kind: type) -> dict[str, Any]:
+    """Return the JSON Schema of documents with the content of the dataclass `kind`."""
+    from pydantic import TypeAdapter  # takes a moment to import, and few need it
+
+    schema = TypeAdapter(kind).json_schema(mode="serialization")
+    head = {
+        "format": {"const": FORMAT, "description": "Rises when a key changes its meaning or goes."},
+        "teralign": {"type": "string", "description": "The version that wrote the file."},
+    }
+    schema["properties"] = head | schema["properties"]
+    schema["required"] = [*head, *schema["required"]]
+    return {"$schema": _DRAFT, **schema}
 
 
 def to_plain(value: object) -> Json:

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from teralign.report.schema import SCHEMAS, schema_of
+from teralign.report.schema import SCHEMAS
+from teralign.results import schema_of
 from teralign.tasks.index_reports import RunInputs, index_reports
 
 DOCS = Path(__file__).parents[2] / "docs" / "schemas"

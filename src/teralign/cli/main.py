@@ -48,6 +48,10 @@ GROUPS = {
         "index-container": "List the images of a container for viewers.",
         "inspect-volume": "Describe a volume, and check its files for damage.",
     },
+    "Tiles": {
+        "import-tiles": "Read the positions and files of a microscope's tiles.",
+        "export-tiles": "Write positions of tiles for another program.",
+    },
     "Pipeline and cluster": {
         "resolve": "Show what a pipeline run will align.",
         "start-dask-scheduler": "Start a Dask scheduler, alone or around a command.",

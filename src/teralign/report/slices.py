@@ -19,7 +19,7 @@ from PIL import Image
 from teralign.grids import FloatTriple, Grid, Region, as_float_triple, as_triple
 from teralign.report.pictures import GAMMA
 
-Tile = NDArray[np.uint8]
+Thumbnail = NDArray[np.uint8]
 
 AXES = {"xy": (0, 1, 2), "xz": (1, 0, 2), "zy": (2, 1, 0)}
 """For each plane the axis across it, and those along its rows and its columns, counted z, y, x."""
@@ -98,7 +98,7 @@ class SlicedGrid:
         return sum(plane.width * plane.height * len(plane.indices) for plane in self.planes)
 
 
-def grey(values: NDArray[np.float32], window: tuple[float, float]) -> Tile:
+def grey(values: NDArray[np.float32], window: tuple[float, float]) -> Thumbnail:
     """Return values between those of `window`, shown as black and white, as bytes; dim ones are lifted."""
     low, high = window
     shown = np.clip((values - low) / (high - low), 0, 1) ** GAMMA
@@ -152,7 +152,7 @@ def data_uri(picture: NDArray[np.uint8], kind: str, **options: int) -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def tiled(tiles: Sequence[Tile], columns: int) -> Tile:
+def tiled(tiles: Sequence[Thumbnail], columns: int) -> Thumbnail:
     """Return tiles (rows, columns) of one shape as one picture, `columns` of them in a row."""
     height, width = tiles[0].shape
     rows = -(-len(tiles) // columns)
@@ -185,11 +185,11 @@ def page_planes(sliced: SlicedGrid) -> list[Mapping[str, object]]:
     ]
 
 
-def _sprite(image: NDArray[np.float32], plane: SlicedPlane, window: tuple[float, float]) -> Tile:
+def _sprite(image: NDArray[np.float32], plane: SlicedPlane, window: tuple[float, float]) -> Thumbnail:
     return tiled([_tile(image, plane, index, window) for index in plane.indices], plane.columns)
 
 
-def _tile(image: NDArray[np.float32], plane: SlicedPlane, index: int, window: tuple[float, float]) -> Tile:
+def _tile(image: NDArray[np.float32], plane: SlicedPlane, index: int, window: tuple[float, float]) -> Thumbnail:
     """Return one slice, averaged where it shrinks, as bytes (height, width)."""
     across, rows, columns = AXES[plane.name]
     flat = np.take(image, index, axis=across)

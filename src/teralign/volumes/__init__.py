@@ -27,7 +27,7 @@ from teralign.volumes.pyramid import plan_levels
 from teralign.volumes.slots import Slot, unfinished_slots
 from teralign.volumes.storage import Storage, storage
 from teralign.volumes.uri import split_uri
-from teralign.volumes.volume import Volume, check_inside, label_images, open_level, open_volume
+from teralign.volumes.volume import Volume, check_inside, label_images, open_level, open_tile, open_volume
 from teralign.volumes.windows import window_of
 from teralign.volumes.writer import VolumeWriter, create_planned, create_volume
 
@@ -69,6 +69,7 @@ __all__ = [
     "label_images",
     "locate_output",
     "open_level",
+    "open_tile",
     "open_volume",
     "pieces",
     "plan_levels",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import os
 import re
@@ -23,7 +24,7 @@ _LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "icon\r")
 
 @dataclass(frozen=True)
 class SliceNames:
-    """Slice i of `count` is called before, first + i · step with `width` digits, after."""
+    """Slice i of `count` is called before, first + i · step with `width` digits, after; 0 digits for a single one."""
 
     folder: Path
     before: str
@@ -35,6 +36,8 @@ class SliceNames:
 
     def path(self, index: int) -> Path:
         """Return the file of a slice, counted from 0."""
+        if not self.width:
+            return self.folder / self.before
         return self.folder / f"{self.before}{self.first + index * self.step:0{self.width}d}{self.after}"
 
 
@@ -44,14 +47,17 @@ def holds_slices(folder: Path) -> bool:
         return any(_is_slice(entry.name) and entry.is_file() for entry in entries)
 
 
-def find_slices(folder: Path) -> SliceNames:
+def find_slices(folder: Path, pattern: str = "") -> SliceNames:
     """Return the slices of a folder, by their number; notes and files of desktops are ignored.
 
+    With a pattern those whose names match it, even a single one, are the slices, and all other files are ignored.
     Raises InputError if their names give no single order, or if there are other files among them.
     """
     names, strangers = [], []
     with opening(folder), os.scandir(folder) as entries:
         for entry in entries:
+            if pattern and not fnmatch.fnmatchcase(entry.name, pattern):
+                continue
             if _is_slice(entry.name) and entry.is_file():
                 names.append(entry.name)
             elif not (entry.name.startswith(".") or (entry.is_file() and _is_passed_over(entry.name))):
@@ -61,6 +67,8 @@ def find_slices(folder: Path) -> SliceNames:
             f"{folder} is in no readable format: it holds images, but also {min(strangers)}; if the images "
             "are slices of a volume, put them into a folder of their own."
         )
+    if not names:
+        raise InputError(f"{folder} holds no image called {pattern}; check the names of its files.")
     names.sort()
     parts = {name: re.split(r"(\d+)", name) for name in names}
     first = parts[names[0]]
@@ -73,6 +81,8 @@ def find_slices(folder: Path) -> SliceNames:
             f"{folder} has slices with more than one number that counts, such as {names[0]} and {names[-1]}; "
             "put each channel and timepoint into a folder of its own."
         )
+    if not varying and pattern:
+        return SliceNames(folder, names[0], "", 0, 0, 1, 1)
     if not varying:
         raise InputError(f"{folder} has one image only, {names[0]}; a volume has several slices.")
     at = varying[0]

@@ -45,9 +45,14 @@ class Plane:
 
 
 def describe(container: Path, dataset: str) -> Description:
-    """Describe the slices of a folder; colour samples are channels."""
-    check_one_image(container, dataset)
-    names = find_slices(container)
+    """Describe the slices of a folder; colour samples are channels.
+
+    A dataset with a star, such as *CHN00*.tif, is a pattern: the slices are the files with such names, even a single
+    one, and the folder may hold others.
+    """
+    pattern = dataset if "*" in dataset else ""
+    check_one_image(container, "" if pattern else dataset)
+    names = find_slices(container, pattern)
     first = names.path(0)
     try:
         with _opened(first) as (plane, _):

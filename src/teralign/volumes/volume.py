@@ -168,15 +168,38 @@ def open_volume(
 
 def open_level(uri: str | Path, *, spacing: Sequence[float] | None = None, option: str = "--spacing") -> Volume:
     """Open a volume as `open_volume` does, but accept any voxel size: coarse levels have large voxels."""
+    description = _described(uri)
+    if description.is_flat:
+        raise refuse_flat(str(uri), description)
+    return _placed(uri, description, spacing, option)
+
+
+def open_tile(uri: str | Path, *, spacing: Sequence[float] | None = None, planes: str = "") -> Volume:
+    """Open the volume of a tile as `open_level` does; it may be flat, of one plane.
+
+    With `planes`, a pattern of names with a star such as *CHN00*.tif, `uri` is a folder that may hold other files:
+    those of this pattern are the planes, in the order of their numbers.
+    """
+    if not planes:
+        return _placed(uri, _described(uri), spacing, "--spacing")
+    folder = Path(uri)
+    with opening(folder), understanding(folder):
+        description = _adapter("slices").describe(folder, planes)
+    return _placed(uri, description, spacing, "--spacing")
+
+
+def _described(uri: str | Path) -> Description:
+    """Return the description of the image at a URI, its planes along z as the URI's ending says."""
     container, dataset, form = locate(uri)
     adapter = _adapter(form)
     with opening(container), understanding(container):
         description = adapter.describe(container, dataset)
     _, z_axis = split_z_axis(str(uri))
-    if z_axis:
-        description = stack_planes(str(uri), description, z_axis)
-    if description.is_flat:
-        raise refuse_flat(str(uri), description)
+    return stack_planes(str(uri), description, z_axis) if z_axis else description
+
+
+def _placed(uri: str | Path, description: Description, spacing: Sequence[float] | None, option: str) -> Volume:
+    """Return the volume of a description. Raises InputError for one that is empty, or larger than any disk."""
     if min(description.shape) < 1 or description.channels < 1 or description.timepoints < 1:
         z, y, x = description.shape
         raise InputError(f"{uri} is empty: it has {x} x {y} x {z} voxels (x, y, z).")

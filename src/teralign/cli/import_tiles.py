@@ -1,0 +1,30 @@
+"""`import-tiles`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from teralign.cli import options, values
+from teralign.grids import FloatTriple
+
+
+@click.command(epilog=options.example("import-tiles scan/stage.csv tiles.json --spacing 0.5,0.5,2"))
+@click.argument("source", type=values.PATH, metavar="SOURCE")
+@click.argument("output", type=values.PATH, metavar="TILES.json")
+@click.option("--spacing", type=values.MICROMETRES, help="Voxel size in µm; overrides what the files say.")
+@click.option("--skip-unreadable", is_flag=True, help="Mark tiles that cannot be read, and go on without them.")
+@options.overwrite_option
+@options.json_option
+@options.verbose_option
+def import_tiles(
+    source: Path, output: Path, spacing: FloatTriple | None, skip_unreadable: bool, overwrite: bool
+) -> None:
+    """Write the positions and files of a microscope's tiles to TILES.json, which all commands on tiles read.
+
+    SOURCE is a table of positions (CSV with the columns file, z, y, x in µm), or a folder with one.
+    """
+    from teralign.tasks.import_tiles import import_tiles as task
+
+    options.print_result(task(source, output, spacing=spacing, skip_unreadable=skip_unreadable, overwrite=overwrite))

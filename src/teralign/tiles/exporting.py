@@ -1,0 +1,29 @@
+"""Export tiles: write them in a format of another program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from teralign.errors import InputError
+from teralign.tiles.model import TileSet
+from teralign.tiles.tables import write_table
+
+WRITERS: Mapping[str, Callable[[Path, TileSet, Path], None]] = {"csv": write_table}
+"""The writers by the names of their formats; each takes the output, the tiles and the folder of tiles.json."""
+
+
+def export_scan(tiles: TileSet, folder: Path, output: Path, form: str | None = None) -> str:
+    """Write tiles, whose relative URIs count from `folder`, to `output`, and return the format.
+
+    Raises InputError where neither `form` nor the ending of the name is that of a format.
+    """
+    chosen = form or _by_name(output)
+    WRITERS[chosen](output, tiles, folder)
+    return chosen
+
+
+def _by_name(output: Path) -> str:
+    if output.suffix.lower() == ".csv":
+        return "csv"
+    raise InputError(f"{output} does not say in which format to write; end it in .csv.")
