@@ -7,6 +7,7 @@ voxel of the moving round is mapped to the scene, so that neither image is an in
 from teralign.demo.camera import Round
 from teralign.demo.phantom import Phantom, make_phantom
 from teralign.demo.render import View
+from teralign.demo.tiles import DemoScan, DemoTile, make_scan, tile_side
 from teralign.demo.truth import TrueMap
 
-__all__ = ["Phantom", "Round", "TrueMap", "View", "make_phantom"]
+__all__ = ["DemoScan", "DemoTile", "Phantom", "Round", "TrueMap", "View", "make_phantom", "make_scan", "tile_side"]

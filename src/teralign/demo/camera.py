@@ -41,7 +41,10 @@ class Round:
 
     def fog(self, whole: Triple, region: Region) -> tuple[Floats, Floats, Floats]:
         """Return the autofluorescence of this round alone, in counts: a factor along each of z, y, x."""
-        z, y, x = _fractions(whole, region)
+        return self.fog_at(*_fractions(whole, region))
+
+    def fog_at(self, z: Floats, y: Floats, x: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return the autofluorescence in counts at fractions of the field of view: a factor along each of z, y, x."""
         shift = 0.7 * self.index
         return (
             self.haze * (1 + 0.4 * np.cos(np.pi * (1.4 * z + shift))),

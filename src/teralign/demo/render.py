@@ -21,7 +21,10 @@ SLACK = 1.1
 
 @dataclass(frozen=True)
 class View:
-    """A scene as imaged in one round: `render` returns its voxels. Boxes (n, 2, 3) are starts and stops in `grid`."""
+    """A scene as imaged in one round: `render` returns its voxels. Boxes (n, 2, 3) are starts and stops in `grid`.
+
+    Another `draw` of the same round has other noise.
+    """
 
     scene: Scene
     true_map: TrueMap
@@ -29,6 +32,7 @@ class View:
     round: Round
     cell_boxes: NDArray[np.int32]
     vessel_boxes: NDArray[np.int32]
+    draw: int = 0
 
     @classmethod
     def of(cls, scene: Scene, true_map: TrueMap, grid: Grid, round_: Round) -> View:
@@ -73,7 +77,7 @@ class View:
             (camera.offset, camera.read_noise, camera.counts_per_photon),
             int(np.ravel_multi_index(region.start, self.grid.shape)),
             (self.grid.shape[1] * self.grid.shape[2], self.grid.shape[2]),
-            scene.noise_seed + np.uint64(100 + camera.index),
+            scene.noise_seed + np.uint64(100 + camera.index + 1000 * self.draw),
         )
         return tile
 

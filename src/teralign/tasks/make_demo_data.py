@@ -18,6 +18,7 @@ from teralign.files import writing_folder
 from teralign.grids import Floats, Grid, Triple, reverse_axes
 from teralign.progress import Progress
 from teralign.results import write_json
+from teralign.tasks.demo_tiles import write_demo_tiles
 from teralign.transforms import Affine, DisplacementField, Stack, save_map
 from teralign.volumes import Chunking, create_volume
 
@@ -83,6 +84,7 @@ def make_demo_data(
     *,
     shape: Triple = (160, 256, 256),
     seed: int = 0,
+    tiles: int | None = None,
     threads: int | None = None,
     overwrite: bool = False,
 ) -> DemoData:
@@ -90,8 +92,10 @@ def make_demo_data(
 
     `output` gets fixed.n5 and moving.n5 (scales s0 and s1; the fixed round has `shape` voxels, z, y, x, at s0),
     true_transform.zarr (the whole map as commands take it), true_affine.mat (its affine), true_map.npz (the map,
-    exact), landmarks_fixed.csv and landmarks_moving.csv (x,y,z in µm) and demo.json. The folder appears under its
-    name when all is written. Raises InputError when `output` exists, or the shape is too small.
+    exact), landmarks_fixed.csv and landmarks_moving.csv (x,y,z in µm) and demo.json. With `tiles`, it also gets
+    fixed_tiles and moving_tiles, each round as that many rows and columns of overlapping tiles, and
+    tiles_truth.json. The folder appears under its name when all is written. Raises InputError when `output` exists,
+    or the shape is too small.
     """
     output = Path(output)
     if min(shape) < MIN_VOXELS:
@@ -104,6 +108,8 @@ def make_demo_data(
         for view in (phantom.fixed, phantom.moving):
             _write_round(folder / f"{view.round.name}.n5", view, threads or worker_threads())
         _write_truth(folder, phantom)
+        if tiles is not None:
+            write_demo_tiles(folder, phantom, tiles, seed, threads or worker_threads())
         write_json(folder / "demo.json", facts)
     found = facts.landmarks
     return DemoData(str(output), found.landmarks, found.tre_um_before, found.tre_um_best_affine)
