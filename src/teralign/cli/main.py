@@ -64,6 +64,7 @@ GROUPS = {
     "Demo": {
         "make-demo-data": "Make two imaging rounds with a known true transform.",
         "demo-score": "Score an alignment of the demo data against the truth.",
+        "demo-tiles-score": "Score stitched tiles of the demo against the truth.",
     },
 }
 COMMANDS = [name for commands in GROUPS.values() for name in commands]
