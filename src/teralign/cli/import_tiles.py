@@ -14,16 +14,24 @@ from teralign.grids import FloatTriple
 @click.argument("source", type=values.PATH, metavar="SOURCE")
 @click.argument("output", type=values.PATH, metavar="TILES.json")
 @click.option("--spacing", type=values.MICROMETRES, help="Voxel size in µm; overrides what the files say.")
+@click.option("--stack", type=values.PATH, help="Tiles are slices of this volume, in the order of their numbers.")
 @click.option("--skip-unreadable", is_flag=True, help="Mark tiles that cannot be read, and go on without them.")
 @options.overwrite_option
 @options.json_option
 @options.verbose_option
 def import_tiles(
-    source: Path, output: Path, spacing: FloatTriple | None, skip_unreadable: bool, overwrite: bool
+    source: Path,
+    output: Path,
+    spacing: FloatTriple | None,
+    stack: Path | None,
+    skip_unreadable: bool,
+    overwrite: bool,
 ) -> None:
     """Write the positions and files of a microscope's tiles to TILES.json, which all commands on tiles read.
 
-    SOURCE is a table of positions (CSV with the columns file, z, y, x in µm), or a folder with one.
+    SOURCE is a table of positions (CSV with the columns file, z, y, x in µm), alone or in its folder, the folder of a
+    COLM experiment, an XML project of TeraStitcher or BigStitcher, Fiji's TileConfiguration.txt, or a folder of
+    OME-Zarr images that have translations.
     """
     from teralign.tasks.import_tiles import import_tiles as task
 

@@ -48,18 +48,26 @@ def import_tiles(
     source: str | Path,
     output: str | Path,
     *,
+    stack: str | Path | None = None,
     spacing: FloatTriple | None = None,
     skip_unreadable: bool = False,
     overwrite: bool = False,
 ) -> ImportedTiles:
     """Write `tiles.json` of a file or folder that another program wrote.
 
-    `spacing` (z, y, x) in µm goes before what the files say. Raises InputError for a source that is no scan, a tile
+    With `stack` the tiles are the slices of this volume, in the order of the numbers in their names. `spacing`
+    (z, y, x) in µm goes before what the files say. Raises InputError for a source that is no scan, a tile
     that cannot be read, unless `skip_unreadable`, and an output that exists.
     """
     path = Path(output)
     _refuse(path, overwrite)
-    tiles = import_scan(Path(source), path.parent, spacing=spacing, skip_unreadable=skip_unreadable)
+    tiles = import_scan(
+        Path(source),
+        path.parent,
+        stack=None if stack is None else Path(stack),
+        spacing=spacing,
+        skip_unreadable=skip_unreadable,
+    )
     write_tiles(path, tiles)
     states = Counter(tile.state for tile in tiles.tiles)
     log.info("%s has %s", path, counted(len(tiles.tiles), "tile"))

@@ -4,32 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from xml.etree import ElementTree
 
-from teralign.errors import InputError
+from teralign.errors import InputError, understanding
 from teralign.grids import FloatTriple
+from teralign.tiles.bigstitcher import is_bigstitcher, read_bigstitcher
+from teralign.tiles.colm import EXPERIMENT, read_colm
+from teralign.tiles.fiji import in_stack, is_fiji, read_fiji
 from teralign.tiles.model import TileSet
+from teralign.tiles.ome_zarr_tiles import images_of, read_zarr_tiles
 from teralign.tiles.scan import Scan, build_tiles
 from teralign.tiles.tables import is_table, read_table
+from teralign.tiles.terastitcher import read_terastitcher
 
-SCAN_FORMATS: Mapping[str, Callable[[Path], Scan]] = {"csv": read_table}
+SCAN_FORMATS: Mapping[str, Callable[[Path], Scan]] = {
+    "csv": read_table,
+    "colm": read_colm,
+    "terastitcher": read_terastitcher,
+    "bigstitcher": read_bigstitcher,
+    "fiji": read_fiji,
+    "ome-zarr": read_zarr_tiles,
+}
 """The readers of scans by the names of their formats."""
 
-_READ = "a table of positions (file,z,y,x in µm), alone or in its folder"
+_READ = (
+    "a table of positions (file,z,y,x in µm), a COLM experiment, an XML of TeraStitcher or BigStitcher, Fiji's "
+    "TileConfiguration.txt, or a folder with OME-Zarr images that have translations"
+)
 
 
 def import_scan(
     source: Path,
     folder: Path,
     *,
+    stack: Path | None = None,
     spacing: FloatTriple | None = None,
     skip_unreadable: bool = False,
 ) -> TileSet:
     """Return the tiles of a file or folder of another program, with URIs relative to `folder`, that of tiles.json.
 
-    Raises InputError for a source that is no scan, and as `build_tiles`.
+    With `stack` the tiles are its slices, in the order of the numbers in the names that the source gives them. Raises
+    InputError for a source that is no scan, and as `build_tiles`.
     """
     form, place = recognise(source)
-    return build_tiles(SCAN_FORMATS[form](place), folder.absolute(), spacing=spacing, skip_unreadable=skip_unreadable)
+    scan = SCAN_FORMATS[form](place)
+    if stack is not None:
+        scan = in_stack(scan, stack)
+    return build_tiles(scan, folder.absolute(), spacing=spacing, skip_unreadable=skip_unreadable)
 
 
 def recognise(source: Path) -> tuple[str, Path]:
@@ -39,13 +60,35 @@ def recognise(source: Path) -> tuple[str, Path]:
     """
     if not source.exists():
         raise InputError(f"there is no {source}; check the path.")
-    if source.is_dir():
-        tables = [path for path in sorted(source.glob("*.csv")) if is_table(path)]
-        if len(tables) > 1:
-            names = " and ".join(path.name for path in tables[:2])
-            raise InputError(f"{source} holds the tables {names}; name the one to import.")
-        if tables:
-            return "csv", tables[0]
-    elif source.suffix.lower() in (".csv", ".tsv", ".txt"):
-        return "csv", source
-    raise InputError(f"{source} is no scan that can be imported; that is {_READ}.")
+    form = _of_folder(source) if source.is_dir() else _of_file(source)
+    if form is None:
+        raise InputError(f"{source} is no scan that can be imported; that is {_READ}.")
+    return form
+
+
+def _of_folder(folder: Path) -> tuple[str, Path] | None:
+    if (folder / EXPERIMENT).is_file():
+        return "colm", folder
+    tables = [path for path in sorted(folder.glob("*.csv")) if is_table(path)]
+    if len(tables) > 1:
+        names = " and ".join(path.name for path in tables[:2])
+        raise InputError(f"{folder} holds the tables {names}; name the one to import.")
+    if tables:
+        return "csv", tables[0]
+    return ("ome-zarr", folder) if len(images_of(folder)) > 1 else None
+
+
+def _of_file(file: Path) -> tuple[str, Path] | None:
+    suffix = file.suffix.lower()
+    if suffix == ".xml":
+        with understanding(file, "XML"):
+            try:
+                root = ElementTree.fromstring(file.read_bytes())
+            except ElementTree.ParseError as error:
+                raise ValueError(str(error)) from error
+        if root.tag == "TeraStitcher":
+            return "terastitcher", file
+        return ("bigstitcher", file) if is_bigstitcher(root) else None
+    if suffix in (".csv", ".tsv", ".txt"):
+        return ("fiji" if is_fiji(file) else "csv"), file
+    return None
