@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import platform
-import resource
 import shlex
 import shutil
 import subprocess
@@ -22,6 +21,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from podman_settings import configure, variables
 
 ROOT = Path(__file__).parents[2]
 _PROGRAMS = ("podman", "buildah", "runc", "conmon", "mmdebstrap")
@@ -36,27 +37,6 @@ _BASE = shlex.split("""
     --customize-hook='rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*'
     --quiet
 """)
-
-_STORAGE = """\
-[storage]
-driver = "overlay"
-graphroot = "{folder}/store"
-runroot = "{run}"
-[storage.options.overlay]
-skip_mount_home = "true"
-"""
-
-# Podman's defaults ask for more open files than a machine may allow that is a container itself, for systemd and for a
-# network of their own.
-_CONTAINERS = """\
-[containers]
-default_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]
-netns = "host"
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-"""
 
 
 def missing_for_image() -> str | None:
@@ -79,10 +59,7 @@ class Image:
     @property
     def environ(self) -> dict[str, str]:
         """What podman, and so the head of a workflow, needs in its environment."""
-        return {
-            "CONTAINERS_CONF": str(self.folder / "containers.conf"),
-            "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
-        }
+        return variables(self.folder)
 
     def podman(self, *arguments: str, timeout: float = 900) -> str:
         """Run podman; return what it prints."""
@@ -116,7 +93,8 @@ def built_image() -> Image:
     """
     folder = ROOT / "build" / "containers"
     image = Image(_IMAGE, folder)
-    _configure(folder)
+    state = Path("/run/teralign-tests") / hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    configure(folder, state)
     recipe = hashlib.sha256("\n".join([_suite(), *_BASE]).encode()).hexdigest()[:12]
     base = f"localhost/debian-python:{_suite()}-{recipe}"
     with tempfile.TemporaryDirectory(prefix="containers.") as place:
@@ -173,19 +151,6 @@ def _pip_settings() -> dict[str, str]:
     files = {name.split(".", 1)[-1]: value for name, value in pairs if not name.startswith(":env:")}
     variables = {name.split(".", 1)[-1]: value for name, value in pairs if name.startswith(":env:")}
     return {key: value.strip("'\"") for key, value in (files | variables).items() if key in _PIP}
-
-
-def _configure(folder: Path) -> None:
-    files, processes = (resource.getrlimit(kind)[1] for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
-    run = Path("/run/teralign-tests") / hashlib.sha256(str(folder).encode()).hexdigest()[:12]  # gone with the machine
-    values = {"folder": folder, "run": run, "files": _limit(files, 2**20), "processes": _limit(processes, 2**15)}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "storage.conf").write_text(_STORAGE.format(**values))
-    (folder / "containers.conf").write_text(_CONTAINERS.format(**values))
-
-
-def _limit(allowed: int, wanted: int) -> int:
-    return wanted if allowed == resource.RLIM_INFINITY else min(allowed, wanted)
 
 
 def _suite() -> str:

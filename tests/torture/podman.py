@@ -1,13 +1,12 @@
 """Podman with a storage of its own, and an image that holds nothing: containers see this machine's programs.
 
 So it takes a second and no network, and the containers are real ones: namespaces of processes and of mounts, limits
-of memory, an engine that starts and ends them. tests/nextflow/test_containers.py runs the image of the Dockerfile.
+of memory, an engine that starts and ends them. tests/containers runs the image of the Dockerfile.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -19,21 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nextflow.runs import ROOT, environment
+from podman_settings import configure, variables
 
 _LINKS = {name: f"usr/{name}" for name in ("bin", "lib", "lib64", "sbin")}
 _FOLDERS = ("dev", "etc", "proc", "run", "sys", "tmp", "usr")
 _PROGRAMS = ("podman", "conmon", "runc")
-
-_CONTAINERS = """\
-[containers]
-default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
-netns = "host"
-volumes = {volumes}
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-"""
 
 _PROGRAM = """\
 #!/usr/bin/env bash
@@ -41,13 +30,6 @@ _PROGRAM = """\
 [ "$1" = run ] || exec {podman} "$@"
 shift
 exec {podman} run --env-host "$@"
-"""
-
-_STORAGE = """\
-[storage]
-driver = "overlay"
-graphroot = "{folder}/store"
-runroot = "{folder}/run"
 """
 
 
@@ -61,8 +43,7 @@ class Podman:
     @property
     def environ(self) -> dict[str, str]:
         """What the programs need in their environment."""
-        files = {f"CONTAINERS_{name}": str(self.folder / name.lower()) for name in ("CONF", "STORAGE_CONF")}
-        return {"PATH": f"{self.folder / 'bin'}{os.pathsep}{environment()['PATH']}", **files}
+        return {"PATH": f"{self.folder / 'bin'}{os.pathsep}{environment()['PATH']}", **variables(self.folder)}
 
     def containers(self) -> list[str]:
         """The containers that there are, in whatever state."""
@@ -108,8 +89,7 @@ def running_podman() -> Iterator[Podman]:
     program.parent.mkdir()
     program.write_text(_PROGRAM.format(podman=shutil.which("podman")))
     program.chmod(0o755)
-    (folder / "conf").write_text(_CONTAINERS.format(volumes=json.dumps(_volumes())))
-    (folder / "storage_conf").write_text(_STORAGE.format(folder=folder))
+    configure(folder, folder / "run", _volumes())
     try:
         with tarfile.open(folder / "image.tar", "w") as tar:
             for name, target in _LINKS.items():
