@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# Two tests at a time; tests/conftest.py says which of them share a process.
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+
 .PHONY: help docs screenshots env dev demo lint fast test floors torture fuzz bench clean
 
 help:
@@ -51,11 +54,11 @@ lint: dev
 	$(BIN)/mypy
 
 fast: lint
-	$(BIN)/pytest -m 'not nextflow and not slow'
+	$(PYTEST) -m 'not nextflow and not slow'
 
 test: lint
 	bin/nextflow -version >/dev/null
-	$(BIN)/pytest
+	$(PYTEST)
 
 floors: dev
 	$(BIN)/python tests/floors.py -m 'not nextflow and not slow'

@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,17 @@ from browser import CHROMIUM, started
 from servers import Bucket, s3_server, web_server
 
 pytest_plugins = ["demo_pair", "schedulers.fixtures", "containers.fixtures", "nextflow.small_rounds"]
+
+ALONE = ("schedulers", "containers", "nextflow/test_torture.py")
+"""Tests that bring up a scheduler or a container engine, of which a machine has one at a time."""
+
+
+def pytest_collection_modifyitems(items):
+    """Have one process run all tests of a file, whose fixtures are dear, and one all tests of `ALONE`."""
+    here = Path(__file__).parent
+    for item in items:
+        name = item.path.relative_to(here).as_posix()
+        item.add_marker(pytest.mark.xdist_group("alone" if name.startswith(ALONE) else name))
 
 
 @pytest.fixture(autouse=True)
