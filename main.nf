@@ -1,13 +1,16 @@
 #!/usr/bin/env nextflow
 // Aligns imaging rounds: bin/pipeline-help lists the parameters.
 
+include { STITCH } from './subworkflows/stitch.nf'
 include { REGISTER } from './subworkflows/register.nf'
+include { DASK_CLUSTER } from './subworkflows/dask_cluster.nf'
+include { writeAnchor } from './subworkflows/dask_directories.nf'
 include { VERDICT } from './modules/verdict.nf'
-include { describe ; readPairs } from './subworkflows/pairs.nf'
+include { describe ; describeRound ; readPairs ; readRounds ; readStitchedPairs } from './subworkflows/pairs.nf'
 include { asBoolean ; checkParameters ; helpText ; isGiven ; networkOptions } from './subworkflows/parameters.nf'
 include { showLife } from './subworkflows/head.nf'
 include { followDrivers } from './subworkflows/progress.nf'
-include { failedPairs ; lastLines ; readOutcome ; reportOf } from './subworkflows/verdicts.nf'
+include { failedRows ; lastLines ; readOutcome ; reportOf ; roundLines ; stitchingOf } from './subworkflows/verdicts.nf'
 
 workflow {
     main:
@@ -19,9 +22,12 @@ workflow {
     }
     else {
         checkParameters(params)
-        def pairs = readPairs(params, workflow.launchDir, workflow.containerEngine)
+        def tiled = params.workflow == 'stitch'
+        def rounds = tiled ? readRounds(params, workflow.launchDir, workflow.containerEngine) : []
+        def pairs = tiled ? [] : readPairs(params, workflow.launchDir, workflow.containerEngine)
         def cluster = clusterOf(params)
-        log.info((summary(pairs) + ["Computing on ${computer(cluster, params)}; results in ${params.outdir}"]).join('\n'))
+        def listed = rounds.collect { round -> describeRound(round) } + pairs.collect { pair -> describe(pair) }
+        log.info((firstLines(listed) + ["Computing on ${computer(cluster, params)}; results in ${params.outdir}"]).join('\n'))
         def run = [started: workflow.start.toInstant().toEpochMilli(), work: workflow.workDir]
         // Tasks share a work directory that is a folder. Of one in a bucket each has a copy of its own files, and no more.
         def shared = workflow.workDir.fileSystem == java.nio.file.FileSystems.default
@@ -29,32 +35,58 @@ workflow {
             error("Workers as tasks of their own meet their driver in the work directory, and ${workflow.workDir.toUriString()} is no folder: give --bigstream_cluster local, or a -work-dir that all machines mount.")
         }
         def dask_dir = shared ? "${workflow.workDir}/dask/${workflow.sessionId}".toString() : 'dask'
+        def anchor = writeAnchor(dask_dir)
         def clocks = shared ? [
             followDrivers(dask_dir, params.progress_seconds.toString().toInteger()),
             showLife("${workflow.workDir}/dask", workflow.runName),
         ] : []
+        STITCH(
+            rounds,
+            [
+                cluster: cluster,
+                dask_dir: dask_dir,
+                anchor: anchor,
+                flatfield: asBoolean(params.flatfield),
+                balance: asBoolean(params.balance_tiles),
+                output: "stitched.${params.stitched_format}".toString(),
+            ],
+        )
+        // Pairs of stitched rounds can be looked up only when all of these are there.
+        aligned = !tiled ? channel.value(pairs) : STITCH.out.stitched.toList().map { found ->
+            pairs.addAll(readStitchedPairs(params, found, workflow.launchDir, workflow.containerEngine))
+            log.info(firstLines(pairs.collect { pair -> describe(pair) }).join('\n'))
+            pairs
+        }
         REGISTER(
-            pairs,
+            aligned,
             [
                 config: params.bigstream_config,
                 cluster: cluster,
                 warped_dir: params.warped_dir,
                 merge_rounds: asBoolean(params.merge_rounds),
                 dask_dir: dask_dir,
+                anchor: anchor,
                 outdir: params.outdir,
                 started: run.started,
                 run: [command: workflow.commandLine, parameters: params.findAll { _name, value -> !(value in [null, '']) }.collectEntries { name, value -> [name, value.toString()] }],
             ],
         )
+        if (cluster.helpers > 0) {
+            DASK_CLUSTER(STITCH.out.drivers.mix(REGISTER.out.drivers), STITCH.out.finished.mix(REGISTER.out.finished), cluster.helpers, anchor)
+        }
         // After the last task, so that a pair that is bad takes nothing from the others.
         outcomes = REGISTER.out.reports.map { meta, folder -> readOutcome(meta.id, folder, reportOf(meta.id, params.outdir)) }
+        seams = STITCH.out.reports.map { meta, folder -> readOutcome(meta.id, folder, stitchingOf(meta.id, params.outdir)) }
         failures = REGISTER.out.results.count()
             .combine(outcomes.toList().map { found -> [found] })
-            .map { _count, found -> failedPairs(pairs, found, run) }
+            .combine(seams.toList().map { found -> [found] })
+            .map { _count, found, joined -> failedRows(rounds, joined, run) + failedRows(pairs, found, run) }
             .filter { lines -> lines }
-        VERDICT(failures, pairs.size())
+        VERDICT(failures, aligned.map { found -> rounds.size() + found.size() })
         def reported = Collections.synchronizedSet([] as Set)
+        def stitched = Collections.synchronizedSet([] as Set)
         outcomes.subscribe { outcome -> reported.add(outcome.id) }
+        seams.subscribe { outcome -> stitched.add(outcome.id) }
         channel.topic('versions')
             .unique()
             .map { process, tool, version -> "${process.tokenize(':')[-1]}: ${tool} ${version}" }
@@ -62,8 +94,8 @@ workflow {
 
         workflow.onComplete = {
             clocks*.cancel()
-            if (reported || !workflow.success) {
-                log.info((lastLines(pairs, reported, params.outdir, run, 20) + ["Results: ${file(params.outdir, glob: false)}"]).join('\n'))
+            if (reported || stitched || !workflow.success) {
+                log.info((roundLines(rounds, stitched, params.outdir, run, 20) + lastLines(pairs, reported, params.outdir, run, 20) + ["Results: ${file(params.outdir, glob: false)}"]).join('\n'))
             }
         }
     }
@@ -87,8 +119,8 @@ def sizeOf(parameters) {
         : [own: "${workers}".toString(), helpers: 0]
 }
 
-def summary(pairs) {
-    pairs.take(10).collect { pair -> describe(pair) } + (pairs.size() > 10 ? ["and ${pairs.size() - 10} more"] : [])
+def firstLines(lines) {
+    lines.take(10) + (lines.size() > 10 ? ["and ${lines.size() - 10} more"] : [])
 }
 
 def computer(cluster, parameters) {

@@ -87,19 +87,3 @@ def isDone(dir) {
 def terminate(dir) {
     file("${dir}/terminate", glob: false).text = ''
 }
-
-// Makes the directory of a driver: closed to other users, without the marks of an earlier run, and with the number of workers
-// that run-on-dask starts and where they listen. These stand in files and not in the script, so that -resume does not take
-// another cluster for another result. Unfinished blocks stay. A path that is relative is that of a task, which makes it.
-def prepareDirectory(path, cluster) {
-    if (!path.startsWith('/')) {
-        return path
-    }
-    def dir = file(path, glob: false)
-    dir.mkdirs()
-    dir.setPermissions('rwx------')
-    ['scheduler.json', 'credentials.pem', 'terminate', 'progress', 'useful_workers'].each { name -> dir.resolve(name).delete() }
-    dir.resolve('workers').text = cluster.own
-    dir.resolve('network').text = cluster.network
-    dir.toString()
-}

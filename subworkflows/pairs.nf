@@ -15,6 +15,28 @@
 // A volume has a path to stage, or an address; by use (global, local, apply, apply_2) its datasets, counted from the folder that the
 // path is staged into, and their fingerprints, which -resume compares instead of the name of a folder.
 def readPairs(parameters, folder, engine) {
+    resolved(parameters, folder, engine).pairs
+}
+
+// The rounds of tiles of a run: a list of maps with id, source (a path), fingerprint, options (of import-tiles), channel (the one
+// that decides where tiles lie) and fixed (the round or volume that this one is aligned onto, or an empty text).
+def readRounds(parameters, folder, engine) {
+    resolved(parameters, folder, engine).rounds
+}
+
+// The pairs of rounds that are `stitched`, a list of meta and volume. People know these volumes by their place in the results.
+def readStitchedPairs(parameters, stitched, folder, engine) {
+    def volumes = stitched.collectEntries { meta, volume -> [meta.id, volume.toString()] }
+    def names = stitched.collectEntries { meta, volume -> [volume.toString(), "${parameters.outdir}/${meta.id}/${volume.name}".toString()] }
+    def pairs = resolved(parameters + [stitched: volumes], folder, engine).pairs
+    pairs.each { pair ->
+        ([pair.fixed, pair.moving] + pair.images.collect { image -> image.volume }).each { volume -> volume.shown = names[volume.path] }
+    }
+    pairs
+}
+
+// Asks `teralign resolve` what parameters mean.
+def resolved(parameters, folder, engine) {
     def answer = runOnHead(
         ['teralign', 'resolve', '/dev/stdin', '--folder', folder.toString()],
         groovy.json.JsonOutput.toJson(parameters),
@@ -27,7 +49,7 @@ def readPairs(parameters, folder, engine) {
         error(lines ? lines[-1].replaceFirst(/^Error: /, '') : "The volumes could not be looked up: teralign resolve ended with ${answer.code}.")
     }
     lines.each { line -> log.warn(line) }
-    new groovy.json.JsonSlurper().parseText(answer.output).pairs
+    new groovy.json.JsonSlurper().parseText(answer.output)
 }
 
 // Runs a command where the head job runs, in the tasks' container if they have one; returns its exit code and outputs.
@@ -49,6 +71,11 @@ def describe(pair) {
     (["${pair.id}: ${userName(pair.moving)} onto ${userName(fixed)}", "global ${fixed.datasets.global}, local ${fixed.datasets.local}, ${warped.join(', ')}"] + pair.notes).join('; ')
 }
 
+// One line for the log.
+def describeRound(round) {
+    "${round.id}: tiles of ${round.source}${round.fixed ? ", then aligned onto ${round.fixed}" : ''}"
+}
+
 def userName(volume) {
-    volume.address ?: volume.path
+    volume.shown ?: volume.address ?: volume.path
 }

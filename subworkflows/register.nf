@@ -10,20 +10,20 @@ include { REPORT } from '../modules/report.nf'
 include { INDEX_REPORTS } from '../modules/index_reports.nf'
 include { COMPARE_ROUNDS } from '../modules/compare_rounds.nf'
 include { MERGE_ROUNDS } from '../modules/merge_rounds.nf'
-include { DASK_CLUSTER ; prepareDirectory } from './dask_cluster.nf'
+include { prepareDirectory } from './dask_directories.nf'
 include { traceOfRun } from './trace.nf'
 include { word } from './shell.nf'
 include { inputNames ; staged ; stagedTransforms ; uriIn } from './staging.nf'
 
 workflow REGISTER {
     take:
-    pairs    // a list of maps, as readPairs makes them
-    settings // a map: config, cluster (own, helpers, network), dask_dir, warped_dir, outdir, started (of the run, in ms), run (command, parameters)
+    pairs    // a value channel: the list of maps that readPairs makes
+    settings // a map: config, cluster (own, helpers, network), dask_dir, anchor, warped_dir, outdir, started (of the run, in ms), run (command, parameters)
 
     main:
     def config = file(settings.config, checkIfExists: true, glob: false)
-    def anchor = writeAnchor(settings.dask_dir)
-    all = channel.fromList(pairs)
+    def anchor = settings.anchor
+    all = pairs.flatMap { list -> list }
     aligned = all.filter { pair -> !pair.transforms.whole }
 
     GLOBAL_ALIGN(
@@ -90,7 +90,10 @@ workflow REGISTER {
     )
 
     // Rounds that share a volume, once all of them are aligned.
-    rounds = transforms.toSortedList { a, b -> a[0].id <=> b[0].id }.flatMap { found -> groupsOf(pairs, found) }
+    rounds = transforms.toSortedList { a, b -> a[0].id <=> b[0].id }
+        .map { found -> [found] }
+        .combine(pairs.map { list -> [list] })
+        .flatMap { found, list -> groupsOf(list, found) }
     COMPARE_ROUNDS(rounds.filter { group -> group.volumes.size() > 2 }.map { group -> roundsInputs(group, 'global') })
     merged = rounds.filter { _group -> settings.merge_rounds }
         .flatMap { group -> starsOf(group) }
@@ -101,10 +104,12 @@ workflow REGISTER {
     MERGE_ROUNDS(merged, anchor)
 
     // The pairs in the order of the samplesheet, whichever was first; the trace is read last, when it has all other tasks.
-    def order = pairs.collect { pair -> pair.id }
+    order = pairs.map { list -> list.collect { pair -> pair.id } }
     listed = REPORT.out.report.toList()
         .filter { found -> found }
-        .map { found -> found.sort { entry -> order.indexOf(entry[0].id) } }
+        .map { found -> [found] }
+        .combine(order.map { ids -> [ids] })
+        .map { found, ids -> found.sort(false) { entry -> ids.indexOf(entry[0].id) } }
         .combine(APPLY_TRANSFORM.out.warped.mix(TRANSFORM_POINTS.out.points, INDEX_CONTAINER.out, MERGE_ROUNDS.out.merged).count())
         .map { found -> found.dropRight(1) }
     INDEX_REPORTS(
@@ -113,25 +118,18 @@ workflow REGISTER {
         COMPARE_ROUNDS.out.report.toList(),
         listed.map { _found -> traceOfRun(settings.started) ?: [] },
         settings.outdir.toString().tokenize('/')[-1] ?: 'results',
-        listed.map { found -> order - found.collect { meta, _folder -> meta.id } },
+        listed.combine(order.map { ids -> [ids] }).map { found -> found[-1] - found[0..-2].collect { meta, _folder -> meta.id } },
         settings.run,
     )
 
-    if (settings.cluster.helpers > 0) {
-        DASK_CLUSTER(
-            local.map { meta, _call, dir, fixed, moving, fixed_mask, moving_mask ->
-                [dir: dir, name: "${meta.id} local".toString(), volumes: [fixed, moving, fixed_mask, moving_mask].flatten()]
-            }.mix(
-                images.map { _pair, meta, _call, dir, fixed, moving ->
-                    [dir: dir, name: "${meta.id} ${meta.name}".toString(), volumes: [fixed, moving].flatten()]
-                }
-            ),
-            LOCAL_ALIGN.out.finished.mix(APPLY_TRANSFORM.out.finished),
-            settings.cluster.helpers,
-            anchor,
-        )
-    }
-
+    drivers = local.map { meta, _call, dir, fixed, moving, fixed_mask, moving_mask ->
+        [dir: dir, name: "${meta.id} local".toString(), volumes: [fixed, moving, fixed_mask, moving_mask].flatten()]
+    }.mix(
+        images.map { _pair, meta, _call, dir, fixed, moving ->
+            [dir: dir, name: "${meta.id} ${meta.name}".toString(), volumes: [fixed, moving].flatten()]
+        }
+    )
+    finished = LOCAL_ALIGN.out.finished.mix(APPLY_TRANSFORM.out.finished)
     warped = APPLY_TRANSFORM.out.warped
     points = TRANSFORM_POINTS.out.points
     reports = REPORT.out.report
@@ -143,6 +141,8 @@ workflow REGISTER {
     points
     reports
     results // of every task that writes for users: complete when all pairs are
+    drivers
+    finished
 }
 
 // Groups of aligned pairs that share volumes, directly or through others: lists of pair and files of transforms, and the
@@ -275,15 +275,4 @@ def resultNames(pair) {
 
 def foldersOf(folder, transforms) {
     transforms.withIndex(1).collectEntries { transform, number -> ["${folder}/${number}".toString(), file(transform.path, glob: false).parent.toString()] }
-}
-
-// A file that drivers and workers all take as input: with it a container engine mounts the whole work directory, and
-// so the directories where they meet and the drivers' outputs.
-def writeAnchor(folder) {
-    def anchor = file("${folder}/../.anchor", glob: false).normalize()
-    anchor.parent.mkdirs()
-    if (!anchor.exists()) {
-        anchor.text = ''
-    }
-    anchor
 }

@@ -21,6 +21,6 @@ def uriIn(folder, volume, use) {
 // For the record in results, as a word of the shell: the users' own names of what a task sees in its work directory,
 // the folders that volumes are staged into and the `results` of other tasks.
 def inputNames(volumes, results) {
-    def folders = volumes.findAll { _folder, volume -> volume?.path }.collectEntries { folder, volume -> [folder, file(volume.path, glob: false).parent.toString()] }
+    def folders = volumes.findAll { _folder, volume -> volume?.path }.collectEntries { folder, volume -> [folder, file(volume.shown ?: volume.path, glob: false).parent.toString()] }
     word(groovy.json.JsonOutput.toJson(results + folders))
 }

@@ -36,10 +36,10 @@ def shown(value) {
     new BigDecimal(value.toString()).round(new java.math.MathContext(2)).toPlainString()
 }
 
-// The lines of the pairs that missed a limit, or that have no report since one of their tasks failed. A run is a map: started
-// (in ms) and work, its work directory.
-def failedPairs(pairs, outcomes, run) {
-    pairs.collect { pair -> outcomes.find { outcome -> outcome.id == pair.id } ?: withoutReport(pair.id, run) }
+// The lines of the pairs, or rounds of tiles, that missed a limit, or that have no report since one of their tasks failed. A run
+// is a map: started (in ms) and work, its work directory.
+def failedRows(rows, outcomes, run) {
+    rows.collect { row -> outcomes.find { outcome -> outcome.id == row.id } ?: withoutReport(row.id, run) }
         .findAll { outcome -> !outcome.passed }
         .collect { outcome -> ([outcome.line] + outcome.missed).join('; ') }
 }
@@ -61,18 +61,36 @@ def reportOf(id, outdir) {
     "${outdir}/${id}/report/index.html".toString()
 }
 
+def stitchingOf(id, outdir) {
+    "${outdir}/${id}/stitching/index.html".toString()
+}
+
 // The last lines of a run, from the reports in the folder of results: what is wrong first, and how to look at a pair.
 // Of the pairs only those that are `reported` have a report of this run.
 def lastLines(pairs, reported, outdir, run, most) {
-    def found = pairs.collect { pair ->
+    def ordered = worstFirst(pairs.collect { pair ->
         pair.id in reported ? readOutcome(pair.id, file("${outdir}/${pair.id}/report", glob: false), reportOf(pair.id, outdir)) : withoutReport(pair.id, run)
-    }
-    def ordered = found.findAll { outcome -> !isFine(outcome) } + found.findAll { outcome -> isFine(outcome) }
-    def lines = ordered.take(most).collectMany { outcome -> [outcome.line] + (outcome.missed + outcome.advice).collect { note -> "    ${note}" } }
-    def left = ordered.drop(most).countBy { outcome -> outcome.verdict }.collect { verdict, number -> "${number} ${verdict}" }
+    })
     def shown = pairs.find { pair -> pair.id == ordered.find { outcome -> outcome.id in reported }?.id }
-    lines + (left ? ["and ${ordered.size() - most} more: ${left.join(', ')}"] : []) +
+    linesOf(ordered, most) +
         (shown ? ['To look at a pair, open its report in a browser, or its volumes in a viewer:', "    ${viewCommand(shown, outdir)}"] : [])
+}
+
+// The last lines about rounds that were stitched, as those of pairs.
+def roundLines(rounds, reported, outdir, run, most) {
+    linesOf(worstFirst(rounds.collect { round ->
+        round.id in reported ? readOutcome(round.id, file("${outdir}/${round.id}/stitching", glob: false), stitchingOf(round.id, outdir)) : withoutReport(round.id, run)
+    }), most)
+}
+
+def linesOf(ordered, most) {
+    def left = ordered.drop(most).countBy { outcome -> outcome.verdict }.collect { verdict, number -> "${number} ${verdict}" }
+    ordered.take(most).collectMany { outcome -> [outcome.line] + (outcome.missed + outcome.advice).collect { note -> "    ${note}" } } +
+        (left ? ["and ${ordered.size() - most} more: ${left.join(', ')}"] : [])
+}
+
+def worstFirst(outcomes) {
+    outcomes.findAll { outcome -> !isFine(outcome) } + outcomes.findAll { outcome -> isFine(outcome) }
 }
 
 def isFine(outcome) {

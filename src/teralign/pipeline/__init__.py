@@ -2,5 +2,15 @@
 
 from teralign.pipeline.pairs import read_pairs
 from teralign.pipeline.resolved import Pair, StagedTable, StagedVolume, WarpedImage
+from teralign.pipeline.tile_rounds import TileRound, read_stitched_pairs, read_tile_rounds
 
-__all__ = ["Pair", "StagedTable", "StagedVolume", "WarpedImage", "read_pairs"]
+__all__ = [
+    "Pair",
+    "StagedTable",
+    "StagedVolume",
+    "TileRound",
+    "WarpedImage",
+    "read_pairs",
+    "read_stitched_pairs",
+    "read_tile_rounds",
+]

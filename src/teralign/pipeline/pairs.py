@@ -23,7 +23,7 @@ from teralign.pipeline.levels import Budget
 from teralign.pipeline.lookup import Located, Scale, find_volume, locate_table, open_anyhow, select_scales
 from teralign.pipeline.parameters import Given, Parameters
 from teralign.pipeline.resolved import Pair
-from teralign.pipeline.samplesheet import read_samplesheet
+from teralign.pipeline.samplesheet import PAIRS_SHEET, SheetKind, read_samplesheet
 from teralign.pipeline.scales import ScaleFinder
 from teralign.pipeline.spacings import Spacings
 from teralign.pipeline.starts import find_transforms, follow_reuse
@@ -47,19 +47,24 @@ def read_pairs(values: Mapping[str, object], folder: Path) -> list[Pair]:
     for name in _OF_ONE_PAIR:
         if sheet and run.shared(name):
             raise InputError(f"--{name} is for one pair: with --input, use the samplesheet's column {name}.")
-    rows = _rows(sheet, run) if sheet else [run]
+    return resolve_rows(read_rows(sheet, run, PAIRS_SHEET) if sheet else [run], run)
+
+
+def resolve_rows(rows: Sequence[Parameters], run: Parameters) -> list[Pair]:
+    """Resolve the pair of each row. Raises InputError as `read_pairs`."""
     ids = {row.row["id"] for row in rows if row.row is not None}
     budget = functools.cache(lambda: budget_of(run))
     pairs = [_pair(row, ids, budget) for row in rows]
     return follow_reuse(pairs, rows, skipped_alignments(run))
 
 
-def _rows(sheet: Given, run: Parameters) -> list[Parameters]:
+def read_rows(sheet: Given, run: Parameters, kind: SheetKind) -> list[Parameters]:
+    """Return the parameters of each row of a samplesheet. Raises InputError where it cannot be read."""
     check_path(sheet.text, sheet)
     path = sheet.folder / Path(sheet.text).expanduser()
     return [
         replace(run, row=row.cells, sheet_folder=path.parent, row_name=f"{path.name}, row {row.number}")
-        for row in read_samplesheet(path)
+        for row in read_samplesheet(path, kind)
     ]
 
 

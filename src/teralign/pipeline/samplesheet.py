@@ -1,4 +1,4 @@
-"""Samplesheets: tables of pairs, as editors and spreadsheets save them.
+"""Samplesheets: tables of pairs or of rounds of tiles, as editors and spreadsheets save them.
 
 The text is UTF-8, UTF-16 (both with or without a byte order mark) or Windows' cp1252, with commas, semicolons or tabs
 between the cells. Empty rows and columns and lines that begin with # are left out.
@@ -45,12 +45,28 @@ COLUMNS = (
     "moving_landmarks",
 )
 _LARGEST_SHEET = 16 << 20  # bytes: a hundred thousand pairs
-_REQUIRED = ("id", "fixed", "moving")
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+
+
+@dataclass(frozen=True)
+class SheetKind:
+    """What a samplesheet lists: what messages call a row, its columns, and those that no row lacks."""
+
+    content: str
+    columns: tuple[str, ...]
+    required: tuple[str, ...]
+
+
+PAIRS_SHEET = SheetKind("pair", COLUMNS, ("id", "fixed", "moving"))
+TILES_SHEET = SheetKind(
+    "round",
+    ("id", "tiles", "tiles_spacing", "tiles_channel", *(name for name in COLUMNS if name not in ("id", "moving"))),
+    ("id", "tiles"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,8 +77,8 @@ class Row:
     cells: dict[str, str]
 
 
-def read_samplesheet(path: Path) -> list[Row]:
-    """Read the rows of a samplesheet.
+def read_samplesheet(path: Path, kind: SheetKind = PAIRS_SHEET) -> list[Row]:
+    """Read the rows of a samplesheet of a kind.
 
     Raises InputError when the file cannot be read, lacks a column or has an unknown column, and for a row without a
     value in a required column.
@@ -70,10 +86,11 @@ def read_samplesheet(path: Path) -> list[Row]:
     records = _records(_text(path))
     if len(records) < 2:
         raise InputError(
-            f"{path.name} has no rows: it needs a line of columns (id,fixed,moving) and a line for each pair."
+            f"{path.name} has no rows: it needs a line of columns ({','.join(kind.required)}) and a line for each "
+            f"{kind.content}."
         )
     columns = [name.lower() for name in records[0]]
-    _check_columns(path.name, columns)
+    _check_columns(path.name, columns, kind)
     rows = []
     for number, record in enumerate(records[1:], 1):
         if not any(record):
@@ -86,7 +103,7 @@ def read_samplesheet(path: Path) -> list[Row]:
                 "the column, or quote a cell that has commas in it."
             )
         rows.append(Row(number, {column: cell for column, cell in named if column}))
-    _check_rows(path.name, rows)
+    _check_rows(path.name, rows, kind)
     return rows
 
 
@@ -100,7 +117,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"--input: {path} cannot be read: {error.strerror}.") from error
     if len(content) > _LARGEST_SHEET:
-        raise InputError(f"{path.name} has more than {_LARGEST_SHEET >> 20} MB; choose the table of pairs.")
+        raise InputError(f"{path.name} has more than {_LARGEST_SHEET >> 20} MB; choose the samplesheet.")
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise InputError(f"{path.name} is a spreadsheet; save it as CSV and give that.")
     marked = next((encoding for mark, encoding in _MARKS.items() if content.startswith(mark)), None)
@@ -133,19 +150,19 @@ def _records(text: str) -> list[list[str]]:
     return [records[0], *records[1:]] if any(any(record) for record in records[1:]) else records[:1]
 
 
-def _check_columns(name: str, columns: Sequence[str]) -> None:
+def _check_columns(name: str, columns: Sequence[str], kind: SheetKind) -> None:
     for column in columns:
-        if column and column not in COLUMNS:
-            raise InputError(f"{name} has a column '{column}', which is not one of {', '.join(COLUMNS)}.")
+        if column and column not in kind.columns:
+            raise InputError(f"{name} has a column '{column}', which is not one of {', '.join(kind.columns)}.")
         if column and columns.count(column) > 1:
             raise InputError(f"{name} has {columns.count(column)} columns '{column}'; keep only one.")
 
 
-def _check_rows(name: str, rows: Sequence[Row]) -> None:
+def _check_rows(name: str, rows: Sequence[Row], kind: SheetKind) -> None:
     for row in rows:
-        for column in _REQUIRED:
+        for column in kind.required:
             if not row.cells.get(column):
                 raise InputError(f"{name}, row {row.number}: the column {column} is missing or empty.")
     for found, count in Counter(row.cells["id"] for row in rows).items():
         if count > 1:
-            raise InputError(f"{name} has {count} rows with the id {found}: each pair needs its own.")
+            raise InputError(f"{name} has {count} rows with the id {found}: each {kind.content} needs its own.")

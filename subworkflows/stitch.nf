@@ -1,0 +1,58 @@
+// Stitches rounds of tiles: where they lie, how the light falls, the shifts in their overlaps, and one volume of each round.
+
+include { IMPORT_TILES } from '../modules/import_tiles.nf'
+include { ESTIMATE_FLATFIELD } from '../modules/estimate_flatfield.nf'
+include { ALIGN_TILES } from '../modules/align_tiles.nf'
+include { SOLVE_TILES } from '../modules/solve_tiles.nf'
+include { BALANCE_TILES } from '../modules/balance_tiles.nf'
+include { FUSE_TILES } from '../modules/fuse_tiles.nf'
+include { REPORT_TILES } from '../modules/report_tiles.nf'
+include { prepareDirectory } from './dask_directories.nf'
+
+workflow STITCH {
+    take:
+    rounds   // a list of maps, as readRounds makes them
+    settings // a map: cluster (own, helpers, network), dask_dir, anchor, flatfield and balance (is either wanted), output (the name of a stitched volume)
+
+    main:
+    def anchor = settings.anchor
+    all = channel.fromList(rounds)
+    sources = all.map { round -> [[id: round.id], file(round.source, glob: false)] }
+
+    IMPORT_TILES(all.map { round ->
+        [[id: round.id], [source: round.source, options: round.options, fingerprint: round.fingerprint], file(round.source, glob: false)]
+    })
+    tiles = IMPORT_TILES.out.tiles
+
+    ESTIMATE_FLATFIELD(tiles.join(sources).filter { _found -> settings.flatfield })
+    flatfields = ESTIMATE_FLATFIELD.out.flatfield.mix(all.filter { _round -> !settings.flatfield }.map { round -> [[id: round.id], []] })
+
+    aligning = all.map { round ->
+        [[id: round.id], [channel: round.channel, fingerprint: round.fingerprint], prepareDirectory("${settings.dask_dir}/tiles-${round.id}", settings.cluster)]
+    }
+    ALIGN_TILES(aligning.join(tiles).join(sources), anchor)
+    SOLVE_TILES(tiles.join(ALIGN_TILES.out.pairs))
+    solved = SOLVE_TILES.out.solved
+
+    BALANCE_TILES(solved.join(flatfields).join(sources).filter { _found -> settings.balance })
+    placed = settings.balance ? BALANCE_TILES.out.balanced : solved
+
+    fusing = all.map { round ->
+        [[id: round.id], [output: settings.output, fingerprint: round.fingerprint], prepareDirectory("${settings.dask_dir}/fuse-${round.id}", settings.cluster)]
+    }
+    FUSE_TILES(fusing.join(placed).join(flatfields).join(sources), anchor)
+    REPORT_TILES(placed.join(ALIGN_TILES.out.pairs).join(flatfields).join(sources))
+
+    drivers = aligning.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} tiles".toString(), volumes: [source]] }
+        .mix(fusing.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} fuse".toString(), volumes: [source]] })
+    finished = ALIGN_TILES.out.finished.mix(FUSE_TILES.out.finished)
+
+    stitched = FUSE_TILES.out.stitched
+    reports = REPORT_TILES.out.report
+
+    emit:
+    stitched
+    reports
+    drivers
+    finished
+}
