@@ -54,7 +54,7 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class SheetKind:
-    """What a samplesheet lists: what messages call a row, its columns, and those that no row lacks."""
+    """The kind of rows of a samplesheet: their name in messages, their columns, and those that no row lacks."""
 
     content: str
     columns: tuple[str, ...]
