@@ -1,0 +1,235 @@
+"""Compiled loops of the pairwise alignment: means, filters along an axis, interpolation, sums of a Gauss-Newton step.
+
+Arrays are (z, y, x) of float32 unless a loop says otherwise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.compiling import compiled_fast
+
+Image32 = NDArray[np.float32]
+Sums64 = NDArray[np.float64]
+
+BLOCK_SUMS = 12
+"""Sums of a block: ff, mm, fm, gradient times residual (3), products of gradients (zz, yy, xx, zy, zx, yx)."""
+
+
+@compiled_fast
+def pool(image: NDArray[np.number], factors: tuple[int, int, int], out: Image32) -> None:
+    """Write means over groups of `factors` (z, y, x) voxels of an image of any number type; the rest is dropped."""
+    fz, fy, fx = factors
+    nz, ny, nx = out.shape
+    share = np.float32(1.0 / (fz * fy * fx))
+    row = np.empty(image.shape[2], np.float32)
+    for z in range(nz):
+        for y in range(ny):
+            row[:] = 0
+            for i in range(z * fz, z * fz + fz):
+                for j in range(y * fy, y * fy + fy):
+                    source = image[i, j]
+                    for x in range(len(row)):
+                        row[x] += np.float32(source[x])
+            target = out[z, y]
+            if fx == 1:
+                for x in range(nx):
+                    target[x] = share * row[x]
+            elif fx == 2:
+                for x in range(nx):
+                    target[x] = share * (row[2 * x] + row[2 * x + 1])
+            else:
+                for x in range(nx):
+                    total = np.float32(0)
+                    for k in range(x * fx, x * fx + fx):
+                        total += row[k]
+                    target[x] = share * total
+
+
+@compiled_fast
+def filter_rows(image: Image32, taps: Image32, out: Image32) -> None:
+    """Convolve the middle axis of (outer, n, inner) with symmetric `taps` (centre first), edges mirrored."""
+    outer, n, inner = image.shape
+    reach = len(taps) - 1
+    for o in range(outer):
+        for i in range(n):
+            target, source = out[o, i], image[o, i]
+            for x in range(inner):
+                target[x] = taps[0] * source[x]
+            for k in range(1, reach + 1):
+                low, high = i - k, i + k
+                if low < 0:
+                    low = min(n - 1, -1 - low)
+                if high >= n:
+                    high = max(0, 2 * n - 1 - high)
+                a, b, t = image[o, low], image[o, high], taps[k]
+                for x in range(inner):
+                    target[x] += t * (a[x] + b[x])
+
+
+@compiled_fast
+def filter_columns(image: Image32, taps: Image32, out: Image32) -> None:
+    """Convolve the last axis of (rows, n) with symmetric `taps` (centre first), edges mirrored."""
+    rows, n = image.shape
+    reach = len(taps) - 1
+    padded = np.empty(n + 2 * reach, np.float32)
+    for r in range(rows):
+        source, target = image[r], out[r]
+        padded[reach : reach + n] = source
+        for k in range(reach):
+            padded[reach - 1 - k] = source[min(n - 1, k)]
+            padded[reach + n + k] = source[max(0, n - 1 - k)]
+        for x in range(n):
+            target[x] = taps[0] * padded[x + reach]
+        for k in range(1, reach + 1):
+            t = taps[k]
+            for x in range(n):
+                target[x] += t * (padded[x + reach - k] + padded[x + reach + k])
+
+
+@compiled_fast
+def products(fixed: Image32, moving: Image32) -> tuple[float, float, float]:
+    """Return the sums of f², m² and f·m of two arrays of one shape."""
+    ff = mm = fm = 0.0
+    for z in range(fixed.shape[0]):
+        for y in range(fixed.shape[1]):
+            a, b = fixed[z, y], moving[z, y]
+            p = q = r = np.float32(0)
+            for x in range(len(a)):
+                p += a[x] * a[x]
+                q += b[x] * b[x]
+                r += a[x] * b[x]
+            ff += float(p)
+            mm += float(q)
+            fm += float(r)
+    return ff, mm, fm
+
+
+@compiled_fast
+def interpolate(image: Image32, taps: Image32, out: Image32) -> None:
+    """Sample `image` with `taps` (3, 6) along z, y, x; an axis as long as that of `out` is taken as it is.
+
+    Other axes are 5 voxels longer than those of `out`.
+    """
+    nz, ny, nx = image.shape
+    oz, oy, ox = out.shape
+    planes = np.empty((nz, oy, ox), np.float32)
+    rows = np.empty((ny, ox), np.float32)
+    for z in range(nz):
+        for y in range(ny):
+            source, row = image[z, y], rows[y]
+            if ox == nx:
+                row[:] = source
+            else:
+                t0, t1, t2, t3, t4, t5 = taps[2]
+                for x in range(ox):
+                    row[x] = (
+                        t0 * source[x]
+                        + t1 * source[x + 1]
+                        + t2 * source[x + 2]
+                        + t3 * source[x + 3]
+                        + t4 * source[x + 4]
+                        + t5 * source[x + 5]
+                    )
+        for y in range(oy):
+            target = planes[z, y]
+            if oy == ny:
+                target[:] = rows[y]
+            else:
+                t0, t1, t2, t3, t4, t5 = taps[1]
+                for x in range(ox):
+                    target[x] = (
+                        t0 * rows[y, x]
+                        + t1 * rows[y + 1, x]
+                        + t2 * rows[y + 2, x]
+                        + t3 * rows[y + 3, x]
+                        + t4 * rows[y + 4, x]
+                        + t5 * rows[y + 5, x]
+                    )
+    for z in range(oz):
+        for y in range(oy):
+            target = out[z, y]
+            if oz == nz:
+                target[:] = planes[z, y]
+            else:
+                t0, t1, t2, t3, t4, t5 = taps[0]
+                for x in range(ox):
+                    target[x] = (
+                        t0 * planes[z, y, x]
+                        + t1 * planes[z + 1, y, x]
+                        + t2 * planes[z + 2, y, x]
+                        + t3 * planes[z + 3, y, x]
+                        + t4 * planes[z + 4, y, x]
+                        + t5 * planes[z + 5, y, x]
+                    )
+
+
+@compiled_fast
+def block_sums(fixed: Image32, moving: Image32, scale: float, block: tuple[int, int, int], out: Sums64) -> None:
+    """Add up the `BLOCK_SUMS` of each block of `block` voxels into `out` (bz, by, bx, …), but for the outer voxels.
+
+    The residual is f − scale · m; gradients are central differences, 0 along an axis of fewer than three voxels.
+    """
+    nz, ny, nx = fixed.shape
+    a = np.float32(scale)
+    half = np.float32(0.5)
+    z0, z1 = (1, nz - 1) if nz > 2 else (0, nz)
+    y0, y1 = (1, ny - 1) if ny > 2 else (0, ny)
+    deep, high = nz > 2, ny > 2
+    for z in range(z0, z1):
+        bz = min(z // block[0], out.shape[0] - 1)
+        zl, zh = (z - 1, z + 1) if deep else (z, z)
+        for y in range(y0, y1):
+            by = min(y // block[1], out.shape[1] - 1)
+            yl, yh = (y - 1, y + 1) if high else (y, y)
+            f, m = fixed[z, y], moving[z, y]
+            fzl, fzh, mzl, mzh = fixed[zl, y], fixed[zh, y], moving[zl, y], moving[zh, y]
+            fyl, fyh, myl, myh = fixed[z, yl], fixed[z, yh], moving[z, yl], moving[z, yh]
+            for bx in range(out.shape[2]):
+                x0 = max(1, bx * block[2])
+                x1 = nx - 1 if bx == out.shape[2] - 1 else min(nx - 1, (bx + 1) * block[2])
+                ff = mm = fm = rz = ry = rx = hzz = hyy = hxx = hzy = hzx = hyx = np.float32(0)
+                for x in range(x0, x1):
+                    u, v = f[x], a * m[x]
+                    fgz, mgz = half * (fzh[x] - fzl[x]), half * a * (mzh[x] - mzl[x])
+                    fgy, mgy = half * (fyh[x] - fyl[x]), half * a * (myh[x] - myl[x])
+                    fgx, mgx = half * (f[x + 1] - f[x - 1]), half * a * (m[x + 1] - m[x - 1])
+                    r = u - v
+                    gz, gy, gx = half * (fgz + mgz), half * (fgy + mgy), half * (fgx + mgx)
+                    ff += u * u
+                    mm += v * v
+                    fm += u * v
+                    rz += gz * r
+                    ry += gy * r
+                    rx += gx * r
+                    hzz += fgz * mgz
+                    hyy += fgy * mgy
+                    hxx += fgx * mgx
+                    hzy += half * (fgz * mgy + fgy * mgz)
+                    hzx += half * (fgz * mgx + fgx * mgz)
+                    hyx += half * (fgy * mgx + fgx * mgy)
+                target = out[bz, by, bx]
+                target[0] += ff
+                target[1] += mm
+                target[2] += fm
+                target[3] += rz
+                target[4] += ry
+                target[5] += rx
+                target[6] += hzz
+                target[7] += hyy
+                target[8] += hxx
+                target[9] += hzy
+                target[10] += hzx
+                target[11] += hyx
+
+
+@compiled_fast
+def square_roots(image: NDArray[np.number], floor: float, out: Image32) -> None:
+    """Write the square root of image − floor, 0 below it; `out` may be the image."""
+    low = np.float32(floor)
+    for z in range(out.shape[0]):
+        for y in range(out.shape[1]):
+            source, target = image[z, y], out[z, y]
+            for x in range(len(target)):
+                target[x] = np.sqrt(max(np.float32(0), np.float32(source[x]) - low))

@@ -1,0 +1,187 @@
+"""The shift between two overlapping tiles, from two crops of them."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.grids import FloatTriple, Region, Triple, as_float_triple, as_triple
+from teralign.stitching.correlate import Correlation, distinct, overlap_at
+from teralign.stitching.filters import band_pass, downsample
+from teralign.stitching.kernels import Image32, square_roots
+from teralign.stitching.refine import Refined, refine_lag
+
+NO_CONTENT, AMBIGUOUS, LOW_CORRELATION, UNREADABLE = "no content", "ambiguous", "low correlation", "unreadable"
+"""The reasons of a pair without evidence."""
+
+Sigmas = tuple[float, float, float]
+_FINE: tuple[Sigmas, Sigmas] = ((0.8, 1.0, 1.0), (2.4, 3.0, 3.0))
+_COARSE: tuple[Sigmas, Sigmas] = ((0.8, 0.6, 0.6), (2.4, 1.6, 1.6))  # the same on voxels of twice the size in y and x
+
+_PEAKS = 4
+_LEAST_SIDE = 6  # voxels that must overlap along each axis
+_HALVED = 16  # voxels: shorter axes are not halved
+_DEEP = 96  # planes from which z is halved as well
+_ERROR_SCALE = 1.8  # measured on pairs of known truth: true errors by the standard errors of blocks
+_ERROR_FLOOR = 0.04  # voxels
+_FEW = 30_000  # voxels: with so few, the errors of blocks are too small by the root of 2
+_CELL = 35.0  # voxels: of independent values of white noise after the fine band-pass
+_LEAST_NCC = 0.1
+_SIGNIFICANT = 6.0  # times the correlation that noise has: the largest of a window of noise reaches 4 to 5
+_AMBIGUOUS = 0.75  # of the correlation: the next peak is as likely
+_LEAST_CONTENT = 1.3  # tissue at a signal-to-noise ratio of 2 has more
+_WORST_ERROR = 1.0  # voxels
+_RELIABLE = 0.3  # voxels: the error at which the reliability is one half
+
+
+@dataclass(frozen=True)
+class MeasuredShift:
+    """What two crops say: the shift (z, y, x) voxels against the stage, its standard error, and the evidence.
+
+    `ncc` is the correlation of the band-passed overlap, `ncc_before` that of the stage's position and `second` that
+    of the next distinct peak, both at half size. `reliability` is in 0 … 1, axis by axis. `content` is the structure
+    of each crop against its noise: 1 is noise alone.
+    """
+
+    shift: FloatTriple = (0.0, 0.0, 0.0)
+    error: FloatTriple = (math.inf, math.inf, math.inf)
+    ncc: float = 0.0
+    ncc_before: float = 0.0
+    second: float = 0.0
+    voxels: int = 0
+    content: tuple[float, float] = (0.0, 0.0)
+    evidence: bool = False
+    reason: str = ""
+
+    @property
+    def reliability(self) -> FloatTriple:
+        """1 for an axis that is known exactly, 0 for one that is not measured."""
+        return as_float_triple(1 / (1 + (error / _RELIABLE) ** 2) for error in self.error)
+
+
+def crops(fixed: Triple, moving: Triple, offset: FloatTriple, search: Triple) -> tuple[Region, Region]:
+    """Return the regions of two tiles that can show the same where their distance is off by up to `search` voxels.
+
+    `fixed` and `moving` are their shapes, `offset` is the moving position minus the fixed one, all in voxels.
+    """
+    whole = as_triple(round(value) for value in offset)
+    a, b = overlap_at(fixed, moving, whole)
+    if not a.size:
+        return a, b
+    return a.grow(search).intersect(Region.whole(fixed)), b.grow(search).intersect(Region.whole(moving))
+
+
+def measure_shift(
+    fixed: NDArray[np.number],
+    moving: NDArray[np.number],
+    offset: FloatTriple,
+    search: Triple,
+    *,
+    same_view: bool = False,
+) -> MeasuredShift:
+    """Measure the shift between two crops (z, y, x) of any number type.
+
+    `offset` is the position of the moving crop's first voxel in the fixed crop, in voxels, as the stage has it; the
+    true one differs by up to `search` voxels. Both crops are reduced to the square root of their values above their
+    darkest, under which the noise of photons is even; a difference of Gaussians takes out vignetting, bleaching and
+    background. Correlation at half size finds the voxel, verified on some peaks; Gauss-Newton steps at full size
+    find its fraction.
+
+    With `same_view` the crops show the tissue through the same pixels of the camera or nearly so, as layers do: what
+    all planes share, such as dust, would then agree at the wrong shift, and is taken out.
+    """
+    factors = _factors(fixed.shape, moving.shape)
+    small = [downsample(crop, factors) for crop in (fixed, moving)]
+    floors = [float(np.percentile(crop[::2, ::2, ::2], 1)) for crop in small]
+    bands, contents = [], []
+    for crop, floor in zip(small, floors, strict=True):
+        square_roots(crop, floor, crop)
+        bands.append(_band(crop, _COARSE, same_view))
+        contents.append(_content(crop, bands[-1]))
+    thin = [min(n, m) < _LEAST_SIDE for n, m in zip(fixed.shape, moving.shape, strict=True)]
+    window = [0 if t else reach for t, reach in zip(thin, search, strict=True)]
+    low = as_triple(math.floor((o - w) / f) for o, w, f in zip(offset, window, factors, strict=True))
+    high = as_triple(math.ceil((o + w) / f) for o, w, f in zip(offset, window, factors, strict=True))
+    halves = Correlation(bands[0], bands[1], _LEAST_SIDE // 2)
+    content = (contents[0], contents[1])
+    before = max(0.0, halves.at(as_triple(round(o / f) for o, f in zip(offset, factors, strict=True))))
+    tops = {halves.climb(peak) for peak in halves.peaks(low, high, _PEAKS)}
+    if not tops:
+        return _judged(MeasuredShift(ncc_before=before, content=content), 0.0)
+    best = max(tops, key=halves.at)
+    second = max((halves.at(top) for top in tops if distinct(top, best)), default=0.0)
+    start = as_triple(b * f for b, f in zip(best, factors, strict=True))
+    found = _at_full_size(fixed, moving, start, floors, same_view)
+    shift = np.where(np.isfinite(found.error), found.lag - offset, 0.0)
+    scale = _ERROR_SCALE * math.sqrt(1 + _FEW / max(1, found.voxels))
+    error = np.hypot(scale * found.error, _ERROR_FLOOR)
+    whole = MeasuredShift(
+        shift=as_float_triple(shift),
+        error=as_float_triple(error),
+        ncc=found.ncc,
+        ncc_before=before,
+        second=second,
+        voxels=found.voxels,
+        content=content,
+    )
+    return _judged(whole, halves.at(best))
+
+
+def _at_full_size(
+    fixed: NDArray[np.number], moving: NDArray[np.number], lag: Triple, floors: list[float], same_view: bool
+) -> Refined:
+    """Refine a lag on the band-passed overlap, which is cut out before: both end at one place of the tissue."""
+    regions = overlap_at(fixed.shape, moving.shape, lag)
+    bands = []
+    for crop, region, floor in zip((fixed, moving), regions, floors, strict=True):
+        roots = np.empty(region.shape, np.float32)
+        square_roots(crop[region.slices], floor, roots)
+        bands.append(_band(roots, _FINE, same_view))
+    images = Correlation(bands[0], bands[1], _LEAST_SIDE)
+    found = refine_lag(images, images.climb((0, 0, 0)))
+    return replace(found, lag=found.lag + lag)
+
+
+def _band(image: Image32, sigmas: tuple[Sigmas, Sigmas], same_view: bool) -> Image32:
+    """Return the band-pass; in the `same_view` of the camera without what is the same in all planes."""
+    band = band_pass(image, *sigmas)
+    if same_view and len(band) >= _LEAST_SIDE:
+        band -= band.mean(axis=0)
+    return band
+
+
+def _judged(found: MeasuredShift, coarse: float) -> MeasuredShift:
+    """Return what was measured with its evidence or why it lacks; `coarse` is its ncc at half size."""
+    noise = math.sqrt(_CELL / max(1, found.voxels)) if found.voxels else 1.0
+    known = [error for error in found.error if math.isfinite(error)]
+    if found.ncc >= max(_LEAST_NCC, _SIGNIFICANT * noise) and known and min(known) <= _WORST_ERROR:
+        if found.second <= _AMBIGUOUS * coarse:
+            return replace(found, evidence=True)
+        return replace(found, reason=AMBIGUOUS)
+    return replace(found, reason=NO_CONTENT if min(found.content) < _LEAST_CONTENT else LOW_CORRELATION)
+
+
+def _factors(fixed: tuple[int, ...], moving: tuple[int, ...]) -> Triple:
+    """Return by what the search reduces the crops: 2 along y and x, and along z of deep crops."""
+    sides = [min(n, m) for n, m in zip(fixed, moving, strict=True)]
+    z, y, x = (2 if side >= least else 1 for side, least in zip(sides, (_DEEP, _HALVED, _HALVED), strict=True))
+    return z, y, x
+
+
+def _content(image: Image32, band: Image32) -> float:
+    """Return the variance of the coarse band-pass against that of white noise as strong as the finest detail."""
+    detail = np.diff(image, 2, axis=2)
+    noise = float(np.mean(detail**2)) / 6 if detail.size else 0.0
+    return float(np.mean(band**2)) / (noise * _noise_passed(image.shape[0] > 1)) if noise > 0 else 0.0
+
+
+@functools.cache
+def _noise_passed(deep: bool) -> float:
+    """Return the share of the variance of white noise that the coarse band-pass leaves, in a volume or a plane."""
+    impulse = np.zeros((21 if deep else 1, 21, 21), np.float32)
+    impulse[impulse.shape[0] // 2, 10, 10] = 1
+    return float(np.sum(band_pass(impulse, *_COARSE) ** 2))
