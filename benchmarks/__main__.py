@@ -3,11 +3,13 @@
     TERALIGN_TEST_DATA=… python -m benchmarks [--only PART]…
     TERALIGN_TEST_DATA=… python -m benchmarks trust [--help]
     TERALIGN_TEST_DATA=… python -m benchmarks error-estimate [--help]
+    TERALIGN_TEST_DATA=… TERALIGN_TILES_TOOLS=… python -m benchmarks tiles [--help]
     python -m benchmarks scale|tls|viewing|imports [--help]
 
 Some parts have options of their own and no peers: the verdict and the estimated error on pairs of known truth
 (`benchmarks.trust`, `benchmarks.error_estimate`), a cluster of a thousand workers (`benchmarks.scale`), what TLS
-costs (`benchmarks.tls`), chunks of the viewer (`benchmarks.viewing`), and `import teralign` (`benchmarks.imports`).
+costs (`benchmarks.tls`), positions of tiles (`benchmarks.tiles`), chunks of the viewer (`benchmarks.viewing`), and
+`import teralign` (`benchmarks.imports`).
 
 Tables go to stdout as markdown, and as JSON to `.bench/results.json`; progress goes to stderr. Peers are installed in
 environments of their own in `.bench/`, once.
@@ -36,6 +38,7 @@ from benchmarks import (
     robustness,
     scale,
     scaling,
+    tiles,
     tls,
     trust,
     viewing,
@@ -56,6 +59,7 @@ PARTS = (
     "converting",
     "giant",
     "warping",
+    "tiles",
 )
 
 _ALONE = {
@@ -63,6 +67,7 @@ _ALONE = {
     "error-blocks": error_blocks.main,
     "error-estimate": error_estimate.main,
     "scale": scale.main,
+    "tiles": tiles.main,
     "tls": tls.main,
     "viewing": viewing.main,
     "imports": imports.main,
@@ -154,6 +159,11 @@ def _parts(options: argparse.Namespace) -> dict[str, _Part]:
             lambda: giant.giant(options.largest, workers=2),
         ),
         "warping": _Part("Warping in memory, 256³ voxels, one thread", warp_speed.COLUMNS, warp_speed.warp_speed),
+        "tiles": _Part(
+            "Positions of tiles of known truth, one thread",
+            tiles.COLUMNS,
+            lambda: tiles.tiles(tiles.tools_of(None, options.tiles_peer), options.seeds, options.peer_seeds),
+        ),
     }
 
 
@@ -172,6 +182,7 @@ def _options() -> argparse.Namespace:
     add("--nextflow", action="store_true", help="the real pair through the workflow as well")
     add("--maps", type=int, default=20, help="random maps of each kind; default 20")
     add("--largest", type=scaling.parse_shape, default=(384, 384, 384), help="x,y,z; default 384,384,384")
+    add("--tiles-peer", type=Path, help="a Python with multiview-stitcher, for tiles")
     add("--output", type=Path, default=FOLDER / "results.json", help="the JSON; default .bench/results.json")
     return parser.parse_args()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from teralign.stitching.solve import Edges, Solved, solve_positions
+from teralign.stitching.solve import ShiftEdges, Solved, solve_positions
 from teralign.stitching.stage_errors import Regressors
 
 STEP = 100.0
@@ -22,13 +22,13 @@ def neighbours(index: np.ndarray) -> np.ndarray:
     return np.array([pair for pair in pairs if pair[1] is not None])
 
 
-def edges(truth: np.ndarray, pairs: np.ndarray, noise: float, seed: int = 0) -> Edges:
+def edges(truth: np.ndarray, pairs: np.ndarray, noise: float, seed: int = 0) -> ShiftEdges:
     rng = np.random.default_rng(seed)
     shifts = truth[pairs[:, 1]] - truth[pairs[:, 0]] + rng.normal(0, noise, (len(pairs), 3))
-    return Edges(pairs, shifts, np.full((len(pairs), 3), max(noise, 0.05)))
+    return ShiftEdges(pairs, shifts, np.full((len(pairs), 3), max(noise, 0.05)))
 
 
-def solve(index: np.ndarray, given: Edges) -> Solved:
+def solve(index: np.ndarray, given: ShiftEdges) -> Solved:
     return solve_positions(given, Regressors.of(index * STEP, index, np.arange(len(index), dtype=float)))
 
 
@@ -120,6 +120,6 @@ def test_an_axis_without_measure_stays_at_the_stage():
 
 def test_without_edges_nothing_moves():
     index = grid(3, 3)
-    solved = solve(index, Edges(np.zeros((0, 2), int), np.zeros((0, 3)), np.zeros((0, 3))))
+    solved = solve(index, ShiftEdges(np.zeros((0, 2), int), np.zeros((0, 3)), np.zeros((0, 3))))
     assert not solved.held.any() and not solved.displacements.any()
     assert sorted(solved.components) == list(range(9))

@@ -51,6 +51,8 @@ GROUPS = {
     "Tiles": {
         "import-tiles": "Read the positions and files of a microscope's tiles.",
         "export-tiles": "Write positions of tiles for another program.",
+        "align-tiles": "Measure the shifts between overlapping tiles.",
+        "solve-tiles": "Place all tiles as their shifts agree best.",
     },
     "Pipeline and cluster": {
         "resolve": "Show what a pipeline run will align.",

@@ -52,7 +52,7 @@ def band_pass(image: Image32, narrow: tuple[float, float, float], wide: tuple[fl
     return band
 
 
-def downsample(image: NDArray[np.number], factors: Triple) -> Image32:
+def downsample(image: NDArray[np.generic], factors: Triple) -> Image32:
     """Return means over groups of `factors` voxels, as float32."""
     out = np.empty(tuple(n // f for n, f in zip(image.shape, factors, strict=True)), np.float32)
     pool(np.ascontiguousarray(image), factors, out)

@@ -18,7 +18,7 @@ BLOCK_SUMS = 12
 
 
 @compiled_fast
-def pool(image: NDArray[np.number], factors: tuple[int, int, int], out: Image32) -> None:
+def pool(image: NDArray[np.generic], factors: tuple[int, int, int], out: Image32) -> None:
     """Write means over groups of `factors` (z, y, x) voxels of an image of any number type; the rest is dropped."""
     fz, fy, fx = factors
     nz, ny, nx = out.shape
@@ -225,7 +225,7 @@ def block_sums(fixed: Image32, moving: Image32, scale: float, block: tuple[int, 
 
 
 @compiled_fast
-def square_roots(image: NDArray[np.number], floor: float, out: Image32) -> None:
+def square_roots(image: NDArray[np.generic], floor: float, out: Image32) -> None:
     """Write the square root of image − floor, 0 below it; `out` may be the image."""
     low = np.float32(floor)
     for z in range(out.shape[0]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,15 @@ from teralign.stitching.filters import band_pass, downsample
 from teralign.stitching.kernels import Image32, square_roots
 from teralign.stitching.refine import Refined, refine_lag
 
-NO_CONTENT, AMBIGUOUS, LOW_CORRELATION, UNREADABLE = "no content", "ambiguous", "low correlation", "unreadable"
+Reason = Literal["", "no content", "ambiguous", "low correlation", "unreadable"]
+NO_CONTENT: Final = "no content"
+AMBIGUOUS: Final = "ambiguous"
+LOW_CORRELATION: Final = "low correlation"
+UNREADABLE: Final = "unreadable"
 """The reasons of a pair without evidence."""
+
+LEAST_CONTENT = 1.3
+"""The least structure of tissue against noise; at a signal-to-noise ratio of 2 tissue has more."""
 
 Sigmas = tuple[float, float, float]
 _FINE: tuple[Sigmas, Sigmas] = ((0.8, 1.0, 1.0), (2.4, 3.0, 3.0))
@@ -33,14 +41,13 @@ _CELL = 35.0  # voxels: of independent values of white noise after the fine band
 _LEAST_NCC = 0.1
 _SIGNIFICANT = 6.0  # times the correlation that noise has: the largest of a window of noise reaches 4 to 5
 _AMBIGUOUS = 0.75  # of the correlation: the next peak is as likely
-_LEAST_CONTENT = 1.3  # tissue at a signal-to-noise ratio of 2 has more
 _WORST_ERROR = 1.0  # voxels
 _RELIABLE = 0.3  # voxels: the error at which the reliability is one half
 
 
 @dataclass(frozen=True)
 class MeasuredShift:
-    """What two crops say: the shift (z, y, x) voxels against the stage, its standard error, and the evidence.
+    """The findings of two crops: the shift (z, y, x) voxels against the stage, its standard error, and the evidence.
 
     `ncc` is the correlation of the band-passed overlap, `ncc_before` that of the stage's position and `second` that
     of the next distinct peak, both at half size. `reliability` is in 0 … 1, axis by axis. `content` is the structure
@@ -55,7 +62,7 @@ class MeasuredShift:
     voxels: int = 0
     content: tuple[float, float] = (0.0, 0.0)
     evidence: bool = False
-    reason: str = ""
+    reason: Reason = ""
 
     @property
     def reliability(self) -> FloatTriple:
@@ -76,8 +83,8 @@ def crops(fixed: Triple, moving: Triple, offset: FloatTriple, search: Triple) ->
 
 
 def measure_shift(
-    fixed: NDArray[np.number],
-    moving: NDArray[np.number],
+    fixed: NDArray[np.generic],
+    moving: NDArray[np.generic],
     offset: FloatTriple,
     search: Triple,
     *,
@@ -132,7 +139,7 @@ def measure_shift(
 
 
 def _at_full_size(
-    fixed: NDArray[np.number], moving: NDArray[np.number], lag: Triple, floors: list[float], same_view: bool
+    fixed: NDArray[np.generic], moving: NDArray[np.generic], lag: Triple, floors: list[float], same_view: bool
 ) -> Refined:
     """Refine a lag on the band-passed overlap, which is cut out before: both end at one place of the tissue."""
     regions = overlap_at(fixed.shape, moving.shape, lag)
@@ -162,7 +169,7 @@ def _judged(found: MeasuredShift, coarse: float) -> MeasuredShift:
         if found.second <= _AMBIGUOUS * coarse:
             return replace(found, evidence=True)
         return replace(found, reason=AMBIGUOUS)
-    return replace(found, reason=NO_CONTENT if min(found.content) < _LEAST_CONTENT else LOW_CORRELATION)
+    return replace(found, reason=NO_CONTENT if min(found.content) < LEAST_CONTENT else LOW_CORRELATION)
 
 
 def _factors(fixed: tuple[int, ...], moving: tuple[int, ...]) -> Triple:

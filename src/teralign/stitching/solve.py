@@ -8,7 +8,7 @@ where s is the shift of an edge, w the inverse of its variance, ρ the weight of
 axes, and x̂, τ the stage's error as it is learnt from the tiles that edges hold (`stage_errors`). The scale of ρ
 begins at the length of the worst edges and falls until it is that of good ones (graduated non-convexity: H. Yang,
 P. Antonante, V. Tzoumas, L. Carlone, IEEE Robotics and Automation Letters 5, 2020), so that wrong edges lose their
-weight before they bend the rest. Edges that end with less than a tenth are removed, and the others
+weight before they bend the rest. ShiftEdges that end with less than a tenth are removed, and the others
 solved again. No loop says whether an edge is right that alone connects two groups of tiles: it is removed if it moves
 them further against the stage than the stage's errors reach.
 """
@@ -34,7 +34,7 @@ _LEAST_USUAL = 0.5  # voxels
 
 
 @dataclass(frozen=True)
-class Edges:
+class ShiftEdges:
     """Pairs of tiles (e, 2), what is added to moving − fixed (e, 3) voxels, and its standard error (e, 3) voxels."""
 
     tiles: TileNumbers
@@ -44,7 +44,7 @@ class Edges:
 
 @dataclass(frozen=True)
 class Solved:
-    """What is added to the stage's positions (n, 3), the edges used (e,), residuals (e, 3), components (n,), x̂ and τ.
+    """Displacements from the stage (n, 3), the edges used (e,), residuals (e, 3), components (n,), x̂ (n, 3), τ (3,).
 
     Lengths are voxels. Component 0 has the most tiles; tiles without edges are components of their own.
     """
@@ -64,7 +64,7 @@ class Solved:
         return held
 
 
-def solve_positions(edges: Edges, regressors: Regressors) -> Solved:
+def solve_positions(edges: ShiftEdges, regressors: Regressors) -> Solved:
     """Return the displacements that agree best with the edges, for as many tiles as `regressors` has rows."""
     count = len(regressors.columns)
     weights = 1.0 / np.maximum(edges.errors, 1e-3) ** 2
@@ -101,7 +101,7 @@ def solve_positions(edges: Edges, regressors: Regressors) -> Solved:
     )
 
 
-def _step(edges: Edges, weights: Floats, rho: Floats, learnt: list[LearntErrors]) -> tuple[Floats, Floats]:
+def _step(edges: ShiftEdges, weights: Floats, rho: Floats, learnt: list[LearntErrors]) -> tuple[Floats, Floats]:
     """Solve the least squares of given weights; return the displacements and the residuals of all edges."""
     i, j = edges.tiles.T
     count = len(learnt[0].predicted)
@@ -118,7 +118,7 @@ def _step(edges: Edges, weights: Floats, rho: Floats, learnt: list[LearntErrors]
     return x, x[j] - x[i] - edges.shifts
 
 
-def _wrong_bridges(edges: Edges, used: Bools, x: Floats, learnt: list[LearntErrors]) -> Bools:
+def _wrong_bridges(edges: ShiftEdges, used: Bools, x: Floats, learnt: list[LearntErrors]) -> Bools:
     """Return the used edges (e,) without which their tiles are not connected, and which tear them from the stage."""
     wrong = np.zeros(len(used), bool)
     if not used.any():
@@ -143,7 +143,7 @@ def _lengths(residuals: Floats, weights: Floats) -> Floats:
     return lengths
 
 
-def _components(edges: Edges, used: Bools, count: int) -> TileNumbers:
+def _components(edges: ShiftEdges, used: Bools, count: int) -> TileNumbers:
     """Return the number of the connected group of each tile, the largest first, equals by their first tile."""
     i, j = edges.tiles[used].T
     graph = sparse.coo_matrix((np.ones(len(i)), (i, j)), shape=(count, count))

@@ -1,0 +1,68 @@
+"""`pairs.json`: the shift of each pair of overlapping tiles, and its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final, Literal
+
+from pydantic import ConfigDict
+
+from teralign.grids import FloatTriple
+from teralign.results import write_json
+from teralign.stitching.measure import Reason
+from teralign.tiles import TileSet
+from teralign.tiles.documents import read_document
+
+PAIRS_FORMAT: Final = 1
+"""The format of the key `pairs`; it rises when a key changes its meaning or goes."""
+
+
+@dataclass(frozen=True)
+class TilePair:
+    """Two overlapping tiles, by name, and the `shift` (z, y, x) µm between them.
+
+    The shift is what is added to the moving minus the fixed position as the stage has them; `error` is its standard
+    error in µm, null along an axis that is not measured, and `reliability` that in 0 … 1. `ncc` is the correlation of
+    the band-passed overlap of `voxels` voxels, `ncc_before` that at the stage's position, `second` that of the next
+    distinct peak. `content` is the structure of either tile there against its noise: 1 is noise alone. Without
+    `evidence`, `reason` says why.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TileSet.__pydantic_config__
+
+    fixed: str
+    moving: str
+    shift: FloatTriple
+    error: tuple[float | None, float | None, float | None]
+    reliability: FloatTriple
+    ncc: float
+    ncc_before: float
+    second: float
+    voxels: int
+    content: tuple[float, float]
+    evidence: bool
+    reason: Reason = ""
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """All pairs of a scan, measured in `channel` within `search` (z, y, x) µm of the stage's positions."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = TileSet.__pydantic_config__
+
+    channel: int
+    search: FloatTriple
+    pairs: tuple[TilePair, ...]
+    kind: Literal["pairs"] = "pairs"
+    pairs_format: Literal[1] = PAIRS_FORMAT
+
+
+def read_pairs(path: str | Path) -> PairSet:
+    """Return the pairs of a `pairs.json`. Raises InputError, in one sentence, for a file that is none."""
+    return read_document(Path(path), PairSet, "pairs")
+
+
+def write_pairs(path: str | Path, pairs: PairSet) -> None:
+    """Write pairs as a document, whole or not at all."""
+    write_json(Path(path), pairs)

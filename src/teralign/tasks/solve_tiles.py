@@ -1,0 +1,42 @@
+"""`solve-tiles`: the positions of all tiles from the shifts of their pairs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from teralign.stitching.pairs import read_pairs
+from teralign.stitching.place import place_tiles
+from teralign.tasks.inputs import refuse_existing
+from teralign.tiles import Solution, read_tiles, write_tiles
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SolvedTiles:
+    """The file written, its solution, the wrong pairs (fixed, moving, residual µm), and the flagged tiles by flag."""
+
+    output: str
+    solution: Solution
+    removed: tuple[tuple[str, str, float], ...]
+    flagged: dict[str, tuple[str, ...]]
+
+
+def solve_tiles(tiles: str | Path, pairs: str | Path, output: str | Path, *, overwrite: bool = False) -> SolvedTiles:
+    """Write to `output` the tiles at the positions that agree best with the pairs.
+
+    Raises InputError for files that are no tiles and pairs of one scan, and an output that exists.
+    """
+    refuse_existing(Path(output), overwrite=overwrite, what="output")
+    placed = place_tiles(read_tiles(tiles), read_pairs(pairs))
+    write_tiles(output, placed.tiles)
+    solution = placed.tiles.solution
+    assert solution is not None
+    flagged: dict[str, tuple[str, ...]] = {}
+    for tile in placed.tiles.tiles:
+        for flag in tile.flags:
+            flagged[flag] = (*flagged.get(flag, ()), tile.name)
+    log.info("%s: the stitching is %s", output, solution.verdict)
+    return SolvedTiles(str(output), solution, placed.removed, flagged)
