@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from teralign.blockwise import BlockRecord, BlockState
 from teralign.errors import DataError
@@ -77,21 +78,30 @@ class PairAligner:
 
     def __call__(self, block: PairBlock) -> PairRecord:
         """Return the record of a pair."""
-        regions = self.regions(block)
+        images, unreadable = self.images(block)
+        if unreadable:
+            lost = self._pair(block, MeasuredShift(reason=UNREADABLE))
+            return PairRecord(state=BlockState.EMPTY, pair=lost, unreadable=unreadable)
+        return PairRecord(pair=self.measure(block, images))
+
+    def images(self, block: PairBlock) -> tuple[list[NDArray[np.generic]], tuple[str, ...]]:
+        """Return the crops of the two tiles, and the names of tiles that cannot be read."""
         images, unreadable = [], []
-        for tile, region in zip((block.fixed, block.moving), regions, strict=True):
+        for tile, region in zip((block.fixed, block.moving), self.regions(block), strict=True):
             try:
-                images.append(np.asarray(self.reader.read(tile, self.channel, region)))
+                images.append(np.ascontiguousarray(self.reader.read(tile, self.channel, region)))
             except DataError:
                 if not self.skip_unreadable:
                     raise
                 unreadable.append(tile.name)
-        if unreadable:
-            lost = self._pair(block, MeasuredShift(reason=UNREADABLE))
-            return PairRecord(state=BlockState.EMPTY, pair=lost, unreadable=tuple(unreadable))
+        return images, tuple(unreadable)
+
+    def measure(self, block: PairBlock, images: list[NDArray[np.generic]]) -> TilePair:
+        """Return what the crops say."""
+        regions = self.regions(block)
         offset = np.array(self._offset(block)) + regions[1].start - np.array(regions[0].start)
         found = measure_shift(images[0], images[1], as_float_triple(offset), self.search, same_view=self._same(block))
-        return PairRecord(pair=self._pair(block, found))
+        return self._pair(block, found)
 
     def regions(self, block: PairBlock) -> tuple[Region, Region]:
         """Return the voxels of the two tiles that are compared."""

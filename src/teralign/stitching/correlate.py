@@ -5,7 +5,6 @@ A lag (z, y, x) is the voxel of the fixed image at which the first voxel of the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +12,7 @@ import numpy as np
 from scipy import fft
 
 from teralign.grids import Region, Triple, as_triple
-from teralign.stitching.kernels import Image32, products
+from teralign.stitching.kernels import Image32, correlation_at
 
 _APART = 3  # voxels between two maxima that count as two
 _MAX_STEPS = 40  # of a climb; a window has no more voxels on its longest path
@@ -42,15 +41,8 @@ class Correlation:
     def at(self, lag: Triple) -> float:
         """Return the coefficient at a lag, computed once."""
         if lag not in self._known:
-            self._known[lag] = self._compute(lag)
+            self._known[lag] = correlation_at(self.fixed, self.moving, lag, self.least)
         return self._known[lag]
-
-    def _compute(self, lag: Triple) -> float:
-        a, b = overlap_at(self.fixed.shape, self.moving.shape, lag)
-        if any(n < min(self.least, m) for n, m in zip(a.shape, self.fixed.shape, strict=True)):
-            return -1.0
-        ff, mm, fm = products(self.fixed[a.slices], self.moving[b.slices])
-        return fm / math.sqrt(ff * mm) if ff > 0 and mm > 0 else 0.0
 
     def climb(self, lag: Triple) -> Triple:
         """Return the maximum that is reached from a lag, one voxel along one axis at a time."""
@@ -100,4 +92,5 @@ def distinct(a: Triple, b: Triple) -> bool:
 
 
 def _moved(lag: Triple, axis: int, step: int) -> Triple:
-    return as_triple(value + step * (own == axis) for own, value in enumerate(lag))
+    z, y, x = lag
+    return (z + step, y, x) if axis == 0 else (z, y + step, x) if axis == 1 else (z, y, x + step)

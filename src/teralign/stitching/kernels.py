@@ -89,12 +89,25 @@ def filter_columns(image: Image32, taps: Image32, out: Image32) -> None:
 
 
 @compiled_fast
-def products(fixed: Image32, moving: Image32) -> tuple[float, float, float]:
-    """Return the sums of f², m² and f·m of two arrays of one shape."""
+def correlation_at(fixed: Image32, moving: Image32, lag: tuple[int, int, int], least: int) -> float:
+    """Return Σ f·m / √(Σ f² · Σ m²) over the voxels that overlap where voxel 0 of `moving` lies at `lag` of `fixed`.
+
+    It is −1 where fewer than `least` voxels overlap along an axis, or all of a shorter axis, and 0 without structure.
+    """
+    lz, ly, lx = lag
+    z0, z1 = max(0, lz), min(fixed.shape[0], moving.shape[0] + lz)
+    y0, y1 = max(0, ly), min(fixed.shape[1], moving.shape[1] + ly)
+    x0, x1 = max(0, lx), min(fixed.shape[2], moving.shape[2] + lx)
+    if (
+        z1 - z0 < min(least, fixed.shape[0])
+        or y1 - y0 < min(least, fixed.shape[1])
+        or x1 - x0 < min(least, fixed.shape[2])
+    ):
+        return -1.0
     ff = mm = fm = 0.0
-    for z in range(fixed.shape[0]):
-        for y in range(fixed.shape[1]):
-            a, b = fixed[z, y], moving[z, y]
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            a, b = fixed[z, y, x0:x1], moving[z - lz, y - ly, x0 - lx : x1 - lx]
             p = q = r = np.float32(0)
             for x in range(len(a)):
                 p += a[x] * a[x]
@@ -103,7 +116,7 @@ def products(fixed: Image32, moving: Image32) -> tuple[float, float, float]:
             ff += float(p)
             mm += float(q)
             fm += float(r)
-    return ff, mm, fm
+    return fm / np.sqrt(ff * mm) if ff > 0 and mm > 0 else 0.0
 
 
 @compiled_fast

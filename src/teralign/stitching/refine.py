@@ -21,7 +21,7 @@ import numpy as np
 from teralign.grids import Bools, Floats, Triple, as_triple
 from teralign.stitching.correlate import Correlation, overlap_at
 from teralign.stitching.filters import TAPS, sample_between
-from teralign.stitching.kernels import BLOCK_SUMS, block_sums, products
+from teralign.stitching.kernels import BLOCK_SUMS, block_sums
 
 _STEPS = 4
 _SETTLED = 0.01  # voxels
@@ -63,7 +63,7 @@ def _sums(images: Correlation, lag: Floats) -> tuple[Floats, Bools, int]:
     free = np.array([n >= _LEAST_AXIS for n in a.shape])
     fixed = images.fixed[a.slices]
     moving = sample_between(images.moving[b.slices], np.where(free, np.array(whole) - lag, 0.0))
-    ff, mm, _ = products(fixed, moving)
+    ff, mm = float(np.vdot(fixed, fixed)), float(np.vdot(moving, moving))
     block = as_triple(max(_LEAST_BLOCK, -(-n // _BLOCKS)) for n in a.shape)
     sums = np.zeros((*(-(-n // size) for n, size in zip(a.shape, block, strict=True)), BLOCK_SUMS))
     block_sums(fixed, moving, math.sqrt(ff / mm) if mm > 0 else 0.0, block, sums)
