@@ -56,7 +56,7 @@ COLUMNS = {
 """Errors in voxels. Others are tiles without tissue: the median of what the stage is off, and of what is left."""
 
 TOOLS_VARIABLE = "TERALIGN_TILES_TOOLS"
-_VOXELS = 30e6
+_VOXELS = 36e6
 _LEAST_OVERLAP = 24  # voxels
 
 
@@ -80,21 +80,21 @@ def case_options(seed: int, voxels: float = _VOXELS) -> dict[str, float | str]:
     """Return the options of `make_tiles.py` for a seed, of at most about `voxels` voxels in all tiles."""
     rng = np.random.default_rng(seed)
     overlap = int(rng.integers(8, 21))
-    side = max(-(-_LEAST_OVERLAP * 100 // overlap), int(rng.integers(128, 289)))
+    side = -(-_LEAST_OVERLAP * 100 // overlap) + int(rng.integers(0, 65))
     side = -(-side // 8) * 8
-    depth = int(rng.integers(24, 49))
+    depth = int(rng.integers(24, 37))
     rows, columns = (int(n) for n in rng.integers(4, 13, 2))
     while rows * columns * depth * side**2 > voxels and max(rows, columns) > 4:
         rows, columns = (rows - 1, columns) if rows >= columns else (rows, columns - 1)
-    hard = rng.uniform()
+    hard, chance = rng.uniform(size=2)  # how far the stage errs, and how much of that is jitter
     extent = max(rows, columns) * side * (1 - overlap / 100)
     found: dict[str, float | str] = {
         "grid": f"{rows},{columns}",
         "tile": f"{depth},{side},{side}",
         "overlap": overlap,
         "snr": float(np.exp(rng.uniform(np.log(2), np.log(10)))),
-        "jitter": 1 + 3.5 * hard,
-        "backlash": 6 * hard * rng.integers(0, 2),
+        "jitter": 0.5 + 4 * hard * chance,
+        "backlash": 8 * hard * (1 - chance / 2) * rng.integers(0, 2),
         "drift": 5 * hard * rng.uniform(),
         "drift-z": 3 * hard * rng.uniform(),
         "line-shift": 3 * hard * rng.uniform(),
@@ -240,7 +240,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(1, 11)), help="default 1 to 10")
     parser.add_argument("--peer-seeds", nargs="+", type=int, default=[1, 2], help="of the peer; default 1 and 2")
     parser.add_argument("--peer", type=Path, help="a Python with multiview-stitcher and tifffile")
-    parser.add_argument("--voxels", type=float, default=_VOXELS, help="of all tiles of a case; default 3e7")
+    parser.add_argument("--voxels", type=float, default=_VOXELS, help="of all tiles of a case; default 3.6e7")
     options = parser.parse_args(arguments)
     tools = tools_of(options.tools, options.peer)
     rows: list[Row] = []

@@ -104,10 +104,10 @@ def _flags(tiles: TileSet, pairs: PairSet, solved: Solved) -> list[tuple[Flag, .
             content[name] = max(content.get(name, 0.0), value)
     rest = np.abs(solved.displacements - solved.predicted)
     far = np.any(rest > np.maximum(_LEAST_FAR, _FAR * solved.spread), axis=1)
-    found = []
+    held, found = solved.held, []
     for n, tile in enumerate(tiles.tiles):
         marks: list[tuple[Flag, bool]] = [
-            ("no_evidence", not solved.held[n]),
+            ("no_evidence", not held[n]),
             ("empty", tile.state == "present" and content.get(tile.name, LEAST_CONTENT) < LEAST_CONTENT),
             ("moved_far", bool(far[n])),
         ]

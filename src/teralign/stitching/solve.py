@@ -91,12 +91,15 @@ def solve_positions(edges: ShiftEdges, regressors: Regressors) -> Solved:
         x, residuals = _step(edges, weights, rho, learnt)
         lengths = _lengths(residuals, weights)
         learnt = _learn(regressors, x, components)
+    predicted = np.stack([axis.predicted for axis in learnt], axis=1)
+    main = components == 0
+    x[~main] += np.median((x - predicted)[main], axis=0)  # the zero of tiles that stay: the middle, not the mean
     return Solved(
         displacements=x,
         used=used,
         residuals=residuals,
         components=components,
-        predicted=np.stack([axis.predicted for axis in learnt], axis=1),
+        predicted=predicted,
         spread=np.array([axis.spread for axis in learnt]),
     )
 
