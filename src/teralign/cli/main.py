@@ -53,6 +53,7 @@ GROUPS = {
         "export-tiles": "Write positions of tiles for another program.",
         "align-tiles": "Measure the shifts between overlapping tiles.",
         "solve-tiles": "Place all tiles as their shifts agree best.",
+        "report-tiles": "Judge how tiles were stitched and show it in one page.",
     },
     "Pipeline and cluster": {
         "resolve": "Show what a pipeline run will align.",

@@ -404,12 +404,12 @@ class Judged(Protocol):
         """The limits of the command, and those that failed."""
 
 
-def conclude(result: Judged) -> None:
-    """Print the result of an alignment; the last line on standard error says if it is not good.
+def conclude(result: Judged, what: str = "the alignment") -> None:
+    """Print the result of `what` is judged; the last line on standard error says if it is not good.
 
     Raises GateError if a gate failed.
     """
     print_result(result)
     result.gates.require()
     if result.verdict not in ("good", "unknown"):
-        log.warning("the alignment is %s; its results are written all the same", result.verdict)
+        log.warning("%s is %s; its results are written all the same", what, result.verdict)

@@ -1,8 +1,8 @@
-"""JSON Schemas of report.json and index.json, made from the dataclasses that these files hold.
+"""JSON Schemas of report.json, of pairs and of tiles, and index.json, made from the dataclasses that they hold.
 
     python -m teralign.report.schema FOLDER
 
-writes both into a folder.
+writes all into a folder.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from pathlib import Path
 
 from teralign.report.contents import PairReport
 from teralign.report.run_index import RunIndex
+from teralign.report.tile_contents import TilesReport
 from teralign.results import schema_of
 
-SCHEMAS = {"report.schema.json": PairReport, "index.schema.json": RunIndex}
+SCHEMAS = {
+    "report.schema.json": PairReport,
+    "index.schema.json": RunIndex,
+    "tiles_report.schema.json": TilesReport,
+}
 """The schemas by the names of their files."""
 
 

@@ -19,6 +19,7 @@ from teralign.trust.remaining_error import (
 from teralign.trust.spread_errors import choose_blocks, spread_errors
 from teralign.trust.structures import OVERVIEW_VOXELS
 from teralign.trust.symptoms import Drift, Symptoms, find_symptoms
+from teralign.trust.tiles import Overlaps, StitchingFacts, judge_tiles, position_errors
 from teralign.trust.trials import find_remedy
 from teralign.trust.whole_errors import deform_of, estimate_whole, left_to_move
 
@@ -38,6 +39,8 @@ __all__ = [
     "GateCheck",
     "Gates",
     "Measured",
+    "Overlaps",
+    "StitchingFacts",
     "Symptoms",
     "Verdict",
     "advice_of",
@@ -54,9 +57,11 @@ __all__ = [
     "find_remedy",
     "find_symptoms",
     "floor_of",
+    "judge_tiles",
     "left_to_move",
     "not_assessed",
     "piece_edge",
+    "position_errors",
     "rms",
     "spread_errors",
     "typical_piece",

@@ -55,7 +55,7 @@ class Gates:
 
     def _failures(self, measured: Measured) -> Iterator[FailedGate]:
         if self.fail_on.refuses(measured.verdict):
-            yield FailedGate("fail_on", measured.verdict, self.fail_on, _about(measured.verdict))
+            yield FailedGate("fail_on", measured.verdict, self.fail_on, _about(measured))
         for gate, what, unit in _NUMBERS:
             limit, value = getattr(self, gate), getattr(measured, _measure(gate))
             if limit is None:
@@ -72,7 +72,7 @@ class Gates:
 
 @dataclass(frozen=True)
 class Measured:
-    """The values that gates judge, named as in `Gates`; None where a value is unknown."""
+    """The values that gates judge, named as in `Gates`; None where a value is unknown. `what` is judged, in words."""
 
     verdict: Verdict
     correlation: float | None = None
@@ -80,6 +80,7 @@ class Measured:
     failed_blocks: float | None = None
     error_um: float | None = None
     tre_um: float | None = None
+    what: str = "the alignment"
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,6 @@ def _measure(gate: str) -> str:
     return gate.removeprefix("min_").removeprefix("max_")
 
 
-def _about(verdict: Verdict) -> str:
-    quality = "of unknown quality" if verdict is Verdict.UNKNOWN else verdict.value
-    return f"the alignment is {quality}"
+def _about(measured: Measured) -> str:
+    quality = "of unknown quality" if measured.verdict is Verdict.UNKNOWN else measured.verdict.value
+    return f"{measured.what} is {quality}"
