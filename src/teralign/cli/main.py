@@ -54,6 +54,7 @@ GROUPS = {
         "align-tiles": "Measure the shifts between overlapping tiles.",
         "solve-tiles": "Place all tiles as their shifts agree best.",
         "report-tiles": "Judge how tiles were stitched and show it in one page.",
+        "fuse-tiles": "Write tiles as one volume, block by block.",
     },
     "Pipeline and cluster": {
         "resolve": "Show what a pipeline run will align.",
