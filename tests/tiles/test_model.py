@@ -153,3 +153,13 @@ def test_a_tile_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"the tile a cannot be read: .*a\.tif"):
         TileReader(a_set(tile), tmp_path).read(tile, 0, Region.whole((4, 8, 8)))
+
+
+def test_a_scan_of_more_tiles_than_files_may_be_open(tmp_path):
+    tiles = [a_tile(f"t{k}", (0, 0, 8.0 * k), (1, 8, 8)) for k in range(200)]
+    for k, tile in enumerate(tiles):
+        tifffile.imwrite(tmp_path / f"{tile.name}.tif", np.full((8, 8), k, np.uint16))
+    reader, before = TileReader(a_set(*tiles), tmp_path), len(list(Path("/proc/self/fd").iterdir()))
+    values = [reader.read(tile, 0, Region((0, 0, 0), (1, 1, 1))).item() for tile in tiles]
+    assert values == list(range(200))
+    assert len(list(Path("/proc/self/fd").iterdir())) - before < 2 * 70  # a file and its map in memory

@@ -12,12 +12,16 @@ from teralign.tiles.model import Tile, TileSet, TileSource
 from teralign.volumes import Volume, open_tile
 from teralign.volumes.description import Voxels
 
+_MOST_OPEN = 64
+"""Volumes kept open: a process may have a thousand files open, and a scan has ten thousand tiles."""
+
 
 @dataclass
 class TileReader:
     """Reads voxels of `tiles`, whose relative URIs count from `folder`, that of tiles.json.
 
-    Picklable: files are opened at the first read, in any process. Reads from several threads are safe.
+    Picklable: files are opened at the first read, in any process, and the last 64 stay open. Reads from several
+    threads are safe.
     """
 
     tiles: TileSet
@@ -44,12 +48,16 @@ class TileReader:
         """Return the open volume of which a tile's channel is a part. Raises DataError as `read`."""
         source = self._source(tile, channel)
         with self._lock:
-            if source not in self._open:
+            volume = self._open.pop(source, None)
+            if volume is None:
                 try:
-                    self._open[source] = open_source(source, self.folder, self.tiles.spacing)
+                    volume = open_source(source, self.folder, self.tiles.spacing)
                 except InputError as error:
                     raise DataError(f"the tile {tile.name} cannot be read: {str(error).rstrip('.')}.") from error
-            return self._open[source]
+            self._open[source] = volume  # the last used comes last
+            if len(self._open) > _MOST_OPEN:
+                self._open.pop(next(iter(self._open)))
+            return volume
 
     def check(self, tile: Tile) -> None:
         """Open all channels of a tile. Raises DataError where one is not there, or has too few voxels or channels."""
