@@ -80,6 +80,14 @@ def test_a_periodic_pattern_is_ambiguous():
     assert not found.evidence and found.reason == AMBIGUOUS
 
 
+def test_a_straight_rim_of_tissue_is_no_evidence():
+    """It is sharp along one axis alone: nothing says how far the tiles are off along the others."""
+    rim = 60 + 600 / (1 + np.exp((np.arange(SHAPE[2]) - 20.0) / 2))
+    counts = [np.random.default_rng(i).poisson(np.broadcast_to(rim, SHAPE)).astype(np.uint16) for i in range(2)]
+    found = measure_shift(*counts, (0.0, 0.0, 0.0), SEARCH)
+    assert not found.evidence and max(found.error) > 0.5
+
+
 def test_dust_of_the_camera_does_not_hold_layers_in_place():
     """Layers see the tissue through the same pixels: without `same_view` dust says that nothing moved."""
     fixed, moving = pair((1.0, 4.0, -3.0), snr=3.0)

@@ -41,7 +41,7 @@ _CELL = 35.0  # voxels: of independent values of white noise after the fine band
 _LEAST_NCC = 0.1
 _SIGNIFICANT = 6.0  # times the correlation that noise has: the largest of a window of noise reaches 4 to 5
 _AMBIGUOUS = 0.75  # of the correlation: the next peak is as likely
-_WORST_ERROR = 1.0  # voxels
+_WORST_ERROR = 0.5  # voxels, along two axes: the rim of tissue that ends in an overlap is sharp along one alone
 _RELIABLE = 0.3  # voxels: the error at which the reliability is one half
 
 
@@ -164,8 +164,8 @@ def _band(image: Image32, sigmas: tuple[Sigmas, Sigmas], same_view: bool) -> Ima
 def _judged(found: MeasuredShift, coarse: float) -> MeasuredShift:
     """Return what was measured with its evidence or why it lacks; `coarse` is its ncc at half size."""
     noise = math.sqrt(_CELL / max(1, found.voxels)) if found.voxels else 1.0
-    known = [error for error in found.error if math.isfinite(error)]
-    if found.ncc >= max(_LEAST_NCC, _SIGNIFICANT * noise) and known and min(known) <= _WORST_ERROR:
+    known = sorted(error for error in found.error if math.isfinite(error))[:2]
+    if found.ncc >= max(_LEAST_NCC, _SIGNIFICANT * noise) and known and known[-1] <= _WORST_ERROR:
         if found.second <= _AMBIGUOUS * coarse:
             return replace(found, evidence=True)
         return replace(found, reason=AMBIGUOUS)
