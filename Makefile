@@ -8,11 +8,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two tests at a time; tests/conftest.py says which of them share a process.
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 
-.PHONY: help docs screenshots env dev demo lint fast test floors torture fuzz bench clean
+.PHONY: help docs screenshots env dev demo demo-tiles lint fast test floors torture fuzz bench clean
 
 help:
 	@echo "make env      an environment to run Teralign in, in $(VENV); activate it with: source $(VENV)/bin/activate"
 	@echo "make demo     two made-up imaging rounds through the whole workflow, with a score"
+	@echo "make demo-tiles  the same rounds as tiles of a microscope, placed by their overlaps, with a score"
 	@echo "make dev      the environment with what tests, lint and types need"
 	@echo "make lint     lint and types"
 	@echo "make fast     lint, types, and the tests that take seconds and no Nextflow"
@@ -47,6 +48,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.python
 
 demo: env
 	@bin/demo
+
+demo-tiles: env
+	@bin/demo-tiles
 
 lint: dev
 	$(BIN)/ruff check .
@@ -83,4 +87,4 @@ screenshots: dev
 	@$(BIN)/python docs/tools/screenshots.py $(ARGS)
 
 clean:
-	rm -rf build demo results work .floors .nextflow .nextflow.log* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build demo demo-tiles results work .floors .nextflow .nextflow.log* .pytest_cache .mypy_cache .ruff_cache .hypothesis
