@@ -97,6 +97,21 @@ def test_chance_errors_teach_nothing(seed: int):
     assert np.abs(solved.predicted[12] - solved.predicted[solved.held].mean(axis=0)).max() < 2.5, common
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_no_tile_is_thrown_off_by_what_is_learnt(seed: int):
+    """Backlash is learnt, but chance errors are as large: none lies more than 3 voxels further off than it was."""
+    index = grid(4, 4)
+    rng = np.random.default_rng(seed)
+    truth = np.clip(rng.normal(size=(16, 3)), -2, 2) * 3.7
+    truth[:, 2] += 7 * (index[:, 1] % 2)
+    lone = np.array([0, 3, 10, 12])
+    pairs = neighbours(index)
+    pairs = pairs[~np.isin(pairs, lone).any(axis=1)]
+    solved = solve(index, edges(truth, pairs, 0.05))
+    stage = np.linalg.norm(truth - np.median(truth[solved.held], axis=0), axis=1)
+    assert (errors_of(solved, truth)[lone] < stage[lone] + 3).all()
+
+
 def test_components_are_numbered_by_size_and_placed_by_the_stage():
     index = grid(4, 8)
     truth = np.random.default_rng(4).normal(0, 0.5, (32, 3))

@@ -31,6 +31,8 @@ _FALL = 1.6  # of the scale from one round to the next
 _LEAST_SPREAD = 0.25  # voxels
 _TORN = 6.0  # times the usual error of the stage: two tiles with errors cut at two deviations differ by four
 _LEAST_USUAL = 0.5  # voxels
+_HARMLESS = 5.0  # voxels: two standard deviations of chance errors that leave a tile near its place in any case
+_LONGEST_GUESS = 2.5  # voxels
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def solve_positions(edges: ShiftEdges, regressors: Regressors) -> Solved:
     predicted = np.stack([axis.predicted for axis in learnt], axis=1)
     main = components == 0
     x[~main] += np.median((x - predicted)[main], axis=0)  # the zero of tiles that stay: the middle, not the mean
+    alone = np.bincount(components)[components] == 1
+    x[alone] = _limited(x[alone], np.median(x[main], axis=0), [axis.spread for axis in learnt])
     return Solved(
         displacements=x,
         used=used,
@@ -119,6 +123,19 @@ def _step(edges: ShiftEdges, weights: Floats, rho: Floats, learnt: list[LearntEr
         right = np.bincount(j, push, count) - np.bincount(i, push, count) + pull * prior.predicted
         x[:, axis] = splu(matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(right)
     return x, x[j] - x[i] - edges.shifts
+
+
+def _limited(x: Floats, stage: Floats, spread: list[float]) -> Floats:
+    """Return the displacements (n, 3) of tiles without edges, not far from that of a tile that stays, `stage` (3,).
+
+    What is learnt helps on average; but a tile whose chance error is against it comes to lie further off than the
+    stage has it, by up to its length. Where chance errors are large, that length is limited.
+    """
+    if 2 * float(np.linalg.norm(spread)) <= _HARMLESS:
+        return x
+    lengths = np.linalg.norm(x - stage, axis=1, keepdims=True)
+    limited: Floats = stage + (x - stage) * np.minimum(1, _LONGEST_GUESS / np.maximum(lengths, 1e-9))
+    return limited
 
 
 def _wrong_bridges(edges: ShiftEdges, used: Bools, x: Floats, learnt: list[LearntErrors]) -> Bools:
