@@ -55,6 +55,11 @@ GROUPS = {
         "solve-tiles": "Place all tiles as their shifts agree best.",
         "report-tiles": "Judge how tiles were stitched and show it in one page.",
         "fuse-tiles": "Write tiles as one volume, block by block.",
+        "estimate-flatfield": "Find the uneven light and the dark level of tiles.",
+        "apply-flatfield": "Write tiles in even light.",
+        "balance-tiles": "Find the gain of each tile from the overlaps.",
+        "estimate-bias": "Find the slow change of brightness over a volume.",
+        "apply-bias": "Write a volume without its slow change of brightness.",
     },
     "Pipeline and cluster": {
         "resolve": "Show what a pipeline run will align.",

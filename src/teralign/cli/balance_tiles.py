@@ -1,0 +1,53 @@
+"""`balance-tiles`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from teralign.cli import options, values
+
+
+@click.command(epilog=options.example("balance-tiles solved.json balanced.json --flatfield flatfield.npz"))
+@click.argument("tiles", type=values.PATH, metavar="SOLVED.json")
+@click.argument("output", type=values.PATH, metavar="BALANCED.json")
+@click.option("--flatfield", type=values.PATH, help="Compare in the even light of this flat field.")
+@click.option(
+    "--dark", type=click.FloatRange(min=0), help="Dark level in counts, without a flat field.  [default: 0]"
+)
+@click.option("--offset", is_flag=True, help="Find an offset of each tile as well as its gain.")
+@click.option("--skip-unreadable", is_flag=True, help="Go on without tiles that cannot be read.")
+@options.overwrite_option
+@options.json_option
+@options.verbose_option
+def balance_tiles(
+    tiles: Path,
+    output: Path,
+    flatfield: Path | None,
+    dark: float | None,
+    offset: bool,
+    skip_unreadable: bool,
+    overwrite: bool,
+) -> None:
+    """Find the gain of each tile that makes overlaps equally bright, and write it to BALANCED.json.
+
+    Bleaching is learnt from the order of acquisition where tiles have it. Tiles without overlap keep their
+    brightness. fuse-tiles uses the gains.
+    """
+    from teralign.errors import InputError
+    from teralign.tasks import balance_tiles as tasks
+
+    if flatfield is not None and dark is not None:
+        raise InputError("--flatfield has a dark level already; leave --dark out.")
+    options.print_result(
+        tasks.balance(
+            tiles,
+            output,
+            flatfield=flatfield,
+            dark=dark or 0.0,
+            with_offset=offset,
+            skip_unreadable=skip_unreadable,
+            overwrite=overwrite,
+        )
+    )

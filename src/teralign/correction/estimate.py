@@ -1,0 +1,154 @@
+"""Gain and dark level of one channel from its planes: a smooth fit, and the pattern of dust on top of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from teralign.correction.kernels import block_means
+from teralign.correction.shading_fit import ShadingFit, fit_shading
+from teralign.errors import InputError
+from teralign.grids import Floats
+
+LEAST_PLANES = 8
+"""Planes below which an estimate is refused: their tissue would pass for shading."""
+_LEAST_BLOCKS = 0.02  # of all blocks that must hold light
+_PATTERN_PLANES = 300
+_LEAST_PATTERN_PLANES = 30
+_NEIGHBOURHOOD = 17  # voxels whose mean a voxel is compared with: some spots of dust
+_SURE, _LIKELY = 6.0, 2.5  # standard errors: of a spot's middle, and of its rim
+_LIMITS = (0.2, 2.0)  # of a voxel against its neighbourhood: beyond is a bright spot or noise
+
+
+class Planes(Protocol):
+    """Planes (y, x) of one shape, read when they are asked for."""
+
+    def __len__(self) -> int:
+        """Return the number of planes."""
+        ...
+
+    def __getitem__(self, index: int) -> NDArray[np.generic]:
+        """Return the voxels (y, x) of a plane."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shading:
+    """The shading of one channel: gain (sections, y, x) of mean 1, dark level in counts, and their errors.
+
+    `error` is the standard deviation of the smooth gain, in per cent; `dark_error` that of the dark level, in counts.
+    `spots` is the share of voxels with a pattern of their own, such as dust.
+    """
+
+    gain: NDArray[np.float32]
+    dark: NDArray[np.float32]
+    planes: int
+    error: float
+    dark_error: float
+    spots: float
+
+
+def estimate_shading(
+    planes: Planes,
+    *,
+    dark: float | NDArray[np.float32] | None = None,
+    sections: Sequence[Sequence[int]] = (),
+    pattern: bool = True,
+) -> Shading:
+    """Estimate the shading of planes.
+
+    `dark` is the dark level in counts or the dark frame (y, x), None to find the level. `sections` lists the planes
+    of each section in z with a gain of its own; all planes have one gain by default. `pattern` looks for spots too.
+
+    Raises InputError where the planes are too few or too dark to tell.
+    """
+    if len(planes) < LEAST_PLANES:
+        raise InputError(f"the light cannot be estimated from {len(planes)} planes; it takes {LEAST_PLANES} or more.")
+    frame, known = (dark, 0.0) if isinstance(dark, np.ndarray) else (None, dark)
+    means, noise, shape = _blocks(planes, frame)
+    whole = _fitted(means, noise, known)
+    fits = [_fitted(means[list(chosen)], noise, whole.dark) for chosen in sections] or [whole]
+    gains = np.stack([fit.gain(shape) for fit in fits])
+    level = np.full(shape, whole.dark, np.float32) if frame is None else frame.astype(np.float32)
+    spots = np.ones(shape)
+    if pattern and len(planes) >= _LEAST_PATTERN_PLANES:
+        spots = _spots(planes, whole.gain(shape), level)
+        gains = gains * spots
+    return Shading(
+        gain=(gains / gains.mean(axis=(1, 2), keepdims=True)).astype(np.float32),
+        dark=level,
+        planes=len(planes),
+        error=100 * max(fit.error for fit in fits),
+        dark_error=whole.dark_error,
+        spots=float((spots != 1).mean()),
+    )
+
+
+def _fitted(means: NDArray[np.float32], noise: float, dark: float | None) -> ShadingFit:
+    """Return the fit to the means of blocks (planes, y, x); InputError where hardly a block holds light."""
+    if np.isfinite(means).mean() < _LEAST_BLOCKS or np.nanstd(means) == 0:
+        raise InputError("the light cannot be estimated: the planes are empty, or saturated.")
+    return fit_shading(means, noise, dark)
+
+
+def _blocks(planes: Planes, frame: NDArray[np.float32] | None) -> tuple[NDArray[np.float32], float, tuple[int, int]]:
+    """Return the means of the blocks (planes, y, x) less the dark frame, the noise of dim ones, and a plane's shape.
+
+    There are 16 blocks along the shorter side of a small plane, and 32 of a large one. Voxels beyond the last whole
+    block are left out.
+    """
+    first = np.asarray(planes[0])
+    shape = (first.shape[0], first.shape[1])
+    if min(shape) < 32:
+        raise InputError(
+            f"the light cannot be estimated from planes of {shape[1]} x {shape[0]} voxels; 32 are least."
+        )
+    side = min(shape) // (16 if min(shape) < 512 else 32)
+    whole = (len(planes), shape[0] // side, shape[1] // side)
+    means, halves = np.empty(whole, np.float32), np.empty(whole, np.float32)
+    limit = float(np.iinfo(first.dtype).max) if first.dtype.kind in "ui" else np.inf
+    for n in range(len(planes)):
+        block_means(np.asarray(planes[n]), side, limit, means[n], halves[n])
+    valid = np.isfinite(means)
+    dim = valid & (means <= np.nanpercentile(means, 25)) if valid.any() else valid
+    noise = 1.4826 * float(np.median(np.abs(halves[dim]))) if dim.any() else 0.0
+    if frame is not None:
+        block, unused = np.empty(whole[1:], np.float32), np.empty(whole[1:], np.float32)
+        block_means(frame, side, np.inf, block, unused)
+        means -= block
+    return means, max(noise, 1e-3 * float(np.nanstd(means)) if valid.any() else 0.0), shape
+
+
+def _spots(planes: Planes, gain: Floats, dark: NDArray[np.float32]) -> Floats:
+    """Return the pattern (y, x) that the planes share beside the smooth gain, 1 where it is not sure.
+
+    A voxel is compared with the mean of its neighbourhood in every plane: tissue varies between planes, not dust.
+    """
+    chosen = np.linspace(0, len(planes) - 1, min(len(planes), _PATTERN_PLANES)).round().astype(int)
+    inverse = (1 / gain).astype(np.float32)
+    total, squares = np.zeros(gain.shape), np.zeros(gain.shape)
+    for n in chosen:
+        light = (planes[n].astype(np.float32) - dark) * inverse
+        near = ndimage.uniform_filter(light, _NEIGHBOURHOOD, mode="nearest")
+        floor = max(float(near.mean()) * 0.05, 1e-6)
+        ratio = np.clip(ndimage.gaussian_filter(light, 0.7, truncate=2) / np.maximum(near, floor), *_LIMITS)
+        ratio /= np.median(ratio)
+        total += ratio
+        squares += ratio * ratio
+    mean = total / len(chosen)
+    error = np.sqrt(np.maximum(squares / len(chosen) - mean**2, 1e-12) / len(chosen))
+    centre = (
+        ndimage.median_filter(mean, 2 * _NEIGHBOURHOOD, mode="nearest") if mean.size < 512**2 else np.median(mean)
+    )
+    deviation = (mean - centre) / error
+    labels, count = ndimage.label(np.abs(deviation) > _LIKELY)
+    if not count:
+        return np.ones(gain.shape)
+    sure = ndimage.maximum(np.abs(deviation), labels, np.arange(count + 1)) > _SURE
+    sure[0] = False
+    return np.where(sure[labels], mean / centre, 1.0)
