@@ -13,7 +13,7 @@ from scipy import ndimage
 from teralign.correction.kernels import block_means
 from teralign.correction.shading_fit import ShadingFit, fit_shading
 from teralign.errors import InputError
-from teralign.grids import Floats
+from teralign.grids import Bools, Floats
 
 LEAST_PLANES = 8
 """Planes below which an estimate is refused: their tissue would pass for shading."""
@@ -21,8 +21,9 @@ _LEAST_BLOCKS = 0.02  # of all blocks that must hold light
 _PATTERN_PLANES = 300
 _LEAST_PATTERN_PLANES = 30
 _NEIGHBOURHOOD = 17  # voxels whose mean a voxel is compared with: some spots of dust
+_SHARP_PLANES = 150  # from which the noise of single voxels is no matter
 _SURE, _LIKELY = 6.0, 2.5  # standard errors: of a spot's middle, and of its rim
-_LIMITS = (0.2, 2.0)  # of a voxel against its neighbourhood: beyond is a bright spot or noise
+_LIMITS = (-0.5, 2.5)  # of a voxel against its neighbourhood: beyond is a bright spot or noise
 
 
 class Planes(Protocol):
@@ -128,27 +129,46 @@ def _spots(planes: Planes, gain: Floats, dark: NDArray[np.float32]) -> Floats:
     """Return the pattern (y, x) that the planes share beside the smooth gain, 1 where it is not sure.
 
     A voxel is compared with the mean of its neighbourhood in every plane: tissue varies between planes, not dust.
+    Once spots are found, all is compared again without them, since they dim their own neighbourhood.
     """
     chosen = np.linspace(0, len(planes) - 1, min(len(planes), _PATTERN_PLANES)).round().astype(int)
-    inverse = (1 / gain).astype(np.float32)
-    total, squares = np.zeros(gain.shape), np.zeros(gain.shape)
+    clear: Bools = np.ones(gain.shape, bool)
+    for _ in range(2):
+        sharp, mean, error = _compared(planes, chosen, gain, dark, clear)
+        smooth = _smooth(mean, error)
+        deviation = np.abs(mean - smooth) / error
+        labels, count = ndimage.label(deviation > _LIKELY)
+        sure = np.append(False, ndimage.maximum(deviation, labels, np.arange(1, count + 1)) > _SURE)
+        if not sure.any():
+            return np.ones(gain.shape)
+        clear = ~ndimage.binary_dilation(sure[labels], iterations=2)
+    return np.where(clear, 1.0, (sharp if len(chosen) >= _SHARP_PLANES else mean) / smooth)
+
+
+def _compared(
+    planes: Planes, chosen: NDArray[np.intp], gain: Floats, dark: NDArray[np.float32], clear: Bools
+) -> tuple[Floats, Floats, Floats]:
+    """Return the mean ratio (y, x) of voxels to the clear ones around, the same of smoothed ones, and its error."""
+    inverse, open_ = (1 / gain).astype(np.float32), clear.astype(np.float32)
+    share = np.maximum(ndimage.uniform_filter(open_, _NEIGHBOURHOOD, mode="nearest"), 1e-3)
+    sharp, total, squares = np.zeros(gain.shape), np.zeros(gain.shape), np.zeros(gain.shape)
     for n in chosen:
         light = (planes[n].astype(np.float32) - dark) * inverse
-        near = ndimage.uniform_filter(light, _NEIGHBOURHOOD, mode="nearest")
-        floor = max(float(near.mean()) * 0.05, 1e-6)
-        ratio = np.clip(ndimage.gaussian_filter(light, 0.7, truncate=2) / np.maximum(near, floor), *_LIMITS)
-        ratio /= np.median(ratio)
+        near = ndimage.uniform_filter(light * open_, _NEIGHBOURHOOD, mode="nearest") / share
+        near = np.maximum(near, max(float(near.mean()) * 0.05, 1e-6))
+        sharp += np.clip(light / near, *_LIMITS)
+        ratio = np.clip(ndimage.gaussian_filter(light, 0.7, truncate=2) / near, *_LIMITS)
         total += ratio
         squares += ratio * ratio
     mean = total / len(chosen)
     error = np.sqrt(np.maximum(squares / len(chosen) - mean**2, 1e-12) / len(chosen))
-    centre = (
-        ndimage.median_filter(mean, 2 * _NEIGHBOURHOOD, mode="nearest") if mean.size < 512**2 else np.median(mean)
-    )
-    deviation = (mean - centre) / error
-    labels, count = ndimage.label(np.abs(deviation) > _LIKELY)
-    if not count:
-        return np.ones(gain.shape)
-    sure = ndimage.maximum(np.abs(deviation), labels, np.arange(count + 1)) > _SURE
-    sure[0] = False
-    return np.where(sure[labels], mean / centre, 1.0)
+    return sharp / len(chosen) * float(np.median(mean) / np.median(sharp / len(chosen))), mean, error
+
+
+def _smooth(mean: Floats, error: Floats) -> Floats:
+    """Return a pattern (y, x) without its spots: smoothed over what lies within some errors of its surroundings."""
+    first = ndimage.gaussian_filter(mean, _NEIGHBOURHOOD, mode="nearest")
+    weight = (np.abs(mean - first) < 2 * _LIKELY * error).astype(float)
+    parts = [ndimage.gaussian_filter(part, _NEIGHBOURHOOD, mode="nearest") for part in (mean * weight, weight)]
+    smooth: Floats = np.where(parts[1] > 1e-3, parts[0] / np.maximum(parts[1], 1e-3), first)
+    return smooth

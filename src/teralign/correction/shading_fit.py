@@ -31,7 +31,7 @@ _BANDWIDTH = 0.05  # of the distributions, in the logarithm
 _DIMMEST = 4.0  # pairs below so many standard deviations of the noise tell nothing but noise
 _SAMPLES = 60_000  # differences from which a distribution is learnt
 _ROUNDS = 40
-_CONVERGED = 4e-4  # change of a coefficient
+_CONVERGED = 1e-3  # change of a coefficient
 _LARGEST_STEP = 0.3  # of the dark level, in units of the spread of the blocks
 _SIGMAS = (0.003, 0.01, 0.03, 0.1, 0.3)  # prior: standard deviation of a term of degree 1
 _DECAYS = (0.1, 0.2, 0.35, 0.6)  # and its decay from degree to degree
@@ -188,17 +188,19 @@ def _score(differences: NDArray[np.float32], level: NDArray[np.float32], used: B
             continue
         sample = values[:: max(1, len(values) // _SAMPLES)]
         sample = np.concatenate([sample, -sample])  # symmetric, so that the centre of the distribution is 0
-        places, slope = _learnt(sample)
+        places, slope, information[chosen] = _learnt(sample)
         score[chosen] = np.interp(values, places, slope, left=0, right=0)
-        above, below = (np.interp(sample + h, places, slope, left=0, right=0).mean() for h in (0.02, -0.02))
-        information[chosen] = max(float(above - below) / 0.04, 0)
     return score, information
 
 
-def _learnt(sample: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Return the score function −f'/f of a sample at places: f by a kernel, levelled off where there is little."""
+def _learnt(sample: NDArray[np.float32]) -> tuple[Floats, Floats, float]:
+    """Return places, the score function −f'/f of a sample there, and its mean slope, the information in a value.
+
+    f is found by a kernel; the function levels off where there is little.
+    """
     end = float(np.percentile(sample, 99.5)) + 10 * _BANDWIDTH
     counts, edges = np.histogram(np.clip(sample, -end, end), np.linspace(-end, end, 400))
     width = edges[1] - edges[0]
     density, slope = (ndimage.gaussian_filter1d(counts.astype(float), _BANDWIDTH / width, order=n) for n in (0, 1))
-    return (edges[1:] + edges[:-1]) / 2, -slope / width / (density + 0.02 * density.max())
+    places, score = (edges[1:] + edges[:-1]) / 2, -slope / width / (density + 0.02 * density.max())
+    return places, score, max(float(counts @ np.gradient(score, width)) / len(sample), 0.0)
