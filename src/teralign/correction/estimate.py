@@ -22,6 +22,7 @@ _PATTERN_PLANES = 300
 _LEAST_PATTERN_PLANES = 30
 _NEIGHBOURHOOD = 17  # voxels whose mean a voxel is compared with: some spots of dust
 _SHARP_PLANES = 150  # from which the noise of single voxels is no matter
+_MOST_SPOTS = 0.1  # of a plane: more is another fault than dust
 _SURE, _LIKELY = 6.0, 2.5  # standard errors: of a spot's middle, and of its rim
 _LIMITS = (-0.5, 2.5)  # of a voxel against its neighbourhood: beyond is a bright spot or noise
 
@@ -139,7 +140,7 @@ def _spots(planes: Planes, gain: Floats, dark: NDArray[np.float32]) -> Floats:
         deviation = np.abs(mean - smooth) / error
         labels, count = ndimage.label(deviation > _LIKELY)
         sure = np.append(False, ndimage.maximum(deviation, labels, np.arange(1, count + 1)) > _SURE)
-        if not sure.any():
+        if not 0 < sure[labels].mean() < _MOST_SPOTS:
             return np.ones(gain.shape)
         clear = ~ndimage.binary_dilation(sure[labels], iterations=2)
     return np.where(clear, 1.0, (sharp if len(chosen) >= _SHARP_PLANES else mean) / smooth)

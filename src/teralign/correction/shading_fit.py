@@ -92,8 +92,8 @@ def _design(shape: tuple[int, int]) -> Floats:
 class _Pairs:
     """Pairs of blocks of the same plane at several distances along y and x.
 
-    `degrees` are those of the terms; `lowest` is a level that few blocks are below, and `scale` the height of dim
-    blocks above it, both in counts.
+    `degrees` are those of the terms; `lowest` is a level that few blocks are below, so that no dark level is above
+    it, and `scale` the height of dim blocks above it, both in counts.
     """
 
     def __init__(self, blocks: NDArray[np.float32], noise: float) -> None:
@@ -170,7 +170,8 @@ class _Pairs:
                 best, weights, prior = float(likelihood), solved.astype(float), variances
         target[:terms] = prior * weights
         moved = step[terms] - covariance[terms, :terms] @ weights  # the dark level follows the terms
-        target[terms] = found[terms] + np.clip(moved, -_LARGEST_STEP * self.scale, _LARGEST_STEP * self.scale)
+        moved = np.clip(moved, -_LARGEST_STEP * self.scale, _LARGEST_STEP * self.scale)
+        target[terms] = np.clip(found[terms] + moved, min(0.0, self.lowest), max(self.lowest, found[terms]))
         return target
 
 
