@@ -16,7 +16,7 @@ from teralign.grids import Bools, FloatTriple, Grid, Region
 
 _LEAST_CELLS = 4  # along an axis for N4, whose splines are cubic; thinner volumes are repeated
 _ITERATIONS = (50, 50, 50, 50)  # at each finer grid of control points
-_CONVERGED = 1e-3
+_N4_CONVERGED = 1e-3
 _LEAST_SHARE = 0.02  # of the volume that must be tissue
 _TWO_CLASSES = 0.85  # share of the variance that is between two classes; 0.75 if all logs are equally frequent
 _RANGE = (0.1, 10.0)  # of the gain: beyond it is noise where nothing is
@@ -44,7 +44,7 @@ def estimate_bias(volume: NDArray[np.float32], spacing: FloatTriple) -> NDArray[
         part.SetSpacing([float(size) for size in reversed(spacing)])
     n4 = SimpleITK.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations(_ITERATIONS)
-    n4.SetConvergenceThreshold(_CONVERGED)
+    n4.SetConvergenceThreshold(_N4_CONVERGED)
     n4.Execute(image, mask)
     log = SimpleITK.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image))[tuple(slice(n) for n in volume.shape)]
     gain = np.exp(log[tissue].mean() - log).clip(*_RANGE)
