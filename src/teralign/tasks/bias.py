@@ -38,7 +38,7 @@ from teralign.volumes import (
 log = logging.getLogger(__name__)
 
 _CELLS = 250_000  # of the coarse volume, at most: N4 takes 0.1 ms for each
-_VOXEL_SECONDS = 0.05e-6  # CPU time of a voxel read, corrected and written
+_GAIN_SECONDS = 0.05e-6  # CPU time of a voxel read, corrected and written
 _ALONG = 1.5  # voxels of the coarse grid that the volume may reach beyond it
 
 
@@ -192,7 +192,7 @@ class _Evened:
     @property
     def voxel_seconds(self) -> float:
         """The CPU time of a voxel."""
-        return _VOXEL_SECONDS
+        return _GAIN_SECONDS
 
     @property
     def hint(self) -> str:
