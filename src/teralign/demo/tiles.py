@@ -17,6 +17,7 @@ from teralign.grids import Floats, FloatTriple, Grid, Region, Triple, as_float_t
 
 SHARED_SIDE = 0.25
 """The share of a tile's side that the stage lets two neighbours share."""
+_FALLOFF = 0.3
 _SIDE_STEP = 4  # voxels: sides are multiples, so that a step of three quarters is whole
 
 
@@ -51,7 +52,8 @@ class DemoTile:
 class DemoScan:
     """A round as tiles of `shape` (z, y, x) voxels; `lamp` (y, x) is the brightest place of a tile, from 0 to 1.
 
-    Half a tile from it, along one axis, there is exp(−`falloff`) of the light.
+    Half a tile from it, along one axis, there is exp(−`falloff`) of its light. A tile has as much light as the same
+    part of the whole round.
     """
 
     view: View
@@ -83,10 +85,11 @@ class _TileLight(Round):
     def light(self, whole: Triple, region: Region) -> tuple[Floats, Floats, Floats]:
         """Return the light on the voxels of `region` of the tile: a factor along each of z, y, x."""
         z = self._fractions(region)[0]
-        y, x = (
-            np.exp(-self.falloff * (2 * ((np.arange(a, b) + 0.5) / n - middle)) ** 2)
-            for a, b, n, middle in zip(region.start[1:], region.stop[1:], whole[1:], self.lamp, strict=True)
+        lamps = (
+            np.exp(-self.falloff * (2 * ((np.arange(n) + 0.5) / n - middle)) ** 2)
+            for n, middle in zip(whole[1:], self.lamp, strict=True)
         )
+        y, x = (lamp[a:b] / lamp.mean() for a, b, lamp in zip(region.start[1:], region.stop[1:], lamps, strict=True))
         return self.brightness * np.exp(-self.bleaching * z), y, x
 
     def fog(self, whole: Triple, region: Region) -> tuple[Floats, Floats, Floats]:
@@ -135,4 +138,4 @@ def make_scan(
         tiles.append(DemoTile(row, column, order, said, true, gain=float(np.exp(0.05 * rng.normal()))))
     lamp = rng.uniform(0.4, 0.6, 2)
     shape = (view.grid.shape[0], side, side)
-    return DemoScan(view, shape, (float(lamp[0]), float(lamp[1])), 0.45, tuple(tiles))
+    return DemoScan(view, shape, (float(lamp[0]), float(lamp[1])), _FALLOFF, tuple(tiles))
