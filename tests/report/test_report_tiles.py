@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from browser import opened
 from teralign.cli.main import load_command
+from teralign.correction import FlatField, write_flatfield
 from teralign.errors import InputError
 from teralign.grids import Region
 from teralign.report import make_quilt, stage_set
@@ -187,6 +188,21 @@ def test_a_quilt_of_a_scan_that_is_too_large_has_the_middle_planes(stitched):
     quilt = make_quilt(tiles, read, side=64, budget=1)
     assert quilt.planes == 1 and {(r.start[0], r.stop[0]) for r in asked} == {(4, 5)}
     assert max(quilt.values.shape) <= 64 and np.nanmax(quilt.values) == pytest.approx(7)
+
+
+def test_a_flat_field_evens_the_pictures(stitched, tmp_path):
+    gain = np.tile(np.linspace(0.5, 1.5, 40, dtype=np.float32), (1, 1, 40, 1))
+    field = FlatField(gain, np.zeros((1, 40, 40), np.float32), np.zeros(1), ("ch0",))
+    write_flatfield(tmp_path / "flat.npz", field)
+    report_tiles(*stitched.documents, tmp_path / "report", flatfield=tmp_path / "flat.npz")
+    even, uneven = (
+        np.asarray(Image.open(folder / "quilt.png")) for folder in (tmp_path / "report", stitched.folder / "report")
+    )
+    assert even.shape == uneven.shape and not np.array_equal(even, uneven)
+    small = replace(field, gain=gain[:, :, :20], dark=np.zeros((1, 20, 40), np.float32))
+    write_flatfield(tmp_path / "small.npz", small)
+    with pytest.raises(InputError, match="their own flat field"):
+        report_tiles(*stitched.documents, tmp_path / "other", flatfield=tmp_path / "small.npz")
 
 
 def test_a_tile_that_cannot_be_read_is_named_and_the_report_goes_on(tmp_path):

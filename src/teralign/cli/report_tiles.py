@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from teralign.trust import Gates
 
 
-@click.command(epilog=options.example("report-tiles solved.json pairs.json report"))
+@click.command(epilog=options.example("report-tiles solved.json pairs.json report --flatfield flatfield.npz"))
 @click.argument("solved", type=values.PATH, metavar="SOLVED.json")
 @click.argument("pairs", type=values.PATH, metavar="PAIRS.json")
 @click.argument("output", type=values.PATH, metavar="FOLDER")
+@click.option("--flatfield", type=values.PATH, help="The light of the tiles, taken out of the pictures.")
 @click.option("--name", help="Name of the scan in the report.  [default: the folder's]")
 @click.option(
     "--channel", type=click.IntRange(min=0), default=0, show_default=True, help="The channel that pictures show."
@@ -29,6 +30,7 @@ def report_tiles(
     solved: Path,
     pairs: Path,
     output: Path,
+    flatfield: Path | None,
     name: str | None,
     channel: int,
     gates: Gates,
@@ -46,6 +48,7 @@ def report_tiles(
         solved,
         pairs,
         output,
+        flatfield=flatfield,
         name=name,
         channel=channel,
         fail_on=gates.fail_on,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from teralign.correction import FlatField, read_flatfield
 from teralign.errors import DataError, InputError
 from teralign.files import write_atomically, writing
 from teralign.grids import Floats, FloatTriple, Region
@@ -76,6 +77,7 @@ def report_tiles(
     pairs: str | Path,
     output: str | Path,
     *,
+    flatfield: str | Path | None = None,
     name: str | None = None,
     channel: int = 0,
     fail_on: FailOn = FailOn.NEVER,
@@ -84,7 +86,7 @@ def report_tiles(
     """Write the report of solved tiles into the folder `output`: index.html, report.json, quilt.png and seams.png.
 
     `solved` is the document of solve-tiles or balance-tiles, `pairs` that of align-tiles from which it was solved.
-    The pictures show `channel`. `name` is that of the scan, by default the folder's.
+    The pictures show `channel`, in the light of the `flatfield`. `name` is that of the scan, by default the folder's.
     The verdict is held against `fail_on` in the result; nothing is raised then.
 
     Raises InputError for documents that do not belong together, tiles that are not solved, and an output that exists.
@@ -101,9 +103,12 @@ def report_tiles(
         raise InputError(f"{solved} has no tile that can be read; a report needs some.")
     if not 0 <= channel < len(tiles.channels):
         raise InputError(f"{solved} has {len(tiles.channels)} channels; choose another --channel than {channel}.")
+    field = None if flatfield is None else _field_of(flatfield, tiles, channel)
     found = _overlaps_of(tiles, tiles.solution, read_pairs(pairs).pairs, str(pairs))
-    read = _reader(tiles, Path(solved).parent, channel)
+    read = _reader(tiles, Path(solved).parent, channel, field)
     inputs = {"solved": own_name(solved), "pairs": own_name(pairs)}
+    if flatfield is not None:
+        inputs["flatfield"] = own_name(flatfield)
     content, evidence = _measure(
         tiles, found, read, name or folder.absolute().name, Gates(fail_on=fail_on), channel, inputs
     )
@@ -311,13 +316,25 @@ def _seams(tiles: TileSet, overlaps: Sequence[TileOverlap], read: ReadTile) -> t
     return seams, unseen
 
 
-def _reader(tiles: TileSet, folder: Path, channel: int) -> ReadTile:
-    """Return what reads the voxels of tiles balanced."""
+def _field_of(path: str | Path, tiles: TileSet, channel: int) -> FlatField:
+    """Return the flat field. Raises InputError where it is not that of these tiles."""
+    field = read_flatfield(path)
+    plane = tiles.present[0].shape[1:]
+    if field.plane != plane or channel >= len(field.channels):
+        raise InputError(
+            f"{path} describes {len(field.channels)} channels of {field.plane[1]} x {field.plane[0]} voxels, and the "
+            f"tiles have {len(tiles.channels)} of {plane[1]} x {plane[0]}; give their own flat field."
+        )
+    return field
+
+
+def _reader(tiles: TileSet, folder: Path, channel: int, field: FlatField | None) -> ReadTile:
+    """Return what reads the voxels of tiles in even light and balanced."""
     reader = TileReader(tiles, folder)
 
     def read(tile: Tile, region: Region) -> NDArray[np.float32]:
         voxels = reader.read(tile, channel, region)
-        even = voxels.astype(np.float32)
+        even = voxels.astype(np.float32) if field is None else field.correct(voxels, channel, region)
         gain = tile.gain[channel] if tile.gain else 1.0
         offset = tile.offset[channel] if tile.offset else 0.0
         return np.asarray(even * np.float32(gain) + np.float32(offset), np.float32)
