@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teralign.cluster import Compute
+from teralign.correction import FlatField, write_flatfield
 from teralign.errors import DataError, InputError
 from teralign.grids import Grid, Region
 from teralign.stitching.fusion import TileFusion, TileInterpolation, Weights, default_ramps, fused_grid
@@ -129,15 +130,11 @@ def test_uint16_overflow_wrap():
     assert set(np.unique(fused(reader)[1])) == {5}
 
 
-class Shading:
-    """A gain and dark level of planes."""
-
-    def __init__(self, gain, dark):
-        self.gain, self.dark = gain, dark
-
-    def correct(self, voxels, channel, region):
-        _, rows, columns = region.slices
-        return ((voxels - self.dark) / self.gain[rows, columns]).astype(np.float32)
+def shading(gain, dark, channels=1):
+    """A flat field of one gain (y, x) and dark level."""
+    gains = np.broadcast_to(np.float32(gain), (channels, 1, *np.shape(gain))).copy()
+    darks = np.full((channels, *np.shape(gain)), dark, np.float32)
+    return FlatField(gains, darks, np.zeros(1), tuple(map(str, range(channels))))
 
 
 def test_gain_field_zeroed_at_far_edges_and_shifted():
@@ -148,14 +145,14 @@ def test_gain_field_zeroed_at_far_edges_and_shifted():
     reader = a_scan(places, arrays)
     before = {key: array.copy() for key, array in reader.arrays.items()}
     for _ in range(2):  # the second run gives what the first gave
-        _, out = fused(reader, light=Shading(gain, 200))
+        _, out = fused(reader, light=shading(gain, 200))
         assert np.abs(out.astype(int) - 1000).max() <= 1
     assert all(np.array_equal(reader.arrays[key], array) for key, array in before.items())
 
 
 def test_the_gain_comes_after_the_light():
     reader = a_scan([(0, 0, 0)], [np.full(SHAPE, 600)], gain=(2.0,), offset=(7.0,))
-    assert set(np.unique(fused(reader, light=Shading(np.full(SHAPE[1:], 2.0), 200))[1])) == {407}
+    assert set(np.unique(fused(reader, light=shading(np.full(SHAPE[1:], 2.0), 200))[1])) == {407}
 
 
 def test_all_channels_are_fused_with_their_shifts():
@@ -286,3 +283,14 @@ def test_a_tile_that_changed_is_named_before_any_work(scan, tmp_path):
     with pytest.raises(InputError, match=r"no tile of .* is present"):
         fuse_tiles(folder / "other.json", tmp_path / "out.zarr")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flat_field_of_a_file(scan, tmp_path):
+    folder, scene = scan
+    write_flatfield(tmp_path / "flat.npz", shading(np.full((370, 40), 2.0), 0, channels=2))
+    fuse_tiles(folder / "tiles.json", tmp_path / "out.zarr", flatfield=tmp_path / "flat.npz")
+    found = open_volume(tmp_path / "out.zarr" / "s0").read().astype(int)
+    assert np.abs(found - scene / 2).max() <= 1
+    write_flatfield(tmp_path / "other.npz", shading(np.full((300, 40), 2.0), 0, channels=2))
+    with pytest.raises(InputError, match="estimate it from these tiles"):
+        fuse_tiles(folder / "tiles.json", tmp_path / "b.zarr", flatfield=tmp_path / "other.npz")

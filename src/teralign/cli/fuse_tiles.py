@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.argument("tiles", type=values.PATH, metavar="TILES.json")
 @click.argument("output", metavar="[OUTPUT]", required=False)
 @options.into_options
+@click.option("--flatfield", type=values.PATH, help="Flat field of estimate-flatfield, taken out of each tile.")
 @click.option(
     "--weights",
     type=click.Choice(["none", "linear", "cosine", "distance", "max"]),
@@ -45,6 +46,7 @@ def fuse_tiles(
     output: str | None,
     into: str | None,
     slot: tuple[int, int] | None,
+    flatfield: Path | None,
     weights: str,
     ramps: FloatTriple | None,
     interpolation: str,
@@ -57,8 +59,8 @@ def fuse_tiles(
 ) -> None:
     """Write the tiles of a scan at their positions as one volume with a pyramid, block by block.
 
-    Gains and offsets of tiles and shifts of channels are applied. OUTPUT is a .zarr (OME-Zarr), .n5 or .precomputed,
-    on disk or in a bucket, or one file without a pyramid: .tif, .ome.tif or .nrrd.
+    The flat field, gains and offsets of tiles and shifts of channels are applied. OUTPUT is a .zarr (OME-Zarr), .n5
+    or .precomputed, on disk or in a bucket, or one file without a pyramid: .tif, .ome.tif or .nrrd.
     """
     from teralign.tasks import fuse_tiles as tasks
 
@@ -69,6 +71,7 @@ def fuse_tiles(
             output,
             into=into,
             slot=slot,
+            flatfield=flatfield,
             weights=weights,
             ramps=ramps,
             interpolation=interpolation,

@@ -9,24 +9,27 @@ from typing import Unpack
 
 import teralign
 from teralign.cluster import Compute
+from teralign.correction import FlatField, read_flatfield
 from teralign.errors import InputError
 from teralign.filling import DestinationOptions, Filled, Filling, choose_destination, fill, plan_fill
 from teralign.grids import FloatTriple, Triple, as_float_triple
 from teralign.plans import Plan
 from teralign.results import to_json
 from teralign.stitching.fusion import TileFusion, TileInterpolation, Weights, default_ramps, fused_grid
-from teralign.tiles import TileReader, read_tiles
+from teralign.tiles import TileReader, TileSet, read_tiles
 from teralign.volumes import Chunking
 
 
 class FuseOptions(DestinationOptions, total=False):
     """Options of `fuse_tiles`.
 
+    `flatfield` is a file of `estimate-flatfield`, which every tile is divided by, after its dark level is taken off.
     `weights` combine tiles: none, linear, cosine, distance or max; `ramps` (z, y, x) µm are the widths over which the
     first two fade, the median overlap by default. `interpolation` is linear or cubic. `chunk_size` is (z, y, x)
     voxels, `levels` the maximum number of scales.
     """
 
+    flatfield: str | Path | None
     weights: str
     ramps: FloatTriple | None
     interpolation: str
@@ -84,7 +87,8 @@ def _filling(path: Path, output: str | Path | None, options: FuseOptions) -> Fil
     )
     weights = Weights(options.get("weights", Weights.COSINE))
     interpolation = TileInterpolation(options.get("interpolation", TileInterpolation.CUBIC))
-    source = TileFusion(TileReader(tiles, reader.folder), grid, dtype, widths, weights, interpolation)
+    light = _light(options.get("flatfield"), tiles)
+    source = TileFusion(TileReader(tiles, reader.folder), grid, dtype, widths, weights, interpolation, light)
     chunk_size, levels = options.get("chunk_size"), options.get("levels")
     volumes = {
         reader.volume(tile, c).uri: reader.volume(tile, c) for tile in tiles.present for c in range(len(tile.sources))
@@ -95,6 +99,7 @@ def _filling(path: Path, output: str | Path | None, options: FuseOptions) -> Fil
         "version": teralign.__version__,
         "tiles": hashlib.blake2b(to_json(replace(tiles, solution=None)).encode(), digest_size=16).hexdigest(),
         "volumes": states.hexdigest(),
+        "flatfield": light.digest() if light else None,
         "weights": weights.value,
         "ramps": widths,
         "interpolation": interpolation.value,
@@ -112,3 +117,18 @@ def _filling(path: Path, output: str | Path | None, options: FuseOptions) -> Fil
         ome_zarr=options.get("ome_zarr"),
     )
     return Filling(destination, source, layout, "fuse", key)
+
+
+def _light(path: str | Path | None, tiles: TileSet) -> FlatField | None:
+    """Return a flat field of the tiles. Raises InputError for one of other planes or channels."""
+    if path is None:
+        return None
+    light = read_flatfield(path)
+    planes = {tile.shape[1:] for tile in tiles.present}
+    if planes != {light.plane} or len(light.channels) != len(tiles.channels):
+        y, x = light.plane
+        raise InputError(
+            f"the flat field {path} has {len(light.channels)} channels of {x} x {y} pixels, other than the tiles; "
+            "estimate it from these tiles."
+        )
+    return light
