@@ -97,7 +97,7 @@ def test_chance_errors_teach_nothing(seed: int):
     assert np.abs(solved.predicted[12] - solved.predicted[solved.held].mean(axis=0)).max() < 2.5, common
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [16, 17, 32])  # where what is learnt alone would throw one off
 def test_no_tile_is_thrown_off_by_what_is_learnt(seed: int):
     """Backlash is learnt, but chance errors are as large: none lies more than 3 voxels further off than it was."""
     index = grid(4, 4)
