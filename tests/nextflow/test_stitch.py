@@ -25,7 +25,7 @@ def test_results_of_each_round_lie_in_its_folder(tmp_path: Path, parser: str) ->
     assert run.returncode == 0, run.output
     assert {name: run.tasks(name) for name in STITCHED} == dict.fromkeys(STITCHED, 2)
     assert {path.name for path in (tmp_path / "results" / "two").iterdir()} == {
-        *("tiles.json", "flatfield.tif", "pairs.json", "solved.json", "balanced.json", "stitched.zarr", "stitching"),
+        *("tiles.json", "flatfield.npz", "pairs.json", "solved.json", "balanced.json", "stitched.zarr", "stitching"),
     }
     assert "one: unknown, error unknown, report results/one/stitching/index.html" in run.output
 
