@@ -41,7 +41,7 @@ workflow STITCH {
         [[id: round.id], [output: settings.output, fingerprint: round.fingerprint], prepareDirectory("${settings.dask_dir}/fuse-${round.id}", settings.cluster)]
     }
     FUSE_TILES(fusing.join(placed).join(flatfields).join(sources), anchor)
-    REPORT_TILES(aligning.map { meta, call, _dir -> [meta, call] }.join(placed).join(ALIGN_TILES.out.pairs).join(sources))
+    REPORT_TILES(aligning.map { meta, call, _dir -> [meta, call] }.join(placed).join(ALIGN_TILES.out.pairs).join(flatfields).join(sources))
 
     drivers = aligning.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} tiles".toString(), volumes: [source]] }
         .mix(fusing.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} fuse".toString(), volumes: [source]] })
