@@ -13,7 +13,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 help:
 	@echo "make env      an environment to run Teralign in, in $(VENV); activate it with: source $(VENV)/bin/activate"
 	@echo "make demo     two made-up imaging rounds through the whole workflow, with a score"
-	@echo "make demo-tiles  the same rounds as tiles of a microscope, placed by their overlaps, with a score"
+	@echo "make demo-tiles  the same rounds as tiles of a microscope, stitched and then aligned, with a score"
 	@echo "make dev      the environment with what tests, lint and types need"
 	@echo "make lint     lint and types"
 	@echo "make fast     lint, types, and the tests that take seconds and no Nextflow"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -23,7 +22,6 @@ log = logging.getLogger(__name__)
 _ROW = 0.3  # of a tile: a smaller gap between positions does not separate two rows
 _FAR = 6.0  # times the usual error of the stage
 _LEAST_FAR = 1.0  # voxels
-_GOOD, _DOUBTFUL = (1.0, 0.1), (3.0, 0.3)  # voxels of the p95 residual, share of edges removed
 
 
 @dataclass(frozen=True)
@@ -126,17 +124,5 @@ def _solution(tiles: TileSet, solved: Solved, lengths: Floats) -> Solution:
         components=len(np.unique(solved.components[solved.held])),
         residual_median_um=float(np.median(used)) if len(used) else None,
         residual_p95_um=float(np.percentile(used, 95)) if len(used) else None,
-        verdict=_verdict(tiles, solved),
+        verdict="unknown",  # until the overlaps are judged
     )
-
-
-def _verdict(tiles: TileSet, solved: Solved) -> Literal["good", "doubtful", "bad", "unknown"]:
-    """Return good if the edges agree and connect the tiles; unknown without edges."""
-    if not solved.used.any():
-        return "unknown"
-    residual = float(np.percentile(np.linalg.norm(solved.residuals[solved.used], axis=1), 95))
-    removed = float(np.mean(~solved.used))
-    connected = len(np.unique(solved.components[solved.held])) == 1
-    if connected and residual <= _GOOD[0] and removed <= _GOOD[1]:
-        return "good"
-    return "doubtful" if residual <= _DOUBTFUL[0] and removed <= _DOUBTFUL[1] else "bad"

@@ -15,7 +15,7 @@ from PIL import Image
 from teralign.correction import FlatField, read_flatfield
 from teralign.errors import DataError, InputError
 from teralign.files import write_atomically, writing
-from teralign.grids import Floats, FloatTriple, Region
+from teralign.grids import Floats, Region
 from teralign.provenance import Run, own_name
 from teralign.report import (
     MARKS,
@@ -37,8 +37,9 @@ from teralign.report import (
     tiles_page,
 )
 from teralign.results import write_json
-from teralign.stitching.pairs import TilePair, read_pairs
-from teralign.tiles import Solution, Tile, TileReader, TileSet, read_tiles
+from teralign.stitching.pairs import read_pairs
+from teralign.tasks.tile_verdict import judge, overlaps_of, stage_of
+from teralign.tiles import Tile, TileReader, TileSet, read_tiles
 from teralign.trust import (
     Assessment,
     ErrorEstimate,
@@ -46,18 +47,12 @@ from teralign.trust import (
     GateCheck,
     Gates,
     Measured,
-    Overlaps,
-    StitchingFacts,
     Verdict,
-    judge_tiles,
-    position_errors,
 )
-from teralign.trust.tiles import UNIT_ERROR
 
 log = logging.getLogger(__name__)
 
 _FILES = ("index.html", "report.json", "quilt.png", "seams.png")
-_ASKEW = 0.5  # of a tile: neighbours are not further apart along the other axes
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ def report_tiles(
     if not 0 <= channel < len(tiles.channels):
         raise InputError(f"{solved} has {len(tiles.channels)} channels; choose another --channel than {channel}.")
     field = None if flatfield is None else _field_of(flatfield, tiles, channel)
-    found = _overlaps_of(tiles, tiles.solution, read_pairs(pairs).pairs, str(pairs))
+    found = overlaps_of(tiles, tiles.solution, read_pairs(pairs).pairs, str(pairs))
     read = _reader(tiles, Path(solved).parent, channel, field)
     inputs = {"solved": own_name(solved), "pairs": own_name(pairs)}
     if flatfield is not None:
@@ -139,10 +134,9 @@ def _measure(
     inputs: Mapping[str, str],
 ) -> tuple[TilesReport, TileEvidence]:
     """Return the content of the report, and what its page shows besides."""
-    errors = _errors(tiles, overlaps)
+    judged = judge(tiles, overlaps)
+    assessment, errors = judged.assessment, judged.errors
     confirmed = [o for o in overlaps if o.state == "confirmed"]
-    before, after = (_median([getattr(o, name) for o in confirmed]) for name in ("before", "after"))
-    assessment = judge_tiles(_facts(tiles, overlaps, errors, before, after))
     seams, unseen = _seams(tiles, overlaps, read)
     quilt = make_quilt(tiles, read)
     reported = _reported(tiles, confirmed, errors)
@@ -158,7 +152,7 @@ def _measure(
         solution=tiles.solution,
         overlaps=dict(sorted(Counter(o.state for o in overlaps).items())),
         residual_um=_residuals(confirmed),
-        correlation={"before": before, "after": after},
+        correlation={"before": judged.before, "after": judged.after},
         flagged={key: [tile.name for tile in reported if key in marks_of(tile)] for key in MARKS},
         removed=[o for o in overlaps if o.state == "removed"],
         seams=[
@@ -169,107 +163,6 @@ def _measure(
     )
     size = {t.name: (t.shape[1] * tiles.spacing[1], t.shape[2] * tiles.spacing[2]) for t in tiles.tiles}
     return content, TileEvidence(overlaps, size, quilt, seams, sorted({*unseen, *quilt.missing}))
-
-
-def _overlaps_of(tiles: TileSet, solution: Solution, pairs: Sequence[TilePair], document: str) -> list[TileOverlap]:
-    """Return the overlaps with their residuals; of those with evidence the solver removed the worst.
-
-    Raises InputError for a pair of tiles that the solution lacks.
-    """
-    known = {tile.name: tile for tile in tiles.tiles}
-    residuals: dict[int, Floats] = {}
-    for k, pair in enumerate(pairs):
-        for tile in (pair.fixed, pair.moving):
-            if tile not in known:
-                raise InputError(
-                    f"{document} has a pair with {tile}, which is no tile of the solution; give its own."
-                )
-        if pair.evidence:
-            residuals[k] = _residual(known[pair.fixed], known[pair.moving], pair)
-    lengths = {k: float(np.linalg.norm(np.nan_to_num(r / tiles.spacing))) for k, r in residuals.items()}
-    worst = sorted(lengths, key=lambda k: -lengths[k])[: solution.edges_removed]
-    found = []
-    for k, pair in enumerate(pairs):
-        state = "removed" if k in worst else "confirmed" if pair.evidence else pair.reason
-        residual = [float(v) if np.isfinite(v) else None for v in residuals.get(k, ())]
-        found.append(
-            TileOverlap(
-                pair.fixed,
-                pair.moving,
-                state,
-                pair.ncc_before,
-                pair.ncc,
-                pair.second,
-                pair.voxels,
-                pair.error,
-                (residual[0], residual[1], residual[2]) if residual else None,
-            )
-        )
-    return found
-
-
-def _residual(fixed: Tile, moving: Tile, pair: TilePair) -> Floats:
-    """Return the residual (z, y, x) µm of an overlap, NaN along an axis that it does not tell."""
-    solved: Floats = np.subtract(moving.position, fixed.position)
-    residual: Floats = solved - np.subtract(_stage(moving), _stage(fixed)) - np.asarray(pair.shift)
-    return np.where([error is not None for error in pair.error], residual, np.nan)
-
-
-def _errors(tiles: TileSet, overlaps: Sequence[TileOverlap]) -> Floats:
-    """Return the estimated error (n,) in µm of each tile, NaN where no loop tells it."""
-    numbers = {tile.name: k for k, tile in enumerate(tiles.tiles)}
-    used = [o for o in overlaps if o.state == "confirmed" and o.residual_um]
-    edges = np.array([(numbers[o.fixed], numbers[o.moving]) for o in used], np.int64).reshape(-1, 2)
-    residuals = np.array([o.residual_um for o in used], np.float64).reshape(-1, 3)
-    known = np.array([o.shift_error_um for o in used], np.float64).reshape(-1, 3)
-    weights = np.nan_to_num((UNIT_ERROR * np.asarray(tiles.spacing) / known) ** 2)
-    return position_errors(len(tiles.tiles), edges, np.nan_to_num(residuals), weights, tiles.spacing)
-
-
-def _facts(
-    tiles: TileSet, overlaps: Sequence[TileOverlap], errors: Floats, before: float | None, after: float | None
-) -> StitchingFacts:
-    """Return what the verdict rests on."""
-    counts = Counter(o.state for o in overlaps)
-    showing = [tile for tile in tiles.present if "empty" not in tile.flags]
-    held = Counter(tile.component for tile in showing if "no_evidence" not in tile.flags)
-    return StitchingFacts(
-        overlaps=Overlaps(
-            confirmed=counts["confirmed"],
-            removed=counts["removed"],
-            not_found=counts["low correlation"] + counts["ambiguous"],
-            without_content=counts["no content"],
-            unreadable=counts["unreadable"],
-        ),
-        tiles=len(showing),
-        held=max(held.values(), default=0),
-        components=len(held),
-        directions=_directions(tiles, overlaps),
-        errors=errors,
-        voxel=float(np.mean(tiles.spacing[1:])),
-        before=before,
-        after=after,
-    )
-
-
-def _directions(tiles: TileSet, overlaps: Sequence[TileOverlap]) -> dict[str, tuple[int, int]]:
-    """Return the confirmed and all overlaps that show something between neighbours along z, y and x, not askew."""
-    found = dict.fromkeys("zyx", (0, 0))
-    for overlap in overlaps:
-        if overlap.state in ("no content", "unreadable"):
-            continue
-        fixed, moving = (tiles.by_name(name) for name in (overlap.fixed, overlap.moving))
-        apart = np.abs(np.subtract(_stage(moving), _stage(fixed))) / (np.array(fixed.shape) * tiles.spacing)
-        axis = int(np.argmax(apart))
-        if np.max(np.delete(apart, axis)) < _ASKEW:
-            confirmed, examined = found["zyx"[axis]]
-            found["zyx"[axis]] = (confirmed + (overlap.state == "confirmed"), examined + 1)
-    return found
-
-
-def _stage(tile: Tile) -> FloatTriple:
-    """Return where the stage had a tile (z, y, x) µm."""
-    return tile.position if tile.stage is None else tile.stage
 
 
 def _reported(tiles: TileSet, confirmed: Sequence[TileOverlap], errors: Floats) -> list[ReportedTile]:
@@ -286,7 +179,7 @@ def _reported(tiles: TileSet, confirmed: Sequence[TileOverlap], errors: Floats) 
             tile.state,
             tile.flags,
             tile.component,
-            _stage(tile),
+            stage_of(tile),
             tile.position,
             float(np.mean(lengths[tile.name])) if tile.name in lengths else None,
             float(error) if np.isfinite(error) else None,
@@ -340,11 +233,6 @@ def _reader(tiles: TileSet, folder: Path, channel: int, field: FlatField | None)
         return np.asarray(even * np.float32(gain) + np.float32(offset), np.float32)
 
     return read
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.median(known)) if known else None
 
 
 def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:

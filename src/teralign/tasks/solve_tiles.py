@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from teralign.stitching.pairs import read_pairs
 from teralign.stitching.place import place_tiles
 from teralign.tasks.inputs import refuse_existing
+from teralign.tasks.tile_verdict import judge, overlaps_of
 from teralign.tiles import Solution, read_tiles, write_tiles
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,12 @@ def solve_tiles(tiles: str | Path, pairs: str | Path, output: str | Path, *, ove
     Raises InputError for files that are no tiles and pairs of one scan, and an output that exists.
     """
     refuse_existing(Path(output), overwrite=overwrite, what="output")
-    placed = place_tiles(read_tiles(tiles), read_pairs(pairs))
-    write_tiles(output, placed.tiles)
-    solution = placed.tiles.solution
-    assert solution is not None
+    measured = read_pairs(pairs)
+    placed = place_tiles(read_tiles(tiles), measured)
+    assert placed.tiles.solution is not None
+    overlaps = overlaps_of(placed.tiles, placed.tiles.solution, measured.pairs, str(pairs))
+    solution = replace(placed.tiles.solution, verdict=judge(placed.tiles, overlaps).assessment.verdict.value)
+    write_tiles(output, replace(placed.tiles, solution=solution))
     flagged: dict[str, tuple[str, ...]] = {}
     for tile in placed.tiles.tiles:
         for flag in tile.flags:
