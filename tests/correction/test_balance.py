@@ -104,7 +104,16 @@ def test_light_lost_to_an_earlier_tile_is_not_taken_for_a_gain():
     found = balance_tiles(matches, 25, orders)
     assert found.lit_loss == pytest.approx(0.1, abs=0.03)
     assert np.abs(found.gain - 1).max() < 0.03
-    assert np.abs(balance_tiles(matches, 25, [None] * 25).gain - 1).max() > 0.05
+    assert found.spread_after < 5 < balance_tiles(matches, 25, [None] * 25).spread_after
+
+
+def test_overlaps_that_contradict_each_other_do_not_add_up():
+    rng = np.random.default_rng(1)
+    matches = [
+        replace(match, others=match.others * np.exp(rng.normal(0.1, 0.3))) for match in grid_of(3, 12, np.ones(36))
+    ]
+    found = balance_tiles(matches, 36, [None] * 36)
+    assert np.abs(np.log(found.gain)).max() < 0.25
 
 
 def test_an_overlap_that_disagrees_has_little_say():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from real_data import REAL_DATA, needs_real_data
+from teralign.cli.main import load_command, run
 from teralign.errors import InputError
 from teralign.grids import Grid, Region
 from teralign.tasks.import_tiles import export_tiles, import_tiles
@@ -303,6 +304,15 @@ def test_a_configuration_of_fiji(tmp_path):
     tiles = imported(tmp_path / "TileConfiguration.txt", tmp_path, spacing=SPACING)
     assert [tile.position for tile in tiles.tiles] == [(0, 0, 0), (0, -0.625, 3.25)]
     assert tiles.tiles[0].shape == (1, 8, 8)
+
+
+def test_the_command_takes_tiles_from_a_stack(tmp_path):
+    tifffile.imwrite(tmp_path / "all.tif", np.zeros((2, 8, 8), np.uint16), photometric="minisblack")
+    (tmp_path / "TileConfiguration.txt").write_text(f"{FIJI}a1.tif; ; (0.0, 0.0)\na2.tif; ; (6.5, -1.25)\n")
+    source, output = tmp_path / "TileConfiguration.txt", tmp_path / "tiles.json"
+    options = ["--stack", str(tmp_path / "all.tif"), "--spacing", "0.5,0.5,1"]
+    assert run(load_command("import-tiles"), [str(source), str(output), *options], name="import-tiles") == 0
+    assert [tile.sources[0].z_range for tile in read_tiles(output).tiles] == [(0, 1), (1, 2)]
 
 
 @pytest.mark.parametrize("line", ["a.tif; ; (1, 2, 3, 4)", "a.tif; ; (x, y)", "a.tif (1, 2)", "a.tif; 3; (1, 2)"])

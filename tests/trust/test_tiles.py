@@ -105,3 +105,11 @@ def test_each_fault_has_its_verdict_and_its_reason(changes, verdict, reason):
 def test_tiles_that_lie_elsewhere_get_advice():
     (advice,) = judge_tiles(facts(overlaps=Overlaps(9, 2, 31, 0))).advice
     assert "order" in advice.sentence and "mirrored" in advice.sentence
+
+
+def test_tiles_of_one_plane_have_no_error_along_z():
+    edges = lattice(4, 4)
+    _, residuals = solved(edges, 16, 0.3, 0)
+    weights = np.ones((len(edges), 3)) * (0, 1, 1)
+    assert np.isnan(position_errors(16, edges, residuals, weights, SPACING)).all()
+    assert (position_errors(16, edges, residuals, weights, SPACING, axes=(1, 2)) < 0.5).all()

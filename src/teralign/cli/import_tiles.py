@@ -35,4 +35,6 @@ def import_tiles(
     """
     from teralign.tasks.import_tiles import import_tiles as task
 
-    options.print_result(task(source, output, spacing=spacing, skip_unreadable=skip_unreadable, overwrite=overwrite))
+    options.print_result(
+        task(source, output, spacing=spacing, stack=stack, skip_unreadable=skip_unreadable, overwrite=overwrite)
+    )

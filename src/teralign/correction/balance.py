@@ -21,7 +21,8 @@ from teralign.grids import Floats
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
 _BLOCK = 4  # voxels along y and x: noise and subvoxel shifts average out
 _LEAST_BLOCKS = 16
-_PRIOR = 0.02  # weight of a gain of 1 and an offset of 0, against an overlap
+_USUAL_GAIN = 0.1  # spread of the logs of gains: where overlaps disagree, chains of them must not run away
+_PRIOR = 0.02  # least weight of a gain of 1 and of an offset of 0, against an overlap
 _ROUNDS = 15  # of each kind of weights
 _LEAST_TO_LEARN = 8  # overlaps: fewer tell nothing of bleaching
 _SCALE = 0.02  # least spread of the logs that counts as disagreement
@@ -145,7 +146,7 @@ class _System:
         count = levels.shape[1]
         first = np.repeat([match.first for match in matches], count)
         second = np.repeat([match.second for match in matches], count)
-        self.unit = float(np.median(levels))
+        self.unit, self._tiles = float(np.median(levels)), tiles
         self.ratios = np.log(others / levels).ravel()
         self._weights = np.repeat([match.weight / count for match in matches], count)
         rows = np.arange(len(first))
@@ -172,14 +173,21 @@ class _System:
         return left
 
     def solve(self) -> Floats:
-        """Return the unknowns, by least squares reweighted against overlaps that disagree.
+        """Return the unknowns as the overlaps have them, and gains held to 1 by as much as these disagree."""
+        free = self._reweighted(0.0)
+        return self._reweighted(1.4826 * float(np.median(np.abs(self.residuals(free)))))
+
+    def _reweighted(self, spread: float) -> Floats:
+        """Return the unknowns by least squares reweighted against overlaps that disagree, which do so by `spread`.
 
         Weights of Huber come first, since they have one minimum, and then those of Cauchy, which let go.
         """
+        prior = self._prior**2
+        prior[: self._tiles] += (spread / _USUAL_GAIN) ** 2
         found, weights = np.zeros(self._unknowns), self._weights
         for n in range(2 * _ROUNDS):
             scaled = self._matrix.multiply(weights[:, None]).tocsr()
-            normal = sparse.csc_array(scaled.T @ self._matrix + sparse.diags_array(self._prior**2))
+            normal = sparse.csc_array(scaled.T @ self._matrix + sparse.diags_array(prior))
             before, found = found, np.atleast_1d(spsolve(normal, scaled.T @ self.ratios))
             if n > _ROUNDS and np.abs(found - before).max() < 1e-5:
                 break

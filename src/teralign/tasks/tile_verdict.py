@@ -98,7 +98,8 @@ def _errors(tiles: TileSet, overlaps: Sequence[TileOverlap]) -> Floats:
     residuals = np.array([o.residual_um for o in used], np.float64).reshape(-1, 3)
     known = np.array([o.shift_error_um for o in used], np.float64).reshape(-1, 3)
     weights = np.nan_to_num((UNIT_ERROR * np.asarray(tiles.spacing) / known) ** 2)
-    return position_errors(len(tiles.tiles), edges, np.nan_to_num(residuals), weights, tiles.spacing)
+    axes = [axis for axis in range(3) if any(tile.shape[axis] > 1 for tile in tiles.tiles)]
+    return position_errors(len(tiles.tiles), edges, np.nan_to_num(residuals), weights, tiles.spacing, axes=axes)
 
 
 def _facts(

@@ -13,7 +13,7 @@ What all overlaps have wrong in the same way leaves no residual; it is taken as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,18 +84,19 @@ def position_errors(
     weights: Floats,
     spacing: FloatTriple,
     *,
+    axes: Sequence[int] = (0, 1, 2),
     seed: int = 0,
 ) -> Floats:
     """Return the estimated error (n,) in µm of each of `count` tiles, NaN where no loop tells it.
 
     `edges` (e, 2) are numbers of tiles of the used overlaps, `residuals` (e, 3) µm theirs after the solution, and
     `weights` (e, 3) what they count along each axis: 1 for an error of `UNIT_ERROR`, 4 for half of it, 0 where an
-    edge does not know its shift. `spacing` is the size of a voxel in µm. Errors are those against the other tiles of
-    a component; the same seed gives the same numbers.
+    edge does not know its shift. `spacing` is the size of a voxel in µm. Only the `axes` count: tiles of one plane
+    have none along z. Errors are those against the other tiles of a component; the same seed gives the same numbers.
     """
     total = np.full(count, (TILE_ERROR_FLOOR * min(spacing)) ** 2)
-    for axis, size in enumerate(spacing):
-        known = weights[:, axis] > 0
+    for axis in axes:
+        size, known = spacing[axis], weights[:, axis] > 0
         rng = np.random.default_rng((seed, axis))
         total += size**2 * _variances(count, edges[known], residuals[known, axis] / size, weights[known, axis], rng)
     errors: Floats = np.sqrt(total)
