@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # Two tests at a time; tests/conftest.py says which of them share a process.
-PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+PYTEST := $(BIN)/pytest -n 2
 
 .PHONY: help docs screenshots env dev demo demo-tiles lint fast test floors torture fuzz bench clean
 

@@ -2,7 +2,6 @@
 
 import logging
 import uuid
-from pathlib import Path
 
 import pytest
 
@@ -11,16 +10,20 @@ from servers import Bucket, s3_server, web_server
 
 pytest_plugins = ["demo_pair", "schedulers.fixtures", "containers.fixtures", "nextflow.small_rounds"]
 
-ALONE = ("schedulers", "containers", "nextflow/test_torture.py")
+ALONE = ("tests/schedulers/", "tests/containers/", "tests/nextflow/test_torture.py")
 """Tests that bring up a scheduler or a container engine, of which a machine has one at a time."""
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """Have one process run all tests of a file, whose fixtures are dear, and one all tests of `ALONE`."""
-    here = Path(__file__).parent
-    for item in items:
-        name = item.path.relative_to(here).as_posix()
-        item.add_marker(pytest.mark.xdist_group("alone" if name.startswith(ALONE) else name))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OfFiles(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "alone" if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
+
+    return OfFiles(config, log)
 
 
 @pytest.fixture(autouse=True)
