@@ -46,7 +46,7 @@ def test_positions_are_those_of_fiji(section):
     main = np.array([tile.component == 0 for tile in sorted(placed.tiles, key=lambda tile: tile.name)])
     apart = (positions(placed) - positions(fiji))[main]
     apart -= np.median(apart, axis=0)
-    assert main.sum() > 40 and np.median(np.linalg.norm(apart, axis=1)) < 1
+    assert main.sum() >= 36 and np.median(np.linalg.norm(apart, axis=1)) < 1
 
 
 def test_overlaps_correlate_better_than_those_of_fiji(section):
