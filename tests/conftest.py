@@ -14,6 +14,11 @@ ALONE = ("tests/schedulers/", "tests/containers/", "tests/nextflow/test_torture.
 """Tests that bring up a scheduler or a container engine, of which a machine has one at a time."""
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what takes minutes, so that two processes end at about the same time."""
+    items.sort(key=lambda item: (not item.nodeid.startswith(ALONE), item.get_closest_marker("nextflow") is None))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Have one process run all tests of a file, whose fixtures are dear, and one all tests of `ALONE`."""
@@ -23,6 +28,7 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid):
             return "alone" if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
 
+    config.option.loadscopereorder = False
     return OfFiles(config, log)
 
 
