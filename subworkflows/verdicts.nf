@@ -28,8 +28,9 @@ def inParameters(sentence) {
 
 def errorOf(content) {
     def error = content.error_um
+    def parts = content.kind == 'tiles' ? 'tiles' : 'blocks'
     error?.median == null ? 'error unknown'
-        : "error ${shown(error.median)} µm" + (error.p95 == null ? '' : " (95 % of blocks below ${shown(error.p95)} µm)")
+        : "error ${shown(error.median)} µm" + (error.p95 == null ? '' : " (95 % of ${parts} below ${shown(error.p95)} µm)")
 }
 
 def shown(value) {
