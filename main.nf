@@ -49,6 +49,7 @@ workflow {
                 flatfield: asBoolean(params.flatfield),
                 balance: asBoolean(params.balance_tiles),
                 output: "stitched.${params.stitched_format}".toString(),
+                stitched_dir: params.stitched_dir,
             ],
         )
         // Pairs of stitched rounds can be looked up only when all of these are there.

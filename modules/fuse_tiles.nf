@@ -1,6 +1,7 @@
 include { word } from '../subworkflows/shell.nf'
 
-// Writes the tiles as one volume block by block, as the driver of a Dask cluster that others may join in `dir`.
+// Writes the tiles as one volume block by block, as the driver of a Dask cluster that others may join in `dir`. Where the
+// volume is written to an address, a JSON file in its place says so.
 process FUSE_TILES {
     tag "${meta.id}"
     label 'dask_driver'
@@ -17,12 +18,15 @@ process FUSE_TILES {
 
     script:
     def args = task.ext.args ?: ''
+    def result = "\$PWD/${meta.id}/${call.output}"
+    def output = call.address ? "${word(call.address)} --overwrite > \"${result}\"" : "\"${result}\""
     """
     mkdir -p ${meta.id}
     run-on-dask ${word(dir)} ${task.cpus} ${task.memory.toMega()} fuse-tiles \\
-        "\$PWD"/${tiles} "\$PWD/${meta.id}/${call.output}" \\
+        "\$PWD"/${tiles} \\
         ${flatfield ? "--flatfield \"\$PWD\"/${flatfield}" : ''} ${args} \\
-        --work-dir ${word("${dir}/blocks")}
+        --work-dir ${word("${dir}/blocks")} \\
+        ${output}
     """
 
     stub:

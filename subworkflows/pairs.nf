@@ -24,10 +24,12 @@ def readRounds(parameters, folder, engine) {
     resolved(parameters, folder, engine).rounds
 }
 
-// The pairs of rounds that are `stitched`, a list of meta and volume. People know these volumes by their place in the results.
+// The pairs of rounds that are `stitched`, a list of meta and volume, a path or an address. People know those in the work
+// directory by their place in the results.
 def readStitchedPairs(parameters, stitched, folder, engine) {
     def volumes = stitched.collectEntries { meta, volume -> [meta.id, volume.toString()] }
-    def names = stitched.collectEntries { meta, volume -> [volume.toString(), "${parameters.outdir}/${meta.id}/${volume.name}".toString()] }
+    def names = stitched.findAll { _meta, volume -> volume instanceof java.nio.file.Path }
+        .collectEntries { meta, volume -> [volume.toString(), "${parameters.outdir}/${meta.id}/${volume.name}".toString()] }
     def pairs = resolved(parameters + [stitched: volumes], folder, engine).pairs
     pairs.each { pair ->
         ([pair.fixed, pair.moving] + pair.images.collect { image -> image.volume }).each { volume -> volume.shown = names[volume.path] }

@@ -12,7 +12,7 @@ include { prepareDirectory } from './dask_directories.nf'
 workflow STITCH {
     take:
     rounds   // a list of maps, as readRounds makes them
-    settings // a map: cluster (own, helpers, network), dask_dir, anchor, flatfield and balance (is either wanted), output (the name of a stitched volume)
+    settings // a map: cluster (own, helpers, network), dask_dir, anchor, flatfield and balance (is either wanted), output (the name of a stitched volume), stitched_dir (the address of the folder to write these to, or null)
 
     main:
     def anchor = settings.anchor
@@ -38,7 +38,7 @@ workflow STITCH {
     placed = settings.balance ? BALANCE_TILES.out.balanced : solved
 
     fusing = all.map { round ->
-        [[id: round.id], [output: settings.output, fingerprint: round.fingerprint], prepareDirectory("${settings.dask_dir}/fuse-${round.id}", settings.cluster)]
+        [[id: round.id], fuseCall(round, settings), prepareDirectory("${settings.dask_dir}/fuse-${round.id}", settings.cluster)]
     }
     FUSE_TILES(fusing.join(placed).join(flatfields).join(sources), anchor)
     REPORT_TILES(aligning.map { meta, call, _dir -> [meta, call] }.join(placed).join(ALIGN_TILES.out.pairs).join(flatfields).join(sources))
@@ -47,7 +47,7 @@ workflow STITCH {
         .mix(fusing.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} fuse".toString(), volumes: [source]] })
     finished = ALIGN_TILES.out.finished.mix(FUSE_TILES.out.finished)
 
-    stitched = FUSE_TILES.out.stitched
+    stitched = FUSE_TILES.out.stitched.map { meta, volume -> [meta, addressOf(meta.id, settings) ?: volume] }
     reports = REPORT_TILES.out.report
 
     emit:
@@ -55,4 +55,14 @@ workflow STITCH {
     reports
     drivers
     finished
+}
+
+// What the writing of a round depends on besides its tiles. Where it is written to an address, `output` says so.
+def fuseCall(round, settings) {
+    def address = addressOf(round.id, settings)
+    [output: address ? 'stitched.json' : settings.output, address: address, fingerprint: round.fingerprint]
+}
+
+def addressOf(id, settings) {
+    settings.stitched_dir ? "${settings.stitched_dir.replaceFirst(/\/+$/, '')}/${id}/${settings.output}".toString() : ''
 }

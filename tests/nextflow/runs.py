@@ -44,11 +44,12 @@ def environment() -> dict[str, str]:
     }
 
 
-def demo_pair(folder: Path, shape: str, seed: int) -> Path:
-    """The folder of two made-up rounds of this shape (x,y,z) with a known map between them."""
+def demo_pair(folder: Path, shape: str, seed: int, tiles: int = 0) -> Path:
+    """The folder of two made-up rounds of this shape (x,y,z) with a known map between them, also as tiles x tiles."""
     data = folder / "data"
     subprocess.run(
-        ["make-demo-data", "--output", str(data), "--shape", shape, "--seed", str(seed)],
+        ["make-demo-data", "--output", str(data), "--shape", shape, "--seed", str(seed)]
+        + (["--tiles", str(tiles)] if tiles else []),
         check=True,
         env=environment(),
         capture_output=True,

@@ -1,8 +1,9 @@
-"""A small pair of rounds, aligned on this machine without scheduler or container: the bytes that others must give."""
+"""Small rounds, aligned and stitched on this machine alone: the bytes that schedulers and containers must give."""
 
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -33,20 +34,53 @@ def digests_alone(small_rounds: list[str], tmp_path_factory: pytest.TempPathFact
     return _digests(done)
 
 
+@pytest.fixture(scope="session")
+def small_tiles(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The options that name a round of four tiles, and how it is stitched."""
+    data = demo_pair(tmp_path_factory.mktemp("tiles"), "96,96,64", seed=1, tiles=2)
+    tiles = ["--id", "day1", "--tiles", str(data / "fixed_tiles"), "--tiles_spacing", "0.92,0.92,0.84"]
+    return ["--workflow", "stitch", *tiles, *_SIZES, "--fail_on", "never"]
+
+
+@pytest.fixture(scope="session")
+def stitched_alone(small_tiles: list[str], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The round of tiles, stitched by a run with the profile `local`."""
+    done = nextflow(tmp_path_factory.mktemp("stitched"), *small_tiles, "-profile", "local", timeout=900)
+    assert done.returncode == 0, done.output
+    return done
+
+
 def assert_the_same(done: Run, alone: dict[str, str]) -> None:
+    _assert_complete(done)
+    assert _digests(done) == alone
+
+
+def assert_stitched_the_same(done: Run, alone: Run) -> None:
+    _assert_complete(done)
+    assert stitched_digests(done) == stitched_digests(alone)
+
+
+def _assert_complete(done: Run) -> None:
     assert done.returncode == 0, done.output
     assert {row["status"] for row in done.trace} == {"COMPLETED"}
-    assert _digests(done) == alone
 
 
 def _digests(done: Run) -> dict[str, str]:
     """The digest of each file of the transforms and of the warped volume."""
-    folder = done.folder / "results" / "moving-to-fixed"
+    return _digests_of(done.folder / "results" / "moving-to-fixed", ("transform.zarr", "warped.zarr", "affine.mat"))
+
+
+def stitched_digests(done: Run) -> dict[str, str]:
+    """The digest of each file of a stitched volume, and of what it was made of."""
+    return _digests_of(done.folder / "results" / "day1", ("stitched.zarr", "pairs.json", "balanced.json"))
+
+
+def _digests_of(folder: Path, parts: tuple[str, ...]) -> dict[str, str]:
     found = {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for part in ("transform.zarr", "warped.zarr", "affine.mat")
+        for part in parts
         for path in [folder / part, *(folder / part).rglob("*")]
         if path.is_file()
     }
-    assert {name.split("/")[0] for name in found} == {"transform.zarr", "warped.zarr", "affine.mat"}
+    assert {name.split("/")[0] for name in found} == set(parts)
     return found

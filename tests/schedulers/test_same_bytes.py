@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nextflow.runs import nextflow
-from nextflow.small_rounds import assert_the_same
+from nextflow.runs import Run, nextflow
+from nextflow.small_rounds import assert_stitched_the_same, assert_the_same
 
 from .slurm import Slurm
 
@@ -26,6 +26,15 @@ def test_three_nodes_of_slurm_give_the_bytes_of_one_machine(
     slurm.wait_until_empty()
     workers = [job for job in slurm.ended()[before:] if "DASK_WORKER" in job["Name"]]
     assert len({job["NodeList"] for job in workers}) > 1, "workers ran on more than one node"
+    assert slurm.processes() == []
+
+
+def test_tiles_are_stitched_on_slurm_to_the_bytes_of_one_machine(
+    slurm: Slurm, small_tiles: list[str], stitched_alone: Run, tmp_path: Path
+) -> None:
+    done = nextflow(tmp_path, *small_tiles, "-profile", "slurm", "-c", str(QUICK), **slurm.environ)
+    assert_stitched_the_same(done, stitched_alone)
+    slurm.wait_until_empty()
     assert slurm.processes() == []
 
 
