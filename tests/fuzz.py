@@ -23,7 +23,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from hostile.arena import Arena, arena, seen
-from hostile.seeds import SEEDS, Seed, change_of
+from hostile.seed import Seed, change_of
+from hostile.seeds import SEEDS
 
 KEPT = Path(__file__).parents[1] / "build" / "fuzz"
 

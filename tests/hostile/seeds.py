@@ -6,14 +6,14 @@ import importlib.util
 import json
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK
 import tifffile
 
-from hostile.mutations import any_bytes, any_json, any_text
+from hostile.seed import Seed
+from hostile.tile_seeds import TILE_SEEDS
 from teralign.grids import Grid
 from teralign.transforms import DisplacementField, bigstream, save_field
 from teralign.volumes import create_volume
@@ -36,32 +36,6 @@ global_align:
         shrink_factors: [2, 1]
         smooth_sigmas: [1.0, 0.0]
 """
-
-
-@dataclass(frozen=True)
-class Seed:
-    """A good input: `write` makes it in a folder; `calls` are the commands that read it there.
-
-    `changed` are patterns of the files that are made hostile, `codes` the exit codes with which a command may end.
-    """
-
-    name: str
-    write: Callable[[Path], object]
-    calls: Sequence[Sequence[str]]
-    changed: Sequence[str] = ("*",)
-    codes: Sequence[int] = (0, 2, 3)
-
-    def files(self, folder: Path) -> list[Path]:
-        """The files to change, the same ones in the same order wherever they were written."""
-        found = {path for pattern in self.changed for path in folder.rglob(pattern) if path.is_file()}
-        return sorted(found)
-
-
-def change_of(path: Path) -> Callable[..., bytes]:
-    """How a file is made hostile: as JSON, as text or as bytes."""
-    if path.suffix == ".json" or path.name in (".zarray", ".zattrs", ".zgroup", "info"):
-        return any_json
-    return any_text if path.suffix in (".csv", ".yml", ".txt", ".tfm", ".nhdr", ".mhd", ".xml") else any_bytes
 
 
 def _inspect(uri: str) -> Sequence[Sequence[str]]:
@@ -220,5 +194,6 @@ SEEDS: dict[str, Seed] = {
             (0, 2),
         ),
         Seed("samplesheet", _samplesheet, [("resolve", "parameters.json")], ("pairs.csv", "parameters.json"), (0, 2)),
+        *TILE_SEEDS,
     )
 }

@@ -8,11 +8,13 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import ConfigDict
 
+from teralign.errors import InputError
 from teralign.grids import FloatTriple
 from teralign.results import write_json
 from teralign.stitching.measure import Reason
 from teralign.tiles import TileSet
 from teralign.tiles.documents import read_document
+from teralign.tiles.model import FARTHEST
 
 PAIRS_FORMAT: Final = 1
 """The format of the key `pairs`; it rises when a key changes its meaning or goes."""
@@ -56,6 +58,14 @@ class PairSet:
     pairs: tuple[TilePair, ...]
     kind: Literal["pairs"] = "pairs"
     pairs_format: Literal[1] = PAIRS_FORMAT
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a shift that no two tiles can have."""
+        for pair in self.pairs:
+            if not all(abs(length) < FARTHEST for length in pair.shift):
+                raise InputError(f"the shift between {pair.fixed} and {pair.moving} is more than a kilometre.")
+            if any(error is not None and not 0 < error < FARTHEST for error in pair.error):
+                raise InputError(f"the shift between {pair.fixed} and {pair.moving} has an error that is none.")
 
 
 def read_pairs(path: str | Path) -> PairSet:

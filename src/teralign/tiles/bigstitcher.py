@@ -171,8 +171,11 @@ def _place(setup: _Setup, affines: Mapping[int, list[Floats]], unit: float) -> t
     if not listed:
         raise InputError(f"the setup {setup.number} has no registration; save the project with BigStitcher again.")
     whole = listed[0]
-    for affine in listed[1:]:
-        whole = whole @ affine
+    with np.errstate(over="ignore", invalid="ignore"):
+        for affine in listed[1:]:
+            whole = whole @ affine
+    if not np.isfinite(whole).all():
+        raise InputError(f"the registration of the setup {setup.number} holds numbers that are too large; repair it.")
     linear = (whole[:3, :3] * unit / setup.voxel)[::-1, ::-1]
     position = as_float_triple((whole[:3, 3] * unit)[::-1])
     if np.allclose(linear, np.eye(3), atol=_AS_IS):

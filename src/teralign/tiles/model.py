@@ -5,7 +5,6 @@ Axis order is (z, y, x), lengths are µm. The position of a tile is that of the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +26,11 @@ LinearPart = tuple[FloatTriple, FloatTriple, FloatTriple]
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _ROUNDING = 1e-6  # voxels: the rounding of positions in µm
+
+_MOST_STRETCHED = 1000.0
+
+FARTHEST: Final = 1e9
+"""The farthest that a tile may lie from zero, in µm: a kilometre."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class TileSet:
     tiles_format: Literal[1] = TILES_FORMAT
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(size) and size > 0 for size in self.spacing):
+        if not all(1 / FARTHEST < size < FARTHEST for size in self.spacing):
             raise InputError(f"tiles need a voxel size of three positive numbers of µm, not {self.spacing}.")
         if not self.channels or not self.tiles:
             raise InputError("a set of tiles needs at least one tile and one channel.")
@@ -131,6 +135,12 @@ class TileSet:
             self._check(tile)
 
     def _check(self, tile: Tile) -> None:
+        if not all(abs(place) < FARTHEST for place in (*tile.position, *(tile.stage or ()))):
+            raise InputError(f"the tile {tile.name} lies more than a kilometre off; positions are in µm.")
+        if tile.matrix is not None and not all(abs(value) < _MOST_STRETCHED for row in tile.matrix for value in row):
+            raise InputError(
+                f"the tile {tile.name} has a matrix whose numbers are too large; a tile is hardly stretched."
+            )
         if min(tile.shape) < 1:
             raise InputError(f"the tile {tile.name} has the shape {tile.shape} (z, y, x), which holds no voxel.")
         wanted = 0 if tile.state == "absent" else len(self.channels)

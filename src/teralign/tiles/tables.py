@@ -88,8 +88,8 @@ def _found(
         if channel in sources:
             raise InputError(f"line {line} of {path} names a tile and channel that line {number} has already.")
         sources[channel] = _source(path, line, row, shared=len({r["file"] for _, r in rows}) == 1 < len(rows))
-    if not absent and channels and len(sources) < len(channels):
-        lacking = next(name for name in channels if name not in sources)
+    lacking = next((name for name in channels if name not in sources), None)
+    if not absent and lacking is not None:
         raise InputError(f"line {number} of {path} begins a tile that lacks the channel {lacking}; add its row.")
     index = None
     if first.get("row") and first.get("col"):

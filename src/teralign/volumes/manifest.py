@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -65,7 +66,7 @@ class Manifest:
                 found = cls(file["sizes"], file["crcs"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"the manifest {path} is damaged: {error}.") from error
         if found.sizes.shape != counts or found.crcs.shape != counts:
             raise DataError(f"the manifest {path} belongs to another array: it lists {found.sizes.shape} files.")
