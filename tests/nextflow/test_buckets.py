@@ -67,3 +67,22 @@ def test_a_run_from_bucket_to_bucket_is_that_on_a_disk_to_the_bit(tmp_path: Path
         bucket.content(f"aligned/pair/{path.relative_to(disk).as_posix()}") == path.read_bytes() for path in files
     )
     assert any(path.name == "manifest.npz" for path in files)
+
+
+def test_resume_notices_what_changed_in_a_bucket(tmp_path: Path, bucket: Bucket) -> None:
+    fixed, moving = write_round(tmp_path / "fixed.n5", 0), write_round(tmp_path / "moving.n5", 3)
+    options = ["--fixed", bucket.upload(fixed), "--moving", bucket.upload(moving), *OPTIONS, "-stub-run"]
+    assert nextflow(tmp_path, *options).returncode == 0
+
+    again = nextflow(tmp_path, *options, "-resume")
+    assert {row["process"].rpartition(":")[2] for row in again.trace if row["status"] != "CACHED"} <= {
+        "INDEX_REPORTS"
+    }
+
+    other = write_round(tmp_path / "other" / "moving.n5", 4)
+    key = "moving.n5/s0/0/0/0"
+    bucket.client.put_object(Bucket=bucket.name, Key=key, Body=(other / "s0/0/0/0").read_bytes())
+    changed = nextflow(tmp_path, *options, "-resume")
+    states = {row["process"].rpartition(":")[2]: row["status"] for row in changed.trace}
+    assert states["GLOBAL_ALIGN"] == "CACHED", "it reads another scale"
+    assert states["LOCAL_ALIGN"] == states["APPLY_TRANSFORM"] == "COMPLETED"
