@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     type=values.MICROMETRES,
     help="How far two tiles may be off the stage's distance, in µm.  [default: 24 voxels]",
 )
+@click.option(
+    "--pieces",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="Pieces of each overlap along each axis, measured too, for solve-tiles --tile-model rigid or affine.",
+)
 @click.option("--skip-unreadable", is_flag=True, help="Name tiles that cannot be read, and go on without them.")
 @options.cluster_options
 @options.work_dir_option
@@ -35,6 +42,7 @@ def align_tiles(
     output: Path,
     channel: int,
     search: FloatTriple | None,
+    pieces: int,
     skip_unreadable: bool,
     compute: Compute,
     dry_run: bool,
@@ -54,6 +62,7 @@ def align_tiles(
             compute=compute,
             channel=channel,
             search=search,
+            pieces=pieces,
             skip_unreadable=skip_unreadable,
             overwrite=overwrite,
         )

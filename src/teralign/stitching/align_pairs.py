@@ -13,7 +13,8 @@ from teralign.blockwise import BlockRecord, BlockState
 from teralign.errors import DataError
 from teralign.grids import FloatTriple, Region, Triple, as_float_triple, as_triple
 from teralign.stitching.measure import UNREADABLE, MeasuredShift, crops, measure_shift
-from teralign.stitching.pairs import TilePair
+from teralign.stitching.pairs import PairPiece, TilePair
+from teralign.stitching.pieces import MeasuredPiece, measure_pieces
 from teralign.tiles import Tile, TileReader, TileSet
 
 STAGE = "pairs"
@@ -57,24 +58,33 @@ def pair_blocks(tiles: TileSet) -> tuple[PairBlock, ...]:
 class PairAligner:
     """Measures a pair of tiles in a channel, within `search` (z, y, x) voxels of the stage. Picklable.
 
-    With `skip_unreadable`, a tile that cannot be read ends in the record; otherwise it raises DataError.
+    With `skip_unreadable`, a tile that cannot be read ends in the record; otherwise it raises DataError. Up to
+    `pieces` along each axis of the overlap are measured too, where there are more than one.
     """
 
     reader: TileReader
     channel: int
     search: Triple
     skip_unreadable: bool = False
+    pieces: int = 1
 
     @classmethod
     def of(
-        cls, tiles: TileSet, folder: Path, channel: int, search: FloatTriple | None, *, skip_unreadable: bool = False
+        cls,
+        tiles: TileSet,
+        folder: Path,
+        channel: int,
+        search: FloatTriple | None,
+        *,
+        skip_unreadable: bool = False,
+        pieces: int = 1,
     ) -> PairAligner:
         """Return what aligns pairs of `tiles` in `folder`; `search` is in µm, None is the default.
 
         Its reader knows the voxel size but not all tiles, since it is sent to the workers with every task.
         """
         reader = TileReader(replace(tiles, tiles=tiles.tiles[:1], solution=None), folder)
-        return cls(reader, channel, search_voxels(tiles, search), skip_unreadable)
+        return cls(reader, channel, search_voxels(tiles, search), skip_unreadable, pieces)
 
     def __call__(self, block: PairBlock) -> PairRecord:
         """Return the record of a pair."""
@@ -99,9 +109,14 @@ class PairAligner:
     def measure(self, block: PairBlock, images: list[NDArray[np.generic]]) -> TilePair:
         """Return what the crops say."""
         regions = self.regions(block)
-        offset = np.array(self._offset(block)) + regions[1].start - np.array(regions[0].start)
-        found = measure_shift(images[0], images[1], as_float_triple(offset), self.search, same_view=self._same(block))
-        return self._pair(block, found)
+        offset = as_float_triple(np.array(self._offset(block)) + regions[1].start - np.array(regions[0].start))
+        same = self._same(block)
+        found = measure_shift(images[0], images[1], offset, self.search, same_view=same)
+        pair = self._pair(block, found)
+        if self.pieces < 2 or not found.evidence:
+            return pair
+        pieces = measure_pieces(images[0], images[1], offset, self.search, found, self.pieces, same_view=same)
+        return replace(pair, pieces=tuple(self._piece(piece, regions[0]) for piece in pieces))
 
     def regions(self, block: PairBlock) -> tuple[Region, Region]:
         """Return the voxels of the two tiles that are compared."""
@@ -120,13 +135,11 @@ class PairAligner:
         return all(abs(o) <= s for o, s in zip(self._offset(block)[1:], self.search[1:], strict=True))
 
     def _pair(self, block: PairBlock, found: MeasuredShift) -> TilePair:
-        spacing = self.reader.tiles.spacing
-        z, y, x = (e * s if math.isfinite(e) else None for e, s in zip(found.error, spacing, strict=True))
         return TilePair(
             fixed=block.fixed.name,
             moving=block.moving.name,
-            shift=as_float_triple(value * size for value, size in zip(found.shift, spacing, strict=True)),
-            error=(z, y, x),
+            shift=self._um(found.shift),
+            error=self._error(found.error),
             reliability=found.reliability,
             ncc=found.ncc,
             ncc_before=found.ncc_before,
@@ -136,6 +149,17 @@ class PairAligner:
             evidence=found.evidence,
             reason=found.reason,
         )
+
+    def _piece(self, piece: MeasuredPiece, region: Region) -> PairPiece:
+        at = self._um(as_float_triple(np.add(piece.at, region.start)))
+        return PairPiece(at, self._um(piece.shift), self._error(piece.error))
+
+    def _um(self, voxels: FloatTriple) -> FloatTriple:
+        return as_float_triple(value * size for value, size in zip(voxels, self.reader.tiles.spacing, strict=True))
+
+    def _error(self, voxels: FloatTriple) -> tuple[float | None, float | None, float | None]:
+        z, y, x = (value if math.isfinite(value) else None for value in self._um(voxels))
+        return z, y, x
 
 
 def at_stage(tiles: TileSet) -> TileSet:

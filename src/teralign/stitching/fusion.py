@@ -109,12 +109,8 @@ def default_ramps(tiles: TileSet) -> FloatTriple:
 def _box(tile: Tile, tiles: TileSet) -> tuple[Floats, Floats]:
     """Return the lowest and the highest of the centres of a tile's voxels, µm."""
     ends = np.array(np.meshgrid(*[(0.0, n - 1.0) for n in tile.shape], indexing="ij")).reshape(3, 8)
-    corners = _linear(tile) @ (ends * np.array(tiles.spacing)[:, None]) + np.array(tile.position)[:, None]
-    return corners.min(axis=1), corners.max(axis=1)
-
-
-def _linear(tile: Tile) -> Floats:
-    return np.eye(3) if tile.matrix is None else np.array(tile.matrix)
+    corners = tile.place_of(ends.T * tiles.spacing)
+    return corners.min(axis=0), corners.max(axis=0)
 
 
 @dataclass(frozen=True)
@@ -286,7 +282,7 @@ class TileFusion:
     def _add_mapped(self, core: Region, channel: int, tile: Tile, total: Float32s, weight: Float32s) -> None:
         """Add a tile with a matrix to the sums of a block."""
         spacing, shift = np.array(self.grid.spacing), np.array(self.tiles.channels[channel].shift)
-        back = np.linalg.inv(_linear(tile)) / spacing[:, None]  # µm to voxels of the tile
+        back = np.linalg.inv(tile.linear) / spacing[:, None]  # µm to voxels of the tile
         linear = back * spacing
         place = self.grid.to_physical(core.start) - np.array(tile.position) - shift
         start = back @ place

@@ -21,6 +21,20 @@ PAIRS_FORMAT: Final = 1
 
 
 @dataclass(frozen=True)
+class PairPiece:
+    """A piece of an overlap: its place `at` (z, y, x) µm from the first voxel of the fixed tile, and its `shift`.
+
+    The shift and its `error` are as those of the pair.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TileSet.__pydantic_config__
+
+    at: FloatTriple
+    shift: FloatTriple
+    error: tuple[float | None, float | None, float | None]
+
+
+@dataclass(frozen=True)
 class TilePair:
     """Two overlapping tiles, by name, and the `shift` (z, y, x) µm between them.
 
@@ -28,7 +42,7 @@ class TilePair:
     error in µm, null along an axis that is not measured, and `reliability` that in 0 … 1. `ncc` is the correlation of
     the band-passed overlap of `voxels` voxels, `ncc_before` that at the stage's position, `second` that of the next
     distinct peak. `content` is the structure of either tile there against its noise: 1 is noise alone. Without
-    `evidence`, `reason` says why.
+    `evidence`, `reason` says why. `pieces` of the overlap have shifts of their own, where these were asked for.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TileSet.__pydantic_config__
@@ -45,6 +59,7 @@ class TilePair:
     content: tuple[float, float]
     evidence: bool
     reason: Reason = ""
+    pieces: tuple[PairPiece, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ import numpy as np
 from teralign.errors import InputError
 from teralign.grids import Floats, as_float_triple
 from teralign.stitching.measure import LEAST_CONTENT, UNREADABLE
+from teralign.stitching.models import TileModel
 from teralign.stitching.pairs import PairSet, TilePair
+from teralign.stitching.place_models import place_models
 from teralign.stitching.solve import ShiftEdges, Solved, solve_positions
 from teralign.stitching.stage_errors import Regressors, TileNumbers
 from teralign.tiles import Solution, TileSet
-from teralign.tiles.model import Flag
+from teralign.tiles.model import Flag, LinearPart
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +34,11 @@ class PlacedTiles:
     removed: tuple[tuple[str, str, float], ...]
 
 
-def place_tiles(tiles: TileSet, pairs: PairSet) -> PlacedTiles:
+def place_tiles(tiles: TileSet, pairs: PairSet, model: TileModel = TileModel.TRANSLATION) -> PlacedTiles:
     """Return the tiles at the positions that agree best with the pairs that have evidence.
 
-    Absent tiles are placed too. Raises InputError when a pair names a tile that `tiles` lacks.
+    Absent tiles are placed too. With another `model`, tiles that pairs hold have a matrix besides. Raises InputError
+    when a pair names a tile that `tiles` lacks, and for a model that needs pieces of overlaps where there are none.
     """
     number = {tile.name: n for n, tile in enumerate(tiles.tiles)}
     missing = next((name for p in pairs.pairs for name in (p.fixed, p.moving) if name not in number), None)
@@ -46,23 +49,27 @@ def place_tiles(tiles: TileSet, pairs: PairSet) -> PlacedTiles:
     edges = _edges(used, number, spacing)
     stage = np.array([tile.stage or tile.position for tile in tiles.tiles]) / spacing
     solved = solve_positions(edges, Regressors.of(stage, _indices(tiles, stage), _order(tiles)))
+    matrices: list[LinearPart | None] = [None] * len(tiles.tiles)
+    positions = (stage + solved.displacements) * spacing
+    if model is not TileModel.TRANSLATION:
+        solved, matrices, positions = place_models(tiles, used, solved, model)
     lengths = np.linalg.norm(solved.residuals * spacing, axis=1)
     removed = [(used[n].fixed, used[n].moving, round(float(lengths[n]), 3)) for n in np.flatnonzero(~solved.used)]
     for fixed, moving, length in removed:
         log.warning("the shift between %s and %s is wrong by %.1f µm, and is not used", fixed, moving, length)
-    positions = (stage + solved.displacements) * spacing
     flags = _flags(tiles, pairs, solved)
     placed = [
         replace(
             tile,
             position=as_float_triple(positions[n]),
             stage=tile.stage or tile.position,
+            matrix=matrices[n],
             component=int(solved.components[n]),
             flags=flags[n],
         )
         for n, tile in enumerate(tiles.tiles)
     ]
-    solution = _solution(tiles, solved, lengths)
+    solution = _solution(solved, lengths, model)
     return PlacedTiles(replace(tiles, tiles=tuple(placed), solution=solution), tuple(removed))
 
 
@@ -113,10 +120,10 @@ def _flags(tiles: TileSet, pairs: PairSet, solved: Solved) -> list[tuple[Flag, .
     return found
 
 
-def _solution(tiles: TileSet, solved: Solved, lengths: Floats) -> Solution:
+def _solution(solved: Solved, lengths: Floats, model: TileModel) -> Solution:
     used = lengths[solved.used]
     return Solution(
-        solver="robust least squares",
+        solver="robust least squares" + ("" if model is TileModel.TRANSLATION else f", {model} tiles"),
         tiles_solved=int(solved.held.sum()),
         tiles_without_evidence=int((~solved.held).sum()),
         edges_used=int(solved.used.sum()),

@@ -81,13 +81,13 @@ def solve_positions(edges: ShiftEdges, regressors: Regressors) -> Solved:
         x, residuals = _step(edges, weights, rho, learnt)
         lengths = _lengths(residuals, weights)
         used = (scale**2 / (scale**2 + lengths**2)) ** 2 > _REMOVED
-        components = _components(edges, used, count)
+        components = components_of(edges.tiles[used], count)
         learnt = _learn(regressors, x, components)
         if scale <= _SCALE:
             break
         scale = max(_SCALE, scale / _FALL)
     used &= ~_wrong_bridges(edges, used, x, learnt)
-    components = _components(edges, used, count)
+    components = components_of(edges.tiles[used], count)
     for _ in range(3):
         rho = np.where(used, 1 / (1 + (lengths / _SCALE) ** 2), 0)
         x, residuals = _step(edges, weights, rho, learnt)
@@ -152,7 +152,7 @@ def _wrong_bridges(edges: ShiftEdges, used: Bools, x: Floats, learnt: list[Learn
     for edge in sorted(np.flatnonzero(used & (torn > _TORN)), key=lambda e: -torn[e]):
         without = used & ~wrong
         without[edge] = False
-        components = _components(edges, without, len(x))
+        components = components_of(edges.tiles[without], len(x))
         wrong[edge] = components[i[edge]] != components[j[edge]]
     return wrong
 
@@ -163,9 +163,9 @@ def _lengths(residuals: Floats, weights: Floats) -> Floats:
     return lengths
 
 
-def _components(edges: ShiftEdges, used: Bools, count: int) -> TileNumbers:
-    """Return the number of the connected group of each tile, the largest first, equals by their first tile."""
-    i, j = edges.tiles[used].T
+def components_of(edges: TileNumbers, count: int) -> TileNumbers:
+    """Return the number of each tile's group by `edges` (e, 2), the largest first, equals by their first tile."""
+    i, j = edges.T
     graph = sparse.coo_matrix((np.ones(len(i)), (i, j)), shape=(count, count))
     _, labels = csgraph.connected_components(graph, directed=False)
     sizes = np.bincount(labels)

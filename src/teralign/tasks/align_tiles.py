@@ -25,6 +25,7 @@ from teralign.tiles import TileSet, read_tiles
 log = logging.getLogger(__name__)
 
 _VOXEL_SECONDS = 0.1e-6  # CPU time of a voxel of a crop, read and measured
+_PIECES_TIMES = 3  # as long with pieces, which are measured again
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,14 @@ class AlignTilesOptions(TypedDict, total=False):
     """Options of `align_tiles`.
 
     `channel` decides for all; `search` (z, y, x) µm is by how much the distance of two tiles may differ from what the
-    stage says, by default 24 voxels, and never more than half a tile. With `skip_unreadable`, tiles that cannot be
-    read are named, and the pairs with them have no evidence.
+    stage says, by default 24 voxels, and never more than half a tile. Up to `pieces` along each axis of an overlap
+    are measured too, where that is more than 1; by them solve-tiles turns and stretches tiles. With
+    `skip_unreadable`, tiles that cannot be read are named, and the pairs with them have no evidence.
     """
 
     channel: int
     search: FloatTriple | None
+    pieces: int
     skip_unreadable: bool
     overwrite: bool
 
@@ -74,6 +77,7 @@ def align_tiles(
         "tiles": hashlib.sha256(to_json(at_stage(scan)).encode()).hexdigest(),
         "channel": aligner.channel,
         "search": aligner.search,
+        "pieces": aligner.pieces,
         "skip_unreadable": aligner.skip_unreadable,
     }
     with Workspace.of(Path(output), compute.work_dir) as workspace:
@@ -109,6 +113,7 @@ def _opened(
     *,
     channel: int = 0,
     search: FloatTriple | None = None,
+    pieces: int = 1,
     skip_unreadable: bool = False,
     overwrite: bool = False,
 ) -> tuple[TileSet, PairAligner, tuple[PairBlock, ...]]:
@@ -122,7 +127,8 @@ def _opened(
     if not blocks:
         raise InputError(f"no two tiles of {tiles} overlap; check their positions and the voxel size.")
     folder = Path(tiles).absolute().parent
-    return scan, PairAligner.of(scan, folder, channel, search, skip_unreadable=skip_unreadable), blocks
+    aligner = PairAligner.of(scan, folder, channel, search, skip_unreadable=skip_unreadable, pieces=pieces)
+    return scan, aligner, blocks
 
 
 def _plan(output: str, aligner: PairAligner, blocks: tuple[PairBlock, ...], capacity: Capacity) -> Plan:
@@ -132,13 +138,14 @@ def _plan(output: str, aligner: PairAligner, blocks: tuple[PairBlock, ...], capa
     sizes = [sum(region.size for region in aligner.regions(block)) for block in sampled]
     voxels = sum(sizes) * len(blocks) // len(sampled)
     largest = sampled[sizes.index(max(sizes))]
+    seconds = _VOXEL_SECONDS * (1 if aligner.pieces < 2 else _PIECES_TIMES)
     plan = Plan(
         output=output,
         blocks={STAGE: len(blocks)},
         read_bytes=2 * voxels,
         write_bytes=0,
         worker_memory_bytes=WORKER_BYTES + aligner.working_bytes(largest),
-        estimated_seconds=round(START_SECONDS + capacity.seconds(voxels * _VOXEL_SECONDS, len(blocks))),
+        estimated_seconds=round(START_SECONDS + capacity.seconds(voxels * seconds, len(blocks))),
         largest_block=f"{largest.fixed.name} and {largest.moving.name}",
     )
     return plan.checked(capacity)

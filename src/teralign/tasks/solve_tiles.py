@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from teralign.stitching.models import TileModel
 from teralign.stitching.pairs import read_pairs
 from teralign.stitching.place import place_tiles
 from teralign.tasks.inputs import refuse_existing
@@ -25,14 +26,22 @@ class SolvedTiles:
     flagged: dict[str, tuple[str, ...]]
 
 
-def solve_tiles(tiles: str | Path, pairs: str | Path, output: str | Path, *, overwrite: bool = False) -> SolvedTiles:
+def solve_tiles(
+    tiles: str | Path,
+    pairs: str | Path,
+    output: str | Path,
+    *,
+    tile_model: str = "translation",
+    overwrite: bool = False,
+) -> SolvedTiles:
     """Write to `output` the tiles at the positions that agree best with the pairs.
 
-    Raises InputError for files that are no tiles and pairs of one scan, and an output that exists.
+    `tile_model` is translation, or rigid or affine, for which the pairs need pieces. Raises InputError for files that
+    are no tiles and pairs of one scan, pairs without pieces, and an output that exists.
     """
     refuse_existing(Path(output), overwrite=overwrite, what="output")
     measured = read_pairs(pairs)
-    placed = place_tiles(read_tiles(tiles), measured)
+    placed = place_tiles(read_tiles(tiles), measured, TileModel(tile_model))
     assert placed.tiles.solution is not None
     overlaps = overlaps_of(placed.tiles, placed.tiles.solution, measured.pairs, str(pairs))
     solution = replace(placed.tiles.solution, verdict=judge(placed.tiles, overlaps).assessment.verdict.value)

@@ -12,6 +12,7 @@ from teralign.errors import InputError
 from teralign.grids import Floats, FloatTriple
 from teralign.report import TileOverlap
 from teralign.stitching.pairs import TilePair
+from teralign.stitching.place_models import residual_of
 from teralign.tiles import Solution, Tile, TileSet
 from teralign.trust import Assessment, Overlaps, StitchingFacts, judge_tiles, position_errors
 from teralign.trust.tiles import UNIT_ERROR
@@ -55,7 +56,8 @@ def overlaps_of(tiles: TileSet, solution: Solution, pairs: Sequence[TilePair], d
                     f"{document} has a pair with {tile}, which is no tile of the solution; give its own."
                 )
         if pair.evidence:
-            residuals[k] = _residual(known[pair.fixed], known[pair.moving], pair)
+            apart = residual_of(known[pair.fixed], known[pair.moving], pair, np.array(tiles.spacing))
+            residuals[k] = np.where([error is not None for error in pair.error], apart, np.nan)
     lengths = {k: float(np.linalg.norm(np.nan_to_num(r / tiles.spacing))) for k, r in residuals.items()}
     worst = sorted(lengths, key=lambda k: -lengths[k])[: solution.edges_removed]
     found = []
@@ -81,13 +83,6 @@ def overlaps_of(tiles: TileSet, solution: Solution, pairs: Sequence[TilePair], d
 def stage_of(tile: Tile) -> FloatTriple:
     """Return where the stage had a tile (z, y, x) µm."""
     return tile.position if tile.stage is None else tile.stage
-
-
-def _residual(fixed: Tile, moving: Tile, pair: TilePair) -> Floats:
-    """Return the residual (z, y, x) µm of an overlap, NaN along an axis that it does not tell."""
-    solved: Floats = np.subtract(moving.position, fixed.position)
-    residual: Floats = solved - np.subtract(stage_of(moving), stage_of(fixed)) - np.asarray(pair.shift)
-    return np.where([error is not None for error in pair.error], residual, np.nan)
 
 
 def _errors(tiles: TileSet, overlaps: Sequence[TileOverlap]) -> Floats:

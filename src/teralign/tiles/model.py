@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import ClassVar, Final, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import ConfigDict
 from scipy.spatial import cKDTree
 
@@ -85,6 +86,16 @@ class Tile:
     flags: tuple[Flag, ...] = ()
     gain: tuple[float, ...] = ()
     offset: tuple[float, ...] = ()
+
+    @property
+    def linear(self) -> Floats:
+        """The matrix (3, 3), 1 where the tile has none."""
+        return np.eye(3) if self.matrix is None else np.array(self.matrix)
+
+    def place_of(self, point: ArrayLike) -> Floats:
+        """Return where a point (…, 3) µm from the centre of the tile's first voxel lies."""
+        placed: Floats = np.asarray(point) @ self.linear.T + self.position
+        return placed
 
 
 @dataclass(frozen=True)

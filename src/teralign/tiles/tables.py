@@ -150,8 +150,11 @@ def _named_apart(tiles: Sequence[ScannedTile]) -> list[ScannedTile]:
 def write_table(path: Path, tiles: TileSet, folder: Path) -> None:
     """Write tiles as a table that `read_table` reads with the same positions, to the last bit.
 
-    `folder` is that of tiles.json, from which relative URIs count.
+    `folder` is that of tiles.json, from which relative URIs count. Raises InputError for tiles with a matrix.
     """
+    turned = next((tile.name for tile in tiles.tiles if tile.matrix is not None), None)
+    if turned is not None:
+        raise InputError(f"a table has no place for the matrix of the tile {turned}; export BigStitcher's XML.")
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow(_COLUMNS)
