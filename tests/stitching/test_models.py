@@ -45,10 +45,11 @@ def made(kind: str, seed: int, side: int = 4, planes: int = 40):
     middles = np.array([(0.0, STEP * r, STEP * c) for r in range(side) for c in range(side)])
     true = middles + rng.normal(0, 2, middles.shape)
     maps = matrices(kind, len(middles), seed)
+    half = np.array((DEPTH, SIDE, SIDE)) / 2
     ends, places, shifts = [], [], []
     for j, i in itertools.combinations(range(len(middles)), 2):
-        low = np.maximum(middles[i], middles[j]) - [DEPTH / 2, SIDE / 2, SIDE / 2]
-        high = np.minimum(middles[i], middles[j]) + [DEPTH / 2, SIDE / 2, SIDE / 2]
+        low = np.maximum(middles[i], middles[j]) - half
+        high = np.minimum(middles[i], middles[j]) + half
         if (high - low).min() <= 0:
             continue
         for point in rng.uniform(low, high, (8 if (high - low).max() > 50 else 2, 3)):

@@ -24,13 +24,11 @@ from scipy.sparse.linalg import splu
 from scipy.spatial.transform import Rotation
 
 from teralign.grids import Bools, Floats
+from teralign.stitching.solve import FALL, REMOVED, SCALE
 from teralign.stitching.stage_errors import TileNumbers
 
-_SCALE = 0.7  # voxels: the length at which a weight is ¼ when the graduation ends
-_FALL = 1.6  # of the scale from one round to the next
-_REMOVED = 0.1  # weight below which a piece is wrong
 _FIRST = 3e-3  # deviation of matrices from 1 before it is learnt
-_DEVIATIONS = tuple(10.0 ** (k / 4) for k in range(-20, -6))  # 1e-5 … 0.018
+_DEVIATIONS: tuple[float, ...] = tuple(float(10.0 ** (k / 4)) for k in range(-20, -6))  # 1e-5 … 0.018
 _LEAST_PLANES = 8  # with fewer, what depends on z is left as it is
 _FIXED = 1e14  # precision of a number that is left as it is
 _ROUNDS = 4
@@ -60,7 +58,7 @@ class PieceEdges:
 
 @dataclass(frozen=True)
 class StageOfTiles:
-    """What is known before: the middles (n, 3) µm, the stage's errors as learnt (n, 3) µm, their spread (3,) µm.
+    """Prior knowledge: the middles (n, 3) µm, the stage's errors as learnt (n, 3) µm, their spread (3,) µm.
 
     `planes` (n,) are the voxels along z, and `voxel` (3,) the size of a voxel in µm.
     """
@@ -88,15 +86,15 @@ def fit_models(edges: PieceEdges, stage: StageOfTiles, model: TileModel) -> Fitt
     deviations = [_FIRST] * problems.parts
     rho = np.ones(len(edges.tiles))
     lengths = problems.step(rho, deviations)
-    scale = max(_SCALE, float(lengths.max(initial=0)))
+    scale = max(SCALE, float(lengths.max(initial=0)))
     while True:
         lengths = problems.step((scale**2 / (scale**2 + lengths**2)) ** 2, deviations)
-        if scale <= _SCALE:
+        if scale <= SCALE:
             break
-        scale = max(_SCALE, scale / _FALL)
-    used: Bools = (scale**2 / (scale**2 + lengths**2)) ** 2 > _REMOVED
+        scale = max(SCALE, scale / FALL)
+    used: Bools = (scale**2 / (scale**2 + lengths**2)) ** 2 > REMOVED
     for _ in range(_ROUNDS):
-        rho = np.where(used, 1 / (1 + (lengths / _SCALE) ** 2), 0)
+        rho = np.where(used, 1 / (1 + (lengths / SCALE) ** 2), 0)
         deviations = problems.likeliest(rho)
         lengths = problems.step(rho, deviations)
     return FittedModels(problems.displacements, problems.matrices, used, problems.residuals())
@@ -169,7 +167,7 @@ class _Affine(_Problem):
 
     parts = 3
 
-    def _system(self, axis: int, rho: Floats) -> _System:
+    def _system(self, axis: int, rho: Floats) -> _LeastSquares:
         count, pieces = len(self.stage.middles), len(self.edges.tiles)
         i, j = self.edges.tiles.T
         p, q = self.edges.places[:, 0], self.edges.places[:, 1]
@@ -182,7 +180,7 @@ class _Affine(_Problem):
         fixed = np.zeros((count, 4))
         fixed[:, 0] = self.pull[axis]
         fixed[self.stage.planes < _LEAST_PLANES, 1] = _FIXED
-        return _System(
+        return _LeastSquares(
             design, self.edges.shifts[:, axis], self.weights[:, axis] * rho, rho, prior.ravel(), fixed.ravel()
         )
 
@@ -202,7 +200,7 @@ class _Rigid(_Problem):
 
     parts = 1
 
-    def _system(self, rho: Floats) -> _System:
+    def _system(self, rho: Floats) -> _LeastSquares:
         count, pieces = len(self.stage.middles), len(self.edges.tiles)
         rows, columns, values = [], [], []
         for side, sign in ((0, -1.0), (1, 1.0)):
@@ -226,7 +224,7 @@ class _Rigid(_Problem):
         fixed[:, :3] = self.pull
         fixed[self.stage.planes < _LEAST_PLANES, 4:] = _FIXED
         weights = (self.weights * rho[:, None]).ravel()
-        return _System(design, right, weights, np.repeat(rho, 3), prior.ravel(), fixed.ravel())
+        return _LeastSquares(design, right, weights, np.repeat(rho, 3), prior.ravel(), fixed.ravel())
 
     def step(self, rho: Floats, deviations: list[float]) -> Floats:
         x: Floats = self._system(rho).solve(deviations[0]).reshape(-1, 6)
@@ -239,7 +237,7 @@ class _Rigid(_Problem):
 
 
 @dataclass(frozen=True)
-class _System:
+class _LeastSquares:
     """Weighted least squares of `design` x = `right` with a prior at `prior`.
 
     `fixed` are the precisions of the prior, 0 for the numbers whose deviation is to be learnt.

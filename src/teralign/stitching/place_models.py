@@ -19,7 +19,7 @@ from teralign.tiles.model import LinearPart
 _KEPT = 0.5  # of its pieces: an overlap of which more are wrong is not used
 
 
-def stage_of(tile: Tile) -> Floats:
+def _stage_of(tile: Tile) -> Floats:
     """Return where the stage had a tile (z, y, x) µm."""
     return np.array(tile.position if tile.stage is None else tile.stage)
 
@@ -29,12 +29,12 @@ def same_places(fixed: Tile, moving: Tile, at: Floats, shift: Floats) -> tuple[F
 
     Both are µm from the first voxels; `shift` (…, 3) µm is what the pair or its piece has.
     """
-    return at, at - (stage_of(moving) - stage_of(fixed) + shift)
+    return at, at - (_stage_of(moving) - _stage_of(fixed) + shift)
 
 
 def middle_of(fixed: Tile, moving: Tile, shift: Floats, spacing: Floats) -> Floats:
     """Return the middle (3,) of the overlap of two tiles, µm from the fixed tile's first voxel."""
-    start = stage_of(moving) - stage_of(fixed) + shift
+    start = _stage_of(moving) - _stage_of(fixed) + shift
     size, other = ((np.array(tile.shape) - 1) * spacing for tile in (fixed, moving))
     middle: Floats = (np.maximum(0, start) + np.minimum(size, start + other)) / 2
     return middle
@@ -58,7 +58,7 @@ def place_models(
     if not any(pair.pieces for pair in pairs):
         raise InputError(f"the pairs have no pieces, which {model} tiles need; run align-tiles with --pieces 4.")
     spacing = np.array(tiles.spacing)
-    stage = np.array([stage_of(tile) for tile in tiles.tiles])
+    stage = np.array([_stage_of(tile) for tile in tiles.tiles])
     middles = (np.array([tile.shape for tile in tiles.tiles]) - 1) / 2 * spacing  # from the first voxels
     edges, owner = _edges(tiles, pairs, middles)
     known = StageOfTiles(

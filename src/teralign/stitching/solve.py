@@ -25,9 +25,9 @@ from scipy.sparse.linalg import splu
 from teralign.grids import Bools, Floats
 from teralign.stitching.stage_errors import LearntErrors, Regressors, TileNumbers, learn_errors, nothing_learnt
 
-_REMOVED = 0.1  # weight ρ below which an edge is wrong: 2.2 scales off
-_SCALE = 0.7  # voxels: the length at which ρ is ¼ when the graduation ends
-_FALL = 1.6  # of the scale from one round to the next
+REMOVED = 0.1  # weight ρ below which an edge is wrong: 2.2 scales off
+SCALE = 0.7  # voxels: the length at which ρ is ¼ when the graduation ends
+FALL = 1.6  # of the scale from one round to the next
 _LEAST_SPREAD = 0.25  # voxels
 _TORN = 6.0  # times the usual error of the stage: two tiles with errors cut at two deviations differ by four
 _LEAST_USUAL = 0.5  # voxels
@@ -75,21 +75,21 @@ def solve_positions(edges: ShiftEdges, regressors: Regressors) -> Solved:
     rho = np.ones(len(weights))
     x, residuals = _step(edges, weights, rho, learnt)
     lengths = _lengths(residuals, weights)
-    scale = max(_SCALE, float(lengths.max(initial=0)))
+    scale = max(SCALE, float(lengths.max(initial=0)))
     while True:
         rho = (scale**2 / (scale**2 + lengths**2)) ** 2
         x, residuals = _step(edges, weights, rho, learnt)
         lengths = _lengths(residuals, weights)
-        used = (scale**2 / (scale**2 + lengths**2)) ** 2 > _REMOVED
+        used = (scale**2 / (scale**2 + lengths**2)) ** 2 > REMOVED
         components = components_of(edges.tiles[used], count)
         learnt = _learn(regressors, x, components)
-        if scale <= _SCALE:
+        if scale <= SCALE:
             break
-        scale = max(_SCALE, scale / _FALL)
+        scale = max(SCALE, scale / FALL)
     used &= ~_wrong_bridges(edges, used, x, learnt)
     components = components_of(edges.tiles[used], count)
     for _ in range(3):
-        rho = np.where(used, 1 / (1 + (lengths / _SCALE) ** 2), 0)
+        rho = np.where(used, 1 / (1 + (lengths / SCALE) ** 2), 0)
         x, residuals = _step(edges, weights, rho, learnt)
         lengths = _lengths(residuals, weights)
         learnt = _learn(regressors, x, components)
