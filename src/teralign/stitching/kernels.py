@@ -14,7 +14,7 @@ Image32 = NDArray[np.float32]
 Sums64 = NDArray[np.float64]
 
 BLOCK_SUMS = 12
-"""Sums of a block: ff, mm, fm, gradient times residual (3), products of gradients (zz, yy, xx, zy, zx, yx)."""
+"""Sums of a block: ff, mm, fm, score (3), products of gradients (zz, yy, xx, zy, zx, yx)."""
 
 
 @compiled_fast
@@ -182,7 +182,7 @@ def interpolate(image: Image32, taps: Image32, out: Image32) -> None:
 def block_sums(fixed: Image32, moving: Image32, scale: float, block: tuple[int, int, int], out: Sums64) -> None:
     """Add up the `BLOCK_SUMS` of each block of `block` voxels into `out` (bz, by, bx, …), but for the outer voxels.
 
-    The residual is f − scale · m; gradients are central differences, 0 along an axis of fewer than three voxels.
+    The score is ½ (f ∇m − m ∇f), with m scaled by `scale`; gradients are central differences, 0 along an axis of fewer than three voxels.
     """
     nz, ny, nx = fixed.shape
     a = np.float32(scale)
@@ -208,14 +208,12 @@ def block_sums(fixed: Image32, moving: Image32, scale: float, block: tuple[int, 
                     fgz, mgz = half * (fzh[x] - fzl[x]), half * a * (mzh[x] - mzl[x])
                     fgy, mgy = half * (fyh[x] - fyl[x]), half * a * (myh[x] - myl[x])
                     fgx, mgx = half * (f[x + 1] - f[x - 1]), half * a * (m[x + 1] - m[x - 1])
-                    r = u - v
-                    gz, gy, gx = half * (fgz + mgz), half * (fgy + mgy), half * (fgx + mgx)
                     ff += u * u
                     mm += v * v
                     fm += u * v
-                    rz += gz * r
-                    ry += gy * r
-                    rx += gx * r
+                    rz += half * (u * mgz - v * fgz)
+                    ry += half * (u * mgy - v * fgy)
+                    rx += half * (u * mgx - v * fgx)
                     hzz += fgz * mgz
                     hyy += fgy * mgy
                     hxx += fgx * mgx
@@ -246,3 +244,24 @@ def square_roots(image: NDArray[np.generic], floor: float, out: Image32) -> None
             source, target = image[z, y], out[z, y]
             for x in range(len(target)):
                 target[x] = np.sqrt(max(np.float32(0), np.float32(source[x]) - low))
+
+
+@compiled_fast
+def noise_sums(image: NDArray[np.generic], low: float, width: float, out: Sums64) -> None:
+    """Add to `out` (levels, 3) the number, the values and the squared noise of each second row, by level.
+
+    The levels are `width` wide from `low`, the first and the last have what is beyond. Value and noise are the mean
+    and the second difference of three voxels along x, scaled to the variance of one: those of white noise do not
+    depend on each other.
+    """
+    start, inverse, last = np.float32(low), np.float32(1.0 / width), out.shape[0] - 1
+    for z in range(image.shape[0]):
+        for y in range(z % 2, image.shape[1], 2):
+            row = image[z, y]
+            for x in range(1, len(row) - 1):
+                a, b, c = np.float32(row[x - 1]), np.float32(row[x]), np.float32(row[x + 1])
+                value, bent = (a + b + c) / np.float32(3), a - b - b + c
+                level = min(last, max(0, int((value - start) * inverse)))
+                out[level, 0] += 1
+                out[level, 1] += value
+                out[level, 2] += bent * bent / np.float32(6)

@@ -14,6 +14,7 @@ from teralign.grids import FloatTriple, Region, Triple, as_float_triple, as_trip
 from teralign.stitching.correlate import Correlation, distinct, overlap_at
 from teralign.stitching.filters import band_pass, downsample
 from teralign.stitching.kernels import Image32, square_roots
+from teralign.stitching.noise import noiseless_level
 from teralign.stitching.refine import Refined, refine_lag
 
 Reason = Literal["", "no content", "ambiguous", "low correlation", "unreadable"]
@@ -93,9 +94,8 @@ def measure_shift(
     """Measure the shift between two crops (z, y, x) of any number type.
 
     `offset` is the position of the moving crop's first voxel in the fixed crop, in voxels, as the stage has it; the
-    true one differs by up to `search` voxels. Both crops are reduced to the square root of their values above their
-    darkest, under which the noise of photons is even; a difference of Gaussians takes out vignetting, bleaching and
-    background. Correlation at half size finds the voxel, verified on some peaks; Gauss-Newton steps at full size
+    true one differs by up to `search` voxels. Both crops are reduced to square roots under which noise is even
+    (`noise`); a difference of Gaussians takes out vignetting, bleaching and background. Correlation at half size finds the voxel, verified on some peaks; Gauss-Newton steps at full size
     find its fraction.
 
     With `same_view` the crops show the tissue through the same pixels of the camera or nearly so, as layers do: what
@@ -103,9 +103,10 @@ def measure_shift(
     """
     factors = _factors(fixed.shape, moving.shape)
     small = [downsample(crop, factors) for crop in (fixed, moving)]
-    floors = [float(np.percentile(crop[::2, ::2, ::2], 1)) for crop in small]
+    ends = np.array([np.percentile(crop[::2, ::2, ::2], (1, 99)) for crop in small])
+    floor = noiseless_level((fixed, moving), float(ends[:, 0].min()), float(ends[:, 1].max()))
     bands, contents = [], []
-    for crop, floor in zip(small, floors, strict=True):
+    for crop in small:
         square_roots(crop, floor, crop)
         bands.append(_band(crop, _COARSE, same_view))
         contents.append(_content(crop, bands[-1]))
@@ -122,7 +123,7 @@ def measure_shift(
     best = max(tops, key=halves.at)
     second = max((halves.at(top) for top in tops if distinct(top, best)), default=0.0)
     start = as_triple(b * f for b, f in zip(best, factors, strict=True))
-    found = _at_full_size(fixed, moving, start, floors, same_view)
+    found = _at_full_size(fixed, moving, start, floor, same_view)
     shift = np.where(np.isfinite(found.error), found.lag - offset, 0.0)
     scale = _ERROR_SCALE * math.sqrt(1 + _FEW / max(1, found.voxels))
     error = np.hypot(scale * found.error, _ERROR_FLOOR)
@@ -139,12 +140,12 @@ def measure_shift(
 
 
 def _at_full_size(
-    fixed: NDArray[np.generic], moving: NDArray[np.generic], lag: Triple, floors: list[float], same_view: bool
+    fixed: NDArray[np.generic], moving: NDArray[np.generic], lag: Triple, floor: float, same_view: bool
 ) -> Refined:
     """Refine a lag on the band-passed overlap, which is cut out before: both end at one place of the tissue."""
     regions = overlap_at(fixed.shape, moving.shape, lag)
     bands = []
-    for crop, region, floor in zip((fixed, moving), regions, floors, strict=True):
+    for crop, region in zip((fixed, moving), regions, strict=True):
         roots = np.empty(region.shape, np.float32)
         square_roots(crop[region.slices], floor, roots)
         bands.append(_band(roots, _FINE, same_view))
