@@ -22,12 +22,12 @@ def exposed(counts: float, read: float, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize(("counts", "read"), [(50, 0.0), (50, 1.2), (25, 2.0)])
 def test_it_lies_below_the_dark_level_by_the_noise_of_reading(counts: float, read: float):
     crops = [exposed(counts, read, seed) for seed in range(2)]
-    found = noiseless_level(crops, 240.0, 1000.0)
+    found = noiseless_level(crops, 280.0, 1000.0)
     assert abs(found - (DARK - counts * read**2)) < 30
 
 
-def test_it_is_never_above_what_is_given_as_low():
-    assert noiseless_level([exposed(50, 0.0)], 150.0, 1000.0) == 150.0
+def test_it_keeps_a_tenth_of_the_range_below_what_is_given_as_low():
+    assert noiseless_level([exposed(50, 0.0)], 150.0, 650.0) == 100.0
 
 
 def test_noise_of_one_strength_puts_it_far_away():

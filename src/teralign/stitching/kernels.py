@@ -182,7 +182,8 @@ def interpolate(image: Image32, taps: Image32, out: Image32) -> None:
 def block_sums(fixed: Image32, moving: Image32, scale: float, block: tuple[int, int, int], out: Sums64) -> None:
     """Add up the `BLOCK_SUMS` of each block of `block` voxels into `out` (bz, by, bx, …), but for the outer voxels.
 
-    The score is ½ (f ∇m − m ∇f), with m scaled by `scale`; gradients are central differences, 0 along an axis of fewer than three voxels.
+    The score is ½ (f ∇m − m ∇f), with m scaled by `scale`; gradients are central differences, 0 along an axis of
+    fewer than three voxels.
     """
     nz, ny, nx = fixed.shape
     a = np.float32(scale)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from teralign.grids import FloatTriple, Region, Triple, as_float_triple, as_triple
+from teralign.stitching.artefacts import damp_patterns, even_light
 from teralign.stitching.correlate import Correlation, distinct, overlap_at
 from teralign.stitching.filters import band_pass, downsample
 from teralign.stitching.kernels import Image32, square_roots
@@ -35,14 +36,14 @@ _PEAKS = 4
 _LEAST_SIDE = 6  # voxels that must overlap along each axis
 _HALVED = 16  # voxels: shorter axes are not halved
 _DEEP = 96  # planes from which z is halved as well
-_ERROR_SCALE = 1.8  # measured on pairs of known truth: true errors by the standard errors of blocks
+_ERROR_SCALE = 1.3  # measured on pairs of known truth: true errors by the standard errors of blocks
 _ERROR_FLOOR = 0.04  # voxels
 _FEW = 30_000  # voxels: with so few, the errors of blocks are too small by the root of 2
 _CELL = 35.0  # voxels: of independent values of white noise after the fine band-pass
 _LEAST_NCC = 0.1
 _SIGNIFICANT = 6.0  # times the correlation that noise has: the largest of a window of noise reaches 4 to 5
 _AMBIGUOUS = 0.75  # of the correlation: the next peak is as likely
-_WORST_ERROR = 0.5  # voxels, along two axes: the rim of tissue that ends in an overlap is sharp along one alone
+_WORST_ERROR = 0.36  # voxels, along two axes: the rim of tissue that ends in an overlap is sharp along one alone
 _RELIABLE = 0.3  # voxels: the error at which the reliability is one half
 
 
@@ -95,8 +96,9 @@ def measure_shift(
 
     `offset` is the position of the moving crop's first voxel in the fixed crop, in voxels, as the stage has it; the
     true one differs by up to `search` voxels. Both crops are reduced to square roots under which noise is even
-    (`noise`); a difference of Gaussians takes out vignetting, bleaching and background. Correlation at half size finds the voxel, verified on some peaks; Gauss-Newton steps at full size
-    find its fraction.
+    (`noise`); a difference of Gaussians takes out bleaching and background. Correlation at half size finds the voxel,
+    verified on some peaks; Gauss-Newton steps at full size, in even light and with what is not tissue weakened
+    (`artefacts`), find its fraction.
 
     With `same_view` the crops show the tissue through the same pixels of the camera or nearly so, as layers do: what
     all planes share, such as dust, would then agree at the wrong shift, and is taken out.
@@ -143,15 +145,18 @@ def _at_full_size(
     fixed: NDArray[np.generic], moving: NDArray[np.generic], lag: Triple, floor: float, same_view: bool
 ) -> Refined:
     """Refine a lag on the band-passed overlap, which is cut out before: both end at one place of the tissue."""
-    regions = overlap_at(fixed.shape, moving.shape, lag)
-    bands = []
-    for crop, region in zip((fixed, moving), regions, strict=True):
-        roots = np.empty(region.shape, np.float32)
-        square_roots(crop[region.slices], floor, roots)
-        bands.append(_band(roots, _FINE, same_view))
-    images = Correlation(bands[0], bands[1], _LEAST_SIDE)
-    found = refine_lag(images, images.climb((0, 0, 0)))
-    return replace(found, lag=found.lag + lag)
+    roots = []
+    for crop, region in zip((fixed, moving), overlap_at(fixed.shape, moving.shape, lag), strict=True):
+        roots.append(np.empty(region.shape, np.float32))
+        square_roots(crop[region.slices], floor, roots[-1])
+    even_light(roots[0], roots[1])
+    whole = [_band(root, _FINE, same_view) for root in roots]
+    best = Correlation(whole[0], whole[1], _LEAST_SIDE).climb((0, 0, 0))
+    regions = overlap_at(whole[0].shape, whole[1].shape, best)
+    bands = [np.ascontiguousarray(band[region.slices]) for band, region in zip(whole, regions, strict=True)]
+    damp_patterns(bands[0], bands[1], _noise_coherence())
+    found = refine_lag(Correlation(bands[0], bands[1], _LEAST_SIDE), (0, 0, 0))
+    return replace(found, lag=found.lag + lag + best)
 
 
 def _band(image: Image32, sigmas: tuple[Sigmas, Sigmas], same_view: bool) -> Image32:
@@ -188,8 +193,20 @@ def _content(image: Image32, band: Image32) -> float:
 
 
 @functools.cache
+def _noise_coherence() -> tuple[float, ...]:
+    """Return over how many voxels along each axis the noise coheres that the fine band-pass leaves of white noise."""
+    band = band_pass(_impulse(deep=True), *_FINE)
+    return tuple(float(np.sum(band.sum(axis=axis) ** 2) / np.sum(band**2)) for axis in range(3))
+
+
+@functools.cache
 def _noise_passed(deep: bool) -> float:
     """Return the share of the variance of white noise that the coarse band-pass leaves, in a volume or a plane."""
-    impulse = np.zeros((21 if deep else 1, 21, 21), np.float32)
-    impulse[impulse.shape[0] // 2, 10, 10] = 1
-    return float(np.sum(band_pass(impulse, *_COARSE) ** 2))
+    return float(np.sum(band_pass(_impulse(deep), *_COARSE) ** 2))
+
+
+def _impulse(deep: bool) -> Image32:
+    """Return 1 in the midst of zeros."""
+    impulse = np.zeros((41 if deep else 1, 41, 41), np.float32)
+    impulse[impulse.shape[0] // 2, 20, 20] = 1
+    return impulse

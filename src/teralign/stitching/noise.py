@@ -19,18 +19,19 @@ from teralign.stitching.kernels import noise_sums
 
 _LEVELS = 12
 _LEAST = 50  # voxels of a level
+_CLEAR = 0.1  # of the range of the values: nearer to the darkest, a root exaggerates what differs in the dark
 _REACH = 2.0  # times the range of the values: so far below them a root is nearly a line
 
 
 def noiseless_level(crops: Sequence[NDArray[np.generic]], low: float, high: float) -> float:
     """Return v₀ of crops (z, y, x) of one camera, whose values lie mostly from `low` to `high`.
 
-    The noise is that of second differences along x, by level, and v₀ is where a line through it is 0: `low` at most,
-    and no further below it than noise of one strength needs.
+    The noise is that of second differences along x, by level, and v₀ is where a line through it is 0. It is kept a
+    tenth of the range below `low`, and no further below it than noise of one strength needs.
     """
-    least = low - _REACH * max(0.0, high - low)
     if not high > low:
         return low
+    least, most = low - _REACH * (high - low), low - _CLEAR * (high - low)
     sums = np.zeros((_LEVELS, 3))
     for crop in crops:
         noise_sums(np.ascontiguousarray(crop), low, (high - low) / _LEVELS, sums)
@@ -41,4 +42,4 @@ def noiseless_level(crops: Sequence[NDArray[np.generic]], low: float, high: floa
     weights = np.sqrt(count) / noise
     columns = np.stack([weights, weights * level], axis=1)
     constant, slope = np.linalg.lstsq(columns, weights * noise, rcond=None)[0]
-    return min(low, max(least, float(-constant / slope))) if slope > 0 else least
+    return min(most, max(least, float(-constant / slope))) if slope > 0 else least

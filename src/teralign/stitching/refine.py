@@ -1,11 +1,11 @@
 """The shift between two images to a hundredth of a voxel, by Gauss-Newton steps on their band-passed overlap.
 
 The step of symmetric gradients (S. Benhimane, E. Malis, Real-time image-based tracking of planes using efficient
-second-order minimization, IROS 2004) with the residual r = f − a·m ends where the correlation is stationary. Products
-of an image with itself say nothing of the shift, and are left out. In the score, ½ Σ (∇f + a∇m) (f − a·m), the sums of
-f∇f and m∇m are what the overlap's faces differ by: they pull tiles of unlike brightness, which lose light with
-depth, by a tenth of a voxel. In the matrix, with the squares of one gradient, as B. D. Lucas and T. Kanade have it,
-steps are too short where noise is as strong as tissue.
+second-order minimization, IROS 2004) with the residual r = f − a·m ends where the correlation is stationary.
+Products of an image with itself say nothing of the shift, and are left out. In the score, ½ Σ (∇f + a∇m) (f − a·m),
+the sums of f∇f and m∇m are what the overlap's faces differ by: they pull tiles of unlike brightness, which lose
+light with depth, by a tenth of a voxel. In the matrix, with the squares of one gradient, as B. D. Lucas and T. Kanade
+have it, steps are too short where noise is as strong as tissue.
 
 The standard error is that of an M-estimator, H⁻¹ V H⁻¹, with V the sum of the squared scores of blocks of the overlap
 (P. J. Huber, The behavior of maximum likelihood estimates under nonstandard conditions, 1967): what differs between
