@@ -17,10 +17,10 @@ from teralign.grids import Floats, as_triple
 from teralign.stitching.filters import downsample
 from teralign.stitching.kernels import Image32
 
-_BLOCK = 4  # voxels
+_CONTRAST_BLOCK = 4  # voxels
 _LEAST_SLABS = 3
 _USUAL_SLOPE = 0.05  # of the logarithm of the ratio of two variances, a block: strong vignetting
-_LEAST_SIDE = 6  # voxels: along shorter axes light and patterns are not told from tissue
+_SHORTEST_MEAN = 6  # voxels: along shorter axes light and patterns are not told from tissue
 _WORTH_IT = 0.95  # weights above are not applied
 
 
@@ -32,7 +32,7 @@ def even_light(fixed: Image32, moving: Image32) -> None:
     and x, and shared between both. Contrasts are deviations of means of blocks, in which there is little noise, from
     the mean of their slab across the axis. The mean of each overlap is taken out, as it has no contrast.
     """
-    sizes = as_triple(min(_BLOCK, max(1, n // _LEAST_SLABS)) for n in fixed.shape)
+    sizes = as_triple(min(_CONTRAST_BLOCK, max(1, n // _LEAST_SLABS)) for n in fixed.shape)
     low, high = (downsample(image, sizes) for image in (fixed, moving))
     for image, blocks in ((fixed, low), (moving, high)):
         image -= blocks.mean()
@@ -77,7 +77,7 @@ def damp_patterns(fixed: Image32, moving: Image32, coherence: Sequence[float]) -
     noise = 2 * (ff - scale * fm)
     parts = list(zip(_means(fixed), _means(moving), strict=True))
     for axes, (a, b) in zip(_AXES, parts, strict=True):
-        if any(fixed.shape[axis] < _LEAST_SIDE for axis in axes):
+        if any(fixed.shape[axis] < _SHORTEST_MEAN for axis in axes):
             continue
         left = math.prod(min(1.0, coherence[axis] / fixed.shape[axis]) for axis in axes)
         found = float(np.mean((a - scale * b) ** 2))

@@ -20,7 +20,7 @@ from teralign.stitching.kernels import noise_sums
 _LEVELS = 12
 _LEAST = 50  # voxels of a level
 _CLEAR = 0.1  # of the range of the values: nearer to the darkest, a root exaggerates what differs in the dark
-_REACH = 2.0  # times the range of the values: so far below them a root is nearly a line
+_FURTHEST = 2.0  # times the range of the values: so far below them a root is nearly a line
 
 
 def noiseless_level(crops: Sequence[NDArray[np.generic]], low: float, high: float) -> float:
@@ -31,7 +31,7 @@ def noiseless_level(crops: Sequence[NDArray[np.generic]], low: float, high: floa
     """
     if not high > low:
         return low
-    least, most = low - _REACH * (high - low), low - _CLEAR * (high - low)
+    least, most = low - _FURTHEST * (high - low), low - _CLEAR * (high - low)
     sums = np.zeros((_LEVELS, 3))
     for crop in crops:
         noise_sums(np.ascontiguousarray(crop), low, (high - low) / _LEVELS, sums)
