@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from teralign.stitching.solve import ShiftEdges, Solved, solve_positions
-from teralign.stitching.stage_errors import Regressors
+from teralign.stitching.stage_errors import Regressors, learn_errors
 
 STEP = 100.0
 
@@ -138,3 +138,18 @@ def test_without_edges_nothing_moves():
     solved = solve(index, ShiftEdges(np.zeros((0, 2), int), np.zeros((0, 3)), np.zeros((0, 3))))
     assert not solved.held.any() and not solved.displacements.any()
     assert sorted(solved.components) == list(range(9))
+
+
+def test_what_is_learnt_of_chance_leaves_no_tile_further_off():
+    """Over many stages whose errors are chance, tiles without edges lie as near as the stage has them."""
+    index = grid(4, 6)
+    regressors = Regressors.of(index * STEP, index, None)
+    lone = np.isin(np.arange(24), [0, 5, 14, 18])
+    stage, learnt = [], []
+    for seed in range(60):
+        errors = np.random.default_rng(seed).normal(0, 3, 24)
+        found = learn_errors(regressors, errors, ~lone, np.zeros(24, int), 0.25)
+        centre = errors[~lone].mean()
+        stage.append(np.abs(errors - centre)[lone])
+        learnt.append(np.abs(errors - found.predicted)[lone])
+    assert np.mean(learnt) < 1.01 * np.mean(stage)

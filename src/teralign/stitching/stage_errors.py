@@ -93,7 +93,7 @@ def learn_errors(
     fit = _select(sample, regressors.groups)
     main = int(np.argmax(counts))
     inside = place == main
-    predicted = regressors.columns @ fit.theta
+    predicted = regressors.columns @ fit.theta * _trust(fit, z, y, (1 / counts)[place])
     offset = float(np.mean(errors[known][inside] - predicted[known][inside]))
     return LearntErrors(predicted + offset, float(np.sqrt(fit.noise)))
 
@@ -111,17 +111,36 @@ class _Sample:
 
 @dataclass(frozen=True)
 class _ErrorFit:
-    """θ (k,), τ², and the logarithm of the likelihood."""
+    """θ (k,), its covariance (k, k), τ², and the logarithm of the likelihood."""
 
     theta: Floats
+    covariance: Floats
     noise: float
     likelihood: float
+
+
+def _trust(fit: _ErrorFit, z: Floats, y: Floats, shares: Floats) -> float:
+    """Return the factor 0 … 1 of the prediction with which it is best for tiles that it was not learnt from.
+
+    It is the slope of the errors y (n,) over their predictions from all other tiles, less its standard error:
+    L. Breiman, Stacked regressions, Machine Learning 24 (1996). `shares` (n,) are those of a tile in its mean.
+    """
+    leverage = np.einsum("nk,kl,nl->n", z, fit.covariance, z) / fit.noise + shares
+    left_out = y - (y - z @ fit.theta) / np.maximum(1 - leverage, 0.05)
+    square = float(left_out @ left_out)
+    if square <= 0:
+        return 0.0
+    slope = float(y @ left_out) / square
+    rest = y - slope * left_out
+    error = float(np.sqrt(rest @ rest / max(1, len(y) - 1) / square))
+    return min(1.0, max(0.0, slope - error))
 
 
 def _select(sample: _Sample, groups: TileNumbers) -> _ErrorFit:
     """Fit the groups of columns that are worth it, added one by one."""
     noise = max(sample.floor, sample.square / sample.freedom)
-    best = _ErrorFit(np.zeros(len(groups)), noise, -0.5 * sample.freedom * (np.log(noise) + 1))
+    none = np.zeros((len(groups), len(groups)))
+    best = _ErrorFit(none[0], none, noise, -0.5 * sample.freedom * (np.log(noise) + 1))
     taken: list[int] = []
     left = set(range(int(groups.max()) + 1))
     while left:
@@ -154,9 +173,10 @@ def _fit(sample: _Sample, groups: TileNumbers, taken: list[int]) -> _ErrorFit:
     theta = np.asarray(np.linalg.solve(precision, right / noise))
     spent = float(np.linalg.slogdet(precision)[1] + np.sum(sizes * np.log(variances)))
     misfit = (sample.square - float(theta @ right)) / noise
-    whole = np.zeros(len(groups))
+    whole, variance = np.zeros(len(groups)), np.zeros((len(groups), len(groups)))
     whole[chosen] = theta
-    return _ErrorFit(whole, noise, -0.5 * (sample.freedom * np.log(noise) + spent + misfit))
+    variance[np.ix_(chosen, chosen)] = np.linalg.inv(precision)
+    return _ErrorFit(whole, variance, noise, -0.5 * (sample.freedom * np.log(noise) + spent + misfit))
 
 
 def _unit(values: Floats) -> Floats:
