@@ -15,6 +15,13 @@ from teralign.grids import FloatTriple
 @click.argument("output", type=values.PATH, metavar="TILES.json")
 @click.option("--spacing", type=values.MICROMETRES, help="Voxel size in µm; overrides what the files say.")
 @click.option("--stack", type=values.PATH, help="Tiles are slices of this volume, in the order of their numbers.")
+@click.option(
+    "--mirror",
+    type=values.MIRRORED,
+    default="",
+    help="Mirror the positions, not the images, along these axes, such as x or x,y.",
+)
+@click.option("--swap-xy", is_flag=True, help="Exchange x and y of the positions, before they are mirrored.")
 @click.option("--skip-unreadable", is_flag=True, help="Mark tiles that cannot be read, and go on without them.")
 @options.overwrite_option
 @options.json_option
@@ -24,6 +31,8 @@ def import_tiles(
     output: Path,
     spacing: FloatTriple | None,
     stack: Path | None,
+    mirror: str,
+    swap_xy: bool,
     skip_unreadable: bool,
     overwrite: bool,
 ) -> None:
@@ -36,5 +45,14 @@ def import_tiles(
     from teralign.tasks.import_tiles import import_tiles as task
 
     options.print_result(
-        task(source, output, spacing=spacing, stack=stack, skip_unreadable=skip_unreadable, overwrite=overwrite)
+        task(
+            source,
+            output,
+            spacing=spacing,
+            stack=stack,
+            mirror=mirror,
+            swap_xy=swap_xy,
+            skip_unreadable=skip_unreadable,
+            overwrite=overwrite,
+        )
     )

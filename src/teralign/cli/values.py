@@ -110,6 +110,14 @@ def parse_names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def parse_mirrored(text: str) -> str:
+    """Return the axes to mirror along, as one word."""
+    axes = parse_names(text)
+    if not set(axes) <= set("xyz"):
+        raise ValueError(f"{text!r} names other axes than x, y and z; give for example x or x,y")
+    return "".join(axes)
+
+
 def parse_numbers(text: str, *, kind: str, minimum: int | None = None) -> tuple[int, ...]:
     """Return whole numbers between commas. Raises ValueError for anything else and for numbers below `minimum`."""
     try:
@@ -142,6 +150,7 @@ MICROMETRES = Value("x,y,z", partial(parse_axes, number=float))
 BOX = Value("x,y,z,x,y,z", parse_box)
 RANGES = Value("a:b,c:d,e:f", parse_ranges)
 NAMES = Value("a,b,c", parse_names)
+MIRRORED = Value("AXES", parse_mirrored)
 LABELS = Value("1,2,3", partial(parse_numbers, kind="labels"))
 CHANNELS = Value("1,2,3", partial(parse_numbers, kind="channels", minimum=0))
 SLOT = Value("t,c", parse_slot)

@@ -14,6 +14,7 @@ from teralign.progress import counted
 from teralign.tiles import read_tiles, write_tiles
 from teralign.tiles.exporting import export_scan
 from teralign.tiles.importing import import_scan
+from teralign.tiles.layouts import Layout
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +51,17 @@ def import_tiles(
     *,
     stack: str | Path | None = None,
     spacing: FloatTriple | None = None,
+    mirror: str = "",
+    swap_xy: bool = False,
     skip_unreadable: bool = False,
     overwrite: bool = False,
 ) -> ImportedTiles:
     """Write `tiles.json` of a file or folder that another program wrote.
 
     With `stack` the tiles are the slices of this volume, in the order of the numbers in their names. `spacing`
-    (z, y, x) in µm goes before what the files say. Raises InputError for a source that is no scan, a tile
-    that cannot be read, unless `skip_unreadable`, and an output that exists.
+    (z, y, x) in µm goes before what the files say. The positions, not the images, are exchanged along x and y with
+    `swap_xy`, and then mirrored along the axes in `mirror`, such as "x" or "xy". Raises InputError for a source that
+    is no scan, a tile that cannot be read, unless `skip_unreadable`, and an output that exists.
     """
     path = Path(output)
     _refuse(path, overwrite)
@@ -66,6 +70,7 @@ def import_tiles(
         path.parent,
         stack=None if stack is None else Path(stack),
         spacing=spacing,
+        layout=Layout(mirror, swap_xy),
         skip_unreadable=skip_unreadable,
     )
     write_tiles(path, tiles)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,8 @@ from teralign.report import (
 )
 from teralign.results import write_json
 from teralign.stitching.pairs import read_pairs
-from teralign.tasks.tile_verdict import judge, overlaps_of, stage_of
+from teralign.tasks.tile_layouts import advise_layout
+from teralign.tasks.tile_verdict import JudgedTiles, judge, overlaps_of, stage_of
 from teralign.tiles import Tile, TileReader, TileSet, read_tiles
 from teralign.trust import (
     Assessment,
@@ -104,8 +105,11 @@ def report_tiles(
     inputs = {"solved": own_name(solved), "pairs": own_name(pairs)}
     if flatfield is not None:
         inputs["flatfield"] = own_name(flatfield)
+    judged = judge(tiles, found)
+    assessment = _advised(judged.assessment, tiles, Path(solved).parent, channel)
+    named = name or folder.absolute().name
     content, evidence = _measure(
-        tiles, found, read, name or folder.absolute().name, Gates(fail_on=fail_on), channel, inputs
+        tiles, found, judged, assessment, read, named, Gates(fail_on=fail_on), channel, inputs
     )
     page = tiles_page(content, evidence)
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,6 +131,8 @@ def report_tiles(
 def _measure(
     tiles: TileSet,
     overlaps: Sequence[TileOverlap],
+    judged: JudgedTiles,
+    assessment: Assessment,
     read: ReadTile,
     name: str,
     gates: Gates,
@@ -134,8 +140,7 @@ def _measure(
     inputs: Mapping[str, str],
 ) -> tuple[TilesReport, TileEvidence]:
     """Return the content of the report, and what its page shows besides."""
-    judged = judge(tiles, overlaps)
-    assessment, errors = judged.assessment, judged.errors
+    errors = judged.errors
     confirmed = [o for o in overlaps if o.state == "confirmed"]
     seams, unseen = _seams(tiles, overlaps, read)
     quilt = make_quilt(tiles, read)
@@ -163,6 +168,14 @@ def _measure(
     )
     size = {t.name: (t.shape[1] * tiles.spacing[1], t.shape[2] * tiles.spacing[2]) for t in tiles.tiles}
     return content, TileEvidence(overlaps, size, quilt, seams, sorted({*unseen, *quilt.missing}))
+
+
+def _advised(assessment: Assessment, tiles: TileSet, folder: Path, channel: int) -> Assessment:
+    """Return the assessment, with the layout in which the overlaps fit where most do not fit as they are."""
+    if assessment.verdict != Verdict.BAD or 2 * assessment.confirmed > assessment.examined:
+        return assessment
+    advice = advise_layout(tiles, folder, channel)
+    return assessment if advice is None else replace(assessment, advice=[advice])
 
 
 def _reported(tiles: TileSet, confirmed: Sequence[TileOverlap], errors: Floats) -> list[ReportedTile]:

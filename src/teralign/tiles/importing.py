@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+
 from teralign.errors import InputError, understanding
-from teralign.grids import FloatTriple
+from teralign.grids import FloatTriple, as_float_triple
 from teralign.tiles.bigstitcher import is_bigstitcher, read_bigstitcher
 from teralign.tiles.colm import EXPERIMENT, read_colm
 from teralign.tiles.fiji import in_stack, is_fiji, read_fiji
+from teralign.tiles.layouts import AS_IS, Layout
 from teralign.tiles.model import TileSet
 from teralign.tiles.ome_zarr_tiles import images_of, read_zarr_tiles
-from teralign.tiles.scan import Scan, build_tiles
+from teralign.tiles.scan import Scan, ScannedTile, build_tiles
 from teralign.tiles.tables import is_table, read_table
 from teralign.tiles.terastitcher import read_terastitcher
 
@@ -39,18 +43,30 @@ def import_scan(
     *,
     stack: Path | None = None,
     spacing: FloatTriple | None = None,
+    layout: Layout = AS_IS,
     skip_unreadable: bool = False,
 ) -> TileSet:
     """Return the tiles of a file or folder of another program, with URIs relative to `folder`, that of tiles.json.
 
-    With `stack` the tiles are its slices, in the order of the numbers in the names that the source gives them. Raises
-    InputError for a source that is no scan, and as `build_tiles`.
+    With `stack` the tiles are its slices, in the order of the numbers in the names that the source gives them. The
+    positions are laid out as `layout` says. Raises InputError for a source that is no scan, and as `build_tiles`.
     """
     form, place = recognise(source)
     scan = SCAN_FORMATS[form](place)
     if stack is not None:
         scan = in_stack(scan, stack)
+    if layout != AS_IS:
+        scan = replace(scan, tiles=_laid_out(scan.tiles, layout))
     return build_tiles(scan, folder.absolute(), spacing=spacing, skip_unreadable=skip_unreadable)
+
+
+def _laid_out(tiles: Sequence[ScannedTile], layout: Layout) -> list[ScannedTile]:
+    positions = layout.place(np.array([tile.position for tile in tiles]))
+    numbers = layout.number([tile.index for tile in tiles])
+    return [
+        replace(tile, position=as_float_triple(position), index=number)
+        for tile, position, number in zip(tiles, positions, numbers, strict=True)
+    ]
 
 
 def recognise(source: Path) -> tuple[str, Path]:
