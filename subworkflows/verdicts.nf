@@ -21,9 +21,10 @@ def readOutcome(id, folder, place) {
     ]
 }
 
-// A sentence with the options of commands as parameters of the workflow: --moving-spacing becomes --moving_spacing.
+// A sentence with the options of commands as parameters of the workflow: --moving-spacing becomes --moving_spacing, and what
+// import-tiles calls --mirror --tiles_mirror.
 def inParameters(sentence) {
-    sentence.replaceAll(/--[a-z]+(-[a-z]+)+/) { found -> '--' + found[0].substring(2).replace('-', '_') }
+    sentence.replaceAll(/--(mirror|swap-xy)\b/, '--tiles-$1').replaceAll(/--[a-z]+(-[a-z]+)+/) { found -> '--' + found[0].substring(2).replace('-', '_') }
 }
 
 def errorOf(content) {

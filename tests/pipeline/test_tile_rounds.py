@@ -43,6 +43,14 @@ def test_one_round_needs_no_samplesheet(scans):
     assert stitch(scans, tiles="day1", id="mine").rounds[0].id == "mine"
 
 
+def test_positions_may_mean_other_axes(scans):
+    (found,) = stitch(scans, tiles="day1", tiles_mirror="x,y", tiles_swap_xy=True).rounds
+    assert found.options == "--swap-xy --mirror x,y"
+    write_sheet(scans, "one,day1,y,false", columns="id,tiles,tiles_mirror,tiles_swap_xy")
+    (found,) = stitch(scans, input="rounds.csv", tiles_swap_xy=True).rounds
+    assert found.options == "--mirror y"
+
+
 def test_a_change_of_the_tiles_is_another_fingerprint(scans):
     before = stitch(scans, tiles="day1").rounds
     (scans / "day1" / "stage.csv").write_text("file,z,y,x\na.tif,0,0,1\n")
@@ -79,6 +87,8 @@ def test_what_could_not_be_stitched_is_not_aligned(volumes):
         ({"tiles": "gone"}, "--tiles: gone does not exist"),
         ({"tiles": "day1", "moving": "m.n5"}, "give --tiles in place of --moving"),
         ({"tiles": "day1", "tiles_spacing": "s1=1,1,1"}, "--tiles_spacing is the voxel size of the tiles"),
+        ({"tiles": "day1", "tiles_mirror": "q"}, "--tiles_mirror: 'q' names other axes than x, y and z"),
+        ({"tiles": "day1", "tiles_swap_xy": "x"}, "--tiles_swap_xy: give true or false, not 'x'"),
         ({"tiles": "day1", "tiles_channel": "a"}, "--tiles_channel must be a whole number"),
         ({"tiles": "day1", "id": "a b"}, "--id: 'a b' cannot name a folder"),
     ],

@@ -64,7 +64,10 @@ class SheetKind:
 PAIRS_SHEET = SheetKind("pair", COLUMNS, ("id", "fixed", "moving"))
 TILES_SHEET = SheetKind(
     "round",
-    ("id", "tiles", "tiles_spacing", "tiles_channel", *(name for name in COLUMNS if name not in ("id", "moving"))),
+    (
+        *("id", "tiles", "tiles_spacing", "tiles_mirror", "tiles_swap_xy", "tiles_channel"),
+        *(name for name in COLUMNS if name not in ("id", "moving")),
+    ),
     ("id", "tiles"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,10 +82,21 @@ def _round(row: Parameters, ids: Collection[str]) -> TileRound:
     sizes = parse_spacings(row.get("tiles_spacing"))
     if set(sizes) - {""}:
         raise InputError("--tiles_spacing is the voxel size of the tiles, three lengths in µm: x,y,z.")
-    size = f"--spacing {as_option(sizes[''])}" if sizes else ""
+    options = [f"--spacing {as_option(sizes[''])}"] if sizes else []
+    options += _layout(row.get("tiles_mirror"), row.get("tiles_swap_xy"))
     channel = parse_channel(row.get("tiles_channel"))
     target = "" if fixed is None else fixed.text
-    return TileRound(_id(row), source, fingerprint(source, ""), size, channel, target)
+    return TileRound(_id(row), source, fingerprint(source, ""), " ".join(options), channel, target)
+
+
+def _layout(mirror: Given | None, swap: Given | None) -> list[str]:
+    """Return the options of import-tiles for another layout."""
+    if mirror is not None and not re.fullmatch(r"[xyz]([,;][xyz])*", mirror.text):
+        raise mirror.refuse(f"'{mirror.text}' names other axes than x, y and z; give for example x or x,y.")
+    if swap is not None and swap.text not in ("true", "false"):
+        raise swap.refuse(f"give true or false, not '{swap.text}'.")
+    found = ["--swap-xy"] if swap is not None and swap.text == "true" else []
+    return found + ([f"--mirror {mirror.text.replace(';', ',')}"] if mirror is not None else [])
 
 
 def _source(given: Given) -> Path:
