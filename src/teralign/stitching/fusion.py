@@ -27,10 +27,10 @@ from teralign.stitching.fusion_kernels import (
     MEAN_OF_LEAST,
     MEAN_OF_PRODUCTS,
     Float32s,
-    add_mapped_tile,
     add_tile,
     finish,
 )
+from teralign.stitching.mapped_kernel import add_mapped_tile
 from teralign.tiles import Tile, TileReader, TileSet
 from teralign.volumes import Voxels
 
@@ -130,6 +130,7 @@ class TileFusion:
     _present: tuple[Tile, ...] = field(init=False, repr=False, compare=False)
     _starts: Floats = field(init=False, repr=False, compare=False)
     _stops: Floats = field(init=False, repr=False, compare=False)
+    _lean: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_present", self.tiles.present)
@@ -138,6 +139,8 @@ class TileFusion:
         for name, end, side in (("_starts", 0, -0.5), ("_stops", 1, 0.5)):
             corners = np.array([box[end] for box in boxes])
             object.__setattr__(self, name, (corners - self.grid.origin) / spacing + side)
+        lean = [np.abs(self._back(tile) - np.eye(3)) for tile in self._present if tile.matrix is not None]
+        object.__setattr__(self, "_lean", np.max(lean, axis=0) if lean else np.zeros((3, 3)))
 
     @property
     def tiles(self) -> TileSet:
@@ -167,7 +170,8 @@ class TileFusion:
 
     def part_bytes(self, part: Part) -> int:
         """Return the bytes of a channel: total, weight and output of the block, and a tile as read and corrected."""
-        return part.core.size * (8 + self.dtype.itemsize) + part.core.grow((3, 3, 3)).size * (8 + self.dtype.itemsize)
+        seen = part.core.grow(as_triple(np.ceil(self._lean @ part.core.shape) + 3))
+        return (part.core.size + seen.size) * (8 + self.dtype.itemsize)
 
     def _make(self, core: Region, timepoint: int) -> Iterator[Voxels]:
         """Yield the channels of a block, one by one."""
@@ -282,23 +286,28 @@ class TileFusion:
     def _add_mapped(self, core: Region, channel: int, tile: Tile, total: Float32s, weight: Float32s) -> None:
         """Add a tile with a matrix to the sums of a block."""
         spacing, shift = np.array(self.grid.spacing), np.array(self.tiles.channels[channel].shift)
-        back = np.linalg.inv(tile.linear) / spacing[:, None]  # µm to voxels of the tile
-        linear = back * spacing
-        place = self.grid.to_physical(core.start) - np.array(tile.position) - shift
-        start = back @ place
+        linear = self._back(tile)
+        start = linear @ ((self.grid.to_physical(core.start) - np.array(tile.position) - shift) / spacing)
         ends = np.array(np.meshgrid(*[(0.0, n - 1.0) for n in core.shape], indexing="ij")).reshape(3, 8)
         seen = linear @ ends + start[:, None]
-        low, high = np.floor(seen.min(axis=1)), np.floor(seen.max(axis=1)) + 2
-        region = Region(as_triple(low), as_triple(high)).intersect(Region.whole(tile.shape))
-        if region.size == 0:
+        low, high = np.floor(seen.min(axis=1) - _WHOLE) - 1, np.floor(seen.max(axis=1) + _WHOLE) + 3
+        whole = Region.whole(tile.shape)
+        region = Region(as_triple(low), as_triple(high)).intersect(whole.grow((2, 2, 2)))
+        if region.intersect(whole).size == 0:
             return
         voxels = self._read(tile, channel, region)
         kind = _KIND.get(self.weights, DEPTH)
         first, shape = np.array(region.start), np.array(tile.shape)
-        balance = self._balance(tile, channel)
-        add_mapped_tile(
-            voxels, first, shape, linear, start, self._ramp(tile), kind, _HOW[self.weights], balance, total, weight
-        )
+        how, balance = _HOW[self.weights], self._balance(tile, channel)
+        cubic = self.interpolation is TileInterpolation.CUBIC
+        ramp = self._ramp(tile)
+        add_mapped_tile(voxels, first, shape, linear, start, ramp, kind, how, cubic, balance, total, weight)
+
+    def _back(self, tile: Tile) -> Floats:
+        """Return the matrix (3, 3) from voxels of the output to those of a tile."""
+        spacing = np.array(self.grid.spacing)
+        back: Floats = np.linalg.inv(tile.linear) / spacing[:, None] * spacing
+        return back
 
 
 def _limits(dtype: np.dtype[np.generic]) -> tuple[float, float]:
