@@ -121,23 +121,25 @@ def _planes(seen: _SeenPair, half: Floats, read: ReadTile) -> tuple[Picture, Pic
 
 def _sampled(tiles: TileSet, tile: Tile, read: ReadTile, low: Floats, high: Floats, flat: int) -> NDArray[np.float32]:
     """Return a tile (rows, columns) in the plane from `low` to `high` µm across axis `flat`, NaN outside of it."""
-    grid = tiles.grid(tile)
-    start, stop = grid.to_index(low), grid.to_index(high)
-    slab = (np.arange(3) == flat) * _SLAB
-    need = Region.whole(tile.shape).intersect(
-        Region(as_triple(np.floor(start) - slab), as_triple(np.floor(stop) + 2 + slab))
-    )
-    axes = [a for a in range(3) if a != flat]
-    counts = [max(1, round(float(stop[a] - start[a])) + 1) for a in axes]
-    if need.size == 0:
-        return np.full(counts, np.nan, np.float32)
-    image = read(tile, need).mean(axis=flat, dtype=np.float32)
-    index = [start[a] - need.start[a] + np.arange(n) for a, n in zip(axes, counts, strict=True)]
-    at = np.stack(np.meshgrid(*index, indexing="ij"))
-    values: NDArray[np.float32] = ndimage.map_coordinates(image, at, order=1, mode="nearest")
-    inside = np.all([(at[k] >= -0.5) & (at[k] <= image.shape[k] - 0.5) for k in range(2)], axis=0)
-    values[~inside] = np.nan
-    return values
+    spacing, last = np.asarray(tiles.spacing), np.array(tile.shape) - 1
+    counts = np.rint((high - low) / spacing).astype(int) + 1
+    lines = [low[a] + spacing[a] * np.arange(n) for a, n in enumerate(counts)]
+    lines[flat] = low[flat] + spacing[flat] * np.arange(-_SLAB, _SLAB + 1)
+    points = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)
+    at: Floats = (points - tile.position) @ np.linalg.inv(tile.linear).T / spacing
+    middle = at.take(_SLAB, axis=flat)
+    inside = np.all((middle >= -0.5) & (middle <= last + 0.5), axis=-1)
+    if not inside.any():
+        return np.full(inside.shape, np.nan, np.float32)
+    at = np.clip(at, 0, last)
+    ends = at.reshape(-1, 3)
+    need = Region(as_triple(np.floor(ends.min(axis=0))), as_triple(np.floor(ends.max(axis=0)) + 2))
+    need = need.intersect(Region.whole(tile.shape))
+    place = np.moveaxis(at - need.start, -1, 0)
+    values = ndimage.map_coordinates(read(tile, need), place, order=1, mode="nearest", output=np.float32)
+    image: NDArray[np.float32] = values.mean(axis=flat)
+    image[~inside] = np.nan
+    return image
 
 
 def _windowed(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -150,6 +152,6 @@ def _windowed(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def stage_set(tiles: TileSet) -> TileSet:
-    """Return the tiles where the stage had them."""
-    placed = tuple(t if t.stage is None else replace(t, position=t.stage) for t in tiles.tiles)
+    """Return the tiles where the stage had them, without matrices."""
+    placed = tuple(t if t.stage is None else replace(t, position=t.stage, matrix=None) for t in tiles.tiles)
     return replace(tiles, tiles=placed)
