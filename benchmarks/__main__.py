@@ -3,13 +3,13 @@
     TERALIGN_TEST_DATA=… python -m benchmarks [--only PART]…
     TERALIGN_TEST_DATA=… python -m benchmarks trust [--help]
     TERALIGN_TEST_DATA=… python -m benchmarks error-estimate [--help]
-    TERALIGN_TEST_DATA=… TERALIGN_TILES_TOOLS=… python -m benchmarks tiles [--help]
+    TERALIGN_TEST_DATA=… TERALIGN_TILES_TOOLS=… python -m benchmarks tiles|flatfield [--help]
     python -m benchmarks scale|tls|viewing|imports [--help]
 
 Some parts have options of their own and no peers: the verdict and the estimated error on pairs of known truth
 (`benchmarks.trust`, `benchmarks.error_estimate`), a cluster of a thousand workers (`benchmarks.scale`), what TLS
-costs (`benchmarks.tls`), positions of tiles (`benchmarks.tiles`), chunks of the viewer (`benchmarks.viewing`), and
-`import teralign` (`benchmarks.imports`).
+costs (`benchmarks.tls`), positions of tiles (`benchmarks.tiles`), their uneven light (`benchmarks.flatfield`),
+chunks of the viewer (`benchmarks.viewing`), and `import teralign` (`benchmarks.imports`).
 
 Tables go to stdout as markdown, and as JSON to `.bench/results.json`; progress goes to stderr. Peers are installed in
 environments of their own in `.bench/`, once.
@@ -33,6 +33,7 @@ from benchmarks import (
     commands,
     error_blocks,
     error_estimate,
+    flatfield,
     giant,
     imports,
     robustness,
@@ -66,6 +67,7 @@ _ALONE = {
     "trust": trust.main,
     "error-blocks": error_blocks.main,
     "error-estimate": error_estimate.main,
+    "flatfield": flatfield.main,
     "scale": scale.main,
     "tiles": tiles.main,
     "tls": tls.main,

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from teralign.correction.kernels import block_means
 from teralign.correction.shading_fit import ShadingFit, fit_shading
+from teralign.correction.stray import added_light
 from teralign.errors import InputError
 from teralign.grids import Bools, Floats
 
@@ -74,9 +75,13 @@ def estimate_shading(
     frame, known = (dark, 0.0) if isinstance(dark, np.ndarray) else (None, dark)
     means, noise, shape = _blocks(planes, frame)
     whole = _fitted(means, noise, known)
-    fits = [_fitted(means[list(chosen)], noise, whole.dark) for chosen in sections] or [whole]
-    gains = np.stack([fit.gain(shape) for fit in fits])
     level = np.full(shape, whole.dark, np.float32) if frame is None else frame.astype(np.float32)
+    added = added_light(means, noise, whole)
+    if added is not None:
+        whole = added.fit
+        level += added.pattern(shape).astype(np.float32)
+    fits = [_fitted(means[list(chosen)], noise, whole.dark) for chosen in sections if added is None] or [whole]
+    gains = np.stack([fit.gain(shape) for fit in fits])
     spots = np.ones(shape)
     if pattern and len(planes) >= _LEAST_PATTERN_PLANES:
         spots = _spots(planes, whole.gain(shape), level)

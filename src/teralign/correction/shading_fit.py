@@ -52,17 +52,18 @@ class ShadingFit:
 
     def gain(self, shape: tuple[int, int]) -> Floats:
         """Return the gain (y, x) of mean 1 for planes of this shape."""
-        gain = np.exp(_design(shape) @ self.coefficients).reshape(shape)
+        gain = np.exp(polynomials(shape) @ self.coefficients).reshape(shape)
         scaled: Floats = gain / gain.mean()
         return scaled
 
 
-def fit_shading(blocks: NDArray[np.float32], noise: float, dark: float | None) -> ShadingFit:
+def fit_shading(blocks: NDArray[np.float32], noise: float, dark: float | None, least: float = 0.0) -> ShadingFit:
     """Fit gain and dark level to the means of blocks (planes, y, x), NaN for blocks to leave out.
 
-    `noise` is the standard deviation of a dim block in counts; `dark` the dark level, None to find it.
+    `noise` is the standard deviation of a dim block in counts; `dark` the dark level, None to find it. Pairs
+    of which one is dimmer than `least`, in counts of even light above the dark level, are left out.
     """
-    pairs = _Pairs(blocks, noise)
+    pairs = _Pairs(blocks, noise, least)
     terms = len(pairs.degrees)
     found = np.append(np.zeros(terms), pairs.lowest if dark is None else dark)
     for n in itertools.count():
@@ -82,7 +83,7 @@ def _orders() -> list[tuple[int, int]]:
     return [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i) if i + j]
 
 
-def _design(shape: tuple[int, int]) -> Floats:
+def polynomials(shape: tuple[int, int]) -> Floats:
     """Return the polynomials at the centres of cells (y·x, terms), each of mean square 1 over the plane."""
     along = [legendre.legvander((np.arange(n) + 0.5) / n * 2 - 1, DEGREE) for n in shape]
     rows, columns = (values * np.sqrt(2 * np.arange(DEGREE + 1) + 1) for values in along)
@@ -96,11 +97,12 @@ class _Pairs:
     it, and `scale` the height of dim blocks above it, both in counts.
     """
 
-    def __init__(self, blocks: NDArray[np.float32], noise: float) -> None:
+    def __init__(self, blocks: NDArray[np.float32], noise: float, least: float) -> None:
         """Prepare the pairs of blocks (planes, y, x), NaN for those to leave out."""
+        self._least = least
         planes, *shape = blocks.shape
         self._blocks, self._noise = blocks.reshape(planes, -1), noise
-        self._terms = _design((shape[0], shape[1]))
+        self._terms = polynomials((shape[0], shape[1]))
         self.degrees = np.array(_orders()).sum(axis=1)
         index = np.arange(shape[0] * shape[1]).reshape(shape)
         self._pairs = []
@@ -123,7 +125,8 @@ class _Pairs:
         for first, second in self._pairs:
             level = np.exp((logs[:, first] + logs[:, second]) / 2)
             floor = _DIMMEST * self._noise * np.maximum(inverse[first], inverse[second])
-            score, information = _score(logs[:, first] - logs[:, second], level, level > floor)
+            used = (level > floor) & (np.minimum(tissue[:, first], tissue[:, second]) > self._least)
+            score, information = _score(logs[:, first] - logs[:, second], level, used)
             slopes = self._terms[first] - self._terms[second]
             scores[:, :terms] += score @ slopes
             hessian[:terms, :terms] += (slopes * information.sum(axis=0)[:, None]).T @ slopes
