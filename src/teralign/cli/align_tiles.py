@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Pieces of each overlap along each axis, measured too, for solve-tiles --tile-model rigid or affine.",
 )
+@click.option(
+    "--channel-shifts", is_flag=True, help="Measure the shift of each other channel against --channel, within tiles."
+)
 @click.option("--skip-unreadable", is_flag=True, help="Name tiles that cannot be read, and go on without them.")
 @options.cluster_options
 @options.work_dir_option
@@ -43,6 +46,7 @@ def align_tiles(
     channel: int,
     search: FloatTriple | None,
     pieces: int,
+    channel_shifts: bool,
     skip_unreadable: bool,
     compute: Compute,
     dry_run: bool,
@@ -63,6 +67,7 @@ def align_tiles(
             channel=channel,
             search=search,
             pieces=pieces,
+            channel_shifts=channel_shifts,
             skip_unreadable=skip_unreadable,
             overwrite=overwrite,
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from teralign.blockwise import BlockRecord, BlockState
 from teralign.errors import DataError
 from teralign.grids import FloatTriple, Region, Triple, as_float_triple, as_triple
-from teralign.stitching.measure import UNREADABLE, MeasuredShift, crops, measure_shift
+from teralign.stitching.measure import UNREADABLE, WORKING_BYTES, MeasuredShift, crops, measure_shift
 from teralign.stitching.pairs import PairPiece, TilePair
 from teralign.stitching.pieces import MeasuredPiece, measure_pieces
 from teralign.tiles import Tile, TileReader, TileSet
@@ -22,7 +22,6 @@ STAGE = "pairs"
 
 _SEARCH = 24  # voxels: stages err by less, and an overlap of less than that is left otherwise
 _LEAST_OVERLAP = 500  # voxels: fewer say nothing
-_WORKING = 40  # bytes a voxel of a crop: means, band-passes, spectra and interpolated images; measured
 _FOLDER = 1000  # pairs whose records share a folder
 
 
@@ -124,7 +123,7 @@ class PairAligner:
 
     def working_bytes(self, block: PairBlock) -> int:
         """Return the memory that a pair takes, images of two bytes a voxel included."""
-        return sum(region.size for region in self.regions(block)) * (2 + _WORKING)
+        return sum(region.size for region in self.regions(block)) * (2 + WORKING_BYTES)
 
     def _offset(self, block: PairBlock) -> FloatTriple:
         positions = zip(block.fixed.position, block.moving.position, self.reader.tiles.spacing, strict=True)

@@ -25,6 +25,9 @@ LOW_CORRELATION: Final = "low correlation"
 UNREADABLE: Final = "unreadable"
 """The reasons of a pair without evidence."""
 
+WORKING_BYTES = 40
+"""Memory a voxel of a crop: means, band-passes, spectra and interpolated images; measured."""
+
 LEAST_CONTENT = 1.3
 """The least structure of tissue against noise; at a signal-to-noise ratio of 2 tissue has more."""
 

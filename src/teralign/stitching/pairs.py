@@ -63,14 +63,33 @@ class TilePair:
 
 
 @dataclass(frozen=True)
+class ChannelShift:
+    """The `shift` (z, y, x) µm that is added to positions to place `channel`, as the middle of so many `tiles` says.
+
+    `error` is its standard error in µm, null along an axis that no tile measures.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TileSet.__pydantic_config__
+
+    channel: int
+    shift: FloatTriple
+    error: tuple[float | None, float | None, float | None]
+    tiles: int
+
+
+@dataclass(frozen=True)
 class PairSet:
-    """All pairs of a scan, measured in `channel` within `search` (z, y, x) µm of the stage's positions."""
+    """All pairs of a scan, measured in `channel` within `search` (z, y, x) µm of the stage's positions.
+
+    `channel_shifts` are those of other channels against that one, where they were asked for and found.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = TileSet.__pydantic_config__
 
     channel: int
     search: FloatTriple
     pairs: tuple[TilePair, ...]
+    channel_shifts: tuple[ChannelShift, ...] = ()
     kind: Literal["pairs"] = "pairs"
     pairs_format: Literal[1] = PAIRS_FORMAT
 

@@ -16,7 +16,7 @@ from teralign.stitching.pairs import PairSet, TilePair
 from teralign.stitching.place_models import place_models
 from teralign.stitching.solve import ShiftEdges, Solved, solve_positions
 from teralign.stitching.stage_errors import Regressors, TileNumbers
-from teralign.tiles import Solution, TileSet
+from teralign.tiles import Solution, TileChannel, TileSet
 from teralign.tiles.model import Flag, LinearPart
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ def place_tiles(tiles: TileSet, pairs: PairSet, model: TileModel = TileModel.TRA
     """Return the tiles at the positions that agree best with the pairs that have evidence.
 
     Absent tiles are placed too. With another `model`, tiles that pairs hold have a matrix besides. Raises InputError
-    when a pair names a tile that `tiles` lacks, and for a model that needs pieces of overlaps where there are none.
+    when a pair names a tile or a channel that `tiles` lacks, and for a model that needs pieces of overlaps where
+    there are none.
     """
     number = {tile.name: n for n, tile in enumerate(tiles.tiles)}
     missing = next((name for p in pairs.pairs for name in (p.fixed, p.moving) if name not in number), None)
@@ -70,7 +71,21 @@ def place_tiles(tiles: TileSet, pairs: PairSet, model: TileModel = TileModel.TRA
         for n, tile in enumerate(tiles.tiles)
     ]
     solution = _solution(solved, lengths, model)
-    return PlacedTiles(replace(tiles, tiles=tuple(placed), solution=solution), tuple(removed))
+    channels = _channels(tiles, pairs)
+    return PlacedTiles(replace(tiles, channels=channels, tiles=tuple(placed), solution=solution), tuple(removed))
+
+
+def _channels(tiles: TileSet, pairs: PairSet) -> tuple[TileChannel, ...]:
+    """Return the channels with the shifts that were measured; the others keep theirs."""
+    channels = list(tiles.channels)
+    for found in pairs.channel_shifts:
+        if found.channel >= len(channels) or pairs.channel >= len(channels):
+            raise InputError(
+                f"the pairs have a shift of channel {found.channel}, which the tiles lack; align them again."
+            )
+        shift = np.add(tiles.channels[pairs.channel].shift, found.shift)
+        channels[found.channel] = replace(channels[found.channel], shift=as_float_triple(shift))
+    return tuple(channels)
 
 
 def _edges(pairs: Sequence[TilePair], number: dict[str, int], spacing: Floats) -> ShiftEdges:
