@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nextflow.runs import Run, nextflow
-from nextflow.small_rounds import assert_stitched_the_same, assert_the_same
+from nextflow.small_rounds import assert_the_same
 from schedulers.slurm import Slurm
 from schedulers.test_same_bytes import QUICK
 
@@ -35,15 +35,6 @@ def test_containers_of_podman_give_the_bytes_of_the_machine(
     options = ["-profile", "podman", "-c", str(QUICK), "--container", image.name]
     done = nextflow(tmp_path, *small_rounds, *options, timeout=1200, **image.environ)
     assert_the_same(done, digests_alone)
-    assert_in_containers(done, "podman run", workers=0)
-
-
-def test_tiles_are_stitched_in_containers_to_the_bytes_of_the_machine(
-    image: Image, small_tiles: list[str], stitched_alone: Run, tmp_path: Path
-) -> None:
-    options = ["-profile", "podman", "-c", str(QUICK), "--container", image.name]
-    done = nextflow(tmp_path, *small_tiles, *options, timeout=1200, **image.environ)
-    assert_stitched_the_same(done, stitched_alone)
     assert_in_containers(done, "podman run", workers=0)
 
 
