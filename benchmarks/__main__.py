@@ -61,6 +61,7 @@ PARTS = (
     "giant",
     "warping",
     "tiles",
+    "flatfield",
 )
 
 _ALONE = {
@@ -86,8 +87,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     results: dict[str, object] = {"machine": _machine(), "command": sys.argv[1:], "peers": dict(PACKAGES)}
     print(f"{results['machine']}\n", flush=True)
+    wanted = options.only or PARTS
+    if "tiles" in wanted and options.flatfield_peer is not None:
+        wanted = [*wanted, "flatfield"]
     for name, part in _parts(options).items():
-        if name not in (options.only or PARTS):
+        if name not in wanted:
             continue
         print(f"## {part.title}\n", flush=True)
         done: list[Row] = []
@@ -166,6 +170,13 @@ def _parts(options: argparse.Namespace) -> dict[str, _Part]:
             tiles.COLUMNS,
             lambda: tiles.tiles(tiles.tools_of(None, options.tiles_peer), options.seeds, options.peer_seeds),
         ),
+        "flatfield": _Part(
+            "Uneven light and dark level of planes of known truth, one thread",
+            flatfield.COLUMNS,
+            lambda: flatfield.flatfield(
+                tiles.tools_of(None, options.flatfield_peer), flatfield.COUNTS, options.seeds, options.peer_seeds
+            ),
+        ),
     }
 
 
@@ -185,6 +196,7 @@ def _options() -> argparse.Namespace:
     add("--maps", type=int, default=20, help="random maps of each kind; default 20")
     add("--largest", type=scaling.parse_shape, default=(384, 384, 384), help="x,y,z; default 384,384,384")
     add("--tiles-peer", type=Path, help="a Python with multiview-stitcher, for tiles")
+    add("--flatfield-peer", type=Path, help="a Python with basicpy, for flatfield, which then comes with tiles")
     add("--output", type=Path, default=FOLDER / "results.json", help="the JSON; default .bench/results.json")
     return parser.parse_args()
 

@@ -4,8 +4,9 @@
         [--peer PYTHON]
 
 FOLDER holds `flatfield_peers.py`, which cuts planes of a real volume, lights them unevenly, and runs the peer with
-the Python PYTHON that has it. Ours is told the dark level, or not; the peer always finds it. CPU is that of the
-estimate, without reading, on one thread.
+the Python PYTHON that has it (`pip install basicpy "numpy<1.27" tifffile`: its SciPy does not import with a later
+NumPy). Ours is told the dark level, or not; the peer always finds it. CPU is that of the estimate, without reading,
+on one thread.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ COLUMNS = {
 """The gain's error in per cent, after both are scaled to mean 1; that of the dark level in counts."""
 
 _SCRIPT = "flatfield_peers.py"
-_COUNTS = (60, 300, 2000)
+COUNTS = (60, 300, 2000)
+"""The numbers of planes."""
 _PEER_PLANES = 300  # beyond which the peer takes long
 
 
@@ -117,7 +119,7 @@ def main(arguments: Sequence[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--tools", type=Path, help=f"folder of {_SCRIPT}; default: TERALIGN_TILES_TOOLS")
-    parser.add_argument("--planes", nargs="+", type=int, default=list(_COUNTS), help="default 60, 300 and 2000")
+    parser.add_argument("--planes", nargs="+", type=int, default=list(COUNTS), help="default 60, 300 and 2000")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="default 1 to 3")
     parser.add_argument("--peer-seeds", nargs="+", type=int, default=[1], help="of the peer; default 1")
     parser.add_argument("--peer", type=Path, help="a Python with basicpy and tifffile")

@@ -29,6 +29,14 @@ def exposed(scenes, gain, *, dark=200.0, seed=1):
     return np.rint(rng.normal(scenes * gain, 8) + dark).clip(0, 65535).astype(np.uint16)
 
 
+def lit_from_beside(seed=0):
+    """Planes of dense tissue and of blank glass under a gain, the light that is added to them, and that gain."""
+    glow = 40 * (light(centre=(0.8, 0.8), strength=0.8) - 1)
+    rng = np.random.default_rng(seed)
+    tissue = np.where(np.arange(60) % 2, 1, 0)[:, None, None] * (1500 + 8 * scenes(60, seed))
+    return exposed((60 + tissue) * light() + rng.normal(0, 0.5, (60, 1, 1)) + glow, 1.0), glow
+
+
 def rms(found, true):
     """The error of a gain in per cent, after both are scaled to mean 1."""
     return 100 * float(np.std(found / found.mean() / true * true.mean()))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lit_planes import SHAPE, exposed, light, rms, scenes
+from lit_planes import SHAPE, exposed, light, lit_from_beside, rms, scenes
 from teralign.correction import FlatField, estimate_shading, read_flatfield, write_flatfield
 from teralign.errors import InputError
 from teralign.grids import Region
@@ -65,14 +65,6 @@ def test_each_section_has_its_own_gain():
     planes = np.concatenate([exposed(scenes(60, seed), gain) for seed, gain in enumerate(gains)])
     found = estimate_shading(planes, dark=200, sections=[range(60), range(60, 120)], pattern=False)
     assert all(rms(a, b) < 3 for a, b in zip(found.gain, gains, strict=True))
-
-
-def lit_from_beside(seed=0):
-    """Planes of dense tissue and of blank glass under a gain, the light that is added to them, and that gain."""
-    glow = 40 * (light(centre=(0.8, 0.8), strength=0.8) - 1)
-    rng = np.random.default_rng(seed)
-    tissue = np.where(np.arange(60) % 2, 1, 0)[:, None, None] * (1500 + 8 * scenes(60, seed))
-    return exposed((60 + tissue) * light() + rng.normal(0, 0.5, (60, 1, 1)) + glow, 1.0), glow
 
 
 def test_light_that_is_added_is_not_taken_for_gain():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from lit_planes import exposed, light, rms, scenes
+from lit_planes import SHAPE, exposed, light, lit_from_beside, rms, scenes
 from teralign.cluster import Compute
 from teralign.correction import FlatField, read_flatfield, write_flatfield
 from teralign.errors import DataError, InputError
@@ -64,6 +64,16 @@ def test_the_light_of_a_scan_is_found_and_taken_out(tmp_path):
     expected = np.rint((raw.reshape(6, 8, *PLANE)[2] - 100.0) / field.gain[0, 0]).clip(0, None)
     np.testing.assert_allclose(read.read(read.grid.region), expected, atol=1)
     assert [tile.position for tile in even.tiles] == [(0, 0, 50.0 * n) for n in range(6)]
+
+
+def test_sections_that_share_a_gain_for_added_light_are_told_of(tmp_path, caplog):
+    planes, _ = lit_from_beside()
+    tiles = scan(tmp_path / "raw", planes.reshape(6, 10, *SHAPE))
+    found = estimate_flatfield(tiles, tmp_path / "f.npz", dark=200, sections=2)
+    assert found.sections == (1,) and found.added_light == (True,)
+    assert "its 2 sections have one gain" in caplog.text
+    gain = read_flatfield(tmp_path / "f.npz").gain
+    np.testing.assert_array_equal(gain[0, 0], gain[0, 1])
 
 
 def test_bright_voxels_saturate_instead_of_wrapping(tmp_path):

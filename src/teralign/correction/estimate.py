@@ -45,7 +45,8 @@ class Shading:
     """The shading of one channel: gain (sections, y, x) of mean 1, dark level in counts, and their errors.
 
     `error` is the standard deviation of the smooth gain, in per cent; `dark_error` that of the dark level, in counts.
-    `spots` is the share of voxels with a pattern of their own, such as dust.
+    `spots` is the share of voxels with a pattern of their own, such as dust. Where light is `added` to the planes,
+    the dark level has it, and sections share one gain.
     """
 
     gain: NDArray[np.float32]
@@ -54,6 +55,7 @@ class Shading:
     error: float
     dark_error: float
     spots: float
+    added: bool
 
 
 def estimate_shading(
@@ -93,6 +95,7 @@ def estimate_shading(
         error=100 * max(fit.error for fit in fits),
         dark_error=whole.dark_error,
         spots=float((spots != 1).mean()),
+        added=added is not None,
     )
 
 

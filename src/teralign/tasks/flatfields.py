@@ -41,12 +41,15 @@ class EstimatedFlatField:
     """The file written, and for each channel the planes used, gains, dark levels, errors and the share of spots.
 
     `gain_error_percent` is the standard deviation of the smooth gain; `dark_error` that of the dark level in counts,
-    0 where it was given.
+    0 where it was given. `sections` counts the parts of the depth with a gain of their own, and `added_light` says
+    where light is added to the planes, which leaves a channel with one.
     """
 
     output: str
     channels: tuple[str, ...]
     planes: tuple[int, ...]
+    sections: tuple[int, ...]
+    added_light: tuple[bool, ...]
     least_gain: tuple[float, ...]
     largest_gain: tuple[float, ...]
     dark: tuple[float, ...]
@@ -95,9 +98,16 @@ def estimate_flatfield(
             [n for n, (_, z) in enumerate(sample.places) if z * sections // depth == part] for part in range(sections)
         ]
         shadings.append(estimate_shading(sample, dark=frame, sections=parts if sections > 1 else ()))
+        if sections > 1 and shadings[-1].added:
+            log.warning(
+                "light is added to the planes of channel %s, so that its %d sections have one gain",
+                found.channels[channel].name,
+                sections,
+            )
     centres = (np.arange(sections) + 0.5) * depth / sections - 0.5
+    plane = shadings[0].gain.shape[1:]
     field = FlatField(
-        np.stack([shading.gain for shading in shadings]),
+        np.stack([np.broadcast_to(shading.gain, (sections, *plane)) for shading in shadings]),
         np.stack([shading.dark for shading in shadings]),
         centres,
         tuple(channel.name for channel in found.channels),
@@ -108,6 +118,8 @@ def estimate_flatfield(
         output=str(output),
         channels=field.channels,
         planes=tuple(shading.planes for shading in shadings),
+        sections=tuple(len(shading.gain) for shading in shadings),
+        added_light=tuple(shading.added for shading in shadings),
         least_gain=tuple(float(shading.gain.min()) for shading in shadings),
         largest_gain=tuple(float(shading.gain.max()) for shading in shadings),
         dark=tuple(float(shading.dark.mean()) for shading in shadings),
