@@ -125,7 +125,7 @@ def _trust(fit: _ErrorFit, z: Floats, y: Floats, shares: Floats) -> float:
     It is the slope of the errors y (n,) over their predictions from all other tiles, less its standard error:
     L. Breiman, Stacked regressions, Machine Learning 24 (1996). `shares` (n,) are those of a tile in its mean.
     """
-    leverage = np.einsum("nk,kl,nl->n", z, fit.covariance, z) / fit.noise + shares
+    leverage = np.sum(z @ fit.covariance * z, axis=1) / fit.noise + shares
     left_out = y - (y - z @ fit.theta) / np.maximum(1 - leverage, 0.05)
     square = float(left_out @ left_out)
     if square <= 0:
