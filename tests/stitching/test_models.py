@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
-from scipy import ndimage
+from scipy import ndimage, sparse
 from scipy.spatial.transform import Rotation
 
 from stitching.scan import SPACING
@@ -18,6 +18,7 @@ from teralign.stitching.align_pairs import PairAligner, pair_blocks
 from teralign.stitching.models import PieceEdges, StageOfTiles, TileModel, fit_models, with_mean_of_one
 from teralign.stitching.pairs import PairSet, read_pairs, write_pairs
 from teralign.stitching.place import place_tiles
+from teralign.stitching.solve import factorised
 from teralign.tasks.solve_tiles import solve_tiles
 from teralign.tasks.tile_verdict import overlaps_of
 from teralign.tiles import Tile, TileChannel, TileSet, TileSource, read_tiles, write_tiles
@@ -109,6 +110,18 @@ def test_with_few_planes_nothing_depends_on_z(model):
     fitted = fit_models(edges, stage, TileModel(model))
     assert np.abs(fitted.matrices[:, 1:, 0]).max() < 1e-6, "y and x do not depend on z"
     assert np.abs(fitted.matrices[:, 1, 2]).max() > 1e-3
+
+
+def test_pivots_stay_on_the_diagonal():
+    """Others would undo the order of the unknowns: minutes for a thousand tiles."""
+    edges, _, _, _ = made("affine", 7)
+    i, j = edges.tiles.T
+    columns = np.column_stack([4 * i[:, None] + np.arange(4), 4 * j[:, None] + np.arange(4)])
+    ones = np.ones((len(i), 1))
+    design = np.zeros((len(i), 4 * 16))
+    np.put_along_axis(design, columns, np.hstack([-ones, -edges.places[:, 0], ones, edges.places[:, 1]]), axis=1)
+    factors = factorised(sparse.csc_matrix(design.T @ design + np.eye(64)))
+    assert np.array_equal(factors.perm_r, factors.perm_c)
 
 
 def test_what_all_tiles_share_is_taken_out():

@@ -15,23 +15,26 @@ Weights of pieces are those of Geman and McClure, as in `solve`. Rotations are e
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import splu
 from scipy.spatial.transform import Rotation
 
 from teralign.grids import Bools, Floats
-from teralign.stitching.solve import FALL, REMOVED, SCALE
+from teralign.stitching.solve import FALL, REMOVED, SCALE, factorised
 from teralign.stitching.stage_errors import TileNumbers
 
 _FIRST = 3e-3  # deviation of matrices from 1 before it is learnt
-_DEVIATIONS: tuple[float, ...] = tuple(float(10.0 ** (k / 4)) for k in range(-20, -6))  # 1e-5 … 0.018
+_FINEST = 10.0 ** (1 / 4)  # of two deviations that are compared
+_NO_MISFIT = 1e-12  # weighted squares: what remains of the arithmetic where all pieces fit exactly
+_SMALLEST, _LARGEST = 1e-5, 2e-2
 _LEAST_PLANES = 8  # with fewer, what depends on z is left as it is
 _FIXED = 1e14  # precision of a number that is left as it is
-_ROUNDS = 4
+_STRIDES = (4, 1, 0, 0)  # of the search for the deviations, in steps of _FINEST, one for each round of weights
 
 
 class TileModel(StrEnum):
@@ -83,20 +86,16 @@ class FittedModels:
 def fit_models(edges: PieceEdges, stage: StageOfTiles, model: TileModel) -> FittedModels:
     """Return the maps of all tiles that agree best with the pieces; tiles without pieces stay as they are."""
     problems = _Rigid(edges, stage) if model is TileModel.RIGID else _Affine(edges, stage)
-    deviations = [_FIRST] * problems.parts
-    rho = np.ones(len(edges.tiles))
-    lengths = problems.step(rho, deviations)
+    lengths = problems.step(np.ones(len(edges.tiles)))
     scale = max(SCALE, float(lengths.max(initial=0)))
     while True:
-        lengths = problems.step((scale**2 / (scale**2 + lengths**2)) ** 2, deviations)
+        lengths = problems.step((scale**2 / (scale**2 + lengths**2)) ** 2)
         if scale <= SCALE:
             break
         scale = max(SCALE, scale / FALL)
     used: Bools = (scale**2 / (scale**2 + lengths**2)) ** 2 > REMOVED
-    for _ in range(_ROUNDS):
-        rho = np.where(used, 1 / (1 + (lengths / SCALE) ** 2), 0)
-        deviations = problems.likeliest(rho)
-        lengths = problems.step(rho, deviations)
+    for stride in _STRIDES:
+        lengths = problems.step(np.where(used, 1 / (1 + (lengths / SCALE) ** 2), 0), stride)
     return FittedModels(problems.displacements, problems.matrices, used, problems.residuals())
 
 
@@ -136,6 +135,7 @@ class _Problem:
         self.matrices: Floats = np.tile(np.eye(3), (count, 1, 1))
         weights = 1.0 / np.maximum(edges.errors, 1e-3 * stage.voxel) ** 2
         self.weights: Floats = np.where(np.isfinite(weights), weights, 0)
+        self.deviations = [_FIRST] * self.parts  # of the numbers of matrices
         spread = np.maximum(stage.spread, stage.voxel)
         self.pull: Floats = 1 / spread**2  # (3,)
 
@@ -153,12 +153,11 @@ class _Problem:
         found: Floats = np.linalg.norm(np.where(self.weights > 0, self.residuals() / self.stage.voxel, 0), axis=1)
         return found
 
-    def step(self, rho: Floats, deviations: list[float]) -> Floats:
-        """Solve with the weights `rho` (k,) of pieces; return the lengths of the residuals."""
-        raise NotImplementedError
+    def step(self, rho: Floats, stride: int = 0) -> Floats:
+        """Solve with the weights `rho` (k,) of pieces; return the lengths of the residuals.
 
-    def likeliest(self, rho: Floats) -> list[float]:
-        """Return the deviations of the numbers of matrices under which the shifts are most likely."""
+        With a `stride` the deviations are learnt (`_LeastSquares.likeliest`); without they are those learnt before.
+        """
         raise NotImplementedError
 
 
@@ -184,15 +183,12 @@ class _Affine(_Problem):
             design, self.edges.shifts[:, axis], self.weights[:, axis] * rho, rho, prior.ravel(), fixed.ravel()
         )
 
-    def step(self, rho: Floats, deviations: list[float]) -> Floats:
+    def step(self, rho: Floats, stride: int = 0) -> Floats:
         for axis in range(3):
-            x = self._system(axis, rho).solve(deviations[axis]).reshape(-1, 4)
-            self.displacements[:, axis] = x[:, 0]
-            self.matrices[:, axis] = np.eye(3)[axis] + x[:, 1:]
+            x, self.deviations[axis] = self._system(axis, rho).likeliest(self.deviations[axis], stride)
+            self.displacements[:, axis], rows = x.reshape(-1, 4)[:, 0], x.reshape(-1, 4)[:, 1:]
+            self.matrices[:, axis] = np.eye(3)[axis] + rows
         return self.lengths()
-
-    def likeliest(self, rho: Floats) -> list[float]:
-        return [self._system(axis, rho).likeliest() for axis in range(3)]
 
 
 class _Rigid(_Problem):
@@ -226,14 +222,11 @@ class _Rigid(_Problem):
         weights = (self.weights * rho[:, None]).ravel()
         return _LeastSquares(design, right, weights, np.repeat(rho, 3), prior.ravel(), fixed.ravel())
 
-    def step(self, rho: Floats, deviations: list[float]) -> Floats:
-        x: Floats = self._system(rho).solve(deviations[0]).reshape(-1, 6)
-        self.displacements = x[:, :3]
-        self.matrices = Rotation.from_rotvec(x[:, 3:]).as_matrix() @ self.matrices
+    def step(self, rho: Floats, stride: int = 0) -> Floats:
+        x, self.deviations[0] = self._system(rho).likeliest(self.deviations[0], stride)
+        self.displacements, turns = x.reshape(-1, 6)[:, :3], x.reshape(-1, 6)[:, 3:]
+        self.matrices = Rotation.from_rotvec(turns).as_matrix() @ self.matrices
         return self.lengths()
-
-    def likeliest(self, rho: Floats) -> list[float]:
-        return [self._system(rho).likeliest()]
 
 
 @dataclass(frozen=True)
@@ -250,24 +243,31 @@ class _LeastSquares:
     prior: Floats
     fixed: Floats
 
-    def solve(self, deviation: float) -> Floats:
-        """Return the numbers for a deviation of those that are not fixed."""
-        normal, push = self._normal()
-        return self._solution(normal, push, self._precision(deviation))[0]
+    def likeliest(self, deviation: float, stride: int) -> tuple[Floats, float]:
+        """Return the numbers for the deviation under which `right` is most likely, and that deviation.
 
-    def likeliest(self) -> float:
-        """Return the deviation under which `right` is most likely, the scale of its errors being free."""
+        The scale of the errors is free. The search begins at `deviation` and goes downhill by `stride` steps of
+        _FINEST, then by fewer; without a stride `deviation` is kept.
+        """
         normal, push = self._normal()
         count = float(self.rho[self.weights > 0].sum())
-        if count < 1:
-            return _DEVIATIONS[0]
-        costs = []
-        for deviation in _DEVIATIONS:
-            precision = self._precision(deviation)
+
+        @functools.cache
+        def tried(step: int) -> tuple[float, Floats]:
+            precision = self._precision(deviation * _FINEST**step)
             x, spent = self._solution(normal, push, precision)
             misfit = float(self.weights @ (self.design @ x - self.right) ** 2 + precision @ (x - self.prior) ** 2)
-            costs.append(count * np.log(misfit) + spent - float(np.log(precision).sum()))
-        return _DEVIATIONS[int(np.argmin(costs))]
+            return count * math.log(max(misfit, _NO_MISFIT)) + spent - float(np.log(precision).sum()), x
+
+        best = 0
+        while stride:
+            around = [n for n in (best - stride, best + stride) if _SMALLEST <= deviation * _FINEST**n <= _LARGEST]
+            lower = min(around, key=lambda n: tried(n)[0], default=best)
+            if tried(lower)[0] < tried(best)[0]:
+                best = lower
+            else:
+                stride //= 2
+        return tried(best)[1], deviation * _FINEST**best
 
     def _precision(self, deviation: float) -> Floats:
         return np.where(self.fixed > 0, self.fixed, 1 / deviation**2)
@@ -279,8 +279,6 @@ class _LeastSquares:
 
     def _solution(self, normal: sparse.csc_matrix, push: Floats, precision: Floats) -> tuple[Floats, float]:
         """Return the numbers, and the logarithm of the determinant of their precision."""
-        factors = splu(
-            normal + sparse.diags(precision).tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}
-        )
+        factors = factorised(normal + sparse.diags(precision).tocsc())
         numbers: Floats = factors.solve(push + precision * self.prior)
         return numbers, float(np.log(np.abs(factors.U.diagonal())).sum())

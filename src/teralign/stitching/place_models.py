@@ -29,7 +29,12 @@ def same_places(fixed: Tile, moving: Tile, at: Floats, shift: Floats) -> tuple[F
 
     Both are µm from the first voxels; `shift` (…, 3) µm is what the pair or its piece has.
     """
-    return at, at - (_stage_of(moving) - _stage_of(fixed) + shift)
+    return _same_places(_stage_of(fixed), _stage_of(moving), at, shift)
+
+
+def _same_places(fixed: Floats, moving: Floats, at: Floats, shift: Floats) -> tuple[Floats, Floats]:
+    """Return the same for tiles that the stage has at `fixed` and `moving` (…, 3) µm."""
+    return at, at - (moving - fixed + shift)
 
 
 def middle_of(fixed: Tile, moving: Tile, shift: Floats, spacing: Floats) -> Floats:
@@ -93,20 +98,26 @@ def place_models(
 def _edges(tiles: TileSet, pairs: Sequence[TilePair], middles: Floats) -> tuple[PieceEdges, TileNumbers]:
     """Return the pieces of all pairs, or a pair's own shift where it has none, and the pair (k,) of each."""
     number = {tile.name: n for n, tile in enumerate(tiles.tiles)}
+    stage = np.array([_stage_of(tile) for tile in tiles.tiles])
     spacing = np.array(tiles.spacing)
-    ends, places, shifts, errors, owner = [], [], [], [], []
+    pieces: list[PairPiece] = []
+    owner: list[int] = []
     for k, pair in enumerate(pairs):
-        a, b = number[pair.fixed], number[pair.moving]
-        fixed, moving = tiles.tiles[a], tiles.tiles[b]
-        middle = middle_of(fixed, moving, np.array(pair.shift), spacing)
-        for piece in pair.pieces or (PairPiece(as_float_triple(middle), pair.shift, pair.error),):
-            here, there = same_places(fixed, moving, np.array(piece.at), np.array(piece.shift))
-            ends.append((a, b))
-            places.append((here - middles[a], there - middles[b]))
-            shifts.append(piece.shift)
-            errors.append([np.inf if error is None else error for error in piece.error])
-            owner.append(k)
-    edges = PieceEdges(np.array(ends), np.array(places), np.array(shifts), np.array(errors))
+        own = pair.pieces
+        if not own:
+            fixed, moving = tiles.tiles[number[pair.fixed]], tiles.tiles[number[pair.moving]]
+            middle = middle_of(fixed, moving, np.array(pair.shift), spacing)
+            own = (PairPiece(as_float_triple(middle), pair.shift, pair.error),)
+        pieces += own
+        owner += [k] * len(own)
+    of_pairs = np.array([(number[pair.fixed], number[pair.moving]) for pair in pairs])
+    ends = of_pairs[owner]
+    i, j = ends.T
+    at, shifts = np.array([piece.at for piece in pieces]), np.array([piece.shift for piece in pieces])
+    errors = np.array([piece.error for piece in pieces], dtype=np.float64)  # None becomes not a number
+    here, there = _same_places(stage[i], stage[j], at, shifts)
+    places = np.stack([here - middles[i], there - middles[j]], axis=1)
+    edges = PieceEdges(ends, places, shifts, np.where(np.isnan(errors), np.inf, errors))
     return edges, np.array(owner)
 
 

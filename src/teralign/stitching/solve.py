@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 
 from teralign.grids import Bools, Floats
 from teralign.stitching.stage_errors import LearntErrors, Regressors, TileNumbers, learn_errors, nothing_learnt
@@ -121,8 +121,17 @@ def _step(edges: ShiftEdges, weights: Floats, rho: Floats, learnt: list[LearntEr
         matrix = sparse.csc_matrix((np.concatenate([-w, -w, diagonal]), (rows, columns)), shape=(count, count))
         push = w * edges.shifts[:, axis]
         right = np.bincount(j, push, count) - np.bincount(i, push, count) + pull * prior.predicted
-        x[:, axis] = splu(matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(right)
+        x[:, axis] = factorised(matrix).solve(right)
     return x, x[j] - x[i] - edges.shifts
+
+
+def factorised(matrix: sparse.csc_matrix) -> SuperLU:
+    """Return the factors of a symmetric positive definite matrix (n, n).
+
+    Its diagonal is taken as it comes: pivots from elsewhere, which it does not need, undo the order that keeps the
+    factors sparse, and take a hundred times as long for 1600 tiles with matrices.
+    """
+    return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
 
 def _limited(x: Floats, stage: Floats, spread: list[float]) -> Floats:
