@@ -48,6 +48,7 @@ workflow {
                 anchor: anchor,
                 flatfield: asBoolean(params.flatfield),
                 balance: asBoolean(params.balance_tiles),
+                refine: asBoolean(params.tile_refinement),
                 output: "stitched.${params.stitched_format}".toString(),
                 stitched_dir: params.stitched_dir,
             ],

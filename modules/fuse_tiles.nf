@@ -8,7 +8,7 @@ process FUSE_TILES {
     scratch false
 
     input:
-    tuple val(meta), val(call), val(dir), path(tiles), path(flatfield), path(source, stageAs: 'source/*')
+    tuple val(meta), val(call), val(dir), path(tiles), path(flatfield), path(refinement), path(source, stageAs: 'source/*')
     path anchor, stageAs: 'dask/*'
 
     output:
@@ -24,7 +24,7 @@ process FUSE_TILES {
     mkdir -p ${meta.id}
     run-on-dask ${word(dir)} ${task.cpus} ${task.memory.toMega()} fuse-tiles \\
         "\$PWD"/${tiles} \\
-        ${flatfield ? "--flatfield \"\$PWD\"/${flatfield}" : ''} ${args} \\
+        ${flatfield ? "--flatfield \"\$PWD\"/${flatfield}" : ''} ${refinement ? "--refinement \"\$PWD\"/${refinement}" : ''} ${args} \\
         --work-dir ${word("${dir}/blocks")} \\
         ${output}
     """

@@ -4,6 +4,7 @@ include { IMPORT_TILES } from '../modules/import_tiles.nf'
 include { ESTIMATE_FLATFIELD } from '../modules/estimate_flatfield.nf'
 include { ALIGN_TILES } from '../modules/align_tiles.nf'
 include { SOLVE_TILES } from '../modules/solve_tiles.nf'
+include { REFINE_TILES } from '../modules/refine_tiles.nf'
 include { BALANCE_TILES } from '../modules/balance_tiles.nf'
 include { FUSE_TILES } from '../modules/fuse_tiles.nf'
 include { REPORT_TILES } from '../modules/report_tiles.nf'
@@ -12,7 +13,7 @@ include { prepareDirectory } from './dask_directories.nf'
 workflow STITCH {
     take:
     rounds   // a list of maps, as readRounds makes them
-    settings // a map: cluster (own, helpers, network), dask_dir, anchor, flatfield and balance (is either wanted), output (the name of a stitched volume), stitched_dir (the address of the folder to write these to, or null)
+    settings // a map: cluster (own, helpers, network), dask_dir, anchor, flatfield, balance and refine (is any of them wanted), output (the name of a stitched volume), stitched_dir (the address of the folder to write these to, or null)
 
     main:
     def anchor = settings.anchor
@@ -34,18 +35,25 @@ workflow STITCH {
     SOLVE_TILES(tiles.join(ALIGN_TILES.out.pairs))
     solved = SOLVE_TILES.out.solved
 
+    refining = all.filter { _round -> settings.refine }.map { round ->
+        [[id: round.id], [fingerprint: round.fingerprint], prepareDirectory("${settings.dask_dir}/refine-${round.id}", settings.cluster)]
+    }
+    REFINE_TILES(refining.join(solved).join(ALIGN_TILES.out.pairs).join(sources), anchor)
+    refinements = REFINE_TILES.out.refinement.mix(all.filter { _round -> !settings.refine }.map { round -> [[id: round.id], []] })
+
     BALANCE_TILES(solved.join(flatfields).join(sources).filter { _found -> settings.balance })
     placed = settings.balance ? BALANCE_TILES.out.balanced : solved
 
     fusing = all.map { round ->
         [[id: round.id], fuseCall(round, settings), prepareDirectory("${settings.dask_dir}/fuse-${round.id}", settings.cluster)]
     }
-    FUSE_TILES(fusing.join(placed).join(flatfields).join(sources), anchor)
+    FUSE_TILES(fusing.join(placed).join(flatfields).join(refinements).join(sources), anchor)
     REPORT_TILES(aligning.map { meta, call, _dir -> [meta, call] }.join(placed).join(ALIGN_TILES.out.pairs).join(flatfields).join(sources))
 
     drivers = aligning.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} tiles".toString(), volumes: [source]] }
+        .mix(refining.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} refine".toString(), volumes: [source]] })
         .mix(fusing.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} fuse".toString(), volumes: [source]] })
-    finished = ALIGN_TILES.out.finished.mix(FUSE_TILES.out.finished)
+    finished = ALIGN_TILES.out.finished.mix(REFINE_TILES.out.finished, FUSE_TILES.out.finished)
 
     stitched = FUSE_TILES.out.stitched.map { meta, volume -> [meta, addressOf(meta.id, settings) ?: volume] }
     reports = REPORT_TILES.out.report

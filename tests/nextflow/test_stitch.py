@@ -28,11 +28,13 @@ def test_results_of_each_round_lie_in_its_folder(tmp_path: Path, parser: str) ->
     (tmp_path / "tiles").mkdir()
     (tmp_path / "rounds.csv").write_text("id,tiles\none,tiles\ntwo,tiles\n")
     options = ["--workflow", "stitch", "--input", "rounds.csv", "-stub-run", "-profile", "demo", "--use_bigstream"]
-    run = nextflow(tmp_path, *options, "--bigstream_cluster", "nextflow", parser=parser)
+    run = nextflow(tmp_path, *options, "--tile_refinement", "--bigstream_cluster", "nextflow", parser=parser)
     assert run.returncode == 0, run.output
-    assert {name: run.tasks(name) for name in STITCHED} == dict.fromkeys(STITCHED, 2)
+    wanted = (*STITCHED, "REFINE_TILES")
+    assert {name: run.tasks(name) for name in wanted} == dict.fromkeys(wanted, 2)
     assert {path.name for path in (tmp_path / "results" / "two").iterdir()} == {
-        *("tiles.json", "flatfield.npz", "pairs.json", "solved.json", "balanced.json", "stitched.zarr", "stitching"),
+        *("tiles.json", "flatfield.npz", "pairs.json", "solved.json", "refinement", "balanced.json", "stitched.zarr"),
+        "stitching",
     }
     assert "one: unknown, error unknown, report results/one/stitching/index.html" in run.output
 
@@ -43,7 +45,7 @@ def test_corrections_are_left_out_where_they_are_not_wanted(tmp_path: Path) -> N
     run = nextflow(tmp_path, *options, "-stub-run", "-profile", "demo")
     assert run.returncode == 0, run.output
     assert run.tasks("FUSE_TILES") == 1
-    assert run.tasks("ESTIMATE_FLATFIELD") == run.tasks("BALANCE_TILES") == 0
+    assert run.tasks("ESTIMATE_FLATFIELD") == run.tasks("REFINE_TILES") == run.tasks("BALANCE_TILES") == 0
 
 
 @pytest.mark.slow

@@ -18,12 +18,12 @@ from teralign.results import schema_of
 from teralign.stitching.align_pairs import STAGE, PairAligner, PairRecord, pair_blocks
 from teralign.stitching.pairs import PairSet, read_pairs, write_pairs
 from teralign.stitching.place import place_tiles
-from teralign.stitching.schema import SCHEMA_NAME
+from teralign.stitching.schema import STITCHING_SCHEMAS
 from teralign.tasks.align_tiles import align_tiles, plan_align_tiles
 from teralign.tasks.solve_tiles import solve_tiles
 from teralign.tiles import read_tiles, write_tiles
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / SCHEMA_NAME
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 
 
 def here(tiles, folder, **options) -> PairSet:
@@ -47,7 +47,7 @@ def test_tiles_come_to_lie_where_they_are(scan, tmp_path):
     assert (done.pairs, done.resumed, done.unreadable) == (11, 0, ())
     assert done.evidence >= 7 and done.ncc > done.ncc_before
     pairs = read_pairs(tmp_path / "pairs.json")
-    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(
+    jsonschema.Draft202012Validator(json.loads((SCHEMAS / "pairs.schema.json").read_text())).validate(
         json.loads((tmp_path / "pairs.json").read_text())
     )
     solved = solve_tiles(folder / "tiles.json", tmp_path / "pairs.json", tmp_path / "solved.json")
@@ -58,9 +58,10 @@ def test_tiles_come_to_lie_where_they_are(scan, tmp_path):
     assert pairs.pairs == here(placed, folder).pairs, "solved tiles are measured from the stage again"
 
 
-def test_the_schema_of_the_documentation_is_that_of_the_code():
+@pytest.mark.parametrize("name", STITCHING_SCHEMAS)
+def test_the_schemas_of_the_documentation_are_those_of_the_code(name):
     """If not: python -m teralign.stitching.schema docs/schemas."""
-    assert json.loads(SCHEMA.read_text()) == json.loads(json.dumps(schema_of(PairSet)))
+    assert json.loads((SCHEMAS / name).read_text()) == json.loads(json.dumps(schema_of(STITCHING_SCHEMAS[name])))
 
 
 def test_pairs_of_an_interrupted_run_are_not_measured_again(scan, tmp_path):

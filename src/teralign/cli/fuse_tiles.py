@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.argument("output", metavar="[OUTPUT]", required=False)
 @options.into_options
 @click.option("--flatfield", type=values.PATH, help="Flat field of estimate-flatfield, taken out of each tile.")
+@click.option("--refinement", type=values.PATH, help="Folder of refine-tiles, by which bent tiles are sampled.")
 @click.option(
     "--weights",
     type=click.Choice(["none", "linear", "cosine", "distance", "max"]),
@@ -47,6 +48,7 @@ def fuse_tiles(
     into: str | None,
     slot: tuple[int, int] | None,
     flatfield: Path | None,
+    refinement: Path | None,
     weights: str,
     ramps: FloatTriple | None,
     interpolation: str,
@@ -72,6 +74,7 @@ def fuse_tiles(
             into=into,
             slot=slot,
             flatfield=flatfield,
+            refinement=refinement,
             weights=weights,
             ramps=ramps,
             interpolation=interpolation,

@@ -53,6 +53,7 @@ GROUPS = {
         "export-tiles": "Write positions of tiles for another program.",
         "align-tiles": "Measure the shifts between overlapping tiles.",
         "solve-tiles": "Place all tiles as their shifts agree best.",
+        "refine-tiles": "Measure how bent tiles are where they overlap.",
         "report-tiles": "Judge how tiles were stitched and show it in one page.",
         "fuse-tiles": "Write tiles as one volume, block by block.",
         "estimate-flatfield": "Find the uneven light and the dark level of tiles.",

@@ -22,7 +22,8 @@ STAGE = "pairs"
 
 _SEARCH = 24  # voxels: stages err by less, and an overlap of less than that is left otherwise
 _LEAST_OVERLAP = 500  # voxels: fewer say nothing
-_FOLDER = 1000  # pairs whose records share a folder
+PAIRS_A_FOLDER = 1000
+"""Pairs whose records share a folder."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class PairBlock:
     @property
     def name(self) -> str:
         """The name in files and messages."""
-        return f"p{self.number // _FOLDER:03d}_{self.number:06d}"
+        return f"p{self.number // PAIRS_A_FOLDER:03d}_{self.number:06d}"
 
 
 @dataclass(frozen=True, kw_only=True)

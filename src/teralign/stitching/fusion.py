@@ -6,7 +6,7 @@ applied on the fly, in float32. Where no tile is the volume is 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -36,6 +36,7 @@ from teralign.volumes import Voxels
 
 _VOXEL_SECONDS = 0.05e-6  # CPU time from TIFF stacks to OME-Zarr with all levels, uint16, a flat field and gains
 _WHOLE = 1e-3  # voxels: a fraction of a position that is not interpolated
+_STRAIGHT = np.zeros((0, 0, 0, 3), np.float32)
 _NARROW = 4.0  # voxels: the ramp along an axis without neighbours
 
 
@@ -71,6 +72,24 @@ class EvenLight(Protocol):
 
     def correct(self, voxels: NDArray[np.generic], channel: int, region: Region) -> NDArray[np.float32]:
         """Return the voxels (z, y, x) of a region of a tile in even light."""
+        ...
+
+
+class Bends(Protocol):
+    """The displacements of bent tiles; a `TileBends` is one."""
+
+    @property
+    def strides(self) -> Triple:
+        """The voxels (z, y, x) between the nodes at which they are sampled."""
+        ...
+
+    @property
+    def largest(self) -> float:
+        """The length of the largest, in voxels."""
+        ...
+
+    def at(self, tiles: Sequence[Tile], points: Floats) -> Mapping[str, Floats]:
+        """Return the displacements (n, 3) µm, each in its own frame, of tiles that are bent at points (n, 3) µm."""
         ...
 
 
@@ -117,7 +136,7 @@ def _box(tile: Tile, tiles: TileSet) -> tuple[Floats, Floats]:
 class TileFusion:
     """The voxels of a fused volume on `grid`; picklable. `ramps` (z, y, x) are in voxels.
 
-    `light` takes out uneven light; then tiles' gains and offsets apply.
+    `light` takes out uneven light; then tiles' gains and offsets apply. `bends` displace tiles where they overlap.
     """
 
     reader: TileReader
@@ -127,6 +146,7 @@ class TileFusion:
     weights: Weights = Weights.COSINE
     interpolation: TileInterpolation = TileInterpolation.CUBIC
     light: EvenLight | None = None
+    bends: Bends | None = None
     _present: tuple[Tile, ...] = field(init=False, repr=False, compare=False)
     _starts: Floats = field(init=False, repr=False, compare=False)
     _stops: Floats = field(init=False, repr=False, compare=False)
@@ -170,7 +190,8 @@ class TileFusion:
 
     def part_bytes(self, part: Part) -> int:
         """Return the bytes of a channel: total, weight and output of the block, and a tile as read and corrected."""
-        seen = part.core.grow(as_triple(np.ceil(self._lean @ part.core.shape) + 3))
+        bent = self.bends.largest if self.bends else 0.0
+        seen = part.core.grow(as_triple(np.ceil(self._lean @ part.core.shape + bent) + 3))
         return (part.core.size + seen.size) * (8 + self.dtype.itemsize)
 
     def _make(self, core: Region, timepoint: int) -> Iterator[Voxels]:
@@ -192,14 +213,15 @@ class TileFusion:
         out = np.zeros(core.shape, self.dtype)
         if not tiles:
             return out
-        if len(tiles) == 1 and self._copy(core, channel, tiles[0], out):
+        bent = self._bent(core, channel)
+        if len(tiles) == 1 and not bent and self._copy(core, channel, tiles[0], out):
             return out
         total, weight = np.zeros(core.shape, np.float32), np.zeros(core.shape, np.float32)
         for tile in tiles:
-            if tile.matrix is None:
+            if tile.matrix is None and tile.name not in bent:
                 self._add(core, channel, tile, total, weight)
             else:
-                self._add_mapped(core, channel, tile, total, weight)
+                self._add_mapped(core, channel, tile, bent.get(tile.name, _STRAIGHT), total, weight)
         whole = self.dtype.kind in "iu"
         divided = _HOW[self.weights] in (MEAN_OF_PRODUCTS, MEAN_OF_LEAST)
         finish(total, weight, divided, _limits(self.dtype), whole, out)
@@ -283,25 +305,53 @@ class TileFusion:
             return np.where(counts if counts.any() else True, self.grid.spacing, 0.0)
         return np.where(counts, np.minimum(np.maximum(self.ramps, 1.0), np.array(tile.shape) / 2), 0.0)
 
-    def _add_mapped(self, core: Region, channel: int, tile: Tile, total: Float32s, weight: Float32s) -> None:
-        """Add a tile with a matrix to the sums of a block."""
+    def _bent(self, core: Region, channel: int) -> Mapping[str, Float32s]:
+        """Return the displacements of tiles that are bent in a block, in their voxels, at the nodes around it.
+
+        Nodes are every `strides` voxels of the whole grid, and all tiles over any of them count, so that neighbouring
+        blocks agree.
+        """
+        if self.bends is None:
+            return {}
+        lead, strides = self._nodes(core)
+        first, counts = np.subtract(core.start, lead), -(-np.add(core.shape, lead) // strides) + 1
+        tiles = self._touching(Region(as_triple(first), as_triple(first + (counts - 1) * strides + 1)), channel)
+        if len(tiles) < 2:
+            return {}
+        lines = [a + np.arange(n) * step for a, n, step in zip(first, counts, strides, strict=True)]
+        index = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
+        found = self.bends.at(tiles, self.grid.to_physical(index) - self.tiles.channels[channel].shift)
+        return {name: np.float32(moved / self.grid.spacing).reshape(*counts, 3) for name, moved in found.items()}
+
+    def _nodes(self, core: Region) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return by how many voxels the first node lies before a block, and the voxels between nodes."""
+        strides = np.array(self.bends.strides if self.bends else (1, 1, 1), np.int64)
+        return np.array(core.start, np.int64) % strides, strides
+
+    def _add_mapped(
+        self, core: Region, channel: int, tile: Tile, bend: Float32s, total: Float32s, weight: Float32s
+    ) -> None:
+        """Add a tile with a matrix, or one that is bent, to the sums of a block."""
         spacing, shift = np.array(self.grid.spacing), np.array(self.tiles.channels[channel].shift)
         linear = self._back(tile)
         start = linear @ ((self.grid.to_physical(core.start) - np.array(tile.position) - shift) / spacing)
         ends = np.array(np.meshgrid(*[(0.0, n - 1.0) for n in core.shape], indexing="ij")).reshape(3, 8)
         seen = linear @ ends + start[:, None]
-        low, high = np.floor(seen.min(axis=1) - _WHOLE) - 1, np.floor(seen.max(axis=1) + _WHOLE) + 3
-        whole = Region.whole(tile.shape)
-        region = Region(as_triple(low), as_triple(high)).intersect(whole.grow((2, 2, 2)))
-        if region.intersect(whole).size == 0:
+        shape = np.array(tile.shape)
+        if (seen.max(axis=1) < -0.5).any() or (seen.min(axis=1) > shape - 0.5).any():
             return
+        low, high = seen.min(axis=1) - _WHOLE, seen.max(axis=1) + _WHOLE
+        if bend.size:
+            low, high = low + bend.min(axis=(0, 1, 2)), high + bend.max(axis=(0, 1, 2))
+        low, high = (np.clip(np.floor(end), -1, shape - 1) for end in (low, high))  # beyond faces voxels are repeated
+        region = Region(as_triple(low - 1), as_triple(high + 3))
         voxels = self._read(tile, channel, region)
         kind = _KIND.get(self.weights, DEPTH)
-        first, shape = np.array(region.start), np.array(tile.shape)
+        first = np.array(region.start)
         how, balance = _HOW[self.weights], self._balance(tile, channel)
         cubic = self.interpolation is TileInterpolation.CUBIC
-        ramp = self._ramp(tile)
-        add_mapped_tile(voxels, first, shape, linear, start, ramp, kind, how, cubic, balance, total, weight)
+        placed, bends, ramp = (linear, start), (bend, *self._nodes(core)), self._ramp(tile)
+        add_mapped_tile(voxels, first, shape, placed, bends, ramp, kind, how, cubic, balance, total, weight)
 
     def _back(self, tile: Tile) -> Floats:
         """Return the matrix (3, 3) from voxels of the output to those of a tile."""

@@ -1,8 +1,8 @@
-"""The JSON Schema of pairs.json, made from the dataclasses that it holds.
+"""The JSON Schemas of pairs.json and refinement.json, made from the dataclasses that they hold.
 
     python -m teralign.stitching.schema FOLDER
 
-writes it into a folder.
+writes them into a folder.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from pathlib import Path
 
 from teralign.results import schema_of
 from teralign.stitching.pairs import PairSet
+from teralign.stitching.refinement import Refinement
 
-SCHEMA_NAME = "pairs.schema.json"
-"""The name of the file in docs/schemas."""
+STITCHING_SCHEMAS: dict[str, type] = {"pairs.schema.json": PairSet, "refinement.schema.json": Refinement}
+"""The schemas by the names of their files in docs/schemas."""
 
 
 def main(folder: Path) -> None:
-    """Write the schema into a folder."""
-    (folder / SCHEMA_NAME).write_text(json.dumps(schema_of(PairSet), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    """Write all schemas into a folder."""
+    for name, kind in STITCHING_SCHEMAS.items():
+        (folder / name).write_text(json.dumps(schema_of(kind), indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

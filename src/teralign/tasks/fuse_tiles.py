@@ -16,6 +16,7 @@ from teralign.grids import FloatTriple, Triple, as_float_triple
 from teralign.plans import Plan
 from teralign.results import to_json
 from teralign.stitching.fusion import TileFusion, TileInterpolation, Weights, default_ramps, fused_grid
+from teralign.stitching.refinement import read_refinement
 from teralign.tiles import TileReader, TileSet, read_tiles
 from teralign.volumes import Chunking
 
@@ -25,11 +26,13 @@ class FuseOptions(DestinationOptions, total=False):
 
     `flatfield` is a file of `estimate-flatfield`, which every tile is divided by, after its dark level is taken off.
     `weights` combine tiles: none, linear, cosine, distance or max; `ramps` (z, y, x) µm are the widths over which the
-    first two fade, the median overlap by default. `interpolation` is linear or cubic. `chunk_size` is (z, y, x)
-    voxels, `levels` the maximum number of scales.
+    first two fade, the median overlap by default. `refinement` is a folder of refine-tiles, by which bent tiles are
+    sampled. `interpolation` is linear or cubic. `chunk_size` is (z, y, x) voxels, `levels` the maximum number of
+    scales.
     """
 
     flatfield: str | Path | None
+    refinement: str | Path | None
     weights: str
     ramps: FloatTriple | None
     interpolation: str
@@ -88,7 +91,10 @@ def _filling(path: Path, output: str | Path | None, options: FuseOptions) -> Fil
     weights = Weights(options.get("weights", Weights.COSINE))
     interpolation = TileInterpolation(options.get("interpolation", TileInterpolation.CUBIC))
     light = _light(options.get("flatfield"), tiles)
-    source = TileFusion(TileReader(tiles, reader.folder), grid, dtype, widths, weights, interpolation, light)
+    refinement = options.get("refinement")
+    bends = None if refinement is None else read_refinement(Path(refinement), tiles)
+    reading = TileReader(tiles, reader.folder)
+    source = TileFusion(reading, grid, dtype, widths, weights, interpolation, light, bends)
     chunk_size, levels = options.get("chunk_size"), options.get("levels")
     volumes = {
         reader.volume(tile, c).uri: reader.volume(tile, c) for tile in tiles.present for c in range(len(tile.sources))
@@ -100,6 +106,7 @@ def _filling(path: Path, output: str | Path | None, options: FuseOptions) -> Fil
         "tiles": hashlib.blake2b(to_json(replace(tiles, solution=None)).encode(), digest_size=16).hexdigest(),
         "volumes": states.hexdigest(),
         "flatfield": light.digest() if light else None,
+        "refinement": bends.digest() if bends else None,
         "weights": weights.value,
         "ramps": widths,
         "interpolation": interpolation.value,
