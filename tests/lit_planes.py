@@ -37,6 +37,14 @@ def lit_from_beside(seed=0):
     return exposed((60 + tissue) * light() + rng.normal(0, 0.5, (60, 1, 1)) + glow, 1.0), glow
 
 
+def counted(scenes, gain, *, dark=200.0, per_photon=8.0, read=1.6, seed=1):
+    """The planes, through optics, as a camera counts photons, each as `per_photon`; `read` photons are noise."""
+    rng = np.random.default_rng(seed)
+    seen = ndimage.gaussian_filter(scenes, (0, 1, 1)) * gain
+    photons = rng.poisson(seen / per_photon) + rng.normal(0, read, scenes.shape)
+    return np.rint(photons * per_photon + dark).clip(0, 65535).astype(np.uint16)
+
+
 def rms(found, true):
     """The error of a gain in per cent, after both are scaled to mean 1."""
     return 100 * float(np.std(found / found.mean() / true * true.mean()))

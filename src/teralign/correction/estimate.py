@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from teralign.correction.kernels import block_means
+from teralign.correction.photons import NoiseLevel, PhotonNoise
 from teralign.correction.shading_fit import ShadingFit, fit_shading
 from teralign.correction.stray import added_light
 from teralign.errors import InputError
@@ -75,8 +76,8 @@ def estimate_shading(
     if len(planes) < LEAST_PLANES:
         raise InputError(f"the light cannot be estimated from {len(planes)} planes; it takes {LEAST_PLANES} or more.")
     frame, known = (dark, 0.0) if isinstance(dark, np.ndarray) else (None, dark)
-    means, noise, shape = _blocks(planes, frame)
-    whole = _fitted(means, noise, known)
+    means, noise, shape, found = _blocks(planes, frame, photons=dark is None)
+    whole = _fitted(means, noise, known) if found is None else _fitted_at(means, noise, found)
     level = np.full(shape, whole.dark, np.float32) if frame is None else frame.astype(np.float32)
     added = added_light(means, noise, whole)
     if added is not None:
@@ -106,9 +107,19 @@ def _fitted(means: NDArray[np.float32], noise: float, dark: float | None) -> Sha
     return fit_shading(means, noise, dark)
 
 
-def _blocks(planes: Planes, frame: NDArray[np.float32] | None) -> tuple[NDArray[np.float32], float, tuple[int, int]]:
+def _fitted_at(means: NDArray[np.float32], noise: float, level: NoiseLevel) -> ShadingFit:
+    """Return the fit with the dark level that noise tells; what its error does to the gain is part of the gain's."""
+    fit, other = (_fitted(means, noise, dark) for dark in (level.dark, level.dark - level.error))
+    change = float(np.sqrt(((fit.coefficients - other.coefficients) ** 2).sum()))
+    return ShadingFit(fit.coefficients, level.dark, float(np.hypot(fit.error, change)), level.error)
+
+
+def _blocks(
+    planes: Planes, frame: NDArray[np.float32] | None, *, photons: bool
+) -> tuple[NDArray[np.float32], float, tuple[int, int], NoiseLevel | None]:
     """Return the means of the blocks (planes, y, x) less the dark frame, the noise of dim ones, and a plane's shape.
 
+    The last is the dark level that the noise of photons tells, where that is asked for and it does.
     There are 16 blocks along the shorter side of a small plane, and 32 of a large one. Voxels beyond the last whole
     block are left out.
     """
@@ -121,9 +132,13 @@ def _blocks(planes: Planes, frame: NDArray[np.float32] | None) -> tuple[NDArray[
     side = min(shape) // (16 if min(shape) < 512 else 32)
     whole = (len(planes), shape[0] // side, shape[1] // side)
     means, halves = np.empty(whole, np.float32), np.empty(whole, np.float32)
+    gathered = PhotonNoise(len(planes), whole[1:], side) if photons else None
     limit = float(np.iinfo(first.dtype).max) if first.dtype.kind in "ui" else np.inf
     for n in range(len(planes)):
-        block_means(np.asarray(planes[n]), side, limit, means[n], halves[n])
+        plane = np.asarray(planes[n])
+        block_means(plane, side, limit, means[n], halves[n])
+        if gathered is not None:
+            gathered.add(n, plane)
     valid = np.isfinite(means)
     dim = valid & (means <= np.nanpercentile(means, 25)) if valid.any() else valid
     noise = 1.4826 * float(np.median(np.abs(halves[dim]))) if dim.any() else 0.0
@@ -131,7 +146,8 @@ def _blocks(planes: Planes, frame: NDArray[np.float32] | None) -> tuple[NDArray[
         block, unused = np.empty(whole[1:], np.float32), np.empty(whole[1:], np.float32)
         block_means(frame, side, np.inf, block, unused)
         means -= block
-    return means, max(noise, 1e-3 * float(np.nanstd(means)) if valid.any() else 0.0), shape
+    level = gathered.level(means) if gathered is not None else None
+    return means, max(noise, 1e-3 * float(np.nanstd(means)) if valid.any() else 0.0), shape, level
 
 
 def _spots(planes: Planes, gain: Floats, dark: NDArray[np.float32]) -> Floats:

@@ -1,0 +1,179 @@
+"""The dark level from the noise of planes: light comes as photons, whose noise vanishes with it.
+
+Counts of photons are Poisson distributed: of a mean height h above the dark level, in a camera of q counts a photon,
+they have the variance q · h and the third cumulant q² · h. The noise of reading adds to the variance, but it is
+symmetric and adds nothing to the third cumulant. So q is the slope of the variance against the mean (Janesick, Photon
+Transfer, SPIE 2007), and h the third cumulant divided by q²; the level is the mean less h.
+
+Noise is what is left of a voxel without the polynomial through its surroundings, where the optics leave no detail.
+The third cumulant has a slope against the mean as well, which photons make q². Where it is another, or where the
+variance differs between blocks of one mean, noise is not that of photons alone (it is averaged, sharpened,
+compressed, amplified at random, or detail of tissue), and tells nothing of the dark level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from teralign.correction.kernels import noise_cumulants
+from teralign.grids import Bools, Floats
+
+_RADIUS, _DEGREE = 3, 4  # of the surroundings in voxels, and of the polynomial
+_DIM = (0.6, 0.4, 0.2)  # shares of the blocks, the dimmest, in turn: tissue adds detail of its own to brighter ones
+_WIDE = 6.0  # standard deviations of a variance: more is detail of tissue, or a bright spot
+_ODD = 4.0  # standard deviations of the mean variance at a place of the planes: more is dust, or a hot voxel
+_MOST_SCATTER = 1.1  # of the variances of alike blocks, in units of that of even noise: detail makes them differ
+_MOST_CUT = 0.02  # of the dim blocks in which noise may reach below 0, where it is cut off
+_GROUPS = 24  # of planes, left out in turn for the errors
+_LEAST_BLOCKS = 2000
+_LEAST_SLOPE = 10.0  # standard errors of the variance's slope: less, and it does not tell photons
+_MOST_RATIO_ERROR = 0.15  # of the slopes' ratio, to be able to judge it
+_SAME_RATIO = (3.0, 0.1)  # standard errors by which it may differ from 1, beside a difference that is no matter
+_DOUBT = 0.02  # of the height, beside the standard error: detail of tissue that is not noticed
+_VOXELS = 1.5e8  # that suffice, of all planes
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """A dark level and its standard error, in counts."""
+
+    dark: float
+    error: float
+
+
+class PhotonNoise:
+    """The variance and third cumulant of the noise in the blocks of planes, gathered plane by plane."""
+
+    def __init__(self, planes: int, shape: tuple[int, int], side: int) -> None:
+        """Prepare for a number of planes of blocks (y, x) of `side` voxels."""
+        self._kernel, self._side = _kernel(), side
+        self._variance, self._third = (np.full((planes, *shape), np.nan, np.float32) for _ in range(2))
+        self._step = int(max(1, planes * shape[0] * shape[1] * side**2 / _VOXELS))
+
+    def add(self, n: int, plane: NDArray[np.generic]) -> None:
+        """Take plane number n (y, x), or some rows of its blocks where there are more voxels than it takes."""
+        rows = (n % self._step, self._step)
+        noise_cumulants(plane, self._kernel, self._side, rows, self._variance[n], self._third[n])
+
+    def level(self, means: NDArray[np.float32]) -> NoiseLevel | None:
+        """Return the dark level for the means of the blocks (planes, y, x); None where the noise does not tell it."""
+        for share in _DIM:
+            cumulants = _gathered(means, self._variance, self._third, self._side**2, share)
+            level = None if cumulants is None else cumulants.level()
+            if level is not None:
+                return level
+        return None
+
+
+def _kernel() -> NDArray[np.float32]:
+    """Return the filter (y, x) that takes the polynomial through its surroundings from a voxel; 1 in the middle."""
+    along = np.arange(-_RADIUS, _RADIUS + 1) / _RADIUS
+    y, x = (part.ravel() for part in np.meshgrid(along, along, indexing="ij"))
+    others = (y != 0) | (x != 0)
+    terms = np.stack([y**i * x**j for i in range(_DEGREE + 1) for j in range(_DEGREE + 1 - i)], axis=1)
+    kernel = np.ones(len(y))
+    kernel[others] = -np.linalg.pinv(terms[others])[0]
+    return kernel.reshape(len(along), -1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Cumulants:
+    """Variances and third cumulants of blocks against their means, as sums over each group of planes.
+
+    Both are of shape (groups, 5): the weighted sums of 1, m, m², y and m · y, of the means m less `middle` and the
+    values y.
+    """
+
+    variance: Floats
+    third: Floats
+    middle: float
+
+    def level(self) -> NoiseLevel | None:
+        """Return the dark level, None where the noise is not that of photons."""
+        groups = len(self.variance)
+        height, slope, ratio = self._values(np.ones(groups, bool))
+        without = np.array([self._values(np.arange(groups) != n) for n in range(groups)])
+        errors = np.sqrt((groups - 1) * without.var(axis=0))
+        if not (slope > _LEAST_SLOPE * errors[1] and errors[2] < _MOST_RATIO_ERROR):
+            return None
+        if abs(ratio - 1) > _SAME_RATIO[0] * errors[2] + _SAME_RATIO[1]:
+            return None
+        return NoiseLevel(self.middle - height, float(np.hypot(errors[0], _DOUBT * height)))
+
+    def _values(self, groups: Bools) -> tuple[float, float, float]:
+        """Return the height of `middle` above the dark level, the counts of a photon, and the ratio of the slopes."""
+        variance, third = self.variance[groups].sum(axis=0), self.third[groups].sum(axis=0)
+        _, slope = _line(variance)
+        _, steep = _line(third)
+        return float((third[3] / slope**2 - third[1]) / third[0]), slope, steep / slope**2
+
+
+def _gathered(
+    means: NDArray[np.float32], variance: NDArray[np.float32], third: NDArray[np.float32], size: int, share: float
+) -> _Cumulants | None:
+    """Return the sums over the dimmest blocks of `size` voxels, a `share` of all.
+
+    None where these are few, where their noise is cut off at 0, and where detail is part of it.
+    """
+    seen: Bools = np.isfinite(means) & np.isfinite(variance)
+    seen[:, [0, -1]] = seen[:, :, [0, -1]] = False  # the filter has no surroundings at the edges of the plane
+    if seen.sum() < _LEAST_BLOCKS:
+        return None
+    dim: Bools = seen & (means <= np.quantile(means[seen], share))
+    if (variance[dim] < 0).mean() > _MOST_CUT:
+        return None
+    used: Bools = dim & (variance >= 0)
+    plane, place = (part.ravel()[used.ravel()] for part in np.divmod(np.arange(means.size), means[0].size))
+    kernel = _kernel().astype(float)
+    m = means[used].astype(float)
+    squares, cubes = variance[used] / (kernel**2).sum(), third[used] / (kernel**3).sum()
+    middle = float(m.mean())
+    m -= middle
+    most = (1 - 2 / (9 * size) + _WIDE * np.sqrt(2 / (9 * size))) ** 3  # of chi-squared (Wilson and Hilferty 1931)
+    expected, kept = np.full(len(m), np.median(squares)), np.ones(len(m), bool)
+    for n in range(4):
+        kept = squares < expected * most
+        if n > 1:  # once what is expected is known
+            kept &= ~_odd(squares / expected, kept, place)[place]
+        offset, slope = _line(_sums(kept / expected**2, m, squares, np.zeros(len(m), int), 1)[0])
+        expected = np.maximum(offset + slope * m, 0.2 * expected.mean())
+    scatter = size / (2 * _correlation(kernel)) * float((squares / expected)[kept].var())
+    if scatter > _MOST_SCATTER:
+        return None
+    groups = min(_GROUPS, len(means))
+    return _Cumulants(
+        _sums(kept / expected**2, m, squares, plane % groups, groups),
+        _sums(kept / expected**3, m, cubes, plane % groups, groups),
+        middle,
+    )
+
+
+def _correlation(kernel: Floats) -> float:
+    """Return the sum of the squared correlations of filtered noise: so many voxels tell as much as one without."""
+    spectrum = np.abs(np.fft.fft2(kernel, [2 * n for n in kernel.shape])) ** 2
+    return float((spectrum**2).mean() / spectrum.mean() ** 2)
+
+
+def _odd(excess: Floats, kept: Bools, place: NDArray[np.intp]) -> Bools:
+    """Return at which places of the planes there is more noise than elsewhere, in the mean of all planes."""
+    count = np.bincount(place, kept)
+    mean = np.bincount(place, kept * excess) / np.maximum(count, 1)
+    middle = np.median(mean[count > 0])
+    odd: Bools = mean > middle + _ODD * 1.4826 * np.median(np.abs(mean[count > 0] - middle))
+    return odd
+
+
+def _sums(weight: Floats, m: Floats, y: Floats, group: NDArray[np.intp], groups: int) -> Floats:
+    """Return the sums of 1, m, m², y and m · y in each group (groups, 5)."""
+    parts = (np.ones(len(m)), m, m * m, y, m * y)
+    return np.stack([np.bincount(group, weight * part, groups) for part in parts], axis=1)
+
+
+def _line(sums: Floats) -> tuple[float, float]:
+    """Return offset and slope of the line through values, from their sums."""
+    n, m, mm, y, my = (float(part) for part in sums)
+    slope = (n * my - m * y) / max(n * mm - m * m, 1e-300)
+    return (y - slope * m) / n, slope
