@@ -5,7 +5,7 @@ process REPORT_TILES {
     label 'whole_volume'
 
     input:
-    tuple val(meta), val(call), path(solved), path(pairs), path(flatfield), path(source, stageAs: 'source/*')
+    tuple val(meta), val(call), path(solved), path(pairs), path(flatfield), path(refinement), path(source, stageAs: 'source/*')
 
     output:
     tuple val(meta), path("${meta.id}/stitching"), emit: report
@@ -16,7 +16,7 @@ process REPORT_TILES {
     """
     mkdir -p ${meta.id}
     report-tiles ${solved} ${pairs} ${meta.id}/stitching --name "${meta.id}" --channel ${call.channel} \\
-        ${flatfield ? "--flatfield ${flatfield}" : ''} ${args} || [ \$? -eq 6 ]
+        ${flatfield ? "--flatfield ${flatfield}" : ''} ${refinement ? "--refinement ${refinement}" : ''} ${args} || [ \$? -eq 6 ]
     """
 
     stub:

@@ -48,7 +48,7 @@ workflow STITCH {
         [[id: round.id], fuseCall(round, settings), prepareDirectory("${settings.dask_dir}/fuse-${round.id}", settings.cluster)]
     }
     FUSE_TILES(fusing.join(placed).join(flatfields).join(refinements).join(sources), anchor)
-    REPORT_TILES(aligning.map { meta, call, _dir -> [meta, call] }.join(placed).join(ALIGN_TILES.out.pairs).join(flatfields).join(sources))
+    REPORT_TILES(aligning.map { meta, call, _dir -> [meta, call] }.join(placed).join(ALIGN_TILES.out.pairs).join(flatfields).join(refinements).join(sources))
 
     drivers = aligning.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} tiles".toString(), volumes: [source]] }
         .mix(refining.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} refine".toString(), volumes: [source]] })

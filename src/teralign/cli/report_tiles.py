@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.argument("pairs", type=values.PATH, metavar="PAIRS.json")
 @click.argument("output", type=values.PATH, metavar="FOLDER")
 @click.option("--flatfield", type=values.PATH, help="The light of the tiles, taken out of the pictures.")
+@click.option("--refinement", type=values.PATH, help="Folder of refine-tiles, by which the pictures bend tiles.")
 @click.option("--name", help="Name of the scan in the report.  [default: the folder's]")
 @click.option(
     "--channel", type=click.IntRange(min=0), default=0, show_default=True, help="The channel that pictures show."
@@ -31,6 +32,7 @@ def report_tiles(
     pairs: Path,
     output: Path,
     flatfield: Path | None,
+    refinement: Path | None,
     name: str | None,
     channel: int,
     gates: Gates,
@@ -49,6 +51,7 @@ def report_tiles(
         pairs,
         output,
         flatfield=flatfield,
+        refinement=refinement,
         name=name,
         channel=channel,
         fail_on=gates.fail_on,

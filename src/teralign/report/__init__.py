@@ -25,7 +25,16 @@ from teralign.report.seams import Seam, chosen_pairs, draw_seam, seam_sheet, sta
 from teralign.report.slices import covered_box
 from teralign.report.states import Seen, seen_through, states_of
 from teralign.report.steps import GlobalSummary, StepSummary, summarise_steps
-from teralign.report.tile_contents import ReadTile, ReportedTile, Residuals, SeamNote, TileOverlap, TilesReport
+from teralign.report.tile_contents import (
+    BentAt,
+    ReadTile,
+    ReportedTile,
+    Residuals,
+    SeamNote,
+    TileOverlap,
+    TilesReport,
+    straight,
+)
 from teralign.report.tile_map import MARKS, marks_of
 from teralign.report.tiles_page import TileEvidence, quilt_picture, tiles_page
 from teralign.report.trace import TaskCost, read_trace
@@ -35,6 +44,7 @@ from teralign.report.zooms import CloseImages
 
 __all__ = [
     "MARKS",
+    "BentAt",
     "BlockSummary",
     "CloseImages",
     "Column",
@@ -95,6 +105,7 @@ __all__ = [
     "small_pictures",
     "stage_set",
     "states_of",
+    "straight",
     "summarise_blocks",
     "summarise_steps",
     "tiles_page",

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from teralign.errors import DataError
-from teralign.grids import FloatTriple, Grid, Region
-from teralign.report.tile_contents import ReadTile
+from teralign.grids import Floats, Grid, Region
+from teralign.report.tile_contents import BentAt, ReadTile, straight
 from teralign.tiles import Tile, TileSet
 
 QUILT_SIDE = 1400
@@ -40,13 +40,19 @@ class Quilt:
     missing: Sequence[str]
 
 
-def make_quilt(tiles: TileSet, read: ReadTile, *, side: int = QUILT_SIDE, budget: int = _VOXELS) -> Quilt:
-    """Return the quilt of all present tiles at their positions; a tile that cannot be read is left out and named."""
+def make_quilt(
+    tiles: TileSet, read: ReadTile, bent: BentAt = straight, *, side: int = QUILT_SIDE, budget: int = _VOXELS
+) -> Quilt:
+    """Return the quilt of all present tiles where fusion puts their middle planes, as they are turned and `bent`.
+
+    A tile that cannot be read is left out and named.
+    """
     present = tiles.present
     low, high = _box(tiles, present)
     pixel = max(*tiles.spacing[1:], max(high - low) / side)
     rows, columns = (max(1, int(n)) for n in np.ceil((high - low) / pixel - 1e-6))
-    grid = Grid((1, rows, columns), (1.0, pixel, pixel), (0.0, float(low[0]), float(low[1])))
+    first = low + pixel / 2
+    grid = Grid((1, rows, columns), (1.0, pixel, pixel), (0.0, float(first[0]), float(first[1])))
     plane = sum(tile.shape[1] * tile.shape[2] for tile in present)
     depth = max(tile.shape[0] for tile in present)
     planes = int(np.clip(budget // plane, 1, depth))
@@ -60,7 +66,7 @@ def make_quilt(tiles: TileSet, read: ReadTile, *, side: int = QUILT_SIDE, budget
             except DataError:
                 missing.append(tile.name)
                 continue
-            _add(total, weights, grid, flat, _small_grid(tiles, tile, factors))
+            _add(total, weights, grid, _Flat(tile, flat, np.array(tiles.spacing), factors), bent)
         with np.errstate(invalid="ignore"):
             shown = np.fmax(shown, np.where(weights > 0, total / weights, np.nan))
     return Quilt(shown, float(pixel), planes, depth, missing)
@@ -73,9 +79,14 @@ def _layer(tile: Tile) -> int:
 def _box(tiles: TileSet, present: Sequence[Tile]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the outer corners (y, x) in µm of the box around all tiles."""
     half = np.asarray(tiles.spacing[1:]) / 2
-    first = np.array([tile.position[1:] for tile in present])
-    last = first + np.array([tile.shape[1:] for tile in present]) * tiles.spacing[1:]
-    return np.min(first, axis=0) - half, np.max(last, axis=0) - half
+    corners = np.concatenate([_corners(tile, np.array(tiles.spacing)) for tile in present])[:, 1:]
+    return np.min(corners, axis=0) - half, np.max(corners, axis=0) + half
+
+
+def _corners(tile: Tile, spacing: Floats) -> Floats:
+    """Return the places (4, 3) µm of the corners of a tile's middle plane."""
+    z, y, x = (np.array(tile.shape) - 1) * spacing
+    return tile.place_of([(z / 2, *end) for end in ((0, 0), (0, x), (y, 0), (y, x))])
 
 
 def _flattened(
@@ -110,36 +121,46 @@ def _runs(chosen: Sequence[int], longest: int) -> list[tuple[int, int]]:
     return runs
 
 
-def _small_grid(tiles: TileSet, tile: Tile, factors: tuple[int, int]) -> Grid:
-    spacing: FloatTriple = (1.0, tiles.spacing[1] * factors[0], tiles.spacing[2] * factors[1])
-    shape = (1, tile.shape[1] // factors[0], tile.shape[2] // factors[1])
-    y, x = (
-        at + (factor - 1) / 2 * size
-        for at, factor, size in zip(tile.position[1:], factors, tiles.spacing[1:], strict=True)
-    )
-    return Grid(shape, spacing, (0.0, y, x))
+@dataclass(frozen=True)
+class _Flat:
+    """A tile as `values` (rows, columns), means over `factors` (y, x) of its voxels of `spacing` (3,) µm."""
+
+    tile: Tile
+    values: NDArray[np.float32]
+    spacing: Floats
+    factors: tuple[int, int]
+
+    def places(self, points: Floats, bent: BentAt) -> tuple[Floats, Floats]:
+        """Return where points (n, 2) µm lie (2, n) in rows and columns, without and with the displacement.
+
+        They count as points of the tile's middle plane.
+        """
+        tile, middle = self.tile, (self.tile.shape[0] - 1) / 2 * self.spacing[0]
+        linear = tile.linear
+        flat = (points - tile.position[1:] - linear[1:, 0] * middle) @ np.linalg.inv(linear[1:, 1:]).T
+        whole = np.column_stack([np.full(len(flat), middle), flat])
+        moved = bent(tile, tile.place_of(whole))[:, 1:]
+        steps = self.spacing[1:] * self.factors
+        first = (np.array(self.factors) - 1) / 2 * self.spacing[1:]
+        return ((flat - first) / steps).T, ((flat + moved - first) / steps).T
 
 
-def _add(
-    total: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    grid: Grid,
-    flat: NDArray[np.float32],
-    small: Grid,
-) -> None:
+def _add(total: NDArray[np.float32], weights: NDArray[np.float32], grid: Grid, flat: _Flat, bent: BentAt) -> None:
     """Add a tile to the picture with weights that fall to its edges."""
-    region = grid.touching(small.corners()[0], small.corners()[-1]).intersect(grid.region)
+    corners = _corners(flat.tile, flat.spacing) * (0, 1, 1)
+    half = flat.spacing / 2
+    region = grid.touching(corners.min(axis=0) - half, corners.max(axis=0) + half).intersect(grid.region)
     if region.size == 0:
         return
-    rows, columns = (
-        (grid.origin[a] + np.arange(region.start[a], region.stop[a]) * grid.spacing[a] - small.origin[a])
-        / small.spacing[a]
-        for a in (1, 2)
-    )
-    at = np.stack(np.meshgrid(rows, columns, indexing="ij"))
-    values = ndimage.map_coordinates(flat, at, order=1, mode="nearest")
-    ends = [np.minimum(index, n - 1 - index) / n for index, n in ((rows, flat.shape[0]), (columns, flat.shape[1]))]
-    weight = np.clip(np.minimum.outer(ends[0], ends[1]) + 0.5 / max(flat.shape), 1e-4, 1).astype(np.float32)
+    lines = [grid.origin[a] + np.arange(region.start[a], region.stop[a]) * grid.spacing[a] for a in (1, 2)]
+    points = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)
+    place, at = flat.places(points.reshape(-1, 2), bent)
+    values = ndimage.map_coordinates(flat.values, at, order=1, mode="nearest").reshape(region.shape[1:])
+    counts = np.array(flat.values.shape)[:, None]
+    ends = np.minimum(place, counts - 1 - place)
+    weight = np.clip((ends / counts).min(axis=0) + 0.5 / counts.max(), 1e-4, 1)
+    weight[(ends < -1).any(axis=0)] = 0
+    share = weight.reshape(region.shape[1:]).astype(np.float32)
     inside = region.slices[1:]
-    total[inside] += values * weight
-    weights[inside] += weight
+    total[inside] += values * share
+    weights[inside] += share

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from teralign.grids import Floats, Region, as_triple
 from teralign.report.pictures import Picture, overlay
-from teralign.report.tile_contents import ReadTile, TileOverlap
+from teralign.report.tile_contents import BentAt, ReadTile, TileOverlap, straight
 from teralign.tiles import Tile, TileSet
 
 _LONGEST = 220  # voxels of a crop along an axis
@@ -49,14 +49,19 @@ def chosen_pairs(overlaps: Sequence[TileOverlap]) -> list[tuple[str, TileOverlap
     return [(which, known[place]) for place, which in found.items()]
 
 
-def draw_seam(tiles: TileSet, stage: TileSet, overlap: TileOverlap, which: str, read: ReadTile) -> Seam:
-    """Return the pictures of a pair; `stage` has the tiles where the stage had them. Raises DataError of `read`."""
+def draw_seam(
+    tiles: TileSet, stage: TileSet, overlap: TileOverlap, which: str, read: ReadTile, bent: BentAt = straight
+) -> Seam:
+    """Return the pictures of a pair; `stage` has the tiles where the stage had them, where none is `bent`.
+
+    Raises DataError of `read`.
+    """
     before, after = (
         _SeenPair.of(placed, placed.by_name(overlap.fixed), placed.by_name(overlap.moving))
         for placed in (stage, tiles)
     )
     half = after.half
-    return Seam(overlap, which, _planes(before, half, read), _planes(after, half, read))
+    return Seam(overlap, which, _planes(before, half, read, straight), _planes(after, half, read, bent))
 
 
 def seam_sheet(seams: Sequence[Seam]) -> Picture:
@@ -102,7 +107,7 @@ class _SeenPair:
         return np.minimum(self.overlap * (0.5 + _CONTEXT), _LONGEST / 2 * np.asarray(self.tiles.spacing))
 
 
-def _planes(seen: _SeenPair, half: Floats, read: ReadTile) -> tuple[Picture, Picture]:
+def _planes(seen: _SeenPair, half: Floats, read: ReadTile, bent: BentAt) -> tuple[Picture, Picture]:
     """Return the plane xy and the plane along z through the middle of an overlap, as RGB (rows, columns, 3)."""
     first, last = np.maximum(seen.middle - half, seen.low), np.minimum(seen.middle + half, seen.high)
     across = 2 if seen.overlap[2] <= seen.overlap[1] else 1
@@ -110,7 +115,7 @@ def _planes(seen: _SeenPair, half: Floats, read: ReadTile) -> tuple[Picture, Pic
     for flat in (0, 3 - across):
         a, b = first.copy(), last.copy()
         a[flat] = b[flat] = seen.middle[flat]
-        images = [_sampled(seen.tiles, tile, read, a, b, flat) for tile in seen.pair]
+        images = [_sampled(seen.tiles, tile, read, bent, (a, b), flat) for tile in seen.pair]
         shown.append(overlay(*(_windowed(image) for image in images)))
     width = shown[0].shape[1] + shown[1].shape[1]
     height = max(plane.shape[0] for plane in shown)
@@ -119,8 +124,11 @@ def _planes(seen: _SeenPair, half: Floats, read: ReadTile) -> tuple[Picture, Pic
     return first_plane, second_plane
 
 
-def _sampled(tiles: TileSet, tile: Tile, read: ReadTile, low: Floats, high: Floats, flat: int) -> NDArray[np.float32]:
-    """Return a tile (rows, columns) in the plane from `low` to `high` µm across axis `flat`, NaN outside of it."""
+def _sampled(
+    tiles: TileSet, tile: Tile, read: ReadTile, bent: BentAt, ends: tuple[Floats, Floats], flat: int
+) -> NDArray[np.float32]:
+    """Return a tile (rows, columns) in the plane between two `ends` µm across axis `flat`, NaN outside of it."""
+    low, high = ends
     spacing, last = np.asarray(tiles.spacing), np.array(tile.shape) - 1
     counts = np.rint((high - low) / spacing).astype(int) + 1
     lines = [low[a] + spacing[a] * np.arange(n) for a, n in enumerate(counts)]
@@ -131,9 +139,9 @@ def _sampled(tiles: TileSet, tile: Tile, read: ReadTile, low: Floats, high: Floa
     inside = np.all((middle >= -0.5) & (middle <= last + 0.5), axis=-1)
     if not inside.any():
         return np.full(inside.shape, np.nan, np.float32)
-    at = np.clip(at, 0, last)
-    ends = at.reshape(-1, 3)
-    need = Region(as_triple(np.floor(ends.min(axis=0))), as_triple(np.floor(ends.max(axis=0)) + 2))
+    at = np.clip(at + bent(tile, points.reshape(-1, 3)).reshape(points.shape) / spacing, 0, last)
+    seen = at.reshape(-1, 3)
+    need = Region(as_triple(np.floor(seen.min(axis=0))), as_triple(np.floor(seen.max(axis=0)) + 2))
     need = need.intersect(Region.whole(tile.shape))
     place = np.moveaxis(at - need.start, -1, 0)
     values = ndimage.map_coordinates(read(tile, need), place, order=1, mode="nearest", output=np.float32)

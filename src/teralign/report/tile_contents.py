@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from teralign.grids import FloatTriple, Region, Triple
+from teralign.grids import Floats, FloatTriple, Region, Triple
 from teralign.provenance import Run
 from teralign.tiles import Solution, Tile
 from teralign.trust import Assessment, ErrorEstimate, GateCheck, Verdict
@@ -17,8 +17,16 @@ from teralign.trust import Assessment, ErrorEstimate, GateCheck, Verdict
 ReadTile: TypeAlias = Callable[[Tile, Region], NDArray[np.float32]]
 """Returns the voxels (z, y, x) of a region of a tile, in even light."""
 
+BentAt: TypeAlias = Callable[[Tile, Floats], Floats]
+"""Returns the displacements (n, 3) µm of a tile, in its own frame, at points (n, 3) µm: where it is sampled."""
+
 AxisValues: TypeAlias = tuple[float | None, float | None, float | None]
 """Values along z, y and x, None where they are unknown."""
+
+
+def straight(tile: Tile, points: Floats) -> Floats:
+    """Return no displacements: the `BentAt` of straight tiles."""
+    return np.zeros_like(points)
 
 
 @dataclass(frozen=True)

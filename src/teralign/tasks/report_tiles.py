@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from teralign.grids import Floats, Region
 from teralign.provenance import Run, own_name
 from teralign.report import (
     MARKS,
+    BentAt,
     ReadTile,
     ReportedTile,
     Residuals,
@@ -34,10 +36,12 @@ from teralign.report import (
     quilt_picture,
     seam_sheet,
     stage_set,
+    straight,
     tiles_page,
 )
 from teralign.results import write_json
 from teralign.stitching.pairs import read_pairs
+from teralign.stitching.refinement import TileBends, read_refinement
 from teralign.tasks.tile_layouts import advise_layout
 from teralign.tasks.tile_verdict import JudgedTiles, judge, overlaps_of, stage_of
 from teralign.tiles import Tile, TileReader, TileSet, read_tiles
@@ -74,6 +78,7 @@ def report_tiles(
     output: str | Path,
     *,
     flatfield: str | Path | None = None,
+    refinement: str | Path | None = None,
     name: str | None = None,
     channel: int = 0,
     fail_on: FailOn = FailOn.NEVER,
@@ -82,7 +87,8 @@ def report_tiles(
     """Write the report of solved tiles into the folder `output`: index.html, report.json, quilt.png and seams.png.
 
     `solved` is the document of solve-tiles or balance-tiles, `pairs` that of align-tiles from which it was solved.
-    The pictures show `channel`, in the light of the `flatfield`. `name` is that of the scan, by default the folder's.
+    The pictures show `channel`, in the light of the `flatfield`, bent as the `refinement` of refine-tiles says.
+    `name` is that of the scan, by default the folder's.
     The verdict is held against `fail_on` in the result; nothing is raised then.
 
     Raises InputError for documents that do not belong together, tiles that are not solved, and an output that exists.
@@ -100,16 +106,19 @@ def report_tiles(
     if not 0 <= channel < len(tiles.channels):
         raise InputError(f"{solved} has {len(tiles.channels)} channels; choose another --channel than {channel}.")
     field = None if flatfield is None else _field_of(flatfield, tiles, channel)
+    bent = straight if refinement is None else _bent_by(read_refinement(Path(refinement), tiles), tiles)
     found = overlaps_of(tiles, tiles.solution, read_pairs(pairs).pairs, str(pairs))
     read = _reader(tiles, Path(solved).parent, channel, field)
     inputs = {"solved": own_name(solved), "pairs": own_name(pairs)}
     if flatfield is not None:
         inputs["flatfield"] = own_name(flatfield)
+    if refinement is not None:
+        inputs["refinement"] = own_name(refinement)
     judged = judge(tiles, found)
     assessment = _advised(judged.assessment, tiles, Path(solved).parent, channel)
     named = name or folder.absolute().name
     content, evidence = _measure(
-        tiles, found, judged, assessment, read, named, Gates(fail_on=fail_on), channel, inputs
+        tiles, found, judged, assessment, (read, bent), named, Gates(fail_on=fail_on), channel, inputs
     )
     page = tiles_page(content, evidence)
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +142,7 @@ def _measure(
     overlaps: Sequence[TileOverlap],
     judged: JudgedTiles,
     assessment: Assessment,
-    read: ReadTile,
+    shown: tuple[ReadTile, BentAt],
     name: str,
     gates: Gates,
     channel: int,
@@ -142,8 +151,8 @@ def _measure(
     """Return the content of the report, and what its page shows besides."""
     errors = judged.errors
     confirmed = [o for o in overlaps if o.state == "confirmed"]
-    seams, unseen = _seams(tiles, overlaps, read)
-    quilt = make_quilt(tiles, read)
+    seams, unseen = _seams(tiles, overlaps, *shown)
+    quilt = make_quilt(tiles, *shown)
     reported = _reported(tiles, confirmed, errors)
     content = TilesReport(
         kind="tiles",
@@ -209,13 +218,15 @@ def _residuals(confirmed: Sequence[TileOverlap]) -> Residuals | None:
     return Residuals(median, p95, largest)
 
 
-def _seams(tiles: TileSet, overlaps: Sequence[TileOverlap], read: ReadTile) -> tuple[list[Seam], list[str]]:
+def _seams(
+    tiles: TileSet, overlaps: Sequence[TileOverlap], read: ReadTile, bent: BentAt
+) -> tuple[list[Seam], list[str]]:
     """Return the seams to show, and the names of pairs of tiles that could not be read for them."""
     seams, unseen = [], []
     stage = stage_set(tiles)
     for which, overlap in chosen_pairs(overlaps):
         try:
-            seams.append(draw_seam(tiles, stage, overlap, which, read))
+            seams.append(draw_seam(tiles, stage, overlap, which, read, bent))
         except DataError as error:
             log.warning("no seam is shown: %s", error)
             unseen += [overlap.fixed, overlap.moving]
@@ -246,6 +257,25 @@ def _reader(tiles: TileSet, folder: Path, channel: int, field: FlatField | None)
         return np.asarray(even * np.float32(gain) + np.float32(offset), np.float32)
 
     return read
+
+
+def _bent_by(bends: TileBends, tiles: TileSet) -> BentAt:
+    """Return what displaces a tile, by the tiles that it shares points with."""
+    boxes = np.array([_box_of(tile, tiles) for tile in tiles.present])
+
+    def bent(tile: Tile, points: Floats) -> Floats:
+        reach = (boxes[:, 0] <= points.max(axis=0)) & (boxes[:, 1] >= points.min(axis=0))
+        near = [tiles.present[k] for k in np.flatnonzero(reach.all(axis=1))]
+        return bends.at(near, points).get(tile.name, np.zeros_like(points))
+
+    return bent
+
+
+def _box_of(tile: Tile, tiles: TileSet) -> tuple[Floats, Floats]:
+    """Return the lowest and the highest corner of a tile, µm, half a voxel beyond its outer voxels' centres."""
+    ends = itertools.product(*[(-0.5, n - 0.5) for n in tile.shape])
+    corners = tile.place_of(np.array(list(ends)) * tiles.spacing)
+    return corners.min(axis=0), corners.max(axis=0)
 
 
 def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
