@@ -1,4 +1,4 @@
-"""Kill local-align, apply-transform and convert-volume at random moments, run them again, and compare the bytes.
+"""Kill commands that work in blocks at random moments, run them again, and compare the bytes.
 
 Each round starts one of the commands on two workers, kills its first process at a random moment, and runs it again:
 no other process of it may be left, its output must have the bytes of the undisturbed run, manifests included, and
@@ -89,12 +89,14 @@ def _sums(rounds: Iterable[Round]) -> Iterator[tuple[str, int, int]]:
 
 
 def prepare(folder: Path) -> list[Case]:
-    """Demo data, its global alignment, and the commands run undisturbed.
+    """Demo data, also as tiles, its global alignment, and the commands run undisturbed.
 
     The moving round is applied to more voxels than it has, which make more than one write unit.
     """
     data = folder / "data"
-    run("make-demo-data", "--output", str(data), "--shape", "96,80,64")
+    run("make-demo-data", "--output", str(data), "--shape", "96,80,64", "--tiles", "2")
+    tiles = str(folder / "tiles.json")
+    run("import-tiles", f"{data}/fixed_tiles", tiles, "--spacing", "0.92,0.92,0.84")
     affine, field = str(folder / "affine.mat"), str(folder / "peace" / "field.zarr")
     coarse = ("--fixed", f"{data}/fixed.n5/s1", "--moving", f"{data}/moving.n5/s1")
     run("global-align", *coarse, "--output", affine)
@@ -104,10 +106,12 @@ def prepare(folder: Path) -> list[Case]:
     create_volume(folder / "fine.zarr", grid=Grid((256,) * 3, [e / 256 for e in extent]), dtype="uint8")
     warp = ("apply-transform", "--fixed", f"{folder}/fine.zarr", *moving, "--transform", field)
     convert = ("convert-volume", fixed, "--chunk-size", "12")
+    fuse = ("fuse-tiles", tiles, "--chunk-size", "16")
     return [
         undisturbed("local-align", (*align, *WORKERS, "--output"), Path(field)),
         undisturbed("apply-transform", (*warp, *WORKERS, "--output"), folder / "peace" / "warped.zarr"),
         undisturbed("convert-volume", (*convert, *WORKERS), folder / "peace" / "converted.zarr"),
+        undisturbed("fuse-tiles", (*fuse, *WORKERS), folder / "peace" / "stitched.zarr"),
     ]
 
 
