@@ -31,8 +31,7 @@ FALL = 1.6  # of the scale from one round to the next
 _LEAST_SPREAD = 0.25  # voxels
 _TORN = 6.0  # times the usual error of the stage: two tiles with errors cut at two deviations differ by four
 _LEAST_USUAL = 0.5  # voxels
-_HARMLESS = 5.0  # voxels: two standard deviations of chance errors that leave a tile near its place in any case
-_LONGEST_GUESS = 2.5  # voxels
+_AGAINST = 1.5  # deviations of a chance error by which what is learnt may be wrong, and yet bring no tile further off
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,8 @@ def solve_positions(edges: ShiftEdges, regressors: Regressors) -> Solved:
     main = components == 0
     x[~main] += np.median((x - predicted)[main], axis=0)  # the zero of tiles that stay: the middle, not the mean
     alone = np.bincount(components)[components] == 1
-    x[alone] = _limited(x[alone], np.median(x[main], axis=0), [axis.spread for axis in learnt])
+    doubts = np.stack([axis.doubt for axis in learnt], axis=1)
+    x[alone] = _harmless(x[alone], np.median(x[main], axis=0), doubts[alone])
     return Solved(
         displacements=x,
         used=used,
@@ -134,17 +134,19 @@ def factorised(matrix: sparse.csc_matrix) -> SuperLU:
     return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
 
-def _limited(x: Floats, stage: Floats, spread: list[float]) -> Floats:
-    """Return the displacements (n, 3) of tiles without edges, not far from that of a tile that stays, `stage` (3,).
+def _harmless(x: Floats, stage: Floats, doubts: Floats) -> Floats:
+    """Return displacements x (n, 3) of tiles without edges, no further from `stage` (3,), which stays, than is safe.
 
-    What is learnt helps on average; but a tile whose chance error is against it comes to lie further off than the
-    stage has it, by up to its length. Where chance errors are large, that length is limited.
+    `doubts` (n, 3) are the standard errors of x. A tile that is learnt to lie a way of length L off, with a standard
+    error t along the way, and that is moved by f L, comes to lie further off if its chance error exceeds L (1 − f/2)
+    against the way. So f is chosen for _AGAINST · t to be that: all of the way is gone from twice that length on,
+    nothing within it.
     """
-    if 2 * float(np.linalg.norm(spread)) <= _HARMLESS:
-        return x
-    lengths = np.linalg.norm(x - stage, axis=1, keepdims=True)
-    limited: Floats = stage + (x - stage) * np.minimum(1, _LONGEST_GUESS / np.maximum(lengths, 1e-9))
-    return limited
+    way = x - stage
+    lengths = np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
+    doubt = np.linalg.norm(way / lengths * doubts, axis=1, keepdims=True)
+    safe: Floats = stage + way * np.clip(2 - 2 * _AGAINST * doubt / lengths, 0, 1)
+    return safe
 
 
 def _wrong_bridges(edges: ShiftEdges, used: Bools, x: Floats, learnt: list[LearntErrors]) -> Bools:

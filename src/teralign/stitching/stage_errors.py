@@ -61,15 +61,20 @@ class Regressors:
 
 @dataclass(frozen=True)
 class LearntErrors:
-    """The predicted error of every tile (n,) along an axis, and τ, the spread of the true ones around it."""
+    """The predicted error of every tile (n,) along an axis, τ, the spread of the true ones around it, and the doubt.
+
+    The `doubt` (n,) is the standard error of the prediction for a tile whose error is not known: τ, and what the
+    known ones leave open.
+    """
 
     predicted: Floats
     spread: float
+    doubt: Floats
 
 
 def nothing_learnt(count: int) -> LearntErrors:
     """Return what holds before anything is known: no error is predicted, and any may be."""
-    return LearntErrors(np.zeros(count), _FIRST_SPREAD)
+    return LearntErrors(np.zeros(count), _FIRST_SPREAD, np.full(count, _FIRST_SPREAD))
 
 
 def learn_errors(
@@ -95,7 +100,9 @@ def learn_errors(
     inside = place == main
     predicted = regressors.columns @ fit.theta * _trust(fit, z, y, (1 / counts)[place])
     offset = float(np.mean(errors[known][inside] - predicted[known][inside]))
-    return LearntErrors(predicted + offset, float(np.sqrt(fit.noise)))
+    columns = regressors.columns - means.T[main] @ regressors.columns[known] / counts[main]
+    variance = fit.noise * (1 + 1 / counts[main]) + np.sum(columns @ fit.covariance * columns, axis=1)
+    return LearntErrors(predicted + offset, float(np.sqrt(fit.noise)), np.sqrt(variance))
 
 
 @dataclass(frozen=True)
