@@ -101,15 +101,18 @@ def main() -> None:
             save(options.output, results | {name: done})
         results[name] = done
         print(markdown(done, part.columns) + "\n", flush=True)
+        if part.summary is not None:
+            print(part.summary(done) + "\n", flush=True)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A table: its title, its columns, and what measures its rows."""
+    """A table: its title, its columns, what measures its rows, and the text of what follows from them."""
 
     title: str
     columns: Mapping[str, str]
     rows: Callable[[], Iterable[Row]]
+    summary: Callable[[list[Row]], str] | None = None
 
 
 def _parts(options: argparse.Namespace) -> dict[str, _Part]:
@@ -168,7 +171,11 @@ def _parts(options: argparse.Namespace) -> dict[str, _Part]:
         "tiles": _Part(
             "Positions of tiles of known truth, one thread",
             tiles.COLUMNS,
-            lambda: tiles.tiles(tiles.tools_of(None, options.tiles_peer), options.seeds, options.peer_seeds),
+            lambda: tiles.tiles(
+                tiles.tools_of(None, options.tiles_peer),
+                tiles.Wanted(options.seeds, options.peer_seeds, options.peer_seeds),
+            ),
+            tiles.what_holds,
         ),
         "flatfield": _Part(
             "Uneven light and dark level of planes of known truth, one thread",

@@ -19,6 +19,9 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "simpleitk": ("SimpleITK==2.5.7", "numpy==2.4.6"),
     "bigstream": ("bigstream==5.0.3", "zarr==2.18.7", "numcodecs==0.15.2"),  # it does not import with zarr 3
 }
+TILE_PACKAGES: Mapping[str, Sequence[str]] = {
+    "multiview-stitcher": ("multiview-stitcher==0.1.62", "tifffile==2026.3.3"),
+}
 _LIMIT = 900  # seconds to install one
 
 
@@ -28,12 +31,13 @@ class NotInstalledError(Exception):
 
 def python_of(peer: str) -> Path:
     """The Python of a peer's environment, made when it is not there. Raises NotInstalledError."""
-    folder, wanted = FOLDER / peer, "\n".join(PACKAGES[peer])
+    packages = (*PACKAGES.get(peer, ()), *TILE_PACKAGES.get(peer, ()))
+    folder, wanted = FOLDER / peer, "\n".join(packages)
     marker = folder / "packages.txt"
     if not marker.exists() or marker.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         _call([sys.executable, "-m", "venv", str(folder)])
-        _call([str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *PACKAGES[peer]])
+        _call([str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *packages])
         marker.write_text(wanted)
     return folder / "bin" / "python"
 

@@ -88,6 +88,15 @@ def test_a_straight_rim_of_tissue_is_no_evidence():
     assert not found.evidence and max(found.error) > 0.5
 
 
+@pytest.mark.parametrize("share", [0.004, 0.006])
+def test_a_bare_crop_with_a_trace_of_tissue_has_no_evidence(share: float):
+    """A trace correlates a little; but it may as well be the rim of tissue beside a tile that has none."""
+    shape, start = (24, 96, 60), (2.0, 4.0, 4.0)
+    crops = [seen(SCENE * contrast, start, shape, 6.0, seed) for seed, contrast in enumerate((1, share))]
+    found = measure_shift(*crops, (0.0, 0.0, 0.0), SEARCH)
+    assert found.ncc > 0.1 and found.reason == NO_CONTENT, found
+
+
 def test_dust_of_the_camera_does_not_hold_layers_in_place():
     """Layers see the tissue through the same pixels: without `same_view` dust says that nothing moved."""
     fixed, moving = pair((1.0, 4.0, -3.0), snr=3.0)

@@ -44,6 +44,7 @@ _ERROR_FLOOR = 0.04  # voxels
 _FEW = 30_000  # voxels: with so few, the errors of blocks are too small by the root of 2
 _CELL = 35.0  # voxels: of independent values of white noise after the fine band-pass
 _LEAST_NCC = 0.1
+_CLEAR_NCC = 0.2  # with less, a crop that shows no more than noise has a rim of tissue or chance, not a place
 _SIGNIFICANT = 6.0  # times the correlation that noise has: the largest of a window of noise reaches 4 to 5
 _AMBIGUOUS = 0.75  # of the correlation: the next peak is as likely
 _WORST_ERROR = 0.36  # voxels, along two axes: the rim of tissue that ends in an overlap is sharp along one alone
@@ -174,11 +175,14 @@ def _judged(found: MeasuredShift, coarse: float) -> MeasuredShift:
     """Return what was measured with its evidence or why it lacks; `coarse` is its ncc at half size."""
     noise = math.sqrt(_CELL / max(1, found.voxels)) if found.voxels else 1.0
     known = sorted(error for error in found.error if math.isfinite(error))[:2]
+    bare = min(found.content) < LEAST_CONTENT
+    if bare and found.ncc < _CLEAR_NCC:
+        return replace(found, reason=NO_CONTENT)
     if found.ncc >= max(_LEAST_NCC, _SIGNIFICANT * noise) and known and known[-1] <= _WORST_ERROR:
         if found.second <= _AMBIGUOUS * coarse:
             return replace(found, evidence=True)
         return replace(found, reason=AMBIGUOUS)
-    return replace(found, reason=NO_CONTENT if min(found.content) < LEAST_CONTENT else LOW_CORRELATION)
+    return replace(found, reason=NO_CONTENT if bare else LOW_CORRELATION)
 
 
 def _factors(fixed: tuple[int, ...], moving: tuple[int, ...]) -> Triple:
