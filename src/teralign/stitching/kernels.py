@@ -81,11 +81,11 @@ def filter_columns(image: Image32, taps: Image32, out: Image32) -> None:
             padded[reach - 1 - k] = source[min(n - 1, k)]
             padded[reach + n + k] = source[max(0, n - 1 - k)]
         for x in range(n):
-            target[x] = taps[0] * padded[x + reach]
-        for k in range(1, reach + 1):
-            t = taps[k]
+            target[x] = taps[0] * source[x]
+        for k in range(1, reach + 1):  # slices, since an index that may be negative costs five times the rest
+            t, left, right = taps[k], padded[reach - k : reach - k + n], padded[reach + k : reach + k + n]
             for x in range(n):
-                target[x] += t * (padded[x + reach - k] + padded[x + reach + k])
+                target[x] += t * (left[x] + right[x])
 
 
 @compiled_fast
@@ -204,11 +204,14 @@ def block_sums(fixed: Image32, moving: Image32, scale: float, block: tuple[int, 
                 x0 = max(1, bx * block[2])
                 x1 = nx - 1 if bx == out.shape[2] - 1 else min(nx - 1, (bx + 1) * block[2])
                 ff = mm = fm = rz = ry = rx = hzz = hyy = hxx = hzy = hzx = hyx = np.float32(0)
-                for x in range(x0, x1):
-                    u, v = f[x], a * m[x]
-                    fgz, mgz = half * (fzh[x] - fzl[x]), half * a * (mzh[x] - mzl[x])
-                    fgy, mgy = half * (fyh[x] - fyl[x]), half * a * (myh[x] - myl[x])
-                    fgx, mgx = half * (f[x + 1] - f[x - 1]), half * a * (m[x + 1] - m[x - 1])
+                fi, fa, fb, mi, ma, mb = f[x0:x1], f[x0 - 1 :], f[x0 + 1 :], m[x0:x1], m[x0 - 1 :], m[x0 + 1 :]
+                fza, fzb, mza, mzb = fzl[x0:], fzh[x0:], mzl[x0:], mzh[x0:]
+                fya, fyb, mya, myb = fyl[x0:], fyh[x0:], myl[x0:], myh[x0:]
+                for x in range(x1 - x0):
+                    u, v = fi[x], a * mi[x]
+                    fgz, mgz = half * (fzb[x] - fza[x]), half * a * (mzb[x] - mza[x])
+                    fgy, mgy = half * (fyb[x] - fya[x]), half * a * (myb[x] - mya[x])
+                    fgx, mgx = half * (fb[x] - fa[x]), half * a * (mb[x] - ma[x])
                     ff += u * u
                     mm += v * v
                     fm += u * v
