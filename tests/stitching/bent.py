@@ -37,17 +37,27 @@ class Bend:
 
 
 def make_bent_scan(
-    folder: Path, amplitude: float, *, seed: int = 1, rows: int = 1, columns: int = 2, snr: float = 8.0
-) -> tuple[TileSet, Mapping[str, tuple[np.ndarray, Bend]]]:
-    """Write tiles; return them, and the place and the bend of each."""
+    folder: Path,
+    amplitude: float,
+    *,
+    seed: int = 1,
+    rows: int = 1,
+    columns: int = 2,
+    snr: float = 8.0,
+    wobble: float = 0.0,
+) -> tuple[TileSet, Mapping[str, tuple[np.ndarray, Bend]], Mapping[str, np.ndarray]]:
+    """Write tiles; return them, the place and the bend of each, and the shifts (nz, 2) voxels of its slices."""
     rng, step = np.random.default_rng(seed), SHAPE[1] - OVERLAP
     size = (SHAPE[0] + 20, rows * step + OVERLAP + 30, columns * step + OVERLAP + 30)
     scene = ndimage.spline_filter(tissue(size, seed), output=np.float32)
     voxels = np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in SHAPE], indexing="ij"), -1).reshape(-1, 3)
-    tiles, truth = [], {}
+    tiles, truth, shifts = [], {}, {}
     for r, c in np.ndindex(rows, columns):
         place, bend = np.array((10.0, 15 + r * step, 15 + c * step)), Bend.of(rng, amplitude)
-        shown = ndimage.map_coordinates(scene, (place + voxels + bend(voxels)).T, prefilter=False, mode="nearest")
+        shifts[f"t{r}{c}"] = slices = wobble * np.random.default_rng(10 * r + c).normal(size=(SHAPE[0], 2))
+        at = place + voxels + bend(voxels)
+        at[:, 1:] += slices[voxels[:, 0].astype(int)]
+        shown = ndimage.map_coordinates(scene, at.T, prefilter=False, mode="nearest")
         photons = snr**2 / 300
         stack = rng.poisson((np.clip(shown, 0, None).reshape(SHAPE) + 60) * photons) / photons + 200
         name, position = f"t{r}{c}", tuple(float(v) for v in place * SPACING)
@@ -56,7 +66,7 @@ def make_bent_scan(
         truth[name] = (place, bend)
     found = TileSet(SPACING, (TileChannel("0"),), tuple(tiles))
     write_tiles(folder / "tiles.json", found)
-    return found, truth
+    return found, truth, shifts
 
 
 def disagreement(

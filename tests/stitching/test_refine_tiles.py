@@ -37,19 +37,19 @@ COMPUTE = Compute(workers=1, worker_cpus=1)
 
 
 def solved_scan(folder: Path, amplitude: float, **options):
-    """Two tiles, their pair, and where they are, in files; returns the solved tiles and the truth."""
-    tiles, truth = make_bent_scan(folder, amplitude, **options)
+    """Two tiles, their pair, and where they are, in files; returns the solved tiles, the truth, and the wobble."""
+    tiles, truth, wobble = make_bent_scan(folder, amplitude, **options)
     aligner = PairAligner.of(tiles, folder, 0, None)
     pairs = tuple(aligner(block).pair for block in pair_blocks(tiles))
     write_pairs(folder / "pairs.json", PairSet(0, (1.0, 1.0, 1.0), pairs))
     solve_tiles(folder / "tiles.json", folder / "pairs.json", folder / "solved.json")
-    return read_tiles(folder / "solved.json"), truth
+    return read_tiles(folder / "solved.json"), truth, wobble
 
 
 @pytest.fixture(scope="module")
 def bent(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bent")
-    tiles, truth = solved_scan(folder, 2.0)
+    tiles, truth, _ = solved_scan(folder, 2.0)
     found = refine_tiles(folder / "solved.json", folder / "pairs.json", folder / "refinement", compute=COMPUTE)
     return folder, tiles, truth, found
 
@@ -80,8 +80,8 @@ def test_bent_tiles_come_to_agree(bent):
 def test_straight_tiles_are_left_as_they_are(tmp_path):
     solved_scan(tmp_path, 0.0, seed=3, snr=4.0)
     files = tmp_path / "solved.json", tmp_path / "pairs.json"
-    found = refine_tiles(*files, tmp_path / "refinement", compute=COMPUTE)
-    assert (found.pairs, found.bent) == (1, 0)
+    found = refine_tiles(*files, tmp_path / "refinement", wobble=True, compute=COMPUTE)
+    assert (found.pairs, found.bent, found.wobbling) == (1, 0, 0)
     for name, options in (("plain", {}), ("refined", {"refinement": tmp_path / "refinement"})):
         fuse_tiles(files[0], tmp_path / f"{name}.zarr", compute=COMPUTE, **options)
     volumes = [open_volume(tmp_path / f"{name}.zarr") for name in ("plain", "refined")]

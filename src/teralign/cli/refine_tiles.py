@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 @click.argument("pairs", type=values.PATH, metavar="PAIRS.json")
 @click.argument("output", type=values.PATH, metavar="DIRECTORY")
 @click.option(
+    "--wobble", is_flag=True, help="Find slices of a tile that are shifted against one another along y and x, too."
+)
+@click.option(
     "--smoothness",
     type=click.FloatRange(min=0, min_open=True),
     help="Length in µm below which bends are not followed.  [default: as short as the images tell]",
@@ -30,6 +33,7 @@ def refine_tiles(
     solved: Path,
     pairs: Path,
     output: Path,
+    wobble: bool,
     smoothness: float | None,
     compute: Compute,
     dry_run: bool,
@@ -43,4 +47,6 @@ def refine_tiles(
     from teralign.tasks import refine_tiles as tasks
 
     task = tasks.plan_refine_tiles if dry_run else tasks.refine_tiles
-    options.print_result(task(solved, pairs, output, compute=compute, smoothness=smoothness, overwrite=overwrite))
+    options.print_result(
+        task(solved, pairs, output, compute=compute, wobble=wobble, smoothness=smoothness, overwrite=overwrite)
+    )

@@ -31,6 +31,7 @@ from teralign.stitching.fusion_kernels import (
     finish,
 )
 from teralign.stitching.mapped_kernel import add_mapped_tile
+from teralign.stitching.straighten import ReadRegion
 from teralign.tiles import Tile, TileReader, TileSet
 from teralign.volumes import Voxels
 
@@ -86,6 +87,14 @@ class Bends(Protocol):
     @property
     def largest(self) -> float:
         """The length of the largest, in voxels."""
+        ...
+
+    def wobbles(self, tile: Tile) -> bool:
+        """Return whether slices of a tile are put back as they are read."""
+        ...
+
+    def read(self, tile: Tile, region: Region, read: ReadRegion) -> NDArray[np.generic]:
+        """Return a region of a tile, of which `read` returns regions, with its slices put back."""
         ...
 
     def at(self, tiles: Sequence[Tile], points: Floats) -> Mapping[str, Floats]:
@@ -230,7 +239,8 @@ class TileFusion:
     def _copy(self, core: Region, channel: int, tile: Tile, out: Voxels) -> bool:
         """Copy the voxels of the only tile of a block; returns False for a tile whose voxels must be computed."""
         whole, fractions, covered = self._placed(core, channel, tile)
-        computed = tile.matrix is not None or self.light is not None or any(fractions)
+        wobbles = self.bends is not None and self.bends.wobbles(tile)
+        computed = wobbles or tile.matrix is not None or self.light is not None or any(fractions)
         if computed or self._balance(tile, channel) != (1, 0):
             return False
         if covered.size:
@@ -257,15 +267,19 @@ class TileFusion:
     def _read(self, tile: Tile, channel: int, region: Region) -> Voxels:
         """Return a region of a tile in even light; beyond its faces its last voxels are repeated."""
         inside = region.intersect(Region.whole(tile.shape))
-        voxels = self.reader.read(tile, channel, inside)
-        if voxels.dtype.kind == "f":
-            voxels = np.nan_to_num(voxels, nan=0.0, posinf=0.0, neginf=0.0)
-        if self.light is not None:
-            voxels = self.light.correct(voxels, channel, inside)
+        lit = partial(self._lit, tile, channel)
+        voxels = lit(inside) if self.bends is None else self.bends.read(tile, inside, lit)
         if inside != region:
             ends = zip(region.start, inside.start, inside.stop, region.stop, strict=True)
             voxels = np.pad(voxels, [(b - a, d - c) for a, b, c, d in ends], mode="edge")
         return voxels
+
+    def _lit(self, tile: Tile, channel: int, region: Region) -> Voxels:
+        """Return a region within a tile in even light."""
+        voxels = self.reader.read(tile, channel, region)
+        if voxels.dtype.kind == "f":
+            voxels = np.nan_to_num(voxels, nan=0.0, posinf=0.0, neginf=0.0)
+        return voxels if self.light is None else self.light.correct(voxels, channel, region)
 
     def _add(self, core: Region, channel: int, tile: Tile, total: Float32s, weight: Float32s) -> None:
         """Add a tile without a matrix to the sums of a block."""

@@ -83,7 +83,7 @@ def add_mapped_tile(
                 w = product if how == MEAN_OF_PRODUCTS else least
                 weights[x] = 0.0 if least < 0 else 1e-6 if beyond else max(w, 1e-6)
             for c in range(3):
-                _taps(share[c], cubic, taps[c])
+                taps_between(share[c], cubic, taps[c])
             x = 0
             while x < columns:
                 if weights[x] == 0:
@@ -133,7 +133,7 @@ def _between(bend: Float32s, z: int, y: int, strides: NDArray[np.int64], out: Fl
 
 
 @compiled_fast
-def _taps(share: Float32s, cubic: bool, out: Float32s) -> None:
+def taps_between(share: Float32s, cubic: bool, out: Float32s) -> None:
     """Write the weights (4, n) of the voxels around places that are `share` (n,) of a voxel beyond one of them."""
     half = np.float32(0.5)
     for x in range(len(share)):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from teralign.grids import Floats, FloatTriple, Grid, Region, Triple, as_triple
 from teralign.registration import DeformConfig, Image
 from teralign.registration.deform_engine import DeformResult, find_deformation
 from teralign.stitching.align_pairs import PAIRS_A_FOLDER
+from teralign.stitching.straighten import StoredWobble
 from teralign.tiles import Tile, TileReader
 from teralign.transforms import FIELD_STRIDE
 
@@ -115,12 +117,8 @@ def onto(fixed: Tile, moving: Tile) -> Floats:
 
 def overlap_blocks(number: int, fixed: Tile, moving: Tile, spacing: FloatTriple) -> tuple[OverlapBlock, ...]:
     """Return the blocks of a pair, none where the tiles share too little."""
-    last = np.array(list(itertools.product(*[(0, n - 1) for n in moving.shape]))) * spacing
-    back = onto(moving, fixed)
-    seen = Grid(fixed.shape, spacing).to_index(last @ back[:3, :3].T + back[:3, 3])
-    box = Region(as_triple(np.ceil(seen.min(axis=0) - 1e-6)), as_triple(np.floor(seen.max(axis=0) + 1e-6) + 1))
-    whole = box.intersect(Region.whole(fixed.shape))
-    if min(whole.shape[1:]) < _LEAST_SIDE or whole.shape[0] < 1:
+    whole = overlap_region(fixed, moving, spacing)
+    if whole is None:
         return ()
     parts = Region.whole(whole.shape).split(_part_shape(whole.shape))
     shared = (_SHARED,) * 3
@@ -128,6 +126,16 @@ def overlap_blocks(number: int, fixed: Tile, moving: Tile, spacing: FloatTriple)
         OverlapBlock(number, k, fixed, moving, whole, part.shift(whole.start).grow(shared).intersect(whole))
         for k, part in enumerate(parts)
     )
+
+
+def overlap_region(fixed: Tile, moving: Tile, spacing: FloatTriple) -> Region | None:
+    """Return the voxels of a tile that another covers, None where they are too few."""
+    last = np.array(list(itertools.product(*[(0, n - 1) for n in moving.shape]))) * spacing
+    back = onto(moving, fixed)
+    seen = Grid(fixed.shape, spacing).to_index(last @ back[:3, :3].T + back[:3, 3])
+    box = Region(as_triple(np.ceil(seen.min(axis=0) - 1e-6)), as_triple(np.floor(seen.max(axis=0) + 1e-6) + 1))
+    whole = box.intersect(Region.whole(fixed.shape))
+    return whole if whole.shape[0] >= 1 and min(whole.shape[1:]) >= _LEAST_SIDE else None
 
 
 def _part_shape(shape: Triple) -> Triple:
@@ -140,12 +148,16 @@ def _part_shape(shape: Triple) -> Triple:
 
 @dataclass(frozen=True)
 class OverlapRefiner:
-    """Finds the displacement of a block, and stores it at its nodes in `workspace`. Picklable."""
+    """Finds the displacement of a block, and stores it at its nodes in `workspace`. Picklable.
+
+    Slices that `wobble` are put back before.
+    """
 
     reader: TileReader
     channel: int
     config: DeformConfig
     workspace: Workspace
+    wobble: StoredWobble | None = None
 
     def __call__(self, block: OverlapBlock) -> OverlapRecord:
         """Return the record of a block; its payload (z, y, x, 3) µm float32 is missing where nothing was better."""
@@ -172,8 +184,9 @@ class OverlapRefiner:
         return record
 
     def _image(self, tile: Tile, region: Region) -> Image:
-        voxels = np.ascontiguousarray(self.reader.read(tile, self.channel, region))
-        return Image(voxels, Grid(tile.shape, self.reader.tiles.spacing).crop(region)).finite()
+        read = partial(self.reader.read, tile, self.channel)
+        voxels = read(region) if self.wobble is None else self.wobble.read(tile, region, read)
+        return Image(np.ascontiguousarray(voxels), Grid(tile.shape, self.reader.tiles.spacing).crop(region)).finite()
 
 
 def moving_region(block: OverlapBlock, spacing: FloatTriple) -> Region:

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from teralign.errors import DataError, InputError
-from teralign.grids import Floats, FloatTriple, Grid, Triple, as_float_triple
+from teralign.grids import Floats, FloatTriple, Grid, Region, Triple, as_float_triple
 from teralign.results import to_json, write_json
 from teralign.stitching.refine_pairs import strides_for
+from teralign.stitching.straighten import ReadRegion, StoredWobble
 from teralign.tiles import Tile, TileSet
 from teralign.tiles.documents import read_document
 from teralign.transforms import DisplacementField
@@ -33,8 +34,8 @@ from teralign.transforms import DisplacementField
 REFINEMENT_FORMAT: Final = 1
 """The format of the key `pairs`; it rises when a key changes its meaning or goes."""
 
-DOCUMENT, FIELDS = "refinement.json", "fields"
-"""The names of the document and of the folder of fields."""
+DOCUMENT, FIELDS, WOBBLE = "refinement.json", "fields", "wobble.npy"
+"""The names of the document, of the folder of fields, and of the file with the shifts of slices."""
 
 _ROUNDS = 3  # of the fixed point: what is left is the cube of the displacement's slope, below a hundredth
 
@@ -63,14 +64,30 @@ class RefinedPair:
 
 
 @dataclass(frozen=True)
+class TileWobble:
+    """A tile whose slices are shifted: its slices begin at `start` in the file of all, and `rms_voxels` is (y, x)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = TileSet.__pydantic_config__
+
+    tile: str
+    start: int
+    rms_voxels: tuple[float, float]
+    largest_voxels: float
+
+
+@dataclass(frozen=True)
 class Refinement:
-    """The pairs that were compared in `channel`, and the digest of the `places` of the tiles that this holds for."""
+    """The pairs that were compared in `channel`, and the digest of the `places` of the tiles that this holds for.
+
+    `wobble` are the tiles whose slices are put back before.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = TileSet.__pydantic_config__
 
     channel: int
     places: str
     pairs: tuple[RefinedPair, ...]
+    wobble: tuple[TileWobble, ...] = ()
     kind: Literal["refinement"] = "refinement"
     refinement_format: Literal[1] = REFINEMENT_FORMAT
 
@@ -92,7 +109,13 @@ def read_refinement(folder: Path, tiles: TileSet) -> TileBends:
     if found.places != places_digest(tiles):
         raise InputError(f"{folder} is of tiles at other places; run refine-tiles on these again.")
     used = {(pair.fixed, pair.moving): pair for pair in found.pairs if pair.field}
-    return TileBends(folder.absolute(), tiles.spacing, used)
+    return TileBends(folder.absolute(), tiles.spacing, used, stored_wobble(folder.absolute(), found.wobble))
+
+
+def stored_wobble(folder: Path, wobble: Sequence[TileWobble]) -> StoredWobble | None:
+    """Return the shifts of slices of tiles in a folder, None without any."""
+    largest = max((tile.largest_voxels for tile in wobble), default=0.0)
+    return StoredWobble(folder / WOBBLE, {tile.tile: tile.start for tile in wobble}, largest) if wobble else None
 
 
 @dataclass(frozen=True)
@@ -102,6 +125,7 @@ class TileBends:
     folder: Path
     spacing: FloatTriple
     pairs: Mapping[tuple[str, str], RefinedPair]
+    wobble: StoredWobble | None = None
 
     @property
     def strides(self) -> Triple:
@@ -111,13 +135,24 @@ class TileBends:
     @property
     def largest(self) -> float:
         """The length of the largest displacement, in voxels."""
-        return max((pair.largest_voxels for pair in self.pairs.values()), default=0.0)
+        bent = max((pair.largest_voxels for pair in self.pairs.values()), default=0.0)
+        return max(bent, self.wobble.largest if self.wobble else 0.0)
+
+    def wobbles(self, tile: Tile) -> bool:
+        """Return whether slices of a tile are put back as they are read."""
+        return self.wobble is not None and tile.name in self.wobble.starts
+
+    def read(self, tile: Tile, region: Region, read: ReadRegion) -> NDArray[np.generic]:
+        """Return a region of a tile, of which `read` returns regions, with its slices put back."""
+        return read(region) if self.wobble is None else self.wobble.read(tile, region, read)
 
     def digest(self) -> str:
         """Return a fingerprint of all displacements. Raises DataError for a field that cannot be read."""
         digest = hashlib.blake2b(to_json(list(self.pairs.values())).encode(), digest_size=16)
         for pair in self.pairs.values():
             digest.update(self._load(pair).data)
+        if self.wobble is not None:
+            digest.update(self.wobble.path.read_bytes())
         return digest.hexdigest()
 
     def edges(self, tiles: Sequence[Tile]) -> list[tuple[int, int]]:

@@ -34,7 +34,24 @@ from teralign.stitching.refine_pairs import (
     overlap_blocks,
     strides_for,
 )
-from teralign.stitching.refinement import FIELDS, RefinedPair, Refinement, places_digest, write_refinement
+from teralign.stitching.refinement import (
+    FIELDS,
+    WOBBLE,
+    RefinedPair,
+    Refinement,
+    TileWobble,
+    places_digest,
+    stored_wobble,
+    write_refinement,
+)
+from teralign.stitching.wobble import (
+    WOBBLE_STAGE,
+    SlicesBlock,
+    SlicesMeasurer,
+    shifts_of_pair,
+    slices_blocks,
+    solve_wobble,
+)
 from teralign.tasks.inputs import refuse_existing
 from teralign.tiles import TileReader, TileSet, read_tiles
 
@@ -48,7 +65,8 @@ class RefinedTiles:
     """The folder written; the pairs compared, those whose tiles are bent, and the reasons of the others.
 
     The correlations are medians of the mean local correlation of the bent pairs, and `median_voxels` is that of their
-    displacements, None without any; `largest_voxels` is the largest. `resumed` counts blocks of an earlier run.
+    displacements, None without any; `largest_voxels` is the largest. `wobbling` counts tiles whose slices are put
+    back, `resumed` blocks of an earlier run.
     """
 
     output: str
@@ -59,15 +77,18 @@ class RefinedTiles:
     correlation: float | None
     median_voxels: float | None
     largest_voxels: float
+    wobbling: int
     resumed: int
 
 
 class RefineTilesOptions(TypedDict, total=False):
     """Options of `refine_tiles`.
 
-    `smoothness` (µm) is the length below which bends are not followed, by default as short as the images tell.
+    `smoothness` (µm) is the length below which bends are not followed, by default as short as the images tell. With
+    `wobble`, slices of a tile that are shifted against one another along y and x are found first.
     """
 
+    wobble: bool
     smoothness: float | None
     overwrite: bool
 
@@ -93,21 +114,28 @@ def refine_tiles(
         "pairs": [(block.fixed.name, block.moving.name) for block in work.blocks if block.part == 0],
         "channel": work.channel,
         "config": work.config.model_dump(),
+        "wobble": bool(work.slices),
     }
     with Workspace.of(work.output, compute.work_dir) as workspace:
         workspace.prepare(key)
-        refiner = OverlapRefiner(work.reader, work.channel, work.config, workspace)
-        with compute.connect() as client:
-            summary = run_blocks(refiner, work.blocks, client=client, workspace=workspace, stage=REFINE_STAGE)
-        records = {record.block: record for record in workspace.records(REFINE_STAGE, OverlapRecord)}
         built = workspace.output / "refinement"
         (built / FIELDS).mkdir(parents=True, exist_ok=True)
+        with compute.connect() as client:
+            wobble: tuple[TileWobble, ...] = ()
+            if work.slices:
+                measurer = SlicesMeasurer(work.reader, work.channel, workspace)
+                run_blocks(measurer, work.slices, client=client, workspace=workspace, stage=WOBBLE_STAGE)
+                wobble = _wobble(work, workspace, built)
+            stored = stored_wobble(built, wobble)
+            refiner = OverlapRefiner(work.reader, work.channel, work.config, workspace, stored)
+            summary = run_blocks(refiner, work.blocks, client=client, workspace=workspace, stage=REFINE_STAGE)
+        records = {record.block: record for record in workspace.records(REFINE_STAGE, OverlapRecord)}
         found = []
         for _, group in groupby(work.blocks, key=lambda block: block.number):
             found.append(_refined(list(group), records, workspace, built, work.tiles))
-        write_refinement(built, Refinement(work.channel, places_digest(work.tiles), tuple(found)))
+        write_refinement(built, Refinement(work.channel, places_digest(work.tiles), tuple(found), wobble))
         workspace.finish(built, work.output, overwrite=bool(options.get("overwrite")))
-    result = _result(str(output), found, summary.resumed)
+    result = _result(str(output), found, wobble, summary.resumed)
     log.info("%s of %s bent", counted(result.bent, "pair"), result.pairs)
     return result
 
@@ -131,13 +159,20 @@ class _Work:
     tiles: TileSet
     reader: TileReader
     blocks: Sequence[OverlapBlock]
+    slices: Sequence[SlicesBlock]
     channel: int
     config: DeformConfig
     output: Path
 
 
 def _opened(
-    solved: Path, pairs: Path, output: Path, *, smoothness: float | None = None, overwrite: bool = False
+    solved: Path,
+    pairs: Path,
+    output: Path,
+    *,
+    wobble: bool = False,
+    smoothness: float | None = None,
+    overwrite: bool = False,
 ) -> _Work:
     """Return the work, after all checks of the input."""
     refuse_existing(output, overwrite=overwrite, what="output")
@@ -148,12 +183,10 @@ def _opened(
         raise InputError(f"{pairs} is of channel {measured.channel}, which {solved} lacks; give its own pairs.")
     good = [pair for pair in measured.pairs if pair.evidence]
     ends = [(tiles.by_name(pair.fixed), tiles.by_name(pair.moving)) for pair in good]
-    blocks = [
-        block
-        for number, (fixed, moving) in enumerate(ends)
-        if fixed.state == moving.state == "present"
-        for block in overlap_blocks(number, fixed, moving, tiles.spacing)
-    ]
+    ends = [(fixed, moving) for fixed, moving in ends if fixed.state == moving.state == "present"]
+    numbered = [(number, *pair, tiles.spacing) for number, pair in enumerate(ends)]
+    blocks = [block for pair in numbered for block in overlap_blocks(*pair)]
+    slices = [block for pair in numbered for block in slices_blocks(*pair)] if wobble else []
     if not blocks:
         raise InputError(
             f"no pair of {pairs} has evidence and an overlap that is large enough; there is nothing to refine."
@@ -161,7 +194,31 @@ def _opened(
     # Sent to the workers with every block: all tiles would be too many.
     reader = TileReader(replace(tiles, tiles=tiles.tiles[:1], solution=None), solved.absolute().parent)
     config = DeformConfig(smoothness=smoothness).with_window_for(math.prod(tiles.spacing) ** (1 / 3))
-    return _Work(tiles, reader, blocks, measured.channel, config, output)
+    return _Work(tiles, reader, blocks, slices, measured.channel, config, output)
+
+
+def _wobble(work: _Work, workspace: Workspace, built: Path) -> tuple[TileWobble, ...]:
+    """Return the tiles whose slices are shifted, and store these shifts."""
+    names = {name for block in work.slices for name in (block.fixed.name, block.moving.name)}
+    tiles = [tile for tile in work.tiles.tiles if tile.name in names]
+    counts = [tile.shape[0] for tile in tiles]
+    starts = {tile.name: sum(counts[:k]) for k, tile in enumerate(tiles)}
+    pairs = []
+    for _, group in groupby(work.slices, key=lambda block: block.number):
+        blocks = [b for b in group if workspace.payload(WOBBLE_STAGE, b.name, ".npy").exists()]
+        told = (np.load(workspace.payload(WOBBLE_STAGE, block.name, ".npy")) for block in blocks)
+        if blocks and (shifts := shifts_of_pair(blocks, told, starts)) is not None:
+            pairs.append(shifts)
+    wobble: NDArray[np.float32] = solve_wobble(pairs, sum(counts)).astype(np.float32)
+    with writing(built / WOBBLE) as file:
+        np.save(file, wobble)
+    found = []
+    for tile in tiles:
+        own = wobble[starts[tile.name] :][: tile.shape[0]]
+        y, x = np.sqrt(np.mean(np.square(own, dtype=np.float64), axis=0))
+        if own.any():
+            found.append(TileWobble(tile.name, starts[tile.name], (float(y), float(x)), float(np.abs(own).max())))
+    return tuple(found)
 
 
 def _refined(
@@ -215,7 +272,7 @@ def _plan(work: _Work, capacity: Capacity) -> Plan:
     nodes = voxels // 2 // math.prod(strides_for(work.tiles.spacing))
     plan = Plan(
         output=str(work.output),
-        blocks={REFINE_STAGE: len(work.blocks)},
+        blocks=({WOBBLE_STAGE: len(work.slices)} if work.slices else {}) | {REFINE_STAGE: len(work.blocks)},
         read_bytes=2 * voxels,
         write_bytes=12 * nodes,
         worker_memory_bytes=WORKER_BYTES + max(sizes) // 2 * REFINE_BYTES,
@@ -225,7 +282,7 @@ def _plan(work: _Work, capacity: Capacity) -> Plan:
     return plan.checked(capacity)
 
 
-def _result(output: str, pairs: Sequence[RefinedPair], resumed: int) -> RefinedTiles:
+def _result(output: str, pairs: Sequence[RefinedPair], wobble: Sequence[TileWobble], resumed: int) -> RefinedTiles:
     bent = [pair for pair in pairs if pair.field]
     return RefinedTiles(
         output=output,
@@ -236,6 +293,7 @@ def _result(output: str, pairs: Sequence[RefinedPair], resumed: int) -> RefinedT
         correlation=_median(pair.correlation for pair in bent),
         median_voxels=_median(pair.median_voxels for pair in bent),
         largest_voxels=max((pair.largest_voxels for pair in bent), default=0.0),
+        wobbling=len(wobble),
         resumed=resumed,
     )
 

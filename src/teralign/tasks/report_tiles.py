@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -106,9 +107,12 @@ def report_tiles(
     if not 0 <= channel < len(tiles.channels):
         raise InputError(f"{solved} has {len(tiles.channels)} channels; choose another --channel than {channel}.")
     field = None if flatfield is None else _field_of(flatfield, tiles, channel)
-    bent = straight if refinement is None else _bent_by(read_refinement(Path(refinement), tiles), tiles)
+    bends = None if refinement is None else read_refinement(Path(refinement), tiles)
+    bent = straight if bends is None else _bent_by(bends, tiles)
     found = overlaps_of(tiles, tiles.solution, read_pairs(pairs).pairs, str(pairs))
     read = _reader(tiles, Path(solved).parent, channel, field)
+    if bends is not None:
+        read = _put_back(read, bends)
     inputs = {"solved": own_name(solved), "pairs": own_name(pairs)}
     if flatfield is not None:
         inputs["flatfield"] = own_name(flatfield)
@@ -257,6 +261,15 @@ def _reader(tiles: TileSet, folder: Path, channel: int, field: FlatField | None)
         return np.asarray(even * np.float32(gain) + np.float32(offset), np.float32)
 
     return read
+
+
+def _put_back(read: ReadTile, bends: TileBends) -> ReadTile:
+    """Return what reads tiles with their slices put back."""
+
+    def straight_slices(tile: Tile, region: Region) -> NDArray[np.float32]:
+        return np.asarray(bends.read(tile, region, partial(read, tile)), np.float32)
+
+    return straight_slices
 
 
 def _bent_by(bends: TileBends, tiles: TileSet) -> BentAt:
