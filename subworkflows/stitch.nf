@@ -41,7 +41,10 @@ workflow STITCH {
     REFINE_TILES(refining.join(solved).join(ALIGN_TILES.out.pairs).join(sources), anchor)
     refinements = REFINE_TILES.out.refinement.mix(all.filter { _round -> !settings.refine }.map { round -> [[id: round.id], []] })
 
-    BALANCE_TILES(solved.join(flatfields).join(sources).filter { _found -> settings.balance })
+    balancing = all.filter { _round -> settings.balance }.map { round ->
+        [[id: round.id], [fingerprint: round.fingerprint], prepareDirectory("${settings.dask_dir}/balance-${round.id}", settings.cluster)]
+    }
+    BALANCE_TILES(balancing.join(solved).join(flatfields).join(sources), anchor)
     placed = settings.balance ? BALANCE_TILES.out.balanced : solved
 
     fusing = all.map { round ->
@@ -52,8 +55,9 @@ workflow STITCH {
 
     drivers = aligning.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} tiles".toString(), volumes: [source]] }
         .mix(refining.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} refine".toString(), volumes: [source]] })
+        .mix(balancing.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} balance".toString(), volumes: [source]] })
         .mix(fusing.join(sources).map { meta, _call, dir, source -> [dir: dir, name: "${meta.id} fuse".toString(), volumes: [source]] })
-    finished = ALIGN_TILES.out.finished.mix(REFINE_TILES.out.finished, FUSE_TILES.out.finished)
+    finished = ALIGN_TILES.out.finished.mix(REFINE_TILES.out.finished, BALANCE_TILES.out.finished, FUSE_TILES.out.finished)
 
     stitched = FUSE_TILES.out.stitched.map { meta, volume -> [meta, addressOf(meta.id, settings) ?: volume] }
     reports = REPORT_TILES.out.report

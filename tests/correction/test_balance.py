@@ -46,7 +46,7 @@ def grid_of(rows, columns, gains, *, offsets=None, lit=0.0, seed=0, orders=None)
                 tiles[n][:, start[0] - y : stop[0] - y, start[1] - x : stop[1] - x]
                 for n, (y, x) in ((a, boxes[a]), (b, boxes[b]))
             ]
-            found = match_overlap(*views)
+            found = match_overlap([tuple(views)])
             assert found is not None
             matches.append(MatchedOverlap(a, b, *found))
     return matches

@@ -8,8 +8,9 @@ tile in the order of acquisition, and a loss of what an earlier tile has lit alr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,12 +57,19 @@ class Balance:
     spread_after: float
 
 
-def match_overlap(first: NDArray[np.generic], second: NDArray[np.generic]) -> tuple[Floats, Floats, float] | None:
-    """Return matched quantiles of two views (z, y, x) of one place, and their weight; None without content.
+Views: TypeAlias = tuple[NDArray[np.generic], NDArray[np.generic]]
+"""The same voxels (z, y, x) in two tiles, without the dark level."""
 
-    The values have no dark level. Blocks that are 0 or less in either view are left out.
+
+def match_overlap(views: Iterable[Views]) -> tuple[Floats, Floats, float] | None:
+    """Return matched quantiles of the parts of an overlap, and their weight; None without content.
+
+    Blocks that are 0 or less in either view, or have a NaN, are left out.
     """
-    blocks = [_block_means(np.asarray(view, np.float32)) for view in (first, second)]
+    parts = [[_block_means(np.asarray(view, np.float32)).ravel() for view in pair] for pair in views]
+    if not parts:
+        return None
+    blocks = [np.concatenate(own) for own in zip(*parts, strict=True)]
     valid = (blocks[0] > 0) & (blocks[1] > 0)
     if valid.sum() < _LEAST_BLOCKS:
         return None
@@ -73,8 +81,9 @@ def match_overlap(first: NDArray[np.generic], second: NDArray[np.generic]) -> tu
 
 def _block_means(view: NDArray[np.float32]) -> NDArray[np.float32]:
     y, x = (max(1, min(_BLOCK, n)) for n in view.shape[1:])
-    means: NDArray[np.float32] = ndimage.uniform_filter(view, (0, y, x), mode="nearest")
-    return means[:, y // 2 :: y, x // 2 :: x]
+    rows, columns = view.shape[1] // y, view.shape[2] // x
+    whole = view[:, : rows * y, : columns * x].reshape(-1, rows, y, columns, x)
+    return np.asarray(whole.mean(axis=(2, 4)), np.float32)
 
 
 def balance_tiles(

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+import teralign
+from teralign.blockwise import BlockRecord, BlockState, Workspace, run_blocks
+from teralign.cluster import Capacity, Compute
 from teralign.correction import Balance, FlatField, MatchedOverlap, balance_tiles, match_overlap, read_flatfield
 from teralign.errors import DataError, InputError
-from teralign.grids import Region
+from teralign.grids import Floats, Region, as_triple
+from teralign.plans import CHECKED, SAMPLED, START_SECONDS, WORKER_BYTES, Plan
+from teralign.results import to_json
+from teralign.stitching.refine_pairs import onto
 from teralign.tasks.flatfields import check_fits, refuse_corrected
-from teralign.tasks.inputs import check_new_file
+from teralign.tasks.inputs import refuse_existing
 from teralign.tiles import Tile, TileReader, TileSet, read_tiles, write_tiles
 
 log = logging.getLogger(__name__)
 
+_STAGE = "overlaps"
 _SLICES = 6  # of an overlap that are read
+_PART = 512  # voxels along y and x of a slice that are read at once
 _LEAST_VOXELS = 256
+_FOLDER = 1000  # blocks whose records share a folder
+_ROUNDING = 1e-6  # voxels
+_VOXEL_SECONDS = 0.1e-6  # CPU time of a voxel read and compared
+_VOXEL_BYTES = 24  # memory of a voxel as read, in even light, and at the places of another tile
 
 
 @dataclass(frozen=True)
@@ -29,77 +45,211 @@ class BalancedTiles:
 
     `least_gain` and `largest_gain` are those of tiles; `loss_percent` the light lost from one tile to the next in the
     order of acquisition, `lit_loss_percent` that of what an earlier tile has lit; `spread_before_percent` and
-    `spread_after_percent` the median disagreement of overlaps.
+    `spread_after_percent` the median disagreement of overlaps. `resumed` counts the overlaps of an earlier run.
     """
 
     output: str
     overlaps: tuple[int, ...]
     tiles_without: int
+    unreadable: tuple[str, ...]
     least_gain: tuple[float, ...]
     largest_gain: tuple[float, ...]
     loss_percent: tuple[float, ...]
     lit_loss_percent: tuple[float, ...]
     spread_before_percent: tuple[float, ...]
     spread_after_percent: tuple[float, ...]
+    resumed: int
+
+
+class BalanceOptions(TypedDict, total=False):
+    """Options of `balance`.
+
+    Values are compared in the even light of `flatfield`, or less `dark` counts. With `with_offset` each tile gets an
+    offset as well, with `skip_unreadable` tiles that cannot be read are named, and left out.
+    """
+
+    flatfield: str | Path | None
+    dark: float
+    with_offset: bool
+    skip_unreadable: bool
+    overwrite: bool
 
 
 def balance(
-    tiles: str | Path,
-    output: str | Path,
-    *,
-    flatfield: str | Path | None = None,
-    dark: float = 0.0,
-    with_offset: bool = False,
-    skip_unreadable: bool = False,
-    overwrite: bool = False,
+    tiles: str | Path, output: str | Path, *, compute: Compute = Compute(), **options: Unpack[BalanceOptions]
 ) -> BalancedTiles:
     """Write the tiles of a `tiles.json` with the gain and offset that make their overlaps agree.
 
-    Values are compared in the even light of `flatfield`, or less `dark` counts. Gains that the tiles have are found
-    anew. Raises InputError for bad input, DataError for tiles that cannot be read, unless `skip_unreadable`.
+    Gains that the tiles have are found anew. Raises InputError for bad input, and DataError for a tile that cannot be
+    read, unless `skip_unreadable`.
     """
-    path = check_new_file(Path(output), overwrite=overwrite, what="output")
-    found = read_tiles(tiles)
-    folder = Path(tiles).absolute().parent
-    field = None
-    if flatfield is not None:
-        field = read_flatfield(flatfield)
-        refuse_corrected(found, folder)
-        check_fits(field, found)
-    if folder != path.absolute().parent and any(
-        _is_relative(source.uri) for t in found.tiles for source in t.sources
-    ):
-        raise InputError(f"{output} names tiles by their place beside {tiles}; write it into the same folder.")
-    views = _Views(TileReader(found, folder), field, dark, skip_unreadable)
-    number = {tile.name: n for n, tile in enumerate(found.tiles)}
-    balances: list[Balance] = []
-    counts: list[int] = []
-    seen: set[str] = set()
-    pairs = found.overlapping(_LEAST_VOXELS)
-    for channel in range(len(found.channels)):
-        matches = []
-        for a, b, match in views.matches(pairs, channel):
-            matches.append(MatchedOverlap(number[a.name], number[b.name], *match))
-            seen |= {a.name, b.name}
-        orders = [tile.order for tile in found.tiles]
-        balances.append(balance_tiles(matches, len(found.tiles), orders, with_offset=with_offset))
-        counts.append(len(matches))
-    write_tiles(path, _balanced(found, balances))
-    log.info("wrote %s", path)
+    work = _Work.of(Path(tiles), Path(output), **options)
+    work.plan(compute.capacity())
+    with Workspace.of(work.output, compute.work_dir) as workspace:
+        workspace.prepare(work.key)
+        with compute.connect() as client:
+            summary = run_blocks(work.matcher, work.blocks, client=client, workspace=workspace, stage=_STAGE)
+        records = {record.block: record for record in workspace.records(_STAGE, _OverlapRecord)}
+        if len(records) != len(work.blocks):
+            raise DataError(f"{workspace.path} lacks the records of some overlaps; remove it and run again.")
+        found = work.balanced(records)
+        write_tiles(work.output, _with_balance(work.tiles, found.balances))
+        workspace.remove()
+    for name in found.unreadable:
+        log.warning("the tile %s cannot be read, and its overlaps are left out", name)
+    log.info("wrote %s", work.output)
     return BalancedTiles(
         output=str(output),
-        overlaps=tuple(counts),
-        tiles_without=len(found.present) - len(seen),
-        least_gain=tuple(float(b.gain.min()) for b in balances),
-        largest_gain=tuple(float(b.gain.max()) for b in balances),
-        loss_percent=tuple(100 * b.loss for b in balances),
-        lit_loss_percent=tuple(100 * b.lit_loss for b in balances),
-        spread_before_percent=tuple(b.spread_before for b in balances),
-        spread_after_percent=tuple(b.spread_after for b in balances),
+        overlaps=found.overlaps,
+        tiles_without=found.tiles_without,
+        unreadable=found.unreadable,
+        least_gain=tuple(float(b.gain.min()) for b in found.balances),
+        largest_gain=tuple(float(b.gain.max()) for b in found.balances),
+        loss_percent=tuple(100 * b.loss for b in found.balances),
+        lit_loss_percent=tuple(100 * b.lit_loss for b in found.balances),
+        spread_before_percent=tuple(b.spread_before for b in found.balances),
+        spread_after_percent=tuple(b.spread_after for b in found.balances),
+        resumed=summary.resumed,
     )
 
 
-def _balanced(tiles: TileSet, balances: Sequence[Balance]) -> TileSet:
+def plan_balance(
+    tiles: str | Path, output: str | Path, *, compute: Compute = Compute(), **options: Unpack[BalanceOptions]
+) -> Plan:
+    """Return the plan of `balance` with the same arguments; writes nothing."""
+    return _Work.of(Path(tiles), Path(output), **options).plan(compute.capacity())
+
+
+@dataclass(frozen=True)
+class _OverlapBlock:
+    """The overlap of two tiles in a channel."""
+
+    number: int
+    channel: int
+    first: Tile
+    second: Tile
+
+    @property
+    def name(self) -> str:
+        """The name in files and messages."""
+        return f"p{self.number // _FOLDER:03d}_{self.number:06d}_c{self.channel}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OverlapRecord(BlockRecord):
+    """The matched values of an overlap and their weight, none without content; the tile that cannot be read."""
+
+    levels: tuple[float, ...] = ()
+    others: tuple[float, ...] = ()
+    weight: float = 0.0
+    unreadable: str = ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What all overlaps say: a balance and the number of overlaps for each channel."""
+
+    balances: Sequence[Balance]
+    overlaps: tuple[int, ...]
+    tiles_without: int
+    unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The tiles, their overlaps in all channels, and how these are matched."""
+
+    tiles: TileSet
+    blocks: Sequence[_OverlapBlock]
+    matcher: _Matcher
+    with_offset: bool
+    output: Path
+    key: dict[str, object]
+
+    @classmethod
+    def of(
+        cls,
+        tiles: Path,
+        output: Path,
+        *,
+        flatfield: str | Path | None = None,
+        dark: float = 0.0,
+        with_offset: bool = False,
+        skip_unreadable: bool = False,
+        overwrite: bool = False,
+    ) -> _Work:
+        """Return the work, after all checks of the input."""
+        refuse_existing(output, overwrite=overwrite, what="output")
+        found = read_tiles(tiles)
+        folder = tiles.absolute().parent
+        field = None
+        if flatfield is not None:
+            field = read_flatfield(flatfield)
+            refuse_corrected(found, folder)
+            check_fits(field, found)
+        sources = [source for tile in found.tiles for source in tile.sources]
+        if folder != output.absolute().parent and any(_is_relative(source.uri) for source in sources):
+            raise InputError(f"{output} names tiles by their place beside {tiles}; write it into the same folder.")
+        pairs = found.overlapping(_LEAST_VOXELS)
+        blocks = [
+            _OverlapBlock(number, channel, *pair)
+            for channel in range(len(found.channels))
+            for number, pair in enumerate(pairs)
+        ]
+        # Sent to the workers with every block: all tiles would be too many.
+        reader = TileReader(replace(found, tiles=found.tiles[:1], solution=None), folder)
+        key: dict[str, object] = {
+            "task": "balance-tiles",
+            "version": teralign.__version__,
+            "tiles": hashlib.sha256(to_json(_with_balance(found, [])).encode()).hexdigest(),
+            "flatfield": None if field is None else field.digest(),
+            "dark": dark,
+            "skip_unreadable": skip_unreadable,
+        }
+        return cls(found, blocks, _Matcher(reader, field, dark, skip_unreadable), with_offset, output, key)
+
+    def plan(self, capacity: Capacity) -> Plan:
+        """Return the plan; InputError when an overlap is too large for a worker."""
+        if not self.blocks:
+            return Plan(str(self.output), {_STAGE: 0}, 0, 0, WORKER_BYTES, round(START_SECONDS)).checked(capacity)
+        sampled = self.blocks[:: max(1, len(self.blocks) // SAMPLED)]
+        voxels = sum(self.matcher.voxels(block) for block in sampled) * len(self.blocks) // len(sampled)
+        some = sampled[:: max(1, len(sampled) // CHECKED)]
+        sizes = [self.matcher.part_voxels(block) for block in some]
+        largest = some[sizes.index(max(sizes))]
+        return Plan(
+            output=str(self.output),
+            blocks={_STAGE: len(self.blocks)},
+            read_bytes=4 * voxels,
+            write_bytes=0,
+            worker_memory_bytes=WORKER_BYTES + max(sizes) * _VOXEL_BYTES,
+            estimated_seconds=round(START_SECONDS + capacity.seconds(2 * voxels * _VOXEL_SECONDS, len(self.blocks))),
+            largest_block=f"{largest.first.name} and {largest.second.name}",
+        ).checked(capacity)
+
+    def balanced(self, records: dict[str, _OverlapRecord]) -> _Found:
+        """Return the gains that the overlaps tell."""
+        number = {tile.name: n for n, tile in enumerate(self.tiles.tiles)}
+        orders = [tile.order for tile in self.tiles.tiles]
+        matches: list[list[MatchedOverlap]] = [[] for _ in self.tiles.channels]
+        seen: set[str] = set()
+        for block in self.blocks:
+            told = records[block.name]
+            if told.levels:
+                ends = number[block.first.name], number[block.second.name]
+                values = np.array(told.levels), np.array(told.others)
+                matches[block.channel].append(MatchedOverlap(*ends, *values, told.weight))
+                seen |= {block.first.name, block.second.name}
+        return _Found(
+            [balance_tiles(each, len(self.tiles.tiles), orders, with_offset=self.with_offset) for each in matches],
+            tuple(len(each) for each in matches),
+            len(self.tiles.present) - len(seen),
+            tuple(sorted({record.unreadable for record in records.values() if record.unreadable})),
+        )
+
+
+def _with_balance(tiles: TileSet, balances: Sequence[Balance]) -> TileSet:
+    """Return the tiles with the gain and offset of each channel, with none where there are no `balances`."""
     made = [
         replace(
             tile,
@@ -116,51 +266,95 @@ def _is_relative(uri: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Views:
-    """Reads what two tiles see of the same place, in even light."""
+class _Matcher:
+    """Matches what two tiles see of the same place, in even light. Picklable."""
 
     reader: TileReader
     field: FlatField | None
     dark: float
     skip: bool
 
-    def matches(
-        self, pairs: Sequence[tuple[Tile, Tile]], channel: int
-    ) -> Iterator[tuple[Tile, Tile, tuple[NDArray[np.float64], NDArray[np.float64], float]]]:
-        """Yield the pairs whose overlap has content, with its matched values and their weight."""
-        for a, b in pairs:
-            try:
-                views = [self._read(tile, channel, regions) for tile, regions in self._shared(a, b)]
-            except DataError as error:
-                if not self.skip:
-                    raise
-                log.warning("left out: %s", error)
+    def __call__(self, block: _OverlapBlock) -> _OverlapRecord:
+        """Return the record of an overlap."""
+        try:
+            match = match_overlap(self._views(block))
+        except _UnreadableTileError as error:
+            return _OverlapRecord(state=BlockState.EMPTY, unreadable=error.name)
+        if match is None:
+            return _OverlapRecord(state=BlockState.EMPTY)
+        levels, others, weight = match
+        return _OverlapRecord(levels=tuple(levels.tolist()), others=tuple(others.tolist()), weight=weight)
+
+    def voxels(self, block: _OverlapBlock) -> int:
+        """Return the voxels of the first tile that are read."""
+        return sum(part.size for part in self._parts(block))
+
+    def part_voxels(self, block: _OverlapBlock) -> int:
+        """Return the voxels of both tiles for the largest part that is read at once."""
+        return max((part.size + self._seen(block, part)[0].size for part in self._parts(block)), default=0)
+
+    def _views(self, block: _OverlapBlock) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Yield the same voxels of both tiles, part by part."""
+        for part in self._parts(block):
+            region, places = self._seen(block, part)
+            if not region.size:
                 continue
-            match = match_overlap(*views)
-            if match is not None:
-                yield a, b, match
+            first, second = self._read(block, block.first, part), self._read(block, block.second, region)
+            if places is not None:
+                second = ndimage.map_coordinates(second, places, order=1, mode="constant", cval=np.nan)
+            yield first, second
 
-    def _shared(self, a: Tile, b: Tile) -> list[tuple[Tile, list[Region]]]:
-        """Return the same slices of the overlap in both tiles, to the nearest voxel."""
-        shift = [
-            round((q - p) / size)
-            for p, q, size in zip(a.position, b.position, self.reader.tiles.spacing, strict=True)
-        ]
-        start = [max(0, s) for s in shift]
-        stop = [min(n, m + s) for n, m, s in zip(a.shape, b.shape, shift, strict=True)]
-        count = min(_SLICES, stop[0] - start[0])
-        slices = [start[0] + (2 * k + 1) * (stop[0] - start[0]) // (2 * count) for k in range(count)]
-        own = [Region((z, start[1], start[2]), (z + 1, stop[1], stop[2])) for z in slices]
-        back = (-shift[0], -shift[1], -shift[2])
-        return [(a, own), (b, [region.shift(back) for region in own])]
+    def _parts(self, block: _OverlapBlock) -> Iterator[Region]:
+        """Yield the parts of the slices of the first tile that are compared."""
+        shape = block.first.shape
+        far = onto(block.second, block.first)
+        ends = np.array(list(itertools.product(*[(0, n - 1) for n in block.second.shape]))) * self._spacing
+        seen = (ends @ far[:3, :3].T + far[:3, 3]) / self._spacing
+        low, high = np.ceil(seen.min(axis=0) - _ROUNDING), np.floor(seen.max(axis=0) + _ROUNDING)
+        box = Region(as_triple(low), as_triple(high + 1)).intersect(Region.whole(shape))
+        count = min(_SLICES, box.shape[0]) if box.size else 0
+        for k in range(count):
+            z = box.start[0] + (2 * k + 1) * box.shape[0] // (2 * count)
+            slice_ = Region((z, *box.start[1:]), (z + 1, *box.stop[1:]))
+            for part in Region.whole(slice_.shape).split((1, _PART, _PART)):
+                yield part.shift(slice_.start)
 
-    def _read(self, tile: Tile, channel: int, regions: Sequence[Region]) -> NDArray[np.float32]:
-        """Return slices of a tile (z, y, x) in even light."""
-        made = []
-        for region in regions:
-            raw = np.asarray(self.reader.read(tile, channel, region))
-            if self.field is None:
-                made.append(raw.astype(np.float32) - np.float32(self.dark))
-            else:
-                made.append(self.field.correct(raw, channel, region))
-        return np.concatenate(made)
+    def _seen(self, block: _OverlapBlock, part: Region) -> tuple[Region, NDArray[np.float64] | None]:
+        """Return the voxels of the second tile that show a part of the first, and the places (3, …) among them.
+
+        No places without a matrix: the voxels are then those that lie nearest.
+        """
+        map_ = onto(block.first, block.second)
+        start = map_[:3, 3] / self._spacing
+        if block.first.matrix is None and block.second.matrix is None:
+            return part.shift(as_triple(np.round(start))), None
+        linear = map_[:3, :3] * self._spacing / self._spacing[:, None]
+        lines = [np.arange(a, b) for a, b in zip(part.start, part.stop, strict=True)]
+        places = np.tensordot(linear, np.stack(np.meshgrid(*lines, indexing="ij")), 1) + start[:, None, None, None]
+        low, high = (np.floor(end(places, axis=(1, 2, 3))) for end in (np.min, np.max))
+        region = Region(as_triple(low), as_triple(high + 2)).intersect(Region.whole(block.second.shape))
+        return region, places - np.array(region.start)[:, None, None, None]
+
+    def _read(self, block: _OverlapBlock, tile: Tile, region: Region) -> NDArray[np.float32]:
+        """Return a region of a tile (z, y, x) in even light."""
+        try:
+            raw = np.asarray(self.reader.read(tile, block.channel, region))
+        except DataError as error:
+            if not self.skip:
+                raise
+            raise _UnreadableTileError(tile.name) from error
+        if self.field is None:
+            return raw.astype(np.float32) - np.float32(self.dark)
+        return self.field.correct(raw, block.channel, region)
+
+    @property
+    def _spacing(self) -> Floats:
+        return np.array(self.reader.tiles.spacing)
+
+
+class _UnreadableTileError(Exception):
+    """A tile that cannot be read where such tiles are left out."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
