@@ -14,7 +14,7 @@ from lit_planes import light, scenes
 from teralign.cluster import Compute
 from teralign.correction import FlatField, write_flatfield
 from teralign.errors import DataError, InputError
-from teralign.tasks.balance_tiles import _Work, balance, plan_balance
+from teralign.tasks.balance_tiles import _Balancing, balance, plan_balance
 from teralign.tiles import Tile, TileChannel, TileSet, TileSource, read_tiles, write_tiles
 
 SHAPE = (3, 48, 64)
@@ -88,7 +88,7 @@ def turned(folder, degrees):
 
 def matched(tiles):
     """The gains of the tiles and what their overlaps disagree by, in this process."""
-    work = _Work.of(tiles, tiles.parent / "balanced.json")
+    work = _Balancing.of(tiles, tiles.parent / "balanced.json")
     found = work.balanced({block.name: work.matcher(block) for block in work.blocks})
     return found.balances[0].gain, found.balances[0].spread_after
 

@@ -44,8 +44,8 @@ def estimate_flatfield(
 ) -> None:
     """Find the uneven light (gain) and the dark level of each channel of TILES.json.
 
-    OUTPUT.npz has the gain, of mean 1, and the dark level for each pixel: corrected = (raw - dark) / gain. A dark
-    level that was measured makes the gain more accurate, most of all with few planes.
+    OUTPUT.npz has the gain, of mean 1, and the dark level for each pixel: corrected = (raw - dark) / gain. The
+    dark level is found from the noise of photons; measure it where planes were smoothed or compressed.
     """
     from teralign.errors import InputError
     from teralign.tasks import flatfields

@@ -34,8 +34,8 @@ _SLICES = 6  # of an overlap that are read
 _PART = 512  # voxels along y and x of a slice that are read at once
 _LEAST_VOXELS = 256
 _FOLDER = 1000  # blocks whose records share a folder
-_ROUNDING = 1e-6  # voxels
-_VOXEL_SECONDS = 0.1e-6  # CPU time of a voxel read and compared
+_ON_A_VOXEL = 1e-6  # voxels by which a place may miss it
+_MATCH_SECONDS = 0.1e-6  # CPU time of a voxel read and compared
 _VOXEL_BYTES = 24  # memory of a voxel as read, in even light, and at the places of another tile
 
 
@@ -83,7 +83,7 @@ def balance(
     Gains that the tiles have are found anew. Raises InputError for bad input, and DataError for a tile that cannot be
     read, unless `skip_unreadable`.
     """
-    work = _Work.of(Path(tiles), Path(output), **options)
+    work = _Balancing.of(Path(tiles), Path(output), **options)
     work.plan(compute.capacity())
     with Workspace.of(work.output, compute.work_dir) as workspace:
         workspace.prepare(work.key)
@@ -117,7 +117,7 @@ def plan_balance(
     tiles: str | Path, output: str | Path, *, compute: Compute = Compute(), **options: Unpack[BalanceOptions]
 ) -> Plan:
     """Return the plan of `balance` with the same arguments; writes nothing."""
-    return _Work.of(Path(tiles), Path(output), **options).plan(compute.capacity())
+    return _Balancing.of(Path(tiles), Path(output), **options).plan(compute.capacity())
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Balancing:
     """The tiles, their overlaps in all channels, and how these are matched."""
 
     tiles: TileSet
@@ -177,7 +177,7 @@ class _Work:
         with_offset: bool = False,
         skip_unreadable: bool = False,
         overwrite: bool = False,
-    ) -> _Work:
+    ) -> _Balancing:
         """Return the work, after all checks of the input."""
         refuse_existing(output, overwrite=overwrite, what="output")
         found = read_tiles(tiles)
@@ -223,7 +223,7 @@ class _Work:
             read_bytes=4 * voxels,
             write_bytes=0,
             worker_memory_bytes=WORKER_BYTES + max(sizes) * _VOXEL_BYTES,
-            estimated_seconds=round(START_SECONDS + capacity.seconds(2 * voxels * _VOXEL_SECONDS, len(self.blocks))),
+            estimated_seconds=round(START_SECONDS + capacity.seconds(2 * voxels * _MATCH_SECONDS, len(self.blocks))),
             largest_block=f"{largest.first.name} and {largest.second.name}",
         ).checked(capacity)
 
@@ -310,7 +310,7 @@ class _Matcher:
         far = onto(block.second, block.first)
         ends = np.array(list(itertools.product(*[(0, n - 1) for n in block.second.shape]))) * self._spacing
         seen = (ends @ far[:3, :3].T + far[:3, 3]) / self._spacing
-        low, high = np.ceil(seen.min(axis=0) - _ROUNDING), np.floor(seen.max(axis=0) + _ROUNDING)
+        low, high = np.ceil(seen.min(axis=0) - _ON_A_VOXEL), np.floor(seen.max(axis=0) + _ON_A_VOXEL)
         box = Region(as_triple(low), as_triple(high + 1)).intersect(Region.whole(shape))
         count = min(_SLICES, box.shape[0]) if box.size else 0
         for k in range(count):
