@@ -147,7 +147,7 @@ class _OverlapRecord(BlockRecord):
 
 @dataclass(frozen=True)
 class _Found:
-    """What all overlaps say: a balance and the number of overlaps for each channel."""
+    """The outcome of all overlaps: a balance, and their number, for each channel."""
 
     balances: Sequence[Balance]
     overlaps: tuple[int, ...]
