@@ -125,5 +125,6 @@ def test_an_overlap_that_disagrees_has_little_say():
 
 
 def test_an_overlap_without_content_says_nothing():
-    assert match_overlap(np.zeros((2, 40, 8)), np.ones((2, 40, 8))) is None
-    assert match_overlap(np.ones((1, 2, 2)), np.ones((1, 2, 2))) is None
+    assert match_overlap([(np.zeros((2, 40, 8)), np.ones((2, 40, 8)))]) is None
+    assert match_overlap([(np.ones((1, 2, 2)), np.ones((1, 2, 2)))]) is None
+    assert match_overlap([]) is None
