@@ -6,9 +6,11 @@ voxels of the last tile that has them.
 
 from __future__ import annotations
 
+import csv
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,7 @@ def fuse_case(case: Path, placed: TileSet) -> tuple[Row, Grid]:
 
     Returns Mvoxel of output a CPU-second, and how often the CPU of a bare copy that is, and the grid.
     """
-    write_tiles(case / "solved.json", placed)
+    write_tiles(case / "solved.json", _in_order(placed, case / "stage.csv"))
     estimate_flatfield(case / "solved.json", case / "flat.npz", overwrite=True)
     balance(case / "solved.json", case / "balanced.json", flatfield=case / "flat.npz", overwrite=True)
     tiles = read_tiles(case / "balanced.json")
@@ -58,6 +60,14 @@ def fuse_case(case: Path, placed: TileSet) -> tuple[Row, Grid]:
     ours = min(_seconds(fuse, grid, dtype, whole) for _ in range(2))
     tifffile.imwrite(case / FUSED, whole)
     return {"fused_mvoxel": grid.region.size / ours / 1e6, "fused_copies": ours / bare}, grid
+
+
+def _in_order(tiles: TileSet, table: Path) -> TileSet:
+    """Return the tiles with their times: the rows of the stage's table, from which bleaching is told."""
+    with table.open(newline="") as file:
+        order = {row["file"]: number for number, row in enumerate(csv.DictReader(file))}
+    timed = (replace(tile, order=order.get(tile.sources[0].uri) if tile.sources else None) for tile in tiles.tiles)
+    return replace(tiles, tiles=tuple(timed))
 
 
 def _seconds(

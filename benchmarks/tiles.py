@@ -60,6 +60,7 @@ COLUMNS = {
     "CPU s": "cpu_s:.1f",
     "µs a voxel": "voxel_us:.3f",
     "further": "further",
+    "groups": "groups",
     "Mvoxel/s": "fused_mvoxel:.0f",
     "of a copy": "fused_copies:.2f",
     "seams": "seam_above:.2f",
@@ -67,6 +68,8 @@ COLUMNS = {
 """Errors in voxels. Others are tiles without tissue: the median of what the stage is off, and of what is left.
 
 `further` are tiles without evidence that lie further off than the stage has them, by more than a tenth of a voxel.
+`groups` are those that no overlap with evidence connects; how they lie to one another is then the stage's word, and
+counts as an error of theirs.
 """
 
 TOOLS_VARIABLE = "TERALIGN_TILES_TOOLS"
@@ -212,6 +215,7 @@ def _ours(tools: Tools, case: Path, *, fuse: bool) -> Row:
         **_scores(tools, case, case / "found.csv"),
         **_lone(info, placed.tiles),
         "unflagged": len(bare - flagged),
+        "groups": solution.components if (solution := placed.tiles.solution) else None,
         "cpu_s": measuring + solving,
         "voxel_us": 1e6 * measuring / _overlap(scan),
     }

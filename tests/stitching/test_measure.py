@@ -88,6 +88,16 @@ def test_a_straight_rim_of_tissue_is_no_evidence():
     assert not found.evidence and max(found.error) > 0.5
 
 
+def test_a_rim_around_a_corner_is_no_evidence():
+    """It is sharp along two axes, but nearly the same in all planes."""
+    rims = [1 / (1 + np.exp((np.arange(n) - 20.0) / 2)) for n in SHAPE[1:]]
+    planes = 1 + 0.1 * np.sin(np.arange(SHAPE[0]) / 5)[:, None, None]
+    rim = 60 + 200 * planes * np.maximum(rims[0][:, None], rims[1])
+    counts = [np.random.default_rng(i).poisson(rim).astype(np.uint16) for i in range(2)]
+    found = measure_shift(*counts, (0.0, 0.0, 0.0), SEARCH)
+    assert not found.evidence and max(found.error[1:]) < 0.1 and found.error[0] > 0.7, found
+
+
 @pytest.mark.parametrize("share", [0.004, 0.006])
 def test_a_bare_crop_with_a_trace_of_tissue_has_no_evidence(share: float):
     """A trace correlates a little; but it may as well be the rim of tissue beside a tile that has none."""

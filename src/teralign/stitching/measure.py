@@ -48,6 +48,7 @@ _CLEAR_NCC = 0.2  # with less, a crop that shows no more than noise has a rim of
 _SIGNIFICANT = 6.0  # times the correlation that noise has: the largest of a window of noise reaches 4 to 5
 _AMBIGUOUS = 0.75  # of the correlation: the next peak is as likely
 _WORST_ERROR = 0.36  # voxels, along two axes: the rim of tissue that ends in an overlap is sharp along one alone
+_WORST_OF_ALL = 0.7  # voxels, along any axis that is measured: at a corner the rim is sharp along two
 _RELIABLE = 0.3  # voxels: the error at which the reliability is one half
 
 
@@ -174,11 +175,12 @@ def _band(image: Image32, sigmas: tuple[Sigmas, Sigmas], same_view: bool) -> Ima
 def _judged(found: MeasuredShift, coarse: float) -> MeasuredShift:
     """Return what was measured with its evidence or why it lacks; `coarse` is its ncc at half size."""
     noise = math.sqrt(_CELL / max(1, found.voxels)) if found.voxels else 1.0
-    known = sorted(error for error in found.error if math.isfinite(error))[:2]
+    known = sorted(error for error in found.error if math.isfinite(error))
+    sharp = bool(known) and known[:2][-1] <= _WORST_ERROR and known[-1] <= _WORST_OF_ALL
     bare = min(found.content) < LEAST_CONTENT
     if bare and found.ncc < _CLEAR_NCC:
         return replace(found, reason=NO_CONTENT)
-    if found.ncc >= max(_LEAST_NCC, _SIGNIFICANT * noise) and known and known[-1] <= _WORST_ERROR:
+    if found.ncc >= max(_LEAST_NCC, _SIGNIFICANT * noise) and sharp:
         if found.second <= _AMBIGUOUS * coarse:
             return replace(found, evidence=True)
         return replace(found, reason=AMBIGUOUS)
