@@ -66,6 +66,20 @@ def test_noise_that_is_the_same_everywhere_tells_nothing():
     assert level(exposed(scenes(60, shape=SHAPE), LIGHT)) is None
 
 
+@pytest.mark.parametrize("lit", [0, 1, 30])
+def test_planes_without_noise_tell_nothing(lit):
+    """Planes of one value, and of which some are, as beside the tissue in computed tiles."""
+    planes = np.full((60, *SHAPE), 200, np.uint16)
+    planes[:lit] = counted(scenes(60, shape=SHAPE), LIGHT)[:lit]
+    assert level(planes) is None
+
+
+@pytest.mark.parametrize("shape", [(32, 40), (48, 64)])
+def test_small_planes_have_blocks_that_the_filter_does_not_reach(shape):
+    found = estimate_shading(counted(scenes(40, shape=shape), light(shape)), pattern=False)
+    assert np.isfinite(found.gain).all()
+
+
 def test_noise_that_is_cut_off_at_0_tells_nothing():
     assert level(counted(scenes(60, shape=SHAPE), LIGHT, dark=5)) is None
 

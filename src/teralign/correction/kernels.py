@@ -78,7 +78,8 @@ def noise_cumulants(
                 third[j, i] += cubes
         for i in range(second.shape[1]):
             columns = range(max(i * side, radius), min((i + 1) * side, width - radius))
-            second[j, i] /= len(lines) * len(columns)
-            third[j, i] /= len(lines) * len(columns)
+            count = max(len(lines) * len(columns), 1)  # none in small blocks at the edges
+            second[j, i] /= count
+            third[j, i] /= count
             if plane[j * side : (j + 1) * side, i * side : (i + 1) * side].min() == 0:
                 second[j, i] = -1

@@ -108,7 +108,8 @@ class _Cumulants:
         variance, third = self.variance[groups].sum(axis=0), self.third[groups].sum(axis=0)
         _, slope = _line(variance)
         _, steep = _line(third)
-        return float((third[3] / slope**2 - third[1]) / third[0]), slope, steep / slope**2
+        square = slope**2 or np.nan
+        return float((third[3] / square - third[1]) / (third[0] or np.nan)), slope, steep / square
 
 
 def _gathered(
@@ -136,6 +137,8 @@ def _gathered(
     expected, kept = np.full(len(m), np.median(squares)), np.ones(len(m), bool)
     for n in range(4):
         kept = squares < expected * most
+        if kept.sum() < _LEAST_BLOCKS / 2:
+            return None
         if n > 1:  # once what is expected is known
             kept &= ~_odd(squares / expected, kept, place)[place]
         offset, slope = _line(_sums(kept / expected**2, m, squares, np.zeros(len(m), int), 1)[0])
@@ -173,7 +176,7 @@ def _sums(weight: Floats, m: Floats, y: Floats, group: NDArray[np.intp], groups:
 
 
 def _line(sums: Floats) -> tuple[float, float]:
-    """Return offset and slope of the line through values, from their sums."""
+    """Return offset and slope of the line through values, from their sums; NaN where these do not tell it."""
     n, m, mm, y, my = (float(part) for part in sums)
-    slope = (n * my - m * y) / max(n * mm - m * m, 1e-300)
-    return (y - slope * m) / n, slope
+    slope = (n * my - m * y) / (n * mm - m * m or np.nan)
+    return (y - slope * m) / (n or np.nan), slope
