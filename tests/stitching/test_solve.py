@@ -71,10 +71,10 @@ def test_a_wrong_edge_that_alone_holds_a_tile_does_not_throw_it_off():
 
 
 def test_a_right_edge_that_alone_connects_two_groups_of_few_tiles_is_kept():
-    """Half of the tiles lie where the stage says, so the usual error looks small; the two that it connects do not."""
+    """Most tiles lie where the stage says, so the usual error looks small; the two that it connects do not."""
     index = grid(2, 6)
     truth = np.random.default_rng(8).normal(0, 0.2, (12, 3))
-    truth[[2, 3, 0, 5, 6, 11], 0] += (-2.0, 2.0, 1.5, -1.5, 1.5, -1.5)
+    truth[[2, 3, 0, 11], 0] += (-1.7, 1.7, 1.5, -1.5)
     pairs = neighbours(index)
     left = index[:, 2] < 3
     pairs = pairs[(left[pairs[:, 0]] == left[pairs[:, 1]]) | (pairs == (2, 3)).all(axis=1)]

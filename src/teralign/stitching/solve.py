@@ -158,8 +158,9 @@ def _wrong_bridges(edges: ShiftEdges, used: Bools, x: Floats, learnt: list[Learn
     i, j = edges.tiles.T
     held = np.unique(edges.tiles[used])
     centre = np.median(rest[held], axis=0)
-    spread = np.maximum(_LEAST_USUAL, [axis.spread for axis in learnt])  # of few tiles the median deviation is chance
-    usual = np.maximum(spread, 1.4826 * np.median(np.abs(rest[held] - centre), axis=0))
+    usual = np.maximum(_LEAST_USUAL, 1.4826 * np.median(np.abs(rest[held] - centre), axis=0))
+    # the median of few tiles may be small by chance; their spread has wrong edges in it, and counts up to twice that
+    usual = np.clip([axis.spread for axis in learnt], usual, 2 * usual)
     torn = np.max(np.abs(rest[j] - rest[i]) / usual, axis=1)
     for edge in sorted(np.flatnonzero(used & (torn > _TORN)), key=lambda e: -torn[e]):
         without = used & ~wrong
