@@ -34,8 +34,8 @@ REFINE_STAGE = "refine"
 STRAIGHT = "the tiles are straight here"
 """The reason of a block whose displacements may be those of noise."""
 
-REFINE_BYTES = 64
-"""Memory a voxel of a block, images and the engine's levels included; measured."""
+REFINE_BYTES = 32
+"""Memory a voxel of a block, images and the engine's levels included: 12 to 16 beside both images were measured."""
 
 _BLOCK = 4_000_000  # voxels of a block, without what it shares with its neighbours
 _SHARED = 16  # voxels on each side that a block shares with each neighbour: more than a window of the engine
