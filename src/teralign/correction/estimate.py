@@ -77,8 +77,15 @@ def estimate_shading(
         raise InputError(f"the light cannot be estimated from {len(planes)} planes; it takes {LEAST_PLANES} or more.")
     frame, known = (dark, 0.0) if isinstance(dark, np.ndarray) else (None, dark)
     means, noise, shape, found = _blocks(planes, frame, photons=dark is None)
-    whole = _fitted(means, noise, known) if found is None else _fitted_at(means, noise, found)
-    level = np.full(shape, whole.dark, np.float32) if frame is None else frame.astype(np.float32)
+    level = np.zeros(shape, np.float32) if frame is None else frame.astype(np.float32)
+    if found is None:
+        whole = _fitted(means, noise, known)
+    else:
+        means -= found.ramp((means.shape[1], means.shape[2]))
+        level += found.ramp(shape)
+        whole = _fitted_at(means, noise, found)
+    if frame is None:
+        level += whole.dark
     added = added_light(means, noise, whole)
     if added is not None:
         whole = added.fit

@@ -9,11 +9,14 @@ Noise is what is left of a voxel without the polynomial through its surroundings
 The third cumulant has a slope against the mean as well, which photons make q². Where it is another, or where the
 variance differs between blocks of one mean, noise is not that of photons alone (it is averaged, sharpened,
 compressed, amplified at random, or detail of tissue), and tells nothing of the dark level.
+
+Where the level is tilted over the plane, blocks of one mean have more variance on one side than on the other, by
+q times the difference: the noise of reading is the same everywhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +37,21 @@ _MOST_RATIO_ERROR = 0.15  # of the slopes' ratio, to be able to judge it
 _SAME_RATIO = (3.0, 0.1)  # standard errors by which it may differ from 1, beside a difference that is no matter
 _DOUBT = 0.02  # of the height, beside the standard error: detail of tissue that is not noticed
 _VOXELS = 1.5e8  # that suffice, of all planes
+_TILTED = 5.0  # standard errors of a tilt: less is none
 
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """A dark level and its standard error, in counts."""
+    """A dark level and its standard error, in counts, and what it rises by from edge to edge along y and x."""
 
     dark: float
     error: float
+    tilt: tuple[float, float] = (0.0, 0.0)
+
+    def ramp(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the tilt in a plane of voxels or of blocks (y, x), counts, of mean 0."""
+        y, x = (rise * _across(n) for rise, n in zip(self.tilt, shape, strict=True))
+        return (y[:, None] + x).astype(np.float32)
 
 
 class PhotonNoise:
@@ -62,10 +72,20 @@ class PhotonNoise:
         """Return the dark level for the means of the blocks (planes, y, x); None where the noise does not tell it."""
         for share in _DIM:
             cumulants = _gathered(means, self._variance, self._third, self._side**2, share)
+            tilt = (0.0, 0.0) if cumulants is None else cumulants.tilt()
+            if any(tilt):
+                even = means - NoiseLevel(0.0, 0.0, tilt).ramp((means.shape[1], means.shape[2]))
+                cumulants = _gathered(even, self._variance, self._third, self._side**2, share)
             level = None if cumulants is None else cumulants.level()
             if level is not None:
-                return level
+                return replace(level, tilt=tilt)
         return None
+
+
+def _across(count: int) -> Floats:
+    """Return the places of so many voxels or blocks across a plane, from −½ at one edge to ½ at the other."""
+    places: Floats = (np.arange(count) + 0.5) / count - 0.5
+    return places
 
 
 def _kernel() -> NDArray[np.float32]:
@@ -84,12 +104,28 @@ class _Cumulants:
     """Variances and third cumulants of blocks against their means, as sums over each group of planes.
 
     Both are of shape (groups, 5): the weighted sums of 1, m, m², y and m · y, of the means m less `middle` and the
-    values y.
+    values y. `sloping` is of shape (groups, 4, 5): the normal equations of variances that are 1, m, and the places
+    across the plane along y and x, each by a factor, with their right side as the last column.
     """
 
     variance: Floats
     third: Floats
+    sloping: Floats
     middle: float
+
+    def tilt(self) -> tuple[float, float]:
+        """Return what the dark level rises by across the plane along y and x; 0 where that may be chance."""
+        groups = len(self.sloping)
+        along = self._rises(np.ones(groups, bool))
+        without = np.array([self._rises(np.arange(groups) != n) for n in range(groups)])
+        errors = np.sqrt((groups - 1) * without.var(axis=0))
+        y, x = np.where(np.abs(along) > _TILTED * errors, along, 0.0)
+        return float(y), float(x)
+
+    def _rises(self, groups: Bools) -> Floats:
+        """Return the tilt along y and x as some groups have it."""
+        _, slope, y, x = _solved(self.sloping[groups].sum(axis=0))
+        return np.array([-y, -x]) / (slope or np.nan)
 
     def level(self) -> NoiseLevel | None:
         """Return the dark level, None where the noise is not that of photons."""
@@ -128,21 +164,24 @@ def _gathered(
         return None
     used: Bools = dim & (variance >= 0)
     plane, place = (part.ravel()[used.ravel()] for part in np.divmod(np.arange(means.size), means[0].size))
+    row, column = np.divmod(place, means.shape[2])
     kernel = _kernel().astype(float)
     m = means[used].astype(float)
     squares, cubes = variance[used] / (kernel**2).sum(), third[used] / (kernel**3).sum()
     middle = float(m.mean())
     m -= middle
+    terms = [np.ones(len(m)), m, _across(means.shape[1])[row], _across(means.shape[2])[column]]
     most = (1 - 2 / (9 * size) + _WIDE * np.sqrt(2 / (9 * size))) ** 3  # of chi-squared (Wilson and Hilferty 1931)
-    expected, kept = np.full(len(m), np.median(squares)), np.ones(len(m), bool)
+    expected: Floats = np.full(len(m), np.median(squares))
+    kept: Bools = np.ones(len(m), bool)
     for n in range(4):
         kept = squares < expected * most
         if kept.sum() < _LEAST_BLOCKS / 2:
             return None
         if n > 1:  # once what is expected is known
             kept &= ~_odd(squares / expected, kept, place)[place]
-        offset, slope = _line(_sums(kept / expected**2, m, squares, np.zeros(len(m), int), 1)[0])
-        expected = np.maximum(offset + slope * m, 0.2 * expected.mean())
+        factors = _solved(_equations(kept / expected**2, terms, squares, np.zeros(len(m), int), 1)[0])
+        expected = np.maximum(np.einsum("i,ij->j", factors, terms), 0.2 * expected.mean())
     scatter = size / (2 * _correlation(kernel)) * float((squares / expected)[kept].var())
     if scatter > _MOST_SCATTER:
         return None
@@ -150,6 +189,7 @@ def _gathered(
     return _Cumulants(
         _sums(kept / expected**2, m, squares, plane % groups, groups),
         _sums(kept / expected**3, m, cubes, plane % groups, groups),
+        _equations(kept / expected**2, terms, squares, plane % groups, groups),
         middle,
     )
 
@@ -173,6 +213,18 @@ def _sums(weight: Floats, m: Floats, y: Floats, group: NDArray[np.intp], groups:
     """Return the sums of 1, m, m², y and m · y in each group (groups, 5)."""
     parts = (np.ones(len(m)), m, m * m, y, m * y)
     return np.stack([np.bincount(group, weight * part, groups) for part in parts], axis=1)
+
+
+def _equations(weight: Floats, terms: list[Floats], y: Floats, group: NDArray[np.intp], groups: int) -> Floats:
+    """Return the normal equations of y by terms in each group (groups, terms, terms + 1)."""
+    rows = [[np.bincount(group, weight * term * other, groups) for other in (*terms, y)] for term in terms]
+    return np.moveaxis(np.array(rows), 2, 0)
+
+
+def _solved(equations: Floats) -> Floats:
+    """Return the factors of the terms (terms,) from normal equations (terms, terms + 1)."""
+    factors: Floats = np.linalg.lstsq(equations[:, :-1], equations[:, -1], rcond=None)[0]
+    return factors
 
 
 def _line(sums: Floats) -> tuple[float, float]:
