@@ -107,6 +107,22 @@ def test_light_lost_to_an_earlier_tile_is_not_taken_for_a_gain():
     assert found.spread_after < 5 < balance_tiles(matches, 25, [None] * 25).spread_after
 
 
+def test_edges_that_differ_in_all_tiles_do_not_pass_for_what_was_lit_before():
+    """Lower edges are 8 % brighter than upper ones, as where the flat field is wrong; rows go to and fro.
+
+    What rows differ by may as well be bleaching from tile to tile, so nothing is asked of the gains.
+    """
+    orders = snake(5, 5)
+    matches = []
+    for match in grid_of(5, 5, np.ones(25), lit=0.1, orders=orders):
+        below, beside = np.subtract(divmod(match.second, 5), divmod(match.first, 5))
+        others = match.others * np.exp(-0.08 * below)
+        matches.append(replace(match, others=others, side=(int(below), int(beside))))
+    found = balance_tiles(matches, 25, orders)
+    assert found.lit_loss == pytest.approx(0.1, abs=0.02)
+    assert found.spread_after < 2
+
+
 def test_overlaps_that_contradict_each_other_do_not_add_up():
     rng = np.random.default_rng(1)
     matches = [

@@ -33,6 +33,20 @@ def test_the_level_is_where_photons_end(dark, per_photon, read):
     assert found.error < 4
 
 
+def test_a_tilt_of_the_level_is_found_and_none_where_there_is_none():
+    planes = counted(scenes(120, shape=SHAPE), LIGHT)
+    assert level(planes).tilt == (0, 0)
+    y, x = (np.linspace(-0.5, 0.5, n) for n in SHAPE)
+    ramp = 12 * y[:, None] - 8 * x
+    tilted = level(np.rint(planes + ramp).astype(np.uint16))
+    assert tilted.dark == pytest.approx(200, abs=3 * tilted.error)
+    assert tilted.tilt == pytest.approx((12, -8), abs=2)
+    assert np.abs(tilted.ramp(SHAPE) - ramp).max() < 2
+    found = estimate_shading(np.rint(planes + ramp).astype(np.uint16), pattern=False)
+    assert rms(found.gain[0], LIGHT) < 2
+    assert np.abs(found.dark - ramp - 200).max() < 2 + 3 * tilted.error
+
+
 def test_errors_are_what_they_say():
     """Of twelve estimates, about two thirds lie within their error, and their scatter is that."""
     found = [level(counted(scenes(60, seed, SHAPE), LIGHT, seed=seed)) for seed in range(12)]

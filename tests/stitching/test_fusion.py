@@ -156,6 +156,28 @@ def test_the_gain_comes_after_the_light():
     assert set(np.unique(fused(reader, light=shading(np.full(SHAPE[1:], 2.0), 200))[1])) == {407}
 
 
+@pytest.mark.parametrize("dark", [0, 200])
+def test_what_earlier_tiles_have_bleached_is_made_as_bright_as_it_was(dark):
+    """Three tiles in a row; the last was imaged first, and the place that all share was lit twice."""
+    places = [(0, 0, 0), (0, 0, 10), (0, 0, 16)]
+    orders = [1, 2, 0]
+    lit = np.zeros((SHAPE[1], 40), int)
+    arrays = {}
+    for k in np.argsort(orders):
+        box = np.s_[:, places[k][2] : places[k][2] + SHAPE[2]]
+        arrays[int(k)] = np.rint(1000 * 0.9 ** lit[box] + dark) * np.ones(SHAPE)
+        lit[box] += 1
+    reader = a_scan(places, [arrays[k] for k in range(3)])
+    tiles = tuple(replace(tile, order=n) for tile, n in zip(reader.tiles.tiles, orders, strict=True))
+    light = shading(np.ones(SHAPE[1:]), dark) if dark else None
+    seen = {}
+    for loss in (0.0, 0.1):
+        reader.tiles = replace(reader.tiles, tiles=tiles, lit_loss=(loss,))
+        seen[loss] = fused(reader, light=light)[1].astype(int)
+    assert np.ptp(seen[0.0]) > 50
+    assert np.abs(seen[0.1] - 1000).max() <= 1
+
+
 def test_all_channels_are_fused_with_their_shifts():
     scene = noise((8, 40, 50))
     reader = a_scan([(0, 0, 0), (0, 0, 16)], [scene[:6, :20, :24], scene[:6, :20, 16:40]], channels=2)

@@ -3,7 +3,8 @@
 An overlap gives matched values: the same quantiles of the same voxels in both tiles, in small blocks, so that
 noise and a voxel of misplacement do not count. They are equal once each tile has its gain and offset. Robust least
 squares over all overlaps find the logs of the gains, together with what is learnt of bleaching: a loss from tile to
-tile in the order of acquisition, and a loss of what an earlier tile has lit already.
+tile in the order of acquisition, and a loss of what an earlier tile has lit already. What opposite edges of all tiles
+differ by, as where the flat field is wrong, is learnt as well, so that it passes for neither.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from teralign.grids import Floats
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
 _BLOCK = 4  # voxels along y and x: noise and subvoxel shifts average out
 _LEAST_BLOCKS = 16
+_USUAL_SIDE = 0.05  # spread of the logs of what opposite edges of all tiles differ by
 _USUAL_GAIN = 0.1  # spread of the logs of gains: where overlaps disagree, chains of them must not run away
 _PRIOR = 0.02  # least weight of a gain of 1 and of an offset of 0, against an overlap
 _ROUNDS = 15  # of each kind of weights
@@ -31,13 +33,17 @@ _SCALE = 0.02  # least spread of the logs that counts as disagreement
 
 @dataclass(frozen=True)
 class MatchedOverlap:
-    """The same quantiles of an overlap in tiles `first` and `second` (indices), counts above the dark level."""
+    """The same quantiles of an overlap in tiles `first` and `second` (indices), counts above the dark level.
+
+    `side` is where the second lies from the first along y and x: −1, 0 or 1.
+    """
 
     first: int
     second: int
     levels: Floats
     others: Floats
     weight: float = 1.0
+    side: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -142,8 +148,9 @@ def _component_means(matches: Sequence[MatchedOverlap], logs: Floats) -> Floats:
 class _System:
     """The equations: a row for each quantile of each overlap, log(first · gain + offset) = log(second · …).
 
-    The unknowns are the log gains, the offsets in units of `unit` if they are free, and, with `time`, the log of what
-    bleaching takes over the whole scan and of what an earlier light takes.
+    The unknowns are the log gains, the offsets in units of `unit` if they are free, and, with `time`, the logs of
+    what opposite edges differ by along y and x, of what bleaching takes over the whole scan, and of what an earlier
+    light takes.
     """
 
     def __init__(
@@ -163,16 +170,17 @@ class _System:
         if with_offset:
             columns += [tiles + first, tiles + second]
             values += [self.unit / levels.ravel(), -self.unit / others.ravel()]
-        self._unknowns = tiles * (1 + with_offset) + (0 if time is None else 2)
+        self._unknowns = tiles * (1 + with_offset) + (0 if time is None else 4)
         if time is not None:
             later = np.sign(time[second] - time[first])
-            columns += [np.full(len(rows), self._unknowns - 2), np.full(len(rows), self._unknowns - 1)]
-            values += [time[first] - time[second], -later]
+            sides = np.repeat([match.side for match in matches], count, axis=0)
+            columns += [np.full(len(rows), self._unknowns - n) for n in (4, 3, 2, 1)]
+            values += [*sides.T.astype(float), time[first] - time[second], -later]
         self._matrix = sparse.csr_array(
             (np.concatenate(values), (np.tile(rows, len(columns)), np.concatenate(columns))),
             shape=(len(rows), self._unknowns),
         )
-        self._prior = np.full(self._unknowns, _PRIOR)
+        self._prior, self._learns = np.full(self._unknowns, _PRIOR), time is not None
         if time is not None:
             self._prior[-2:] = 1e-6
 
@@ -193,6 +201,8 @@ class _System:
         """
         prior = self._prior**2
         prior[: self._tiles] += (spread / _USUAL_GAIN) ** 2
+        if self._learns:
+            prior[-4:-2] += (spread / _USUAL_SIDE) ** 2
         found, weights = np.zeros(self._unknowns), self._weights
         for n in range(2 * _ROUNDS):
             scaled = self._matrix.multiply(weights[:, None]).tocsr()

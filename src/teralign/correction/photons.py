@@ -172,7 +172,7 @@ def _gathered(
     m -= middle
     terms = [np.ones(len(m)), m, _across(means.shape[1])[row], _across(means.shape[2])[column]]
     most = (1 - 2 / (9 * size) + _WIDE * np.sqrt(2 / (9 * size))) ** 3  # of chi-squared (Wilson and Hilferty 1931)
-    expected: Floats = np.full(len(m), np.median(squares))
+    expected: Floats = np.full(len(m), float(np.median(squares)))
     kept: Bools = np.ones(len(m), bool)
     for n in range(4):
         kept = squares < expected * most
@@ -223,8 +223,7 @@ def _equations(weight: Floats, terms: list[Floats], y: Floats, group: NDArray[np
 
 def _solved(equations: Floats) -> Floats:
     """Return the factors of the terms (terms,) from normal equations (terms, terms + 1)."""
-    factors: Floats = np.linalg.lstsq(equations[:, :-1], equations[:, -1], rcond=None)[0]
-    return factors
+    return np.asarray(np.linalg.lstsq(equations[:, :-1], equations[:, -1], rcond=None)[0], float)
 
 
 def _line(sums: Floats) -> tuple[float, float]:

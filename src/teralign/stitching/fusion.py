@@ -145,7 +145,8 @@ def _box(tile: Tile, tiles: TileSet) -> tuple[Floats, Floats]:
 class TileFusion:
     """The voxels of a fused volume on `grid`; picklable. `ramps` (z, y, x) are in voxels.
 
-    `light` takes out uneven light; then tiles' gains and offsets apply. `bends` displace tiles where they overlap.
+    `light` takes out uneven light; what earlier tiles have bleached is made as bright as it was; then tiles' gains
+    and offsets apply. `bends` displace tiles where they overlap.
     """
 
     reader: TileReader
@@ -160,10 +161,15 @@ class TileFusion:
     _starts: Floats = field(init=False, repr=False, compare=False)
     _stops: Floats = field(init=False, repr=False, compare=False)
     _lean: Floats = field(init=False, repr=False, compare=False)
+    _orders: Floats = field(init=False, repr=False, compare=False)
+    _number: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_present", self.tiles.present)
         boxes = [_box(tile, self.tiles) for tile in self._present]
+        orders = [np.nan if tile.order is None else float(tile.order) for tile in self._present]
+        object.__setattr__(self, "_orders", np.array(orders))
+        object.__setattr__(self, "_number", {tile.name: n for n, tile in enumerate(self._present)})
         spacing = np.array(self.grid.spacing)
         for name, end, side in (("_starts", 0, -0.5), ("_stops", 1, 0.5)):
             corners = np.array([box[end] for box in boxes])
@@ -279,7 +285,25 @@ class TileFusion:
         voxels = self.reader.read(tile, channel, region)
         if voxels.dtype.kind == "f":
             voxels = np.nan_to_num(voxels, nan=0.0, posinf=0.0, neginf=0.0)
-        return voxels if self.light is None else self.light.correct(voxels, channel, region)
+        even = voxels if self.light is None else self.light.correct(voxels, channel, region)
+        loss = self.tiles.lit_loss[channel] if self.tiles.lit_loss else 0.0
+        if not loss or tile.order is None:
+            return even
+        bright = even.astype(np.float32, copy=self.light is None)
+        for box in self._lit_before(tile):
+            lit = box.intersect(region)
+            if lit.size:
+                bright[lit.relative_to(region).slices] /= np.float32(1 - loss)
+        return bright
+
+    def _lit_before(self, tile: Tile) -> Iterator[Region]:
+        """Yield the voxels of a tile that each earlier tile has lit."""
+        n = self._number[tile.name]
+        earlier = self._orders < self._orders[n]
+        meeting = ((self._starts < self._stops[n]) & (self._stops > self._starts[n])).all(axis=1)
+        for k in np.flatnonzero(earlier & meeting).tolist():
+            ends = np.rint(self._starts[k] - self._starts[n]), np.rint(self._stops[k] - self._starts[n])
+            yield Region(as_triple(ends[0]), as_triple(ends[1])).intersect(Region.whole(tile.shape))
 
     def _add(self, core: Region, channel: int, tile: Tile, total: Float32s, weight: Float32s) -> None:
         """Add a tile without a matrix to the sums of a block."""

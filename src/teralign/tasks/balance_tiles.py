@@ -33,6 +33,8 @@ _STAGE = "overlaps"
 _SLICES = 6  # of an overlap that are read
 _PART = 512  # voxels along y and x of a slice that are read at once
 _LEAST_VOXELS = 256
+_MOST_LIT = 0.5  # of its light that a place may lose at once: more is another fault
+_BESIDE = 0.5  # of a tile, by which another lies beside it
 _FOLDER = 1000  # blocks whose records share a folder
 _ON_A_VOXEL = 1e-6  # voxels by which a place may miss it
 _MATCH_SECONDS = 0.1e-6  # CPU time of a voxel read and compared
@@ -134,6 +136,12 @@ class _OverlapBlock:
         """The name in files and messages."""
         return f"p{self.number // _FOLDER:03d}_{self.number:06d}_c{self.channel}"
 
+    def side(self, spacing: Floats) -> tuple[int, int]:
+        """Return where the second tile lies from the first along y and x: −1, 0 or 1."""
+        apart = np.subtract(self.second.position, self.first.position) / spacing / self.first.shape
+        y, x = (int(np.sign(part)) if abs(part) > _BESIDE else 0 for part in apart[1:])
+        return y, x
+
 
 @dataclass(frozen=True, kw_only=True)
 class _OverlapRecord(BlockRecord):
@@ -231,6 +239,7 @@ class _Balancing:
         """Return the gains that the overlaps tell."""
         number = {tile.name: n for n, tile in enumerate(self.tiles.tiles)}
         orders = [tile.order for tile in self.tiles.tiles]
+        spacing = np.array(self.tiles.spacing)
         matches: list[list[MatchedOverlap]] = [[] for _ in self.tiles.channels]
         seen: set[str] = set()
         for block in self.blocks:
@@ -238,7 +247,7 @@ class _Balancing:
             if told.levels:
                 ends = number[block.first.name], number[block.second.name]
                 values = np.array(told.levels), np.array(told.others)
-                matches[block.channel].append(MatchedOverlap(*ends, *values, told.weight))
+                matches[block.channel].append(MatchedOverlap(*ends, *values, told.weight, block.side(spacing)))
                 seen |= {block.first.name, block.second.name}
         return _Found(
             [balance_tiles(each, len(self.tiles.tiles), orders, with_offset=self.with_offset) for each in matches],
@@ -249,7 +258,7 @@ class _Balancing:
 
 
 def _with_balance(tiles: TileSet, balances: Sequence[Balance]) -> TileSet:
-    """Return the tiles with the gain and offset of each channel, with none where there are no `balances`."""
+    """Return the tiles with the balance of each channel, with none where there are no `balances`."""
     made = [
         replace(
             tile,
@@ -258,7 +267,8 @@ def _with_balance(tiles: TileSet, balances: Sequence[Balance]) -> TileSet:
         )
         for n, tile in enumerate(tiles.tiles)
     ]
-    return replace(tiles, tiles=tuple(made))
+    lit = tuple(min(max(b.lit_loss, 0.0), _MOST_LIT) for b in balances)
+    return replace(tiles, tiles=tuple(made), lit_loss=lit if any(lit) else ())
 
 
 def _is_relative(uri: str) -> bool:

@@ -28,6 +28,7 @@ LinearPart = tuple[FloatTriple, FloatTriple, FloatTriple]
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _ROUNDING = 1e-6  # voxels: the rounding of positions in µm
 
+_MOST_LOST = 0.9
 _MOST_STRETCHED = 1000.0
 
 FARTHEST: Final = 1e9
@@ -119,8 +120,9 @@ class Solution:
 class TileSet:
     """All tiles of a scan; `spacing` (z, y, x) is the voxel size in µm of every tile.
 
-    `origin_of` says what the tiles were imported from. Raises InputError for names that are not unique, shapes and
-    sizes that are not positive, and tiles whose sources, gains or offsets are not one a channel.
+    `origin_of` says what the tiles were imported from. `lit_loss` is the share of its light that a place loses each
+    time that a tile is imaged over it, one a channel; empty for 0. Raises InputError for names that are not unique,
+    shapes and sizes that are not positive, and tiles whose sources, gains or offsets are not one a channel.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -129,6 +131,7 @@ class TileSet:
     channels: tuple[TileChannel, ...]
     tiles: tuple[Tile, ...]
     origin_of: str = ""
+    lit_loss: tuple[float, ...] = ()
     solution: Solution | None = None
     kind: Literal["tiles"] = "tiles"
     tiles_format: Literal[1] = TILES_FORMAT
@@ -138,6 +141,12 @@ class TileSet:
             raise InputError(f"tiles need a voxel size of three positive numbers of µm, not {self.spacing}.")
         if not self.channels or not self.tiles:
             raise InputError("a set of tiles needs at least one tile and one channel.")
+        if self.lit_loss and not (
+            len(self.lit_loss) == len(self.channels) and all(0 <= loss < _MOST_LOST for loss in self.lit_loss)
+        ):
+            raise InputError(
+                f"lit_loss needs a share of 0 to {_MOST_LOST} for each of {len(self.channels)} channels."
+            )
         if len(self._names) < len(self.tiles):
             seen: set[str] = set()
             double = next(t.name for t in self.tiles if t.name in seen or seen.add(t.name))  # type: ignore[func-returns-value]
