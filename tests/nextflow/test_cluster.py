@@ -125,11 +125,11 @@ def test_resume_only_lists_the_reports_when_all_is_done(reference: Run, pair: li
     assert again.tasks("DASK_WORKER", "CACHED") == 0
 
 
-@pytest.mark.parametrize("workers", [WORKERS, ["-profile", "demo"]], ids=["bigstream", "no bigstream"])
 def test_workers_inside_the_driver_give_the_same_bytes(
-    workers: list[str], reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
+    reference: Run, pair: list[str], tmp_path: Path, mark: dict[str, str]
 ) -> None:
-    run = nextflow(tmp_path, *pair, *SMALL, *BLOCKS, *workers, **mark)
+    """Without a size of workers; with one, in a driver, tests of schedulers compare them with jobs."""
+    run = nextflow(tmp_path, *pair, *SMALL, *BLOCKS, "-profile", "demo", **mark)
     assert run.returncode == 0, run.output
     assert run.tasks("DASK_WORKER") == 0
     assert task_files(run.folder, ".command.err").count("listens at tls://127.0.0.1:") == 2
